@@ -1,0 +1,135 @@
+//! The configuration file as types in which a wrong set-up cannot be written.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use crate::prefix::Prefix;
+
+/// A whole configuration file, validated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// This gateway.
+    pub gateway: Gateway,
+    /// The remote sites, in the order of the file.
+    pub sites: Vec<Site>,
+}
+
+/// `[gateway]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gateway {
+    /// Names the pins, the socket and the TUN; letters, digits, `-`, `_`, `.`; at most 32.
+    pub name: String,
+    /// File that holds the private key in WireGuard's base64 form.
+    pub private_key_file: PathBuf,
+    /// UDP address of lane 0; `[::]` takes IPv4 as well.
+    pub listen: SocketAddr,
+    /// Addresses of this gateway on the TUN, each with its prefix length.
+    pub tunnel_addresses: Vec<InterfaceAddress>,
+    /// Lanes to run.
+    pub lanes: Lanes,
+    /// MTU inside the tunnel; without it, the smallest WAN MTU less the tunnel's overhead.
+    pub mtu: Option<u16>,
+    /// Whether the eBPF programs are attached; without them the kernel stack forwards, more slowly.
+    pub fast_path: bool,
+    /// `[[gateway.lan]]`, at least one.
+    pub lan: Vec<Lan>,
+    /// `[[gateway.wan]]`, at least one.
+    pub wan: Vec<Wan>,
+}
+
+/// An address with the length of the network it sits in, such as `10.255.0.1/32`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InterfaceAddress {
+    /// The address itself; host bits are welcome here.
+    pub address: IpAddr,
+    /// Prefix length.
+    pub length: u8,
+}
+
+/// `lanes`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lanes {
+    /// As many as pay on this machine.
+    Auto,
+    /// That many.
+    Count(u16),
+}
+
+/// `[[gateway.lan]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lan {
+    /// Interface name.
+    pub interface: String,
+    /// Virtual network that the hosts behind it belong to.
+    pub vnet: String,
+    /// Where an XDP program may be attached.
+    pub xdp: XdpChoice,
+}
+
+/// `[[gateway.wan]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wan {
+    /// Interface name.
+    pub interface: String,
+    /// Where `wan_guard` may be attached.
+    pub xdp: XdpChoice,
+}
+
+/// `xdp = "auto" | "native" | "generic" | "off"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum XdpChoice {
+    /// Native where it gains, else not at all.
+    Auto,
+    /// In the driver, or fail.
+    Native,
+    /// In the stack, on any driver.
+    Generic,
+    /// Never.
+    Off,
+}
+
+/// `[[site]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Site {
+    /// Unique name.
+    pub name: String,
+    /// Virtual network of its routes.
+    pub vnet: String,
+    /// Prefixes behind it, unique and of one site each within a vnet.
+    pub routes: Vec<Prefix>,
+    /// `[[site.gateway]]`, at least one.
+    pub gateways: Vec<RemoteGateway>,
+}
+
+/// `[[site.gateway]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteGateway {
+    /// Unique name.
+    pub name: String,
+    /// WireGuard public key.
+    pub public_key: [u8; 32],
+    /// File that holds a pre-shared key in WireGuard's base64 form.
+    pub preshared_key_file: Option<PathBuf>,
+    /// Where it is reached; empty where only it dials.
+    pub endpoints: Vec<Endpoint>,
+    /// Parallel sessions; 1 for any stock WireGuard peer.
+    pub lanes: u16,
+    /// Links of the highest priority that are up carry the site's flows.
+    pub priority: u32,
+    /// Seconds between keepalives, for a gateway behind NAT.
+    pub persistent_keepalive: Option<u16>,
+}
+
+/// Where a remote gateway is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// A fixed address.
+    Address(SocketAddr),
+    /// A host name, resolved at start and again when the gateway does not answer.
+    Name {
+        /// Host name.
+        host: String,
+        /// UDP port.
+        port: u16,
+    },
+}

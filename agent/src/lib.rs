@@ -1,0 +1,22 @@
+//! Crossway's agent: joins sites over WireGuard.
+//!
+//! A packet's way out: LAN interface, `lan_ingress` (eBPF), TUN, [`io::tun`], [`lane`], [`tunnel`],
+//! [`io::udp`], WAN. The way in is the same backwards, with `tun_ingress` (eBPF) at its end.
+//!
+//! Control: [`config`] says what is wanted, [`gateway`] makes it so through [`host`] (rtnetlink and
+//! sysctls), [`datapath`] (eBPF programs and maps) and [`lane`] (commands), and [`control`] answers
+//! the command line ([`cli`]).
+
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod control;
+pub mod datapath;
+pub mod gateway;
+pub mod host;
+pub mod ids;
+pub mod io;
+pub mod lane;
+pub mod prefix;
+pub mod routes;
+pub mod tunnel;

@@ -1,0 +1,2 @@
+//! The `crossway` program.
+fn main() {}

@@ -1,0 +1,92 @@
+//! Longest-prefix match in user space: which site a destination belongs to, and whether a
+//! decrypted packet's source may come from the site that sent it.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::ids::SiteId;
+use crate::prefix::Prefix;
+
+/// The routes of one virtual network. Built once off the packet path, then read only.
+///
+/// One hash table for each prefix length in use, probed from the longest: configurations use few
+/// lengths, so a lookup is a handful of probes.
+#[derive(Debug, Default)]
+pub struct RouteTable {
+    v4: Vec<(u8, HashMap<u32, SiteId>)>,
+    v6: Vec<(u8, HashMap<u128, SiteId>)>,
+}
+
+impl RouteTable {
+    /// A table of these routes; of equal prefixes the last one counts.
+    pub fn new(routes: impl IntoIterator<Item = (Prefix, SiteId)>) -> Self {
+        let mut table = Self::default();
+        for (prefix, site) in routes {
+            match prefix.address() {
+                IpAddr::V4(address) => {
+                    of_length(&mut table.v4, prefix.length()).insert(address.into(), site);
+                }
+                IpAddr::V6(address) => {
+                    of_length(&mut table.v6, prefix.length()).insert(address.into(), site);
+                }
+            }
+        }
+        table
+    }
+
+    /// The site whose longest prefix holds `address`.
+    pub fn site_of(&self, address: IpAddr) -> Option<SiteId> {
+        match address {
+            IpAddr::V4(address) => self.site_of_v4(address),
+            IpAddr::V6(address) => self.site_of_v6(address),
+        }
+    }
+
+    fn site_of_v4(&self, address: Ipv4Addr) -> Option<SiteId> {
+        let address = u32::from(address);
+        self.v4.iter().find_map(|(length, sites)| {
+            let mask = u32::MAX.checked_shl(32 - u32::from(*length)).unwrap_or(0);
+            sites.get(&(address & mask)).copied()
+        })
+    }
+
+    fn site_of_v6(&self, address: Ipv6Addr) -> Option<SiteId> {
+        let address = u128::from(address);
+        self.v6.iter().find_map(|(length, sites)| {
+            let mask = u128::MAX.checked_shl(128 - u32::from(*length)).unwrap_or(0);
+            sites.get(&(address & mask)).copied()
+        })
+    }
+}
+
+/// The table for `length`, entered so that longer lengths come first.
+fn of_length<K>(tables: &mut Vec<(u8, HashMap<K, SiteId>)>, length: u8) -> &mut HashMap<K, SiteId> {
+    let at = tables.partition_point(|(other, _)| *other > length);
+    if tables.get(at).is_none_or(|(other, _)| *other != length) {
+        tables.insert(at, (length, HashMap::new()));
+    }
+    &mut tables[at].1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_prefix_wins_in_each_family() {
+        let table = RouteTable::new([
+            ("10.0.0.0/8".parse().unwrap(), SiteId(1)),
+            ("10.2.0.0/16".parse().unwrap(), SiteId(2)),
+            ("10.2.3.4/32".parse().unwrap(), SiteId(3)),
+            ("::/0".parse().unwrap(), SiteId(4)),
+            ("2001:db8:2::/48".parse().unwrap(), SiteId(5)),
+        ]);
+        let site = |text: &str| table.site_of(text.parse().unwrap());
+        assert_eq!(site("10.9.9.9"), Some(SiteId(1)));
+        assert_eq!(site("10.2.9.9"), Some(SiteId(2)));
+        assert_eq!(site("10.2.3.4"), Some(SiteId(3)));
+        assert_eq!(site("192.0.2.1"), None);
+        assert_eq!(site("2001:db8:3::1"), Some(SiteId(4)));
+        assert_eq!(site("2001:db8:2::1"), Some(SiteId(5)));
+    }
+}

@@ -1,0 +1,35 @@
+//! What the eBPF programs and the agent agree on: map names and capacities, the
+//! layout of every key and value, and the words for each outcome.
+//!
+//! Rules of this boundary:
+//! - Every struct is `#[repr(C)]` with no implicit padding, its size asserted in its file.
+//! - Addresses, ports and everything else that is compared with packet bytes is a byte array
+//!   in network order; counters, times and ids are native integers.
+//! - `aya::Pod` exists only on the user side (feature `user`).
+//! - A change of layout, of a map's name or type, or of the order of an outcome enum raises
+//!   [`ABI_VERSION`]; `cargo xtask check` refuses one that does not.
+#![no_std]
+
+pub mod event;
+pub mod flow;
+pub mod maps;
+pub mod outcome;
+pub mod route;
+pub mod settings;
+pub mod site;
+
+/// Version of everything in this crate. The agent refuses to take over pinned maps of another.
+pub const ABI_VERSION: u32 = 1;
+
+/// Declares that a boundary struct may be copied from and to map memory.
+macro_rules! pod {
+    ($($type:ty),+) => {
+        $(
+            // SAFETY: the type is `repr(C)`, `Copy`, made of integers and byte arrays only, and
+            // has no padding (its file asserts its size), so every byte pattern is a valid value.
+            #[cfg(feature = "user")]
+            unsafe impl aya::Pod for $type {}
+        )+
+    };
+}
+pub(crate) use pod;

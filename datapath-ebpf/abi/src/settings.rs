@@ -1,0 +1,57 @@
+//! What the agent tells the programs at start and on reload.
+
+use crate::pod;
+
+/// Value of [`crate::maps::SETTINGS`] at key 0.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// [`crate::ABI_VERSION`] of the agent that wrote this.
+    pub abi_version: u32,
+    /// Interface index of the TUN; 0 until it exists (then everything goes to the stack).
+    pub tun_ifindex: u32,
+    /// First UDP port of the tunnel, host order; lane i listens on this plus i.
+    pub listen_port: u16,
+    /// Number of lanes, so of ports.
+    pub lanes: u16,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// Role of an interface; the value in [`Interface::role`].
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Hosts of this site.
+    Lan = 1,
+    /// The way to the far gateways.
+    Wan = 2,
+    /// The tunnel's own device.
+    Tun = 3,
+}
+
+/// Value of [`crate::maps::INTERFACES`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Interface {
+    /// A [`Role`].
+    pub role: u32,
+    /// Virtual network id of a LAN or of the TUN.
+    pub vnet: u32,
+    /// MTU of the interface in bytes.
+    pub mtu: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// `skb->mark` of a packet that [`crate::maps::LAN_INGRESS`] counted and redirected into the TUN;
+/// [`crate::maps::TUN_EGRESS`] sees it, does not count again, and clears it. No netfilter hook or
+/// routing rule lies between the two programs, so no other user of marks meets it.
+pub const COUNTED_MARK: u32 = 0xc705_5a11;
+
+/// Virtual network id of the vnet named `default`.
+pub const DEFAULT_VNET: u32 = 0;
+
+const _: () = assert!(size_of::<Settings>() == 16);
+const _: () = assert!(size_of::<Interface>() == 16);
+pod!(Settings, Interface);

@@ -1,0 +1,47 @@
+//! A remote site as the data path sees it.
+
+use crate::pod;
+
+/// State of a site; the value in [`Site::state`].
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SiteState {
+    /// No such site: the slot is empty, packets go to the stack.
+    Absent = 0,
+    /// Packets for the site go into the tunnel.
+    Up = 1,
+    /// Configured but not served by the fast path: packets go to the stack.
+    Down = 2,
+}
+
+/// Value of [`crate::maps::SITES`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Site {
+    /// A [`SiteState`].
+    pub state: u32,
+    /// Bit i set: TUN queue (lane) i may carry this site's flows.
+    pub queue_mask: u32,
+    /// Largest inner IP packet, in bytes, that the tunnel to this site takes.
+    pub mtu: u32,
+    /// No flag is defined yet.
+    pub flags: u32,
+}
+
+/// Value of [`crate::maps::SITE_COUNTERS`], one per CPU: wire packets and inner IP bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SiteCounters {
+    /// Wire packets sent towards the site.
+    pub to_site_packets: u64,
+    /// Inner IP bytes sent towards the site.
+    pub to_site_bytes: u64,
+    /// Wire packets that came from the site.
+    pub from_site_packets: u64,
+    /// Inner IP bytes that came from the site.
+    pub from_site_bytes: u64,
+}
+
+const _: () = assert!(size_of::<Site>() == 16);
+const _: () = assert!(size_of::<SiteCounters>() == 32);
+pod!(Site, SiteCounters);
