@@ -1,1 +1,178 @@
-//! lane.
+//! A lane: one thread that owns a TUN queue, a UDP socket and the sessions on it, and runs each
+//! packet to completion. On its path there is no lock, no channel and no allocation; commands are
+//! looked at between batches.
+
+pub mod coalesce;
+pub mod command;
+mod drops;
+mod inbound;
+pub mod mss;
+mod outbound;
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::clock;
+use crate::io::poll::{self, Waker};
+use crate::io::tun::{self, TunQueue};
+use crate::io::udp::{ReceiveBatch, SendBatch, UdpSocket};
+use crate::tunnel::Tunnel;
+use crate::tunnel::noise::Identity;
+use coalesce::Coalescer;
+pub use command::{Command, LaneGone, LaneHandle, LaneSnapshot};
+use drops::Drops;
+
+/// How often sessions look at their timers (rekey, keepalive, retry).
+const TIMER_PERIOD: Duration = Duration::from_millis(100);
+/// Turns under load between two looks at the clock.
+const TURNS_PER_CLOCK: u32 = 16;
+
+/// The state of one lane.
+struct Lane {
+    tun: TunQueue,
+    udp: UdpSocket,
+    tunnel: Tunnel,
+    send: SendBatch,
+    receive: ReceiveBatch,
+    coalescer: Coalescer,
+    outgoing: Box<[u8]>,
+    drops: Drops,
+    mtu: usize,
+    commands: mpsc::Receiver<Command>,
+    waker: Arc<Waker>,
+}
+
+/// Whether the lane goes on.
+#[derive(PartialEq, Eq)]
+enum Flow {
+    On,
+    Stop,
+}
+
+/// Starts the thread of lane `number`.
+pub fn spawn(
+    number: usize,
+    tun: TunQueue,
+    udp: UdpSocket,
+    identity: Identity,
+    mtu: usize,
+) -> io::Result<(LaneHandle, JoinHandle<io::Result<()>>)> {
+    let (handle, commands, waker) = command::channel()?;
+    let lane = Lane {
+        tun,
+        udp,
+        tunnel: Tunnel::new(identity),
+        send: SendBatch::new(),
+        receive: ReceiveBatch::new(),
+        coalescer: Coalescer::new(),
+        outgoing: vec![0; tun::MAX_READ].into_boxed_slice(),
+        drops: Drops::default(),
+        mtu,
+        commands,
+        waker,
+    };
+    let thread = std::thread::Builder::new()
+        .name(format!("lane-{number}"))
+        .spawn(move || lane.run())?;
+    Ok((handle, thread))
+}
+
+impl Lane {
+    fn run(mut self) -> io::Result<()> {
+        let mut next_timers = clock::now();
+        loop {
+            if self.handle_commands() == Flow::Stop {
+                return Ok(());
+            }
+            let mut turns = 0;
+            let mut busy = true;
+            while busy && turns < TURNS_PER_CLOCK {
+                let received = self.turn_inbound()?;
+                let sent = self.turn_outbound()?;
+                busy = received || sent;
+                turns += 1;
+            }
+            let now = clock::now();
+            if now >= next_timers {
+                self.handle_timers();
+                next_timers = now + TIMER_PERIOD;
+            }
+            if !busy {
+                self.wait(next_timers.saturating_duration_since(now))?;
+            }
+        }
+    }
+
+    fn wait(&self, timeout: Duration) -> io::Result<()> {
+        // Rounded up, so that the timers are due when a quiet lane wakes.
+        let timeout = timeout + Duration::from_millis(1);
+        poll::wait(
+            &[self.udp.as_fd(), self.tun.as_fd(), self.waker.as_fd()],
+            timeout,
+        )
+    }
+
+    fn handle_timers(&mut self) {
+        let (udp, drops) = (&mut self.udp, &mut self.drops);
+        self.tunnel
+            .handle_timeout(&mut self.send, |send| drops.add_send(send.send(udp)));
+        self.flush_send();
+    }
+
+    fn handle_commands(&mut self) -> Flow {
+        self.waker.clear();
+        loop {
+            let flow = match self.commands.try_recv() {
+                Ok(command) => self.handle_command(command),
+                Err(mpsc::TryRecvError::Empty) => return Flow::On,
+                // Nobody is left who could ask it to stop.
+                Err(mpsc::TryRecvError::Disconnected) => return Flow::Stop,
+            };
+            if flow == Flow::Stop {
+                return flow;
+            }
+            self.flush_send();
+        }
+    }
+
+    fn handle_command(&mut self, command: Command) -> Flow {
+        match command {
+            Command::AddPeer(spec) => self.tunnel.add_peer(*spec, &mut self.send),
+            Command::RemovePeer(link) => self.tunnel.remove_peer(link),
+            Command::SetEndpoint(link, endpoint) => {
+                self.tunnel.set_endpoint(link, endpoint, &mut self.send);
+            }
+            Command::SetRoutes(routes, reply) => {
+                // Nobody waits for it any more: then it is freed here.
+                let _ = reply.send(self.tunnel.set_routes(routes));
+            }
+            Command::SetMtu(mtu) => self.mtu = mtu,
+            Command::Snapshot(reply) => {
+                let _ = reply.send(self.snapshot());
+            }
+            Command::Stop { release } => {
+                if release && let Err(error) = self.tun.release_device() {
+                    tracing::warn!(%error, "the TUN device could not be released");
+                }
+                return Flow::Stop;
+            }
+        }
+        Flow::On
+    }
+
+    fn snapshot(&self) -> LaneSnapshot {
+        LaneSnapshot {
+            peers: self.tunnel.snapshot(),
+            drops: self.drops.tallies(),
+            offloads: vec![
+                self.tun.tso.clone(),
+                self.tun.uso.clone(),
+                self.udp.gso.clone(),
+                self.udp.gro.clone(),
+            ],
+        }
+    }
+}

@@ -17,6 +17,7 @@ pub mod host;
 pub mod ids;
 pub mod io;
 pub mod lane;
+pub mod packet;
 pub mod prefix;
 pub mod routes;
 pub mod tunnel;

@@ -1,0 +1,80 @@
+//! Waiting for readiness, and waking a waiting lane.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
+
+/// Waits until one of `fds` is readable or `timeout` has passed.
+pub fn wait(fds: &[BorrowedFd<'_>; 3], timeout: Duration) -> io::Result<()> {
+    poll(&mut fds.map(|fd| entry(fd, libc::POLLIN)), timeout)
+}
+
+/// Waits until `fd` takes more output or `timeout` has passed.
+pub fn wait_writable(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<()> {
+    poll(&mut [entry(fd, libc::POLLOUT)], timeout)
+}
+
+fn entry(fd: BorrowedFd<'_>, events: libc::c_short) -> libc::pollfd {
+    libc::pollfd {
+        fd: fd.as_raw_fd(),
+        events,
+        revents: 0,
+    }
+}
+
+fn poll(entries: &mut [libc::pollfd], timeout: Duration) -> io::Result<()> {
+    let milliseconds = libc::c_int::try_from(timeout.as_millis()).unwrap_or(libc::c_int::MAX);
+    // SAFETY: the pointer and the length are those of one exclusive slice.
+    let result = unsafe {
+        libc::poll(
+            entries.as_mut_ptr(),
+            entries.len() as libc::nfds_t,
+            milliseconds,
+        )
+    };
+    if result < 0 {
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// An eventfd by which another thread ends a lane's wait.
+#[derive(Debug)]
+pub struct Waker(OwnedFd);
+
+impl Waker {
+    /// A waker that nobody has used yet.
+    pub fn new() -> io::Result<Self> {
+        // SAFETY: the call takes no pointer.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the kernel has just made this descriptor and nobody else knows it.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Makes the descriptor readable.
+    pub fn wake(&self) {
+        let one = 1u64.to_ne_bytes();
+        // SAFETY: `one` outlives the call and is as long as said. A full counter (the only failure
+        // of an eventfd) is readable already.
+        unsafe { libc::write(self.0.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+    }
+
+    /// Makes the descriptor quiet again.
+    pub fn clear(&self) {
+        let mut count = [0u8; 8];
+        // SAFETY: `count` is writable and as long as said. An empty counter reads as EAGAIN.
+        unsafe { libc::read(self.0.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
+    }
+}
+
+impl AsFd for Waker {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

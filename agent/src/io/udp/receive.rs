@@ -1,0 +1,164 @@
+//! `recvmmsg` with UDP_GRO.
+
+use std::io;
+use std::os::fd::AsRawFd;
+
+use super::{Endpoint, UdpSocket, address};
+
+/// Messages of one call. With GRO each holds up to 64 datagrams.
+const MESSAGES: usize = 32;
+/// Largest UDP payload, so also the largest run of datagrams that GRO builds.
+const MESSAGE_BYTES: usize = 65_535;
+/// Control messages: packet info of either family and the GRO size, with room to spare.
+const CONTROL_BYTES: usize = 128;
+
+/// A control buffer with the alignment that `cmsghdr` asks for.
+#[repr(C, align(8))]
+#[derive(Clone, Copy)]
+struct Control([u8; CONTROL_BYTES]);
+
+/// Buffers for one `recvmmsg` call, allocated once.
+pub struct ReceiveBatch {
+    payload: Box<[u8]>,
+    control: Vec<Control>,
+    addresses: Vec<address::RawAddress>,
+    vectors: Vec<libc::iovec>,
+    headers: Vec<libc::mmsghdr>,
+    filled: usize,
+}
+
+// SAFETY: the raw pointers in `vectors` and `headers` point into the other fields' heap memory,
+// which moves with the owner and is reached through this struct only.
+unsafe impl Send for ReceiveBatch {}
+
+/// A run of datagrams from one endpoint.
+pub struct Received<'a> {
+    /// Where it came from, and which of our addresses it was sent to.
+    pub from: Endpoint,
+    /// Bytes of each datagram but perhaps the last.
+    pub segment: usize,
+    /// The datagrams, one behind the other.
+    pub bytes: &'a [u8],
+}
+
+impl ReceiveBatch {
+    /// Empty buffers.
+    pub fn new() -> Self {
+        let mut batch = Self {
+            payload: vec![0; MESSAGES * MESSAGE_BYTES].into_boxed_slice(),
+            control: vec![Control([0; CONTROL_BYTES]); MESSAGES],
+            addresses: vec![address::empty(); MESSAGES],
+            vectors: Vec::with_capacity(MESSAGES),
+            headers: Vec::with_capacity(MESSAGES),
+            filled: 0,
+        };
+        for chunk in batch.payload.chunks_exact_mut(MESSAGE_BYTES) {
+            let vector = libc::iovec {
+                iov_base: chunk.as_mut_ptr().cast(),
+                iov_len: MESSAGE_BYTES,
+            };
+            batch.vectors.push(vector);
+        }
+        for index in 0..MESSAGES {
+            // SAFETY: `mmsghdr` is plain data for which all zeroes is a valid value.
+            let mut header: libc::mmsghdr = unsafe { std::mem::zeroed() };
+            header.msg_hdr.msg_iov = &raw mut batch.vectors[index];
+            header.msg_hdr.msg_iovlen = 1;
+            header.msg_hdr.msg_name = (&raw mut batch.addresses[index]).cast();
+            header.msg_hdr.msg_control = (&raw mut batch.control[index]).cast();
+            batch.headers.push(header);
+        }
+        batch
+    }
+
+    /// Takes what the socket has, without waiting; the number of messages.
+    pub fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
+        // The kernel wrote these lengths for what was received before.
+        for header in &mut self.headers[..self.filled] {
+            header.msg_hdr.msg_namelen = 0;
+            header.msg_hdr.msg_controllen = 0;
+        }
+        for header in &mut self.headers {
+            header.msg_hdr.msg_namelen = size_of::<address::RawAddress>() as libc::socklen_t;
+            header.msg_hdr.msg_controllen = CONTROL_BYTES as _;
+        }
+        self.filled = 0;
+        // SAFETY: every header points at live buffers of the lengths it states (set up in `new`,
+        // and none of the vectors has grown since).
+        let received = unsafe {
+            libc::recvmmsg(
+                socket.fd.as_raw_fd(),
+                self.headers.as_mut_ptr(),
+                MESSAGES as libc::c_uint,
+                libc::MSG_DONTWAIT,
+                std::ptr::null_mut(),
+            )
+        };
+        if received >= 0 {
+            self.filled = received as usize;
+            return Ok(self.filled);
+        }
+        let error = io::Error::last_os_error();
+        match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(0),
+            _ => Err(error),
+        }
+    }
+
+    /// The messages of the last call; those from a non-IP address or cut short are left out.
+    pub fn messages(&self) -> impl Iterator<Item = Received<'_>> {
+        (0..self.filled).filter_map(|index| {
+            let header = &self.headers[index];
+            if header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0 {
+                return None;
+            }
+            let remote = address::read(&self.addresses[index])?;
+            let length = header.msg_len as usize;
+            let start = index * MESSAGE_BYTES;
+            let mut received = Received {
+                from: Endpoint {
+                    remote,
+                    local: None,
+                },
+                segment: length.max(1),
+                bytes: &self.payload[start..start + length],
+            };
+            read_control(&header.msg_hdr, &mut received);
+            Some(received)
+        })
+    }
+}
+
+impl Default for ReceiveBatch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn read_control(header: &libc::msghdr, received: &mut Received<'_>) {
+    // SAFETY: the kernel filled `msg_control` with `msg_controllen` bytes of control messages; the
+    // CMSG macros stay inside them, and each payload is read unaligned as the type its level and
+    // type announce.
+    unsafe {
+        let mut message = libc::CMSG_FIRSTHDR(header);
+        while !message.is_null() {
+            let data = libc::CMSG_DATA(message);
+            match ((*message).cmsg_level, (*message).cmsg_type) {
+                (libc::SOL_UDP, libc::UDP_GRO) => {
+                    let size = data.cast::<libc::c_int>().read_unaligned();
+                    received.segment = usize::try_from(size).unwrap_or(0).max(1);
+                }
+                (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+                    let info = data.cast::<libc::in_pktinfo>().read_unaligned();
+                    received.from.local = Some(address::dialled_v4(&info));
+                }
+                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                    let info = data.cast::<libc::in6_pktinfo>().read_unaligned();
+                    received.from.local = Some(address::dialled_v6(&info));
+                }
+                _ => {}
+            }
+            message = libc::CMSG_NXTHDR(header, message);
+        }
+    }
+}

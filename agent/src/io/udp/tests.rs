@@ -1,0 +1,129 @@
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use super::*;
+use crate::io::poll;
+
+fn socket(listen: &str) -> (UdpSocket, SocketAddr) {
+    let socket = UdpSocket::bind(listen.parse().unwrap()).unwrap();
+    let address = socket.local_address().unwrap();
+    (socket, address)
+}
+
+/// Receives until `wanted` datagrams have come, or panics after two seconds.
+fn receive(socket: &UdpSocket, wanted: usize) -> Vec<(Endpoint, Vec<u8>)> {
+    let deadline = clock::now() + Duration::from_secs(2);
+    let mut batch = ReceiveBatch::new();
+    let mut datagrams = Vec::new();
+    while datagrams.len() < wanted {
+        assert!(
+            clock::now() < deadline,
+            "only {} of {wanted} came",
+            datagrams.len()
+        );
+        poll::wait(&[socket.as_fd(); 3], Duration::from_millis(100)).unwrap();
+        batch.receive(socket).unwrap();
+        for message in batch.messages() {
+            for datagram in message.bytes.chunks(message.segment) {
+                datagrams.push((message.from, datagram.to_vec()));
+            }
+        }
+    }
+    datagrams
+}
+
+fn push(batch: &mut SendBatch, byte: u8, length: usize, to: Endpoint) {
+    batch.spare()[..length].fill(byte);
+    batch.push(length, to);
+}
+
+#[test]
+fn a_batch_of_mixed_sizes_arrives_datagram_by_datagram() {
+    let (mut sender, _) = socket("127.0.0.1:0");
+    let (receiver, address) = socket("127.0.0.1:0");
+    let to = Endpoint {
+        remote: address,
+        local: None,
+    };
+    let sizes = [1000, 1000, 1000, 400, 1000, 80, 80, 80, 1200];
+    let mut batch = SendBatch::new();
+    for (index, size) in sizes.iter().enumerate() {
+        push(&mut batch, index as u8, *size, to);
+    }
+    assert_eq!(batch.messages.len(), 4, "1000x3+400, 1000+80, 80x2, 1200");
+    assert_eq!(batch.send(&mut sender), SendOutcome::default());
+    assert!(batch.is_empty());
+    let datagrams = receive(&receiver, sizes.len());
+    for (index, (_, bytes)) in datagrams.iter().enumerate() {
+        assert_eq!(bytes, &vec![index as u8; sizes[index]]);
+    }
+}
+
+#[test]
+fn a_reply_leaves_from_the_address_that_was_dialled() {
+    let (mut dialler, dialler_address) = socket("127.0.0.1:0");
+    for listen in ["0.0.0.0:0", "[::]:0"] {
+        let (mut listener, address) = socket(listen);
+        let dialled = SocketAddr::from((Ipv4Addr::new(127, 9, 8, 7), address.port()));
+        let mut batch = SendBatch::new();
+        push(
+            &mut batch,
+            1,
+            100,
+            Endpoint {
+                remote: dialled,
+                local: None,
+            },
+        );
+        batch.send(&mut dialler);
+        let (from, _) = receive(&listener, 1).remove(0);
+        assert_eq!(
+            from,
+            Endpoint {
+                remote: dialler_address,
+                local: Some(dialled.ip())
+            }
+        );
+        push(&mut batch, 2, 100, from);
+        push(&mut batch, 2, 100, from);
+        batch.send(&mut listener);
+        let (from, _) = receive(&dialler, 2).remove(1);
+        assert_eq!(from.remote, dialled, "{listen}");
+    }
+}
+
+#[test]
+fn a_local_address_that_is_gone_does_not_stop_the_traffic() {
+    let (mut sender, _) = socket("127.0.0.1:0");
+    let (receiver, address) = socket("127.0.0.1:0");
+    let to = Endpoint {
+        remote: address,
+        local: Some(Ipv4Addr::new(192, 0, 2, 1).into()),
+    };
+    let mut batch = SendBatch::new();
+    push(&mut batch, 7, 100, to);
+    push(&mut batch, 7, 100, to);
+    let outcome = batch.send(&mut sender);
+    assert_eq!(outcome, SendOutcome::default());
+    receive(&receiver, 2);
+}
+
+#[test]
+fn segmentation_that_is_off_still_sends_everything() {
+    let (mut sender, _) = socket("127.0.0.1:0");
+    let (receiver, address) = socket("127.0.0.1:0");
+    sender
+        .gso
+        .fail(&io::Error::from_raw_os_error(libc::EIO), clock::now());
+    let to = Endpoint {
+        remote: address,
+        local: None,
+    };
+    let mut batch = SendBatch::new();
+    for index in 0..10 {
+        push(&mut batch, index, 500, to);
+    }
+    assert_eq!(batch.send(&mut sender), SendOutcome::default());
+    assert_eq!(receive(&receiver, 10).len(), 10);
+}

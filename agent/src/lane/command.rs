@@ -1,0 +1,95 @@
+//! What control asks of a lane, and what it answers.
+
+use std::io;
+use std::sync::{Arc, mpsc};
+
+use datapath_abi::outcome::{DropReason, Tally};
+use tokio::sync::oneshot;
+
+use crate::ids::LinkId;
+use crate::io::offload::Offload;
+use crate::io::poll::Waker;
+use crate::io::udp::Endpoint;
+use crate::routes::RouteTable;
+use crate::tunnel::{PeerSnapshot, PeerSpec};
+
+/// A command; carried out between two batches.
+#[derive(Debug)]
+pub enum Command {
+    /// Adds a peer, or replaces the one of the same link.
+    AddPeer(Box<PeerSpec>),
+    /// Forgets a peer.
+    RemovePeer(LinkId),
+    /// Dials a peer elsewhere.
+    SetEndpoint(LinkId, Endpoint),
+    /// Replaces the routes; the old table comes back to be freed.
+    SetRoutes(Arc<RouteTable>, oneshot::Sender<Arc<RouteTable>>),
+    /// Sets the largest inner packet, which TCP's segment size is held to.
+    SetMtu(usize),
+    /// Asks for the state.
+    Snapshot(oneshot::Sender<LaneSnapshot>),
+    /// Ends the lane. `release` takes the TUN device away.
+    Stop {
+        /// Whether the device goes with the lane.
+        release: bool,
+    },
+}
+
+/// State of a lane at one moment.
+#[derive(Clone, Debug)]
+pub struct LaneSnapshot {
+    /// Every peer.
+    pub peers: Vec<PeerSnapshot>,
+    /// Drops by reason: `drops[reason.index()]`.
+    pub drops: [Tally; DropReason::COUNT],
+    /// Every offload of the lane's TUN queue and socket.
+    pub offloads: Vec<Offload>,
+}
+
+/// The controlling end of a lane.
+#[derive(Clone, Debug)]
+pub struct LaneHandle {
+    commands: mpsc::Sender<Command>,
+    waker: Arc<Waker>,
+}
+
+/// The lane has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaneGone;
+
+/// A pair of ends.
+pub(super) fn channel() -> io::Result<(LaneHandle, mpsc::Receiver<Command>, Arc<Waker>)> {
+    let (commands, receiver) = mpsc::channel();
+    let waker = Arc::new(Waker::new()?);
+    Ok((
+        LaneHandle {
+            commands,
+            waker: Arc::clone(&waker),
+        },
+        receiver,
+        waker,
+    ))
+}
+
+impl LaneHandle {
+    /// Hands a command over and wakes the lane.
+    pub fn send(&self, command: Command) -> Result<(), LaneGone> {
+        self.commands.send(command).map_err(|_| LaneGone)?;
+        self.waker.wake();
+        Ok(())
+    }
+
+    /// The state now.
+    pub async fn snapshot(&self) -> Result<LaneSnapshot, LaneGone> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Snapshot(reply))?;
+        answer.await.map_err(|_| LaneGone)
+    }
+
+    /// Replaces the routes and frees the old ones here, off the packet path.
+    pub async fn set_routes(&self, routes: Arc<RouteTable>) -> Result<(), LaneGone> {
+        let (reply, old) = oneshot::channel();
+        self.send(Command::SetRoutes(routes, reply))?;
+        old.await.map(drop).map_err(|_| LaneGone)
+    }
+}

@@ -1,0 +1,134 @@
+//! From the WAN to the TUN: receive, open, check, join, write.
+
+use std::io;
+
+use datapath_abi::outcome::DropReason;
+
+use super::coalesce::{Coalescer, Joins};
+use super::drops::Drops;
+use super::{Lane, mss};
+use crate::clock;
+use crate::io::split;
+use crate::io::tun::TunQueue;
+use crate::io::udp::{Endpoint, SendBatch};
+use crate::io::virtio::{self, GsoType, Header};
+use crate::tunnel::Handled;
+
+/// `recvmmsg` calls of one turn, so that the other direction gets its own.
+const RECEIVES_PER_TURN: usize = 4;
+/// Room for the answers that one message (up to 64 datagrams) can ask for.
+const ANSWERS: (usize, usize) = (4, 128 * 1024);
+
+impl Lane {
+    /// Takes what waits in the socket; whether there was anything.
+    pub(super) fn turn_inbound(&mut self) -> io::Result<bool> {
+        let mut any = false;
+        for _ in 0..RECEIVES_PER_TURN {
+            if self.receive.receive(&self.udp)? == 0 {
+                break;
+            }
+            any = true;
+            self.handle_received();
+        }
+        self.flush_send();
+        Ok(any)
+    }
+
+    fn handle_received(&mut self) {
+        let joins = Joins {
+            tcp: self.tun.tso.is_on(),
+            udp: self.tun.uso.is_on(),
+        };
+        let mut inbound = Inbound {
+            tunnel: &mut self.tunnel,
+            coalescer: &mut self.coalescer,
+            tun: &mut self.tun,
+            drops: &mut self.drops,
+            send: &mut self.send,
+            mtu: self.mtu,
+            joins,
+        };
+        for message in self.receive.messages() {
+            if !inbound.send.has_room(ANSWERS.0, ANSWERS.1) {
+                inbound.drops.add_send(inbound.send.send(&mut self.udp));
+            }
+            for datagram in message.bytes.chunks(message.segment) {
+                inbound.handle_datagram(datagram, message.from);
+            }
+        }
+        inbound.flush();
+    }
+}
+
+/// The parts of a lane that a datagram from the WAN goes through.
+struct Inbound<'a> {
+    tunnel: &'a mut crate::tunnel::Tunnel,
+    coalescer: &'a mut Coalescer,
+    tun: &'a mut TunQueue,
+    drops: &'a mut Drops,
+    send: &'a mut SendBatch,
+    mtu: usize,
+    joins: Joins,
+}
+
+impl Inbound<'_> {
+    fn handle_datagram(&mut self, datagram: &[u8], from: Endpoint) {
+        if !self.coalescer.has_room(datagram.len()) {
+            self.flush();
+        }
+        let landing = self.coalescer.landing();
+        match self
+            .tunnel
+            .handle_datagram(datagram, from, landing, self.send)
+        {
+            Handled::Packet(length) => {
+                mss::clamp(self.coalescer.landed(length), self.mtu);
+                let (tun, drops) = (&mut *self.tun, &mut *self.drops);
+                self.coalescer
+                    .take(length, self.joins, |packet| write(tun, drops, packet));
+            }
+            Handled::Control => self.coalescer.abandon(),
+            Handled::Dropped(reason) => {
+                self.coalescer.abandon();
+                self.drops.count(reason, datagram.len());
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        let (tun, drops) = (&mut *self.tun, &mut *self.drops);
+        self.coalescer.flush(|packet| write(tun, drops, packet));
+    }
+}
+
+/// Writes a packet with its virtio header. A super-packet that the kernel refuses switches the
+/// offload off and is written again packet by packet.
+fn write(tun: &mut TunQueue, drops: &mut Drops, bytes: &mut [u8]) {
+    let Err(error) = tun.write(bytes) else { return };
+    let Some((header, packet)) = bytes.split_first_chunk_mut() else {
+        return;
+    };
+    let offload = match Header::decode(*header).map(|header| (header, header.gso)) {
+        Some((header, GsoType::Tcp4 | GsoType::Tcp6)) => Some((header, &mut tun.tso)),
+        Some((header, GsoType::UdpL4)) => Some((header, &mut tun.uso)),
+        _ => None,
+    };
+    match (offload, error.raw_os_error()) {
+        (Some((header, offload)), Some(libc::EINVAL | libc::EIO)) => {
+            if offload.is_on() {
+                offload.fail(&error, clock::now());
+            }
+            let tun = &*tun;
+            let mut single = Vec::new();
+            let _ = split::for_each_packet(&header, packet, |packet| {
+                single.clear();
+                single.extend_from_slice(&Header::PLAIN.encode());
+                single.extend_from_slice(packet);
+                if tun.write(&single).is_err() {
+                    drops.count(DropReason::TunWriteFailed, packet.len());
+                }
+            });
+        }
+        _ => drops.count(DropReason::TunWriteFailed, bytes.len() - virtio::HEADER_LEN),
+    }
+}

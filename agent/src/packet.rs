@@ -1,0 +1,62 @@
+//! What the agent reads of an inner packet.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// IP protocol number of TCP.
+pub const TCP: u8 = 6;
+/// IP protocol number of UDP.
+pub const UDP: u8 = 17;
+
+/// Source and destination; `None` for what is no whole IPv4 or IPv6 header.
+pub fn addresses(packet: &[u8]) -> Option<(IpAddr, IpAddr)> {
+    match packet.first()? >> 4 {
+        4 => {
+            let address = |at: usize| -> Option<IpAddr> {
+                let octets: [u8; 4] = packet.get(at..at + 4)?.try_into().ok()?;
+                Some(Ipv4Addr::from(octets).into())
+            };
+            Some((address(12)?, address(16)?))
+        }
+        6 => {
+            let address = |at: usize| -> Option<IpAddr> {
+                let octets: [u8; 16] = packet.get(at..at + 16)?.try_into().ok()?;
+                Some(Ipv6Addr::from(octets).into())
+            };
+            Some((address(8)?, address(24)?))
+        }
+        _ => None,
+    }
+}
+
+/// Offset and protocol of the transport header of a packet that is not a fragment; IPv6 extension
+/// headers are not walked (such packets are rare and need no offload).
+pub fn transport(packet: &[u8]) -> Option<(usize, u8)> {
+    match packet.first()? >> 4 {
+        4 => {
+            let header = usize::from(packet[0] & 0xf) * 4;
+            let fragment = u16::from_be_bytes([*packet.get(6)?, *packet.get(7)?]) & 0x3fff;
+            (header >= 20 && fragment == 0).then_some((header, *packet.get(9)?))
+        }
+        6 => Some((40, *packet.get(6)?)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_or_odd_packets_have_no_addresses() {
+        let mut packet = [0x45; 40];
+        for length in 0..20 {
+            assert_eq!(addresses(&packet[..length]), None);
+        }
+        assert!(addresses(&packet).is_some());
+        packet[0] = 0x65;
+        assert!(addresses(&packet).is_some());
+        assert_eq!(addresses(&packet[..39]), None);
+        packet[0] = 0x55;
+        assert_eq!(addresses(&packet), None);
+    }
+}

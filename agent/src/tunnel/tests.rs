@@ -1,0 +1,273 @@
+//! Gateways that talk through a network of vectors: what is asserted is what crossed it.
+
+use super::*;
+
+/// A gateway with a tunnel, seen from the wire.
+struct Node {
+    tunnel: Tunnel,
+    out: SendBatch,
+    address: Endpoint,
+}
+
+impl Node {
+    fn new(key: u8, address: &str) -> Self {
+        let address = Endpoint {
+            remote: address.parse().unwrap(),
+            local: None,
+        };
+        Self {
+            tunnel: Tunnel::new(Identity::new([key; 32])),
+            out: SendBatch::new(),
+            address,
+        }
+    }
+
+    fn public_key(&self) -> [u8; 32] {
+        self.tunnel.identity.public_key()
+    }
+
+    /// Adds `peer` as site `site` behind 10.`site`.0.0/16.
+    fn add(&mut self, peer: &Node, site: u32, dials: bool) {
+        let spec = PeerSpec {
+            link: LinkId(site),
+            site: SiteId(site),
+            receiver_index: 0x00ab_0000 + site,
+            public_key: peer.public_key(),
+            preshared_key: None,
+            keepalive: None,
+            endpoint: dials.then_some(peer.address),
+        };
+        self.tunnel.add_peer(spec, &mut self.out);
+        let route = (format!("10.{site}.0.0/16").parse().unwrap(), SiteId(site));
+        self.tunnel.set_routes(Arc::new(RouteTable::new([route])));
+    }
+
+    fn seal(&mut self, packet: &[u8]) -> Sealed {
+        let (_, destination) = packet::addresses(packet).unwrap();
+        let slot = self.tunnel.peer_for(destination).unwrap();
+        self.tunnel.seal(slot, packet, &mut self.out)
+    }
+
+    fn handle(&mut self, datagram: &[u8], from: Endpoint) -> (Handled, Vec<u8>) {
+        let mut landing = vec![0; datagram.len()];
+        let handled = self
+            .tunnel
+            .handle_datagram(datagram, from, &mut landing, &mut self.out);
+        if let Handled::Packet(length) = handled {
+            landing.truncate(length);
+        }
+        (handled, landing)
+    }
+}
+
+/// Carries datagrams both ways until the wire is quiet; the inner packets that arrived at each end.
+fn exchange(a: &mut Node, b: &mut Node) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+    let (mut at_a, mut at_b) = (Vec::new(), Vec::new());
+    for _ in 0..10 {
+        for (_, datagram) in a.out.take_datagrams() {
+            if let (Handled::Packet(_), packet) = b.handle(&datagram, a.address) {
+                at_b.push(packet);
+            }
+        }
+        for (_, datagram) in b.out.take_datagrams() {
+            if let (Handled::Packet(_), packet) = a.handle(&datagram, b.address) {
+                at_a.push(packet);
+            }
+        }
+    }
+    (at_a, at_b)
+}
+
+fn inner(source: [u8; 4], destination: [u8; 4], length: u16) -> Vec<u8> {
+    let mut packet = vec![0x5a; usize::from(length)];
+    packet[0] = 0x45;
+    packet[2..4].copy_from_slice(&length.to_be_bytes());
+    packet[12..16].copy_from_slice(&source);
+    packet[16..20].copy_from_slice(&destination);
+    packet
+}
+
+/// A (site 1) dials B (site 2), which does not know A's endpoint.
+fn pair() -> (Node, Node) {
+    let mut a = Node::new(1, "192.0.2.1:51820");
+    let mut b = Node::new(2, "192.0.2.2:51820");
+    a.add(&b, 2, true);
+    b.add(&a, 1, false);
+    (a, b)
+}
+
+#[test]
+fn packets_cross_both_ways_once_one_side_has_dialled() {
+    let (mut a, mut b) = pair();
+    let out = inner([10, 1, 0, 1], [10, 2, 0, 1], 300);
+    let back = inner([10, 2, 0, 1], [10, 1, 0, 1], 1400);
+    assert_eq!(b.seal(&back), Sealed::Dropped(DropReason::NoEndpoint));
+    assert_eq!(a.seal(&out), Sealed::Queued);
+    let (_, at_b) = exchange(&mut a, &mut b);
+    assert_eq!(at_b, [out.clone()], "what waited for the handshake is sent");
+    assert_eq!(b.seal(&back), Sealed::Ready);
+    assert_eq!(a.seal(&out), Sealed::Ready);
+    let (at_a, at_b) = exchange(&mut a, &mut b);
+    assert_eq!((at_a, at_b), (vec![back], vec![out]));
+    let peer = &a.tunnel.snapshot()[0];
+    assert_eq!(
+        (
+            peer.sent_packets,
+            peer.received_packets,
+            peer.received_bytes
+        ),
+        (2, 1, 1400)
+    );
+}
+
+#[test]
+fn a_source_outside_the_senders_site_is_refused_by_name() {
+    let (mut a, mut b) = pair();
+    exchange(&mut a, &mut b);
+    assert_eq!(
+        a.seal(&inner([10, 9, 0, 1], [10, 2, 0, 1], 100)),
+        Sealed::Ready
+    );
+    let (_, datagram) = a.out.take_datagrams().remove(0);
+    let (handled, _) = b.handle(&datagram, a.address);
+    assert_eq!(handled, Handled::Dropped(DropReason::SourceNotInSite));
+}
+
+#[test]
+fn a_replayed_or_altered_message_is_refused_by_name() {
+    let (mut a, mut b) = pair();
+    exchange(&mut a, &mut b);
+    a.seal(&inner([10, 1, 0, 1], [10, 2, 0, 1], 100));
+    let (_, datagram) = a.out.take_datagrams().remove(0);
+    let mut altered = datagram.clone();
+    altered[40] ^= 1;
+    assert_eq!(
+        b.handle(&altered, a.address).0,
+        Handled::Dropped(DropReason::AuthenticationFailed)
+    );
+    assert!(matches!(
+        b.handle(&datagram, a.address).0,
+        Handled::Packet(100)
+    ));
+    assert_eq!(
+        b.handle(&datagram, a.address).0,
+        Handled::Dropped(DropReason::Replayed)
+    );
+}
+
+#[test]
+fn only_an_authentic_message_moves_the_endpoint() {
+    let (mut a, mut b) = pair();
+    exchange(&mut a, &mut b);
+    let elsewhere = Endpoint {
+        remote: "198.51.100.9:4000".parse().unwrap(),
+        local: Some("192.0.2.2".parse().unwrap()),
+    };
+    a.seal(&inner([10, 1, 0, 1], [10, 2, 0, 1], 100));
+    let (_, datagram) = a.out.take_datagrams().remove(0);
+    let mut forged = datagram.clone();
+    forged[30] ^= 1;
+    b.handle(&forged, elsewhere);
+    assert_eq!(b.tunnel.snapshot()[0].endpoint, Some(a.address));
+    b.handle(&datagram, elsewhere);
+    assert_eq!(b.tunnel.snapshot()[0].endpoint, Some(elsewhere));
+    b.seal(&inner([10, 2, 0, 1], [10, 1, 0, 1], 100));
+    assert_eq!(
+        b.out.take_datagrams()[0].0,
+        elsewhere,
+        "and the reply leaves from what was dialled"
+    );
+}
+
+#[test]
+fn strangers_and_noise_are_named() {
+    let (mut a, mut b) = pair();
+    let mut stranger = Node::new(3, "203.0.113.3:51820");
+    stranger.add(&b, 2, true);
+    let (_, initiation) = stranger.out.take_datagrams().remove(0);
+    assert_eq!(
+        b.handle(&initiation, stranger.address).0,
+        Handled::Dropped(DropReason::UnknownPeer)
+    );
+    let (_, mut initiation) = a.out.take_datagrams().remove(0);
+    initiation[120] ^= 1;
+    assert_eq!(
+        b.handle(&initiation, a.address).0,
+        Handled::Dropped(DropReason::BadMac)
+    );
+    for noise in [&[][..], &[4], &[0; 148], &[1, 0, 0, 1], &[9; 1000]] {
+        assert_eq!(
+            b.handle(noise, a.address).0,
+            Handled::Dropped(DropReason::NotWireGuard)
+        );
+    }
+    let mut data = [0; 64];
+    data[0] = 4;
+    assert_eq!(
+        b.handle(&data, a.address).0,
+        Handled::Dropped(DropReason::NoSession)
+    );
+    assert!(b.out.is_empty(), "nobody was answered");
+}
+
+#[test]
+fn a_flood_of_handshakes_is_answered_with_cookies() {
+    let (a, mut b) = pair();
+    let mut cookies = 0;
+    for _ in 0..1000 {
+        // A new initiation each time, as from a peer that restarts.
+        let mut dialler = Node::new(1, "192.0.2.1:51820");
+        dialler.add(&b, 2, true);
+        let (_, initiation) = dialler.out.take_datagrams().remove(0);
+        if b.handle(&initiation, a.address).0 == Handled::Dropped(DropReason::CookieDemanded) {
+            let (to, reply) = b.out.take_datagrams().remove(0);
+            assert_eq!((to, reply[0], reply.len()), (a.address, 3, 64));
+            cookies += 1;
+            break;
+        }
+        b.out.take_datagrams();
+    }
+    assert_eq!(cookies, 1);
+}
+
+#[test]
+fn a_cookie_lets_the_next_try_through_and_does_not_move_the_endpoint() {
+    let (mut a, mut b) = pair();
+    let (_, initiation) = a.out.take_datagrams().remove(0);
+    while b.handle(&initiation, a.address).0 != Handled::Dropped(DropReason::CookieDemanded) {
+        b.out.take_datagrams();
+    }
+    let (_, cookie) = b.out.take_datagrams().remove(0);
+    let elsewhere = Endpoint {
+        remote: "198.51.100.9:4000".parse().unwrap(),
+        local: None,
+    };
+    assert_eq!(a.handle(&cookie, elsewhere).0, Handled::Control);
+    assert_eq!(a.tunnel.snapshot()[0].endpoint, Some(b.address));
+}
+
+#[test]
+fn the_queue_before_a_handshake_is_bounded_and_counted() {
+    let (mut a, _) = pair();
+    let packet = inner([10, 1, 0, 1], [10, 2, 0, 1], 100);
+    let results: Vec<_> = (0..300).map(|_| a.seal(&packet)).collect();
+    assert_eq!(results[255], Sealed::Queued);
+    assert_eq!(
+        results[256],
+        Sealed::Dropped(DropReason::HandshakeQueueFull)
+    );
+}
+
+#[test]
+fn a_removed_peer_is_forgotten() {
+    let (mut a, mut b) = pair();
+    exchange(&mut a, &mut b);
+    a.seal(&inner([10, 1, 0, 1], [10, 2, 0, 1], 100));
+    let (_, datagram) = a.out.take_datagrams().remove(0);
+    b.tunnel.remove_peer(LinkId(1));
+    assert_eq!(
+        b.handle(&datagram, a.address).0,
+        Handled::Dropped(DropReason::NoSession)
+    );
+    assert!(b.tunnel.snapshot().is_empty());
+}
