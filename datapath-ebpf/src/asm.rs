@@ -50,8 +50,9 @@ pub(crate) fn opaque(address: usize) -> usize {
     #[cfg(target_arch = "bpf")]
     {
         let mut address = address;
-        // SAFETY: no instruction at all.
-        unsafe { asm!("/* {0} */", inout(reg) address, options(nomem, nostack)) };
+        // A move, not nothing: the kernel refuses line information for an empty statement.
+        // SAFETY: moves a register to itself.
+        unsafe { asm!("{0} = {0}", inout(reg) address, options(nomem, nostack)) };
         address
     }
     #[cfg(not(target_arch = "bpf"))]

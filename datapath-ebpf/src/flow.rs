@@ -4,6 +4,7 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 use datapath_abi::flow::{FlowCounters, FlowKey, FlowStat, FlowVerdict};
 
 use crate::{
+    address,
     headers::Headers,
     maps::{self, Inserted},
     tally,
@@ -45,8 +46,8 @@ fn key_of(direction: Direction, vnet: u32, headers: &Headers) -> FlowKey {
     };
     FlowKey {
         vnet,
-        local,
-        remote,
+        local: address::to_bytes(local),
+        remote: address::to_bytes(remote),
         local_port,
         remote_port,
         protocol: headers.protocol,

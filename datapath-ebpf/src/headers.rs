@@ -3,7 +3,10 @@
 use datapath_abi::outcome::StackReason;
 use network_types::ip::{IpProto, Ipv4Hdr, Ipv6Hdr};
 
-use crate::packet::Packet;
+use crate::{
+    address::{self, Address},
+    packet::{Packet, Slot},
+};
 
 /// Extension headers that are walked. Real packets have one or two (RFC 8504, 5.3 lets a node bound them).
 const MAX_EXTENSION_HEADERS: usize = 4;
@@ -34,9 +37,8 @@ pub(crate) enum Family {
 /// What the programs know of a packet.
 pub(crate) struct Headers {
     pub(crate) family: Family,
-    /// IPv4 addresses are IPv4-mapped, as in the flow table.
-    pub(crate) source: [u8; 16],
-    pub(crate) destination: [u8; 16],
+    pub(crate) source: Address,
+    pub(crate) destination: Address,
     /// Upper-layer protocol.
     pub(crate) protocol: u8,
     /// TTL or hop limit.
@@ -83,7 +85,8 @@ impl Headers {
     /// As [`Headers::read`], for a packet without a link-layer header: its first byte says the version.
     #[inline(always)]
     pub(crate) fn read_bare(packet: &impl Packet, length: u32) -> Result<Self, StackReason> {
-        let [first] = packet.read::<[u8; 1]>(0).ok_or(StackReason::Malformed)?;
+        let mut slot = Slot::<[u8; 1]>::new();
+        let [first] = packet.read(0, &mut slot).ok_or(StackReason::Malformed)?;
         match first >> 4 {
             4 => Self::read(packet, Family::V4, 0, length),
             6 => Self::read(packet, Family::V6, 0, length),
@@ -98,7 +101,10 @@ impl Headers {
         let room = self.ip_length - self.header_length;
         match self.protocol {
             TCP => {
-                let head: [u8; 14] = packet.read(offset).ok_or(StackReason::Malformed)?;
+                let mut slot = Slot::<[u8; 14]>::new();
+                let head = packet
+                    .read(offset, &mut slot)
+                    .ok_or(StackReason::Malformed)?;
                 let length = u32::from(head[12] >> 4) * 4;
                 if length < TCP_HEADER || length > room {
                     return Err(StackReason::Malformed);
@@ -109,7 +115,8 @@ impl Headers {
                 self.header_length += length;
             }
             UDP | UDP_LITE | SCTP | DCCP => {
-                let head: [u8; TRANSPORT_HEAD] = read_within(packet, offset, room)?;
+                let mut slot = Slot::new();
+                let head = read_head(packet, offset, room, &mut slot)?;
                 self.source_port = [head[0], head[1]];
                 self.destination_port = [head[2], head[3]];
                 if self.protocol == UDP {
@@ -117,17 +124,19 @@ impl Headers {
                 }
             }
             ICMP if self.family == Family::V4 => {
-                let head: [u8; TRANSPORT_HEAD] = read_within(packet, offset, room)?;
+                let mut slot = Slot::new();
+                let head = read_head(packet, offset, room, &mut slot)?;
                 // Echo Reply and Echo (RFC 792).
                 if matches!(head[0], 0 | 8) {
-                    self.set_echo_identifier(&head);
+                    self.set_echo_identifier(head);
                 }
             }
             ICMPV6 if self.family == Family::V6 => {
-                let head: [u8; TRANSPORT_HEAD] = read_within(packet, offset, room)?;
+                let mut slot = Slot::new();
+                let head = read_head(packet, offset, room, &mut slot)?;
                 match head[0] {
                     // Echo Request and Echo Reply (RFC 4443, 4.1 and 4.2).
-                    128 | 129 => self.set_echo_identifier(&head),
+                    128 | 129 => self.set_echo_identifier(head),
                     // Neighbour and router discovery (RFC 4861, 4) never leaves the link.
                     133..=137 => self.stack_only = Some(StackReason::NotRoutable),
                     _ => {}
@@ -160,12 +169,15 @@ pub(crate) struct Upper {
 
 #[inline(always)]
 fn read_ipv4(packet: &impl Packet, ip_offset: usize) -> Result<(Headers, Upper), StackReason> {
-    let header: Ipv4Hdr = packet.read(ip_offset).ok_or(StackReason::Malformed)?;
-    let upper = upper_of_ipv4(&header, ip_offset)?;
+    let mut slot = Slot::<Ipv4Hdr>::new();
+    let header = packet
+        .read(ip_offset, &mut slot)
+        .ok_or(StackReason::Malformed)?;
+    let upper = upper_of_ipv4(header, ip_offset)?;
     let headers = Headers {
         family: Family::V4,
-        source: mapped(header.src_addr),
-        destination: mapped(header.dst_addr),
+        source: address::mapped(header.src_addr),
+        destination: address::mapped(header.dst_addr),
         protocol: header.proto,
         ttl: header.ttl,
         checksum: header.check,
@@ -182,12 +194,15 @@ fn read_ipv4(packet: &impl Packet, ip_offset: usize) -> Result<(Headers, Upper),
 
 #[inline(always)]
 fn read_ipv6(packet: &impl Packet, ip_offset: usize) -> Result<(Headers, Upper), StackReason> {
-    let header: Ipv6Hdr = packet.read(ip_offset).ok_or(StackReason::Malformed)?;
-    let upper = upper_of_ipv6(packet, &header, ip_offset)?;
+    let mut slot = Slot::<Ipv6Hdr>::new();
+    let header = packet
+        .read(ip_offset, &mut slot)
+        .ok_or(StackReason::Malformed)?;
+    let upper = upper_of_ipv6(packet, header, ip_offset)?;
     let headers = Headers {
         family: Family::V6,
-        source: header.src_addr,
-        destination: header.dst_addr,
+        source: address::from_bytes(header.src_addr),
+        destination: address::from_bytes(header.dst_addr),
         protocol: upper.protocol,
         ttl: header.hop_limit,
         checksum: [0; 2],
@@ -247,7 +262,10 @@ pub(crate) fn upper_of_ipv6(
         }
         // All start with the next header and (not the fragment header) their length in units of 8
         // bytes beyond the first 8 (RFC 8200, 4.3 to 4.6).
-        let extension: [u8; 4] = packet.read(upper.offset).ok_or(StackReason::Malformed)?;
+        let mut slot = Slot::<[u8; 4]>::new();
+        let extension = packet
+            .read(upper.offset, &mut slot)
+            .ok_or(StackReason::Malformed)?;
         if upper.protocol == FRAGMENT {
             upper.fragment = true;
             upper.later_fragment = u16::from_be_bytes([extension[2], extension[3]]) & !7 != 0;
@@ -269,22 +287,16 @@ pub(crate) fn upper_of_ipv6(
     Ok(upper)
 }
 
-/// Reads at `offset` what must also lie within the `room` that the IP header leaves.
+/// Reads the start of a transport header, which must also lie within the `room` that the IP header leaves.
 #[inline(always)]
-fn read_within<const N: usize>(
+fn read_head<'a>(
     packet: &impl Packet,
     offset: usize,
     room: u32,
-) -> Result<[u8; N], StackReason> {
-    if room < N as u32 {
+    slot: &'a mut Slot<[u8; TRANSPORT_HEAD]>,
+) -> Result<&'a [u8; TRANSPORT_HEAD], StackReason> {
+    if room < TRANSPORT_HEAD as u32 {
         return Err(StackReason::Malformed);
     }
-    packet.read(offset).ok_or(StackReason::Malformed)
-}
-
-/// The IPv4-mapped form of an address (RFC 4291, 2.5.5.2).
-#[inline(always)]
-fn mapped(address: [u8; 4]) -> [u8; 16] {
-    let [a, b, c, d] = address;
-    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
+    packet.read(offset, slot).ok_or(StackReason::Malformed)
 }

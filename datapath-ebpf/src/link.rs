@@ -8,7 +8,7 @@ use network_types::{
 
 use crate::{
     headers::Family,
-    packet::{Frame, Packet},
+    packet::{Frame, Packet, Slot},
     skb::Skb,
 };
 
@@ -44,7 +44,8 @@ impl Link {
     /// Of a frame at XDP.
     #[inline(always)]
     pub(crate) fn of_frame(frame: &Frame) -> Result<Self, StackReason> {
-        let ethernet: EthHdr = frame.read(0).ok_or(StackReason::Malformed)?;
+        let mut slot = Slot::<EthHdr>::new();
+        let ethernet = frame.read(0, &mut slot).ok_or(StackReason::Malformed)?;
         walk_tags(frame, ethernet.ether_type, 0, false)
     }
 }
@@ -63,7 +64,10 @@ fn walk_tags(
             IPV4 => Family::V4,
             IPV6 => Family::V6,
             VLAN | PROVIDER_VLAN if tags < 2 => {
-                let tag: VlanHdr = packet.read(ip_offset).ok_or(StackReason::Malformed)?;
+                let mut slot = Slot::<VlanHdr>::new();
+                let tag = packet
+                    .read(ip_offset, &mut slot)
+                    .ok_or(StackReason::Malformed)?;
                 in_vlan |= tag.vid() != 0;
                 protocol = tag.ether_type;
                 ip_offset += VlanHdr::LEN;

@@ -12,6 +12,7 @@
 #![no_main]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
+mod address;
 mod asm;
 mod flow;
 mod headers;

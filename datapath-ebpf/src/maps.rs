@@ -77,20 +77,20 @@ pub(crate) fn interface(ifindex: u32, role: Role) -> Option<Interface> {
 
 /// The longest match of an IPv4 key.
 #[inline(always)]
-pub(crate) fn route4(key: &Key<RouteKey4>) -> Option<Route> {
-    ROUTES4.get(key).copied()
+pub(crate) fn route4(key: &Key<RouteKey4>) -> Option<&'static Route> {
+    ROUTES4.get(key)
 }
 
 /// The longest match of an IPv6 key.
 #[inline(always)]
-pub(crate) fn route6(key: &Key<RouteKey6>) -> Option<Route> {
-    ROUTES6.get(key).copied()
+pub(crate) fn route6(key: &Key<RouteKey6>) -> Option<&'static Route> {
+    ROUTES6.get(key)
 }
 
 /// A site by its id.
 #[inline(always)]
-pub(crate) fn site(id: u32) -> Option<Site> {
-    SITES.get(id).copied()
+pub(crate) fn site(id: u32) -> Option<&'static Site> {
+    SITES.get(id)
 }
 
 /// Whether a receiver index (shifted right by 8) is one of ours.

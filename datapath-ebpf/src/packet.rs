@@ -1,7 +1,7 @@
 //! Reading packet memory: bounds-checked, by copy. The two places that hold a packet, an skb
 //! (TC) and an XDP frame, look the same to the parsers.
 
-use core::mem;
+use core::mem::{self, MaybeUninit};
 
 use aya_ebpf::programs::XdpContext;
 use network_types::{
@@ -35,8 +35,38 @@ unsafe impl Plain for UdpHdr {}
 
 /// Something with packet bytes in it.
 pub(crate) trait Packet {
-    /// The header at `offset` bytes from the start, or `None` if it does not lie wholly in the packet.
-    fn read<T: Plain>(&self, offset: usize) -> Option<T>;
+    /// Copies the header at `offset` bytes from the start into the slot, or returns `None` if it does
+    /// not lie wholly in the packet.
+    fn read<'a, T: Plain>(&self, offset: usize, slot: &'a mut Slot<T>) -> Option<&'a T>;
+}
+
+/// Room for a header. The reader fills it in place: a header returned by value would be taken apart
+/// into bytes by the compiler. Aligned, so that addresses can be read by words.
+#[repr(C, align(8))]
+pub(crate) struct Slot<T>(MaybeUninit<T>);
+
+impl<T: Plain> Slot<T> {
+    #[inline(always)]
+    pub(crate) const fn new() -> Self {
+        Self(MaybeUninit::uninit())
+    }
+
+    /// Where to write `size_of::<T>()` bytes.
+    #[inline(always)]
+    pub(crate) fn as_mut_ptr(&mut self) -> *mut T {
+        self.0.as_mut_ptr()
+    }
+
+    /// The header in the slot.
+    ///
+    /// # Safety
+    ///
+    /// All its bytes must have been written.
+    #[inline(always)]
+    pub(crate) unsafe fn filled(&self) -> &T {
+        // SAFETY: the caller wrote all bytes, and `T: Plain` takes any.
+        unsafe { self.0.assume_init_ref() }
+    }
 }
 
 /// The verifier follows a variable offset into packet memory up to 65535; no header lies farther.
@@ -66,7 +96,7 @@ impl Frame {
 
 impl Packet for Frame {
     #[inline(always)]
-    fn read<T: Plain>(&self, offset: usize) -> Option<T> {
+    fn read<'a, T: Plain>(&self, offset: usize, slot: &'a mut Slot<T>) -> Option<&'a T> {
         if offset > MAX_OFFSET {
             return None;
         }
@@ -75,7 +105,10 @@ impl Packet for Frame {
             return None;
         }
         // SAFETY: `at .. at + size` was just seen to end within the frame and, as the offset is
-        // not negative, starts within it; `T: Plain` takes any bytes.
-        Some(unsafe { (at as *const T).read_unaligned() })
+        // not negative, starts within it; `T: Plain` takes any bytes. The slot is written whole.
+        Some(unsafe {
+            slot.as_mut_ptr().write((at as *const T).read_unaligned());
+            slot.filled()
+        })
     }
 }

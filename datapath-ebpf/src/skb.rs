@@ -1,6 +1,6 @@
 //! The socket buffer that a TC program is given: its fields, its bytes, and where to send it.
 
-use core::mem::{self, MaybeUninit};
+use core::mem;
 
 use aya_ebpf::{
     bindings::{__sk_buff, bpf_redir_neigh},
@@ -11,7 +11,7 @@ use aya_ebpf::{
     programs::TcContext,
 };
 
-use crate::packet::{Packet, Plain};
+use crate::packet::{Packet, Plain, Slot};
 
 /// `PACKET_HOST` (linux/if_packet.h): the frame is for this machine's link-layer address.
 const PACKET_HOST: u32 = 0;
@@ -162,27 +162,21 @@ pub(crate) struct NextHop {
     pub(crate) neighbour: bpf_redir_neigh,
 }
 
-/// The copied header, aligned so that the compiler reads addresses by words.
-#[repr(C, align(8))]
-struct Aligned<T>(T);
-
 impl Packet for Skb {
     /// Works for bytes outside of the linear part as well, so nothing has to be pulled first.
     #[inline(always)]
-    fn read<T: Plain>(&self, offset: usize) -> Option<T> {
-        let mut copy = MaybeUninit::<Aligned<T>>::uninit();
-        // SAFETY: the helper checks `offset` against the packet, and writes all of `T` or (on
-        // failure) zeroes.
-        let result = unsafe {
-            bpf_skb_load_bytes(
+    fn read<'a, T: Plain>(&self, offset: usize, slot: &'a mut Slot<T>) -> Option<&'a T> {
+        // SAFETY: the helper checks `offset` against the packet and writes `size_of::<T>()` bytes
+        // (zeroes on failure) into a slot of that size.
+        unsafe {
+            let result = bpf_skb_load_bytes(
                 self.0.cast(),
                 offset as u32,
-                copy.as_mut_ptr().cast(),
+                slot.as_mut_ptr().cast(),
                 mem::size_of::<T>() as u32,
-            )
-        };
-        // SAFETY: the helper wrote the first `size_of::<T>()` bytes, and `T: Plain` takes any.
-        (result == 0).then(|| unsafe { copy.as_ptr().cast::<T>().read() })
+            );
+            (result == 0).then(|| slot.filled())
+        }
     }
 }
 

@@ -79,13 +79,13 @@ fn question(skb: &Skb, headers: &Headers) -> bpf_fib_lookup {
     match headers.family {
         Family::V4 => {
             question.family = AF_INET;
-            question.__bindgen_anon_3.ipv4_src = words(&headers.source)[3];
-            question.__bindgen_anon_4.ipv4_dst = words(&headers.destination)[3];
+            question.__bindgen_anon_3.ipv4_src = headers.source[3];
+            question.__bindgen_anon_4.ipv4_dst = headers.destination[3];
         }
         Family::V6 => {
             question.family = AF_INET6;
-            question.__bindgen_anon_3.ipv6_src = words(&headers.source);
-            question.__bindgen_anon_4.ipv6_dst = words(&headers.destination);
+            question.__bindgen_anon_3.ipv6_src = headers.source;
+            question.__bindgen_anon_4.ipv6_dst = headers.destination;
         }
     }
     question
@@ -146,16 +146,4 @@ fn on_to_site(
     }
     ttl::decrement(skb, headers).map_err(|Refused| StackReason::RedirectFailed)?;
     Ok(Way::Tunnel(skb.ifindex()))
-}
-
-/// An address as the kernel's structures hold it: words in network order.
-#[inline(always)]
-fn words(address: &[u8; 16]) -> [u32; 4] {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *address;
-    [
-        u32::from_ne_bytes([a, b, c, d]),
-        u32::from_ne_bytes([e, f, g, h]),
-        u32::from_ne_bytes([i, j, k, l]),
-        u32::from_ne_bytes([m, n, o, p]),
-    ]
 }

@@ -10,7 +10,7 @@ use crate::{
     headers::{self, Family, Upper},
     link::Link,
     maps,
-    packet::{Frame, Packet},
+    packet::{Frame, Packet, Slot},
     wireguard::{self, HEAD},
 };
 
@@ -43,10 +43,11 @@ fn judge_datagram(frame: &Frame, datagram: &Datagram) -> Result<(), DropReason> 
     if datagram.payload as u32 + length > frame.length() {
         return Err(DropReason::WanBadLength);
     }
-    let head: [u8; HEAD] = frame
-        .read(datagram.payload)
+    let mut slot = Slot::<[u8; HEAD]>::new();
+    let head = frame
+        .read(datagram.payload, &mut slot)
         .ok_or(DropReason::WanBadLength)?;
-    match wireguard::judge(&head, length)? {
+    match wireguard::judge(head, length)? {
         Some(receiver) if !maps::has_session(receiver >> 8) => Err(DropReason::WanUnknownReceiver),
         _ => Ok(()),
     }
@@ -60,7 +61,8 @@ fn find_datagram(frame: &Frame) -> Option<Datagram> {
     if upper.protocol != IpProto::Udp as u8 || upper.fragment {
         return None;
     }
-    let udp: UdpHdr = frame.read(upper.offset)?;
+    let mut slot = Slot::<UdpHdr>::new();
+    let udp = frame.read(upper.offset, &mut slot)?;
     let lane = u16::from_be_bytes(udp.dst).wrapping_sub(settings.listen_port);
     (lane < settings.lanes).then(|| Datagram {
         payload: upper.offset + UdpHdr::LEN,
@@ -72,12 +74,14 @@ fn find_datagram(frame: &Frame) -> Option<Datagram> {
 fn find_upper(frame: &Frame, link: &Link) -> Option<Upper> {
     match link.family {
         Family::V4 => {
-            let header: Ipv4Hdr = frame.read(link.ip_offset)?;
-            headers::upper_of_ipv4(&header, link.ip_offset).ok()
+            let mut slot = Slot::<Ipv4Hdr>::new();
+            let header = frame.read(link.ip_offset, &mut slot)?;
+            headers::upper_of_ipv4(header, link.ip_offset).ok()
         }
         Family::V6 => {
-            let header: Ipv6Hdr = frame.read(link.ip_offset)?;
-            headers::upper_of_ipv6(frame, &header, link.ip_offset).ok()
+            let mut slot = Slot::<Ipv6Hdr>::new();
+            let header = frame.read(link.ip_offset, &mut slot)?;
+            headers::upper_of_ipv6(frame, header, link.ip_offset).ok()
         }
     }
 }
