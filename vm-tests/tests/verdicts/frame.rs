@@ -2,22 +2,22 @@
 
 use std::net::IpAddr;
 
-pub const TCP: u8 = 6;
-pub const UDP: u8 = 17;
-pub const ICMP: u8 = 1;
-pub const ICMPV6: u8 = 58;
-pub const HOP_BY_HOP: u8 = 0;
-pub const ROUTING: u8 = 43;
-pub const FRAGMENT: u8 = 44;
-pub const DESTINATION_OPTIONS: u8 = 60;
+pub(crate) const TCP: u8 = 6;
+pub(crate) const UDP: u8 = 17;
+pub(crate) const ICMP: u8 = 1;
+pub(crate) const ICMPV6: u8 = 58;
+pub(crate) const HOP_BY_HOP: u8 = 0;
+pub(crate) const ROUTING: u8 = 43;
+pub(crate) const FRAGMENT: u8 = 44;
+pub(crate) const DESTINATION_OPTIONS: u8 = 60;
 
-pub const ETHERNET: usize = 14;
-pub const VLAN: u16 = 0x8100;
-pub const PROVIDER_VLAN: u16 = 0x88a8;
+pub(crate) const ETHERNET: usize = 14;
+pub(crate) const VLAN: u16 = 0x8100;
+pub(crate) const PROVIDER_VLAN: u16 = 0x88a8;
 
 /// An IP packet in the making.
 #[derive(Clone, Debug)]
-pub struct Packet {
+pub(crate) struct Packet {
     source: IpAddr,
     destination: IpAddr,
     ttl: u8,
@@ -31,7 +31,7 @@ pub struct Packet {
 
 impl Packet {
     /// From one address to another, with TTL 64 and an empty payload of an experimental protocol.
-    pub fn new(source: &str, destination: &str) -> Self {
+    pub(crate) fn new(source: &str, destination: &str) -> Self {
         Self {
             source: source.parse().expect("an IP address"),
             destination: destination.parse().expect("an IP address"),
@@ -44,51 +44,51 @@ impl Packet {
         }
     }
 
-    pub fn ttl(mut self, ttl: u8) -> Self {
+    pub(crate) fn ttl(mut self, ttl: u8) -> Self {
         self.ttl = ttl;
         self
     }
 
     /// IPv4 options: whole words.
-    pub fn options(mut self, options: &[u8]) -> Self {
+    pub(crate) fn options(mut self, options: &[u8]) -> Self {
         assert!(options.len().is_multiple_of(4));
         self.options = options.to_vec();
         self
     }
 
     /// Makes it an IPv4 fragment.
-    pub fn fragment(mut self, offset: u16, more: bool) -> Self {
+    pub(crate) fn fragment(mut self, offset: u16, more: bool) -> Self {
         self.fragment = (offset, more);
         self
     }
 
     /// Adds an IPv6 extension header; `body` is what follows its first byte, in all whole units of 8.
-    pub fn extension(mut self, kind: u8, body: &[u8]) -> Self {
+    pub(crate) fn extension(mut self, kind: u8, body: &[u8]) -> Self {
         assert!((body.len() + 1).is_multiple_of(8));
         self.extensions.push((kind, body.to_vec()));
         self
     }
 
     /// Adds an IPv6 fragment header.
-    pub fn fragment6(self, offset: u16, more: bool) -> Self {
+    pub(crate) fn fragment6(self, offset: u16, more: bool) -> Self {
         let [high, low] = (offset << 3 | u16::from(more)).to_be_bytes();
         self.extension(FRAGMENT, &[0, high, low, 1, 2, 3, 4])
     }
 
-    pub fn transport(mut self, protocol: u8, bytes: &[u8]) -> Self {
+    pub(crate) fn transport(mut self, protocol: u8, bytes: &[u8]) -> Self {
         self.protocol = protocol;
         self.transport = bytes.to_vec();
         self
     }
 
-    pub fn tcp(self, source: u16, destination: u16, flags: u8, payload: usize) -> Self {
+    pub(crate) fn tcp(self, source: u16, destination: u16, flags: u8, payload: usize) -> Self {
         let mut bytes = ports(source, destination);
         bytes.extend([0, 0, 0, 1, 0, 0, 0, 2, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
         bytes.resize(bytes.len() + payload, 0xaa);
         self.transport(TCP, &bytes)
     }
 
-    pub fn udp(self, source: u16, destination: u16, payload: &[u8]) -> Self {
+    pub(crate) fn udp(self, source: u16, destination: u16, payload: &[u8]) -> Self {
         let mut bytes = ports(source, destination);
         bytes.extend((payload.len() as u16 + 8).to_be_bytes());
         bytes.extend([0, 0]);
@@ -97,14 +97,14 @@ impl Packet {
     }
 
     /// A message of ICMP or ICMPv6, with an identifier where an echo has it.
-    pub fn icmp(self, kind: u8, identifier: u16) -> Self {
+    pub(crate) fn icmp(self, kind: u8, identifier: u16) -> Self {
         let protocol = if self.source.is_ipv4() { ICMP } else { ICMPV6 };
         let [high, low] = identifier.to_be_bytes();
         self.transport(protocol, &[kind, 0, 0, 0, high, low, 0, 1, 5, 6, 7, 8])
     }
 
     /// The packet without a link-layer header.
-    pub fn bare(&self) -> Vec<u8> {
+    pub(crate) fn bare(&self) -> Vec<u8> {
         match (self.source, self.destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
                 self.bare4(source.octets(), destination.octets())
@@ -117,12 +117,12 @@ impl Packet {
     }
 
     /// The packet in an Ethernet frame for the loopback device (all addresses zero).
-    pub fn frame(&self) -> Vec<u8> {
+    pub(crate) fn frame(&self) -> Vec<u8> {
         self.tagged(&[])
     }
 
     /// The packet in an Ethernet frame with VLAN tags: Ethernet type and TCI of each, outermost first.
-    pub fn tagged(&self, tags: &[(u16, u16)]) -> Vec<u8> {
+    pub(crate) fn tagged(&self, tags: &[(u16, u16)]) -> Vec<u8> {
         let mut frame = vec![0; 12];
         for (kind, tci) in tags {
             frame.extend(kind.to_be_bytes());
@@ -173,7 +173,7 @@ impl Packet {
 }
 
 /// The Internet checksum's sum (RFC 1071) of whole words; 0xffff over a header with a right checksum.
-pub fn sum(bytes: &[u8]) -> u16 {
+pub(crate) fn sum(bytes: &[u8]) -> u16 {
     let mut sum: u32 = bytes
         .chunks(2)
         .map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])))

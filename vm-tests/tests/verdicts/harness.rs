@@ -22,40 +22,40 @@ use datapath_abi::{
 };
 
 /// Verdicts as the kernel numbers them.
-pub const TC_TO_STACK: i32 = -1;
-pub const TC_REDIRECT: i32 = 7;
-pub const XDP_DROP: i32 = 1;
-pub const XDP_PASS: i32 = 2;
+pub(crate) const TC_TO_STACK: i32 = -1;
+pub(crate) const TC_REDIRECT: i32 = 7;
+pub(crate) const XDP_DROP: i32 = 1;
+pub(crate) const XDP_PASS: i32 = 2;
 
 /// Flows that the table holds here; the real one takes tens of megabytes for each test.
-pub const FLOWS: u32 = 1024;
+pub(crate) const FLOWS: u32 = 1024;
 
 /// Loaded programs.
-pub struct Datapath {
+pub(crate) struct Datapath {
     ebpf: Ebpf,
 }
 
 /// What a TC program is told of a packet beside its bytes.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Context {
+pub(crate) struct Context {
     /// Index of the interface; 0 is the loopback device.
-    pub ifindex: u32,
-    pub mark: u32,
-    pub gso_size: u32,
-    pub gso_segs: u32,
+    pub(crate) ifindex: u32,
+    pub(crate) mark: u32,
+    pub(crate) gso_size: u32,
+    pub(crate) gso_segs: u32,
 }
 
 /// What a program did.
 #[derive(Debug)]
-pub struct Run {
-    pub verdict: i32,
-    pub frame: Vec<u8>,
-    pub mark: u32,
+pub(crate) struct Run {
+    pub(crate) verdict: i32,
+    pub(crate) frame: Vec<u8>,
+    pub(crate) mark: u32,
 }
 
 impl Datapath {
     /// Moves the calling thread into a new network namespace and loads the programs.
-    pub fn load() -> Self {
+    pub(crate) fn load() -> Self {
         enter_new_namespace();
         let object = object();
         let mut ebpf = EbpfLoader::new()
@@ -73,7 +73,7 @@ impl Datapath {
 
     /// Runs a TC program over a frame, or over a bare packet for those of the TUN: the kernel takes
     /// the first 14 bytes of either for an Ethernet header, but hands over the packet as it is.
-    pub fn tc(&mut self, name: &str, frame: &[u8], context: Context) -> Run {
+    pub(crate) fn tc(&mut self, name: &str, frame: &[u8], context: Context) -> Run {
         let context_in = context.to_bytes();
         let mut context_out = context_in;
         let mut frame_out = vec![0; frame.len() + 256];
@@ -86,7 +86,7 @@ impl Datapath {
                 ctx_out: Some(&mut context_out),
                 ..TestRunOptions::default()
             })
-            .unwrap_or_else(|error| panic!("{name} did not run over {frame:02x?}: {error:?}"));
+            .unwrap_or_else(|error| panic!("{name} did not run over {}: {error:?}", hex(frame)));
         frame_out.truncate(result.data_size_out as usize);
         Run {
             verdict: result.return_value as i32,
@@ -96,7 +96,7 @@ impl Datapath {
     }
 
     /// Runs the XDP program over a frame.
-    pub fn xdp(&mut self, frame: &[u8]) -> Run {
+    pub(crate) fn xdp(&mut self, frame: &[u8]) -> Run {
         let mut frame_out = vec![0; frame.len() + 256];
         let program: &mut Xdp = program(&mut self.ebpf, maps::WAN_GUARD);
         let result = program
@@ -105,7 +105,7 @@ impl Datapath {
                 data_out: Some(&mut frame_out),
                 ..TestRunOptions::default()
             })
-            .unwrap_or_else(|error| panic!("wan_guard did not run over {frame:02x?}: {error:?}"));
+            .unwrap_or_else(|error| panic!("wan_guard did not run over {}: {error:?}", hex(frame)));
         frame_out.truncate(result.data_size_out as usize);
         Run {
             verdict: result.return_value as i32,
@@ -114,11 +114,11 @@ impl Datapath {
         }
     }
 
-    pub fn set_settings(&mut self, settings: Settings) {
+    pub(crate) fn set_settings(&mut self, settings: Settings) {
         self.array(maps::SETTINGS).set(0, settings, 0).unwrap();
     }
 
-    pub fn set_interface(&mut self, ifindex: u32, role: Role, vnet: u32, mtu: u32) {
+    pub(crate) fn set_interface(&mut self, ifindex: u32, role: Role, vnet: u32, mtu: u32) {
         let interface = Interface {
             role: role as u32,
             vnet,
@@ -130,7 +130,7 @@ impl Datapath {
             .unwrap();
     }
 
-    pub fn set_site(&mut self, id: u32, state: SiteState, mtu: u32) {
+    pub(crate) fn set_site(&mut self, id: u32, state: SiteState, mtu: u32) {
         let site = Site {
             state: state as u32,
             queue_mask: 1,
@@ -140,7 +140,7 @@ impl Datapath {
         self.array(maps::SITES).set(id, site, 0).unwrap();
     }
 
-    pub fn add_route(&mut self, vnet: u32, prefix: &str, site: u32) {
+    pub(crate) fn add_route(&mut self, vnet: u32, prefix: &str, site: u32) {
         let (address, length) = prefix.split_once('/').expect("address/length");
         let bits = VNET_BITS + length.parse::<u32>().unwrap();
         let vnet = vnet.to_be_bytes();
@@ -160,25 +160,25 @@ impl Datapath {
         .unwrap();
     }
 
-    pub fn add_session(&mut self, index: u32) {
+    pub(crate) fn add_session(&mut self, index: u32) {
         self.hash(maps::SESSIONS).insert(index, 7u32, 0).unwrap();
     }
 
-    pub fn to_stack(&self, reason: StackReason) -> Tally {
+    pub(crate) fn to_stack(&self, reason: StackReason) -> Tally {
         self.tally(maps::TO_STACK, reason.index())
     }
 
-    pub fn drops(&self, reason: DropReason) -> Tally {
+    pub(crate) fn drops(&self, reason: DropReason) -> Tally {
         self.tally(maps::DROPS, reason.index())
     }
 
-    pub fn flow_stat(&self, stat: FlowStat) -> u64 {
+    pub(crate) fn flow_stat(&self, stat: FlowStat) -> u64 {
         self.per_cpu::<u64>(maps::FLOW_STATS, stat as u32)
             .iter()
             .sum()
     }
 
-    pub fn site_counters(&self, id: u32) -> SiteCounters {
+    pub(crate) fn site_counters(&self, id: u32) -> SiteCounters {
         let mut total = SiteCounters::default();
         for counters in self.per_cpu::<SiteCounters>(maps::SITE_COUNTERS, id) {
             total.to_site_packets += counters.to_site_packets;
@@ -189,12 +189,12 @@ impl Datapath {
         total
     }
 
-    pub fn flows(&self) -> StdHashMap<FlowKey, FlowCounters> {
+    pub(crate) fn flows(&self) -> StdHashMap<FlowKey, FlowCounters> {
         let flows: HashMap<_, FlowKey, FlowCounters> = self.map(maps::FLOWS);
         flows.iter().map(Result::unwrap).collect()
     }
 
-    pub fn forget_flows(&mut self) {
+    pub(crate) fn forget_flows(&mut self) {
         let keys: Vec<FlowKey> = self.flows().into_keys().collect();
         let mut flows = self.hash::<FlowKey, FlowCounters>(maps::FLOWS);
         for key in keys {
@@ -203,7 +203,7 @@ impl Datapath {
     }
 
     /// Takes what lies in the event ring.
-    pub fn take_events(&mut self) -> Vec<Event> {
+    pub(crate) fn take_events(&mut self) -> Vec<Event> {
         let map = self.ebpf.map_mut(maps::EVENTS).expect("the map is there");
         let mut ring = RingBuf::try_from(map).unwrap();
         let mut events = Vec::new();
@@ -282,8 +282,20 @@ impl Context {
     }
 }
 
+/// Whether BPF_PROG_TEST_RUN takes a frame: more than an Ethernet header, and where that says IP, a whole
+/// IP header. The shorter ones are sent over a real interface, in live.rs.
+pub(crate) fn kernel_runs(frame: &[u8]) -> bool {
+    let least = match frame.get(12..14) {
+        Some([0x08, 0x00]) => 14 + 20,
+        Some([0x86, 0xdd]) => 14 + 40,
+        Some(_) => 15,
+        None => return false,
+    };
+    frame.len() >= least
+}
+
 /// Settings with which the programs are ready: this TUN, and two lanes from port 51820 on.
-pub fn settings(tun_ifindex: u32) -> Settings {
+pub(crate) fn settings(tun_ifindex: u32) -> Settings {
     Settings {
         abi_version: ABI_VERSION,
         tun_ifindex,
@@ -294,7 +306,7 @@ pub fn settings(tun_ifindex: u32) -> Settings {
 }
 
 /// Runs `ip` in the test's namespace.
-pub fn ip(arguments: &str) {
+pub(crate) fn ip(arguments: &str) {
     let output = Command::new("ip")
         .args(arguments.split_whitespace())
         .output()
@@ -307,12 +319,17 @@ pub fn ip(arguments: &str) {
 }
 
 /// The index of an interface of the test's namespace.
-pub fn ifindex(name: &str) -> u32 {
+pub(crate) fn ifindex(name: &str) -> u32 {
     let name = std::ffi::CString::new(name).unwrap();
     // SAFETY: a C string.
     let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
     assert_ne!(index, 0, "no interface {name:?}");
     index
+}
+
+/// The start of a frame, for messages.
+pub(crate) fn hex(frame: &[u8]) -> String {
+    format!("{} bytes {:02x?}", frame.len(), &frame[..frame.len().min(80)])
 }
 
 fn enter_new_namespace() {
