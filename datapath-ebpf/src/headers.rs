@@ -1,0 +1,302 @@
+//! The network and transport headers of a packet, as far as routing and the flow table need them.
+
+use datapath_abi::outcome::StackReason;
+use network_types::ip::{IpProto, Ipv4Hdr, Ipv6Hdr};
+
+use crate::{
+    address::{self, Address},
+    packet::{Packet, Slot},
+};
+
+/// Extension headers that are walked. Real packets have one or two (RFC 8504, 5.3 lets a node bound them).
+const MAX_EXTENSION_HEADERS: usize = 4;
+/// Shortest header of TCP.
+const TCP_HEADER: u32 = 20;
+/// What is read of a transport header: enough for ports, the ICMP identifier, and no protocol's is shorter.
+const TRANSPORT_HEAD: usize = 8;
+
+const TCP: u8 = IpProto::Tcp as u8;
+const UDP: u8 = IpProto::Udp as u8;
+const DCCP: u8 = IpProto::Dccp as u8;
+const SCTP: u8 = IpProto::Sctp as u8;
+const UDP_LITE: u8 = IpProto::UdpLite as u8;
+const ICMP: u8 = IpProto::Icmp as u8;
+const ICMPV6: u8 = IpProto::Ipv6Icmp as u8;
+const HOP_BY_HOP: u8 = IpProto::HopOpt as u8;
+const ROUTING: u8 = IpProto::Ipv6Route as u8;
+const FRAGMENT: u8 = IpProto::Ipv6Frag as u8;
+const DESTINATION_OPTIONS: u8 = IpProto::Ipv6Opts as u8;
+
+/// IP version.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Family {
+    V4 = 4,
+    V6 = 6,
+}
+
+/// What the programs know of a packet.
+pub(crate) struct Headers {
+    pub(crate) family: Family,
+    pub(crate) source: Address,
+    pub(crate) destination: Address,
+    /// Upper-layer protocol.
+    pub(crate) protocol: u8,
+    /// TTL or hop limit.
+    pub(crate) ttl: u8,
+    /// IPv4: the header checksum in network order.
+    pub(crate) checksum: [u8; 2],
+    /// Where the IP header starts, in bytes from the start of the packet.
+    pub(crate) ip_offset: usize,
+    /// Bytes from the IP header on, by that header.
+    pub(crate) ip_length: u32,
+    /// Bytes of the network header with options or extension headers, and of the header of TCP or UDP.
+    pub(crate) header_length: u32,
+    /// Ports or echo identifier, as [`datapath_abi::flow::FlowKey`] defines them.
+    pub(crate) source_port: [u8; 2],
+    pub(crate) destination_port: [u8; 2],
+    /// Byte 13 of the TCP header.
+    pub(crate) tcp_flags: u8,
+    /// Well-formed, but only the stack may forward it, and why.
+    pub(crate) stack_only: Option<StackReason>,
+}
+
+impl Headers {
+    /// Reads the headers of an IPv4 or IPv6 packet of `length` bytes that starts at `ip_offset`.
+    #[inline(always)]
+    pub(crate) fn read(
+        packet: &impl Packet,
+        family: Family,
+        ip_offset: usize,
+        length: u32,
+    ) -> Result<Self, StackReason> {
+        let (mut headers, upper) = match family {
+            Family::V4 => read_ipv4(packet, ip_offset)?,
+            Family::V6 => read_ipv6(packet, ip_offset)?,
+        };
+        if headers.header_length > headers.ip_length || headers.ip_length > length {
+            return Err(StackReason::Malformed);
+        }
+        if !upper.later_fragment {
+            headers.read_transport(packet)?;
+        }
+        Ok(headers)
+    }
+
+    /// As [`Headers::read`], for a packet without a link-layer header: its first byte says the version.
+    #[inline(always)]
+    pub(crate) fn read_bare(packet: &impl Packet, length: u32) -> Result<Self, StackReason> {
+        let mut slot = Slot::<[u8; 1]>::new();
+        let [first] = packet.read(0, &mut slot).ok_or(StackReason::Malformed)?;
+        match first >> 4 {
+            4 => Self::read(packet, Family::V4, 0, length),
+            6 => Self::read(packet, Family::V6, 0, length),
+            _ => Err(StackReason::NotIp),
+        }
+    }
+
+    /// Adds ports, flags and header length; `header_length` is that of the network header so far.
+    #[inline(always)]
+    fn read_transport(&mut self, packet: &impl Packet) -> Result<(), StackReason> {
+        let offset = self.ip_offset + self.header_length as usize;
+        let room = self.ip_length - self.header_length;
+        match self.protocol {
+            TCP => {
+                let mut slot = Slot::<[u8; 14]>::new();
+                let head = packet
+                    .read(offset, &mut slot)
+                    .ok_or(StackReason::Malformed)?;
+                let length = u32::from(head[12] >> 4) * 4;
+                if length < TCP_HEADER || length > room {
+                    return Err(StackReason::Malformed);
+                }
+                self.source_port = [head[0], head[1]];
+                self.destination_port = [head[2], head[3]];
+                self.tcp_flags = head[13];
+                self.header_length += length;
+            }
+            UDP | UDP_LITE | SCTP | DCCP => {
+                let mut slot = Slot::new();
+                let head = read_head(packet, offset, room, &mut slot)?;
+                self.source_port = [head[0], head[1]];
+                self.destination_port = [head[2], head[3]];
+                if self.protocol == UDP {
+                    self.header_length += TRANSPORT_HEAD as u32;
+                }
+            }
+            ICMP if self.family == Family::V4 => {
+                let mut slot = Slot::new();
+                let head = read_head(packet, offset, room, &mut slot)?;
+                // Echo Reply and Echo (RFC 792).
+                if matches!(head[0], 0 | 8) {
+                    self.set_echo_identifier(head);
+                }
+            }
+            ICMPV6 if self.family == Family::V6 => {
+                let mut slot = Slot::new();
+                let head = read_head(packet, offset, room, &mut slot)?;
+                match head[0] {
+                    // Echo Request and Echo Reply (RFC 4443, 4.1 and 4.2).
+                    128 | 129 => self.set_echo_identifier(head),
+                    // Neighbour and router discovery (RFC 4861, 4) never leaves the link.
+                    133..=137 => self.stack_only = Some(StackReason::NotRoutable),
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn set_echo_identifier(&mut self, head: &[u8; TRANSPORT_HEAD]) {
+        self.source_port = [head[4], head[5]];
+        self.destination_port = self.source_port;
+    }
+}
+
+/// What follows the network header.
+pub(crate) struct Upper {
+    pub(crate) protocol: u8,
+    /// Where it starts, in bytes from the start of the packet.
+    pub(crate) offset: usize,
+    /// A fragment other than the first, so no transport header is there.
+    pub(crate) later_fragment: bool,
+    /// A fragment of any kind.
+    pub(crate) fragment: bool,
+    /// A header that a router must look at, or more than are walked.
+    pub(crate) stack_only: Option<StackReason>,
+}
+
+#[inline(always)]
+fn read_ipv4(packet: &impl Packet, ip_offset: usize) -> Result<(Headers, Upper), StackReason> {
+    let mut slot = Slot::<Ipv4Hdr>::new();
+    let header = packet
+        .read(ip_offset, &mut slot)
+        .ok_or(StackReason::Malformed)?;
+    let upper = upper_of_ipv4(header, ip_offset)?;
+    let headers = Headers {
+        family: Family::V4,
+        source: address::mapped(header.src_addr),
+        destination: address::mapped(header.dst_addr),
+        protocol: header.proto,
+        ttl: header.ttl,
+        checksum: header.check,
+        ip_offset,
+        ip_length: u32::from(header.tot_len()),
+        header_length: u32::from(header.ihl()),
+        source_port: [0; 2],
+        destination_port: [0; 2],
+        tcp_flags: 0,
+        stack_only: upper.stack_only,
+    };
+    Ok((headers, upper))
+}
+
+#[inline(always)]
+fn read_ipv6(packet: &impl Packet, ip_offset: usize) -> Result<(Headers, Upper), StackReason> {
+    let mut slot = Slot::<Ipv6Hdr>::new();
+    let header = packet
+        .read(ip_offset, &mut slot)
+        .ok_or(StackReason::Malformed)?;
+    let upper = upper_of_ipv6(packet, header, ip_offset)?;
+    let headers = Headers {
+        family: Family::V6,
+        source: address::from_bytes(header.src_addr),
+        destination: address::from_bytes(header.dst_addr),
+        protocol: upper.protocol,
+        ttl: header.hop_limit,
+        checksum: [0; 2],
+        ip_offset,
+        ip_length: Ipv6Hdr::LEN as u32 + u32::from(header.payload_len()),
+        header_length: (upper.offset - ip_offset) as u32,
+        source_port: [0; 2],
+        destination_port: [0; 2],
+        tcp_flags: 0,
+        stack_only: upper.stack_only,
+    };
+    Ok((headers, upper))
+}
+
+/// What follows an IPv4 header.
+#[inline(always)]
+pub(crate) fn upper_of_ipv4(header: &Ipv4Hdr, ip_offset: usize) -> Result<Upper, StackReason> {
+    let header_length = usize::from(header.ihl());
+    if header.version() != 4 || header_length < Ipv4Hdr::LEN {
+        return Err(StackReason::Malformed);
+    }
+    let later_fragment = header.frag_offset() != 0;
+    Ok(Upper {
+        protocol: header.proto,
+        offset: ip_offset + header_length,
+        later_fragment,
+        fragment: later_fragment || header.frag_flags() & MORE_FRAGMENTS != 0,
+        stack_only: (header_length > Ipv4Hdr::LEN).then_some(StackReason::IpOptions),
+    })
+}
+
+/// Of the three flag bits of an IPv4 header (RFC 791, 3.1).
+const MORE_FRAGMENTS: u8 = 1;
+
+/// What follows an IPv6 header and its extension headers.
+#[inline(always)]
+pub(crate) fn upper_of_ipv6(
+    packet: &impl Packet,
+    header: &Ipv6Hdr,
+    ip_offset: usize,
+) -> Result<Upper, StackReason> {
+    if header.version() != 6 {
+        return Err(StackReason::Malformed);
+    }
+    let mut upper = Upper {
+        protocol: header.next_hdr,
+        offset: ip_offset + Ipv6Hdr::LEN,
+        later_fragment: false,
+        fragment: false,
+        stack_only: None,
+    };
+    for _ in 0..MAX_EXTENSION_HEADERS {
+        match upper.protocol {
+            HOP_BY_HOP | ROUTING => upper.stack_only = Some(StackReason::ExtensionHeader),
+            DESTINATION_OPTIONS | FRAGMENT => {}
+            _ => return Ok(upper),
+        }
+        // All start with the next header and (not the fragment header) their length in units of 8
+        // bytes beyond the first 8 (RFC 8200, 4.3 to 4.6).
+        let mut slot = Slot::<[u8; 4]>::new();
+        let extension = packet
+            .read(upper.offset, &mut slot)
+            .ok_or(StackReason::Malformed)?;
+        if upper.protocol == FRAGMENT {
+            upper.fragment = true;
+            upper.later_fragment = u16::from_be_bytes([extension[2], extension[3]]) & !7 != 0;
+            upper.offset += 8;
+        } else {
+            upper.offset += (usize::from(extension[1]) + 1) * 8;
+        }
+        upper.protocol = extension[0];
+        if upper.later_fragment {
+            return Ok(upper);
+        }
+    }
+    if matches!(
+        upper.protocol,
+        HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS | FRAGMENT
+    ) {
+        upper.stack_only = Some(StackReason::ExtensionHeader);
+    }
+    Ok(upper)
+}
+
+/// Reads the start of a transport header, which must also lie within the `room` that the IP header leaves.
+#[inline(always)]
+fn read_head<'a>(
+    packet: &impl Packet,
+    offset: usize,
+    room: u32,
+    slot: &'a mut Slot<[u8; TRANSPORT_HEAD]>,
+) -> Result<&'a [u8; TRANSPORT_HEAD], StackReason> {
+    if room < TRANSPORT_HEAD as u32 {
+        return Err(StackReason::Malformed);
+    }
+    packet.read(offset, slot).ok_or(StackReason::Malformed)
+}

@@ -1,0 +1,69 @@
+//! Packets from the hosts of this site: into the tunnel, if a site's route says so and nothing is odd.
+
+use datapath_abi::{
+    outcome::StackReason,
+    settings::{COUNTED_MARK, Role},
+};
+
+use crate::{
+    flow::{self, Direction},
+    headers::Headers,
+    link::Link,
+    maps, route, scope,
+    skb::{Refused, Skb},
+    ttl,
+    wire::Wire,
+};
+
+/// The index of the TUN that takes the packet, which is then counted and ready to go, or why the
+/// stack gets it, which is then as it came.
+#[inline(always)]
+pub(crate) fn judge(skb: &Skb) -> Result<u32, StackReason> {
+    let tun = maps::settings()
+        .map(|settings| settings.tun_ifindex)
+        .filter(|tun| *tun != 0)
+        .ok_or(StackReason::NotReady)?;
+    let lan = maps::interface(skb.ifindex(), Role::Lan).ok_or(StackReason::NotReady)?;
+    if !skb.is_for_this_host() {
+        return Err(StackReason::NotForUs);
+    }
+
+    let link = Link::of_skb(skb)?;
+    let length = skb.length().saturating_sub(link.ip_offset as u32);
+    let headers = Headers::read(skb, link.family, link.ip_offset, length)?;
+    if link.in_vlan {
+        return Err(StackReason::VlanTagged);
+    }
+    scope::check(&headers)?;
+
+    let (site_id, site) = route::site_for(lan.vnet, headers.family, &headers.destination)?;
+    if let Some(reason) = headers.stack_only {
+        return Err(reason);
+    }
+    ttl::check(&headers)?;
+    let wire = Wire::of(&headers, skb.gso_size());
+    if wire.largest > site.mtu {
+        return Err(StackReason::TooBig);
+    }
+
+    rewrite(skb, &link, &headers).map_err(|Refused| StackReason::RedirectFailed)?;
+    flow::count(Direction::ToSite, lan.vnet, site_id, &headers, &wire);
+    skb.set_mark(COUNTED_MARK);
+    Ok(tun)
+}
+
+/// Makes of the frame what a router sends on: TTL less one, no (priority) tag.
+#[inline(always)]
+fn rewrite(skb: &Skb, link: &Link, headers: &Headers) -> Result<(), Refused> {
+    ttl::decrement(skb, headers)?;
+    for _ in 0..2 {
+        if link.tags == 0 {
+            break;
+        }
+        skb.pop_vlan_tag()?;
+        if link.tags == 1 {
+            break;
+        }
+    }
+    Ok(())
+}

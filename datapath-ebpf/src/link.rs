@@ -1,0 +1,87 @@
+//! The link layer of a frame: Ethernet with up to two VLAN tags.
+
+use datapath_abi::outcome::StackReason;
+use network_types::{
+    eth::{EthHdr, EtherType},
+    vlan::VlanHdr,
+};
+
+use crate::{
+    headers::Family,
+    packet::{Frame, Packet, Slot},
+    skb::Skb,
+};
+
+const IPV4: u16 = EtherType::Ipv4 as u16;
+const IPV6: u16 = EtherType::Ipv6 as u16;
+const VLAN: u16 = EtherType::Ieee8021q as u16;
+const PROVIDER_VLAN: u16 = EtherType::Ieee8021ad as u16;
+/// Bits of a tag (TCI) that are the VLAN id; the rest is priority (IEEE 802.1Q, 9.6).
+const VLAN_ID: u16 = 0xfff;
+
+/// What lies in front of the IP header.
+pub(crate) struct Link {
+    pub(crate) family: Family,
+    /// Where the IP header starts, in bytes from the start of the frame.
+    pub(crate) ip_offset: usize,
+    /// VLAN tags, the one that the kernel holds outside of the frame included.
+    pub(crate) tags: u32,
+    /// One of the tags has an id other than 0.
+    pub(crate) in_vlan: bool,
+}
+
+impl Link {
+    /// Of a frame at TC ingress, where the kernel has read the Ethernet type and holds the outer tag.
+    #[inline(always)]
+    pub(crate) fn of_skb(skb: &Skb) -> Result<Self, StackReason> {
+        let (tags, in_vlan) = match skb.vlan_tag() {
+            Some(tag) => (1, tag & VLAN_ID != 0),
+            None => (0, false),
+        };
+        walk_tags(skb, skb.protocol(), tags, in_vlan)
+    }
+
+    /// Of a frame at XDP.
+    #[inline(always)]
+    pub(crate) fn of_frame(frame: &Frame) -> Result<Self, StackReason> {
+        let mut slot = Slot::<EthHdr>::new();
+        let ethernet = frame.read(0, &mut slot).ok_or(StackReason::Malformed)?;
+        walk_tags(frame, ethernet.ether_type, 0, false)
+    }
+}
+
+#[inline(always)]
+fn walk_tags(
+    packet: &impl Packet,
+    mut protocol: u16,
+    mut tags: u32,
+    mut in_vlan: bool,
+) -> Result<Link, StackReason> {
+    let mut ip_offset = EthHdr::LEN;
+    // At most two tags, so a third look is at what they hold.
+    for _ in 0..3 {
+        let family = match protocol {
+            IPV4 => Family::V4,
+            IPV6 => Family::V6,
+            VLAN | PROVIDER_VLAN if tags < 2 => {
+                let mut slot = Slot::<VlanHdr>::new();
+                let tag = packet
+                    .read(ip_offset, &mut slot)
+                    .ok_or(StackReason::Malformed)?;
+                in_vlan |= tag.vid() != 0;
+                protocol = tag.ether_type;
+                ip_offset += VlanHdr::LEN;
+                tags += 1;
+                continue;
+            }
+            _ => break,
+        };
+        return Ok(Link {
+            family,
+            ip_offset,
+            tags,
+            in_vlan,
+        });
+    }
+    Err(StackReason::NotIp)
+}

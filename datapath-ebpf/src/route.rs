@@ -1,0 +1,66 @@
+//! Longest-prefix match: which site an address belongs to.
+
+use aya_ebpf::btf_maps::lpm_trie::Key;
+use datapath_abi::{
+    maps::MAX_SITES,
+    outcome::StackReason,
+    route::{RouteKey4, RouteKey6, SITE_KERNEL, VNET_BITS},
+    site::{Site, SiteState},
+};
+
+use crate::{
+    address::{self, Address},
+    headers::Family,
+    maps,
+};
+
+/// What [`look_up`] returns for an address that no prefix covers. Not an `Option`: the compiler would
+/// carry an undefined value for `None`, which the verifier does not let a program even copy.
+const NO_SITE: u32 = SITE_KERNEL - 1;
+const _: () = assert!(NO_SITE as usize > MAX_SITES);
+
+/// The site to which the longest matching prefix leads, [`SITE_KERNEL`] or [`NO_SITE`].
+#[inline(always)]
+fn look_up(vnet: u32, family: Family, address: &Address) -> u32 {
+    let vnet = vnet.to_be_bytes();
+    let route = match family {
+        Family::V4 => {
+            let address = address[3].to_ne_bytes();
+            maps::route4(&Key::new(VNET_BITS + 32, RouteKey4 { vnet, address }))
+        }
+        Family::V6 => {
+            let address = address::to_bytes(*address);
+            maps::route6(&Key::new(VNET_BITS + 128, RouteKey6 { vnet, address }))
+        }
+    };
+    match route {
+        Some(route) => route.site,
+        None => NO_SITE,
+    }
+}
+
+/// The id of the site to which an address belongs, for accounting: whether it is up does not matter.
+#[inline(always)]
+pub(crate) fn site_of(vnet: u32, family: Family, address: &Address) -> Option<u32> {
+    let site = look_up(vnet, family, address);
+    (site < MAX_SITES as u32).then_some(site)
+}
+
+/// The site that a packet may be sent to, or why it is not for the fast path.
+#[inline(always)]
+pub(crate) fn site_for(
+    vnet: u32,
+    family: Family,
+    destination: &Address,
+) -> Result<(u32, &'static Site), StackReason> {
+    let id = look_up(vnet, family, destination);
+    match id {
+        NO_SITE => return Err(StackReason::NoRoute),
+        SITE_KERNEL => return Err(StackReason::KernelRoute),
+        _ => {}
+    }
+    match maps::site(id) {
+        Some(site) if site.state == SiteState::Up as u32 => Ok((id, site)),
+        _ => Err(StackReason::SiteDown),
+    }
+}

@@ -1,0 +1,186 @@
+//! The socket buffer that a TC program is given: its fields, its bytes, and where to send it.
+
+use core::mem;
+
+use aya_ebpf::{
+    bindings::{__sk_buff, bpf_redir_neigh},
+    helpers::{
+        bpf_fib_lookup, bpf_redirect, bpf_redirect_neigh, bpf_skb_change_head, bpf_skb_load_bytes,
+        bpf_skb_store_bytes, bpf_skb_vlan_pop,
+    },
+    programs::TcContext,
+};
+
+use crate::packet::{Packet, Plain, Slot};
+
+/// `PACKET_HOST` (linux/if_packet.h): the frame is for this machine's link-layer address.
+const PACKET_HOST: u32 = 0;
+
+/// A socket buffer.
+pub(crate) struct Skb(*mut __sk_buff);
+
+/// A helper refused; the packet may have been left half changed only where the method says so.
+pub(crate) struct Refused;
+
+/// Reads one field of the context. The verifier turns the load into one of the kernel's structure,
+/// so it has to be a load of this very offset and width.
+macro_rules! field {
+    ($skb:expr, $field:ident) => {
+        // SAFETY: the pointer is the context that the kernel gave to this run of the program.
+        unsafe { (&raw const (*$skb.0).$field).read_volatile() }
+    };
+}
+
+impl Skb {
+    #[inline(always)]
+    pub(crate) fn new(context: &TcContext) -> Self {
+        Self(context.skb.skb)
+    }
+
+    /// Bytes, link-layer header included; of a GSO packet all segments.
+    #[inline(always)]
+    pub(crate) fn length(&self) -> u32 {
+        field!(self, len)
+    }
+
+    /// The interface at which the program runs.
+    #[inline(always)]
+    pub(crate) fn ifindex(&self) -> u32 {
+        field!(self, ifindex)
+    }
+
+    /// Ethernet type in network order, behind a VLAN tag that the kernel took out of the frame.
+    #[inline(always)]
+    pub(crate) fn protocol(&self) -> u16 {
+        field!(self, protocol) as u16
+    }
+
+    /// Whether the frame was addressed to this machine's link-layer address.
+    #[inline(always)]
+    pub(crate) fn is_for_this_host(&self) -> bool {
+        field!(self, pkt_type) == PACKET_HOST
+    }
+
+    /// The VLAN tag (TCI) that the kernel or the NIC took out of the frame.
+    #[inline(always)]
+    pub(crate) fn vlan_tag(&self) -> Option<u16> {
+        (field!(self, vlan_present) != 0).then(|| field!(self, vlan_tci) as u16)
+    }
+
+    /// Payload bytes of a segment of a GSO packet; 0 if it is none.
+    #[inline(always)]
+    pub(crate) fn gso_size(&self) -> u32 {
+        field!(self, gso_size)
+    }
+
+    #[inline(always)]
+    pub(crate) fn mark(&self) -> u32 {
+        field!(self, mark)
+    }
+
+    #[inline(always)]
+    pub(crate) fn set_mark(&self, mark: u32) {
+        // SAFETY: as in `field!`; the mark is writable.
+        unsafe { (&raw mut (*self.0).mark).write_volatile(mark) }
+    }
+
+    /// Overwrites bytes at `offset`. `recompute` keeps a sum over the whole packet
+    /// (CHECKSUM_COMPLETE) true; a change that is neutral to that sum does not need it.
+    #[inline(always)]
+    pub(crate) fn store<const N: usize>(
+        &self,
+        offset: usize,
+        bytes: &[u8; N],
+        recompute: bool,
+    ) -> Result<(), Refused> {
+        // SAFETY: the helper checks `offset` against the packet and reads N bytes of an array of N.
+        check(unsafe {
+            bpf_skb_store_bytes(
+                self.0,
+                offset as u32,
+                bytes.as_ptr().cast(),
+                N as u32,
+                recompute.into(),
+            )
+        })
+    }
+
+    /// Takes off the outermost VLAN tag, wherever it is held.
+    #[inline(always)]
+    pub(crate) fn pop_vlan_tag(&self) -> Result<(), Refused> {
+        // SAFETY: a call of the kernel with its own context.
+        check(unsafe { bpf_skb_vlan_pop(self.0) })
+    }
+
+    /// Puts `bytes` zero bytes in front, as the link-layer header.
+    #[inline(always)]
+    pub(crate) fn push_link_header(&self, bytes: u32) -> Result<(), Refused> {
+        // SAFETY: a call of the kernel with its own context.
+        check(unsafe { bpf_skb_change_head(self.0, bytes, 0) })
+    }
+
+    /// Asks the kernel's routing; the answer is a `BPF_FIB_LKUP_RET_*`, or negative for a wrong question.
+    #[inline(always)]
+    pub(crate) fn look_up_fib(&self, question: &mut aya_ebpf::bindings::bpf_fib_lookup) -> i64 {
+        // SAFETY: the helper reads and writes one structure of the size given.
+        unsafe {
+            bpf_fib_lookup(
+                self.0.cast(),
+                question,
+                mem::size_of::<aya_ebpf::bindings::bpf_fib_lookup>() as i32,
+                0,
+            )
+        }
+    }
+
+    /// Sends the packet out of an interface; the program must return the result.
+    #[inline(always)]
+    pub(crate) fn redirect(&self, ifindex: u32) -> i32 {
+        // SAFETY: the helper only notes the index; a wrong one loses the packet, not memory.
+        unsafe { bpf_redirect(ifindex, 0) as i32 }
+    }
+
+    /// Sends the packet to a neighbour, whose link-layer address the kernel fills in (kernel 5.10).
+    /// The program must return the result.
+    #[inline(always)]
+    pub(crate) fn redirect_neighbour(&self, hop: &mut NextHop) -> i32 {
+        // SAFETY: the helper copies one structure of the size given.
+        unsafe {
+            bpf_redirect_neigh(
+                hop.ifindex,
+                &raw mut hop.neighbour,
+                mem::size_of::<bpf_redir_neigh>() as i32,
+                0,
+            ) as i32
+        }
+    }
+}
+
+/// A neighbour on one of our interfaces.
+pub(crate) struct NextHop {
+    pub(crate) ifindex: u32,
+    pub(crate) neighbour: bpf_redir_neigh,
+}
+
+impl Packet for Skb {
+    /// Works for bytes outside of the linear part as well, so nothing has to be pulled first.
+    #[inline(always)]
+    fn read<'a, T: Plain>(&self, offset: usize, slot: &'a mut Slot<T>) -> Option<&'a T> {
+        // SAFETY: the helper checks `offset` against the packet and writes `size_of::<T>()` bytes
+        // (zeroes on failure) into a slot of that size.
+        unsafe {
+            let result = bpf_skb_load_bytes(
+                self.0.cast(),
+                offset as u32,
+                slot.as_mut_ptr().cast(),
+                mem::size_of::<T>() as u32,
+            );
+            (result == 0).then(|| slot.filled())
+        }
+    }
+}
+
+#[inline(always)]
+fn check(result: i64) -> Result<(), Refused> {
+    if result == 0 { Ok(()) } else { Err(Refused) }
+}

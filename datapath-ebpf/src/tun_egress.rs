@@ -1,0 +1,32 @@
+//! Packets on their way into the tunnel: counts those that the stack routed there. What another
+//! program redirected with the mark is counted already.
+
+use datapath_abi::settings::{COUNTED_MARK, Role};
+
+use crate::{
+    flow::{self, Direction},
+    headers::Headers,
+    maps, route,
+    skb::Skb,
+    wire::Wire,
+};
+
+/// Counts the packet for the site of its destination. What has none (neighbour discovery, say) is
+/// dropped by the lane, which names it.
+#[inline(always)]
+pub(crate) fn account(skb: &Skb) {
+    if skb.mark() == COUNTED_MARK {
+        skb.set_mark(0);
+        return;
+    }
+    let Some(tun) = maps::interface(skb.ifindex(), Role::Tun) else {
+        return;
+    };
+    let Ok(headers) = Headers::read_bare(skb, skb.length()) else {
+        return;
+    };
+    if let Some(site) = route::site_of(tun.vnet, headers.family, &headers.destination) {
+        let wire = Wire::of(&headers, skb.gso_size());
+        flow::count(Direction::ToSite, tun.vnet, site, &headers, &wire);
+    }
+}

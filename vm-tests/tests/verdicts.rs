@@ -1,0 +1,17 @@
+//! The verdict ring: what each program does with each kind of frame, by BPF_PROG_TEST_RUN. Needs root and
+//! the built object. The tables `case → verdict` are in lan.rs, tun.rs and wan.rs.
+
+#[path = "verdicts/case.rs"]
+mod case;
+#[path = "verdicts/flows.rs"]
+mod flows;
+#[path = "verdicts/frame.rs"]
+mod frame;
+#[path = "verdicts/harness.rs"]
+mod harness;
+#[path = "verdicts/lan.rs"]
+mod lan;
+#[path = "verdicts/tun.rs"]
+mod tun;
+#[path = "verdicts/wan.rs"]
+mod wan;

@@ -1,0 +1,365 @@
+//! The programs, loaded into a network namespace of the test's own, and their maps.
+
+use std::{collections::HashMap as StdHashMap, fs, net::IpAddr, path::PathBuf, process::Command};
+
+use aya::{
+    Ebpf, EbpfLoader, Pod, TestRun as _, TestRunOptions,
+    maps::{
+        Array, HashMap, LpmTrie, Map, MapData, PerCpuArray, RingBuf,
+        lpm_trie::Key,
+    },
+    programs::{SchedClassifier, Xdp},
+};
+use datapath_abi::{
+    ABI_VERSION,
+    event::Event,
+    flow::{FlowCounters, FlowKey, FlowStat},
+    maps,
+    outcome::{DropReason, StackReason, Tally},
+    route::{Route, RouteKey4, RouteKey6, VNET_BITS},
+    settings::{Interface, Role, Settings},
+    site::{Site, SiteCounters, SiteState},
+};
+
+/// Verdicts as the kernel numbers them.
+pub(crate) const TC_TO_STACK: i32 = -1;
+pub(crate) const TC_REDIRECT: i32 = 7;
+pub(crate) const XDP_DROP: i32 = 1;
+pub(crate) const XDP_PASS: i32 = 2;
+
+/// Flows that the table holds here; the real one takes tens of megabytes for each test.
+pub(crate) const FLOWS: u32 = 1024;
+
+/// Loaded programs.
+pub(crate) struct Datapath {
+    ebpf: Ebpf,
+}
+
+/// What a TC program is told of a packet beside its bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Context {
+    /// Index of the interface; 0 is the loopback device.
+    pub(crate) ifindex: u32,
+    pub(crate) mark: u32,
+    pub(crate) gso_size: u32,
+    pub(crate) gso_segs: u32,
+}
+
+/// What a program did.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) verdict: i32,
+    pub(crate) frame: Vec<u8>,
+    pub(crate) mark: u32,
+}
+
+impl Datapath {
+    /// Moves the calling thread into a new network namespace and loads the programs.
+    pub(crate) fn load() -> Self {
+        enter_new_namespace();
+        let object = object();
+        let mut ebpf = EbpfLoader::new()
+            .map_max_entries(maps::FLOWS, FLOWS)
+            .load(&object)
+            .expect("the object loads");
+        for name in [maps::LAN_INGRESS, maps::TUN_EGRESS, maps::TUN_INGRESS] {
+            let program: &mut SchedClassifier = program(&mut ebpf, name);
+            program.load().expect("the verifier accepts the program");
+        }
+        let guard: &mut Xdp = program(&mut ebpf, maps::WAN_GUARD);
+        guard.load().expect("the verifier accepts the program");
+        Self { ebpf }
+    }
+
+    /// Runs a TC program over a frame, or over a bare packet for those of the TUN: the kernel takes
+    /// the first 14 bytes of either for an Ethernet header, but hands over the packet as it is.
+    pub(crate) fn tc(&mut self, name: &str, frame: &[u8], context: Context) -> Run {
+        let context_in = context.to_bytes();
+        let mut context_out = context_in;
+        let mut frame_out = vec![0; frame.len() + 256];
+        let program: &mut SchedClassifier = program(&mut self.ebpf, name);
+        let result = program
+            .test_run(TestRunOptions {
+                data_in: Some(frame),
+                data_out: Some(&mut frame_out),
+                ctx_in: Some(&context_in),
+                ctx_out: Some(&mut context_out),
+                ..TestRunOptions::default()
+            })
+            .unwrap_or_else(|error| panic!("{name} did not run over {}: {error:?}", hex(frame)));
+        frame_out.truncate(result.data_size_out as usize);
+        Run {
+            verdict: result.return_value as i32,
+            frame: frame_out,
+            mark: Context::mark_of(&context_out),
+        }
+    }
+
+    /// Runs the XDP program over a frame.
+    pub(crate) fn xdp(&mut self, frame: &[u8]) -> Run {
+        let mut frame_out = vec![0; frame.len() + 256];
+        let program: &mut Xdp = program(&mut self.ebpf, maps::WAN_GUARD);
+        let result = program
+            .test_run(TestRunOptions {
+                data_in: Some(frame),
+                data_out: Some(&mut frame_out),
+                ..TestRunOptions::default()
+            })
+            .unwrap_or_else(|error| panic!("wan_guard did not run over {}: {error:?}", hex(frame)));
+        frame_out.truncate(result.data_size_out as usize);
+        Run {
+            verdict: result.return_value as i32,
+            frame: frame_out,
+            mark: 0,
+        }
+    }
+
+    pub(crate) fn set_settings(&mut self, settings: Settings) {
+        self.array(maps::SETTINGS).set(0, settings, 0).unwrap();
+    }
+
+    pub(crate) fn set_interface(&mut self, ifindex: u32, role: Role, vnet: u32, mtu: u32) {
+        let interface = Interface {
+            role: role as u32,
+            vnet,
+            mtu,
+            reserved: 0,
+        };
+        self.hash(maps::INTERFACES)
+            .insert(ifindex, interface, 0)
+            .unwrap();
+    }
+
+    pub(crate) fn set_site(&mut self, id: u32, state: SiteState, mtu: u32) {
+        let site = Site {
+            state: state as u32,
+            queue_mask: 1,
+            mtu,
+            flags: 0,
+        };
+        self.array(maps::SITES).set(id, site, 0).unwrap();
+    }
+
+    pub(crate) fn add_route(&mut self, vnet: u32, prefix: &str, site: u32) {
+        let (address, length) = prefix.split_once('/').expect("address/length");
+        let bits = VNET_BITS + length.parse::<u32>().unwrap();
+        let vnet = vnet.to_be_bytes();
+        let route = Route { site, route: 1 };
+        match address.parse().unwrap() {
+            IpAddr::V4(address) => {
+                let address = address.octets();
+                self.trie(maps::ROUTES4)
+                    .insert(&Key::new(bits, RouteKey4 { vnet, address }), route, 0)
+            }
+            IpAddr::V6(address) => {
+                let address = address.octets();
+                self.trie(maps::ROUTES6)
+                    .insert(&Key::new(bits, RouteKey6 { vnet, address }), route, 0)
+            }
+        }
+        .unwrap();
+    }
+
+    pub(crate) fn add_session(&mut self, index: u32) {
+        self.hash(maps::SESSIONS).insert(index, 7u32, 0).unwrap();
+    }
+
+    pub(crate) fn to_stack(&self, reason: StackReason) -> Tally {
+        self.tally(maps::TO_STACK, reason.index())
+    }
+
+    pub(crate) fn drops(&self, reason: DropReason) -> Tally {
+        self.tally(maps::DROPS, reason.index())
+    }
+
+    pub(crate) fn flow_stat(&self, stat: FlowStat) -> u64 {
+        self.per_cpu::<u64>(maps::FLOW_STATS, stat as u32)
+            .iter()
+            .sum()
+    }
+
+    pub(crate) fn site_counters(&self, id: u32) -> SiteCounters {
+        let mut total = SiteCounters::default();
+        for counters in self.per_cpu::<SiteCounters>(maps::SITE_COUNTERS, id) {
+            total.to_site_packets += counters.to_site_packets;
+            total.to_site_bytes += counters.to_site_bytes;
+            total.from_site_packets += counters.from_site_packets;
+            total.from_site_bytes += counters.from_site_bytes;
+        }
+        total
+    }
+
+    pub(crate) fn flows(&self) -> StdHashMap<FlowKey, FlowCounters> {
+        let flows: HashMap<_, FlowKey, FlowCounters> = self.map(maps::FLOWS);
+        flows.iter().map(Result::unwrap).collect()
+    }
+
+    pub(crate) fn forget_flows(&mut self) {
+        let keys: Vec<FlowKey> = self.flows().into_keys().collect();
+        let mut flows = self.hash::<FlowKey, FlowCounters>(maps::FLOWS);
+        for key in keys {
+            flows.remove(&key).unwrap();
+        }
+    }
+
+    /// Takes what lies in the event ring.
+    pub(crate) fn take_events(&mut self) -> Vec<Event> {
+        let map = self.ebpf.map_mut(maps::EVENTS).expect("the map is there");
+        let mut ring = RingBuf::try_from(map).unwrap();
+        let mut events = Vec::new();
+        while let Some(record) = ring.next() {
+            assert_eq!(record.len(), size_of::<Event>());
+            // SAFETY: the record has the size of an event, whose type takes any bytes (`Pod`).
+            events.push(unsafe { record.as_ptr().cast::<Event>().read_unaligned() });
+        }
+        events
+    }
+
+    fn tally(&self, map: &str, index: u32) -> Tally {
+        let mut total = Tally::default();
+        for tally in self.per_cpu::<Tally>(map, index) {
+            total.packets += tally.packets;
+            total.bytes += tally.bytes;
+        }
+        total
+    }
+
+    fn per_cpu<V: Pod>(&self, name: &str, index: u32) -> Vec<V> {
+        let array: PerCpuArray<_, V> = self.map(name);
+        array.get(&index, 0).unwrap().to_vec()
+    }
+
+    fn map<'a, M>(&'a self, name: &str) -> M
+    where
+        M: TryFrom<&'a Map>,
+    {
+        let map = self.ebpf.map(name).expect("the map is there");
+        M::try_from(map).ok().expect("the map has this type")
+    }
+
+    fn array<V: Pod>(&mut self, name: &str) -> Array<&mut MapData, V> {
+        Array::try_from(self.ebpf.map_mut(name).expect("the map is there")).unwrap()
+    }
+
+    fn hash<K: Pod, V: Pod>(&mut self, name: &str) -> HashMap<&mut MapData, K, V> {
+        HashMap::try_from(self.ebpf.map_mut(name).expect("the map is there")).unwrap()
+    }
+
+    fn trie<K: Pod>(&mut self, name: &str) -> LpmTrie<&mut MapData, K, Route> {
+        LpmTrie::try_from(self.ebpf.map_mut(name).expect("the map is there")).unwrap()
+    }
+}
+
+impl Default for Datapath {
+    fn default() -> Self {
+        Self::load()
+    }
+}
+
+/// Offsets in `struct __sk_buff` (linux/bpf.h).
+const MARK: usize = 8;
+const IFINDEX: usize = 40;
+const GSO_SEGS: usize = 164;
+const GSO_SIZE: usize = 176;
+const SK_BUFF: usize = 192;
+
+impl Context {
+    fn to_bytes(self) -> [u8; SK_BUFF] {
+        let mut bytes = [0; SK_BUFF];
+        for (offset, value) in [
+            (MARK, self.mark),
+            (IFINDEX, self.ifindex),
+            (GSO_SEGS, self.gso_segs),
+            (GSO_SIZE, self.gso_size),
+        ] {
+            bytes[offset..offset + 4].copy_from_slice(&value.to_ne_bytes());
+        }
+        bytes
+    }
+
+    fn mark_of(bytes: &[u8; SK_BUFF]) -> u32 {
+        u32::from_ne_bytes(bytes[MARK..MARK + 4].try_into().unwrap())
+    }
+}
+
+/// Whether BPF_PROG_TEST_RUN takes a frame: more than an Ethernet header, and where that says IP, a whole
+/// IP header. The shorter ones are sent over a real interface, in live.rs.
+pub(crate) fn kernel_runs(frame: &[u8]) -> bool {
+    let least = match frame.get(12..14) {
+        Some([0x08, 0x00]) => 14 + 20,
+        Some([0x86, 0xdd]) => 14 + 40,
+        Some(_) => 15,
+        None => return false,
+    };
+    frame.len() >= least
+}
+
+/// Settings with which the programs are ready: this TUN, and two lanes from port 51820 on.
+pub(crate) fn settings(tun_ifindex: u32) -> Settings {
+    Settings {
+        abi_version: ABI_VERSION,
+        tun_ifindex,
+        listen_port: 51820,
+        lanes: 2,
+        reserved: 0,
+    }
+}
+
+/// Runs `ip` in the test's namespace.
+pub(crate) fn ip(arguments: &str) {
+    let output = Command::new("ip")
+        .args(arguments.split_whitespace())
+        .output()
+        .expect("the command ip (package iproute2) runs");
+    assert!(
+        output.status.success(),
+        "ip {arguments}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// The index of an interface of the test's namespace.
+pub(crate) fn ifindex(name: &str) -> u32 {
+    let name = std::ffi::CString::new(name).unwrap();
+    // SAFETY: a C string.
+    let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
+    assert_ne!(index, 0, "no interface {name:?}");
+    index
+}
+
+/// The start of a frame, for messages.
+pub(crate) fn hex(frame: &[u8]) -> String {
+    format!("{} bytes {:02x?}", frame.len(), &frame[..frame.len().min(80)])
+}
+
+fn enter_new_namespace() {
+    // SAFETY: changes the namespace of this thread only.
+    let result = unsafe { libc::unshare(libc::CLONE_NEWNET) };
+    assert_eq!(
+        result,
+        0,
+        "the verdict ring makes network namespaces and loads eBPF, so run it as root: {}",
+        std::io::Error::last_os_error()
+    );
+}
+
+fn object() -> Vec<u8> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../target/bpf/bpfel-unknown-none/release/datapath");
+    fs::read(&path).unwrap_or_else(|error| {
+        panic!(
+            "the eBPF object {} is missing ({error}): build it with `cargo xtask build`",
+            path.display()
+        )
+    })
+}
+
+fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut P
+where
+    &'a mut P: TryFrom<&'a mut aya::programs::Program>,
+{
+    let program = ebpf.program_mut(name).expect("the program is there");
+    <&mut P>::try_from(program)
+        .ok()
+        .expect("the program has this type")
+}
