@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use self::account::Account;
 use super::sys::batch::{BatchReader, Cursor};
-use super::take;
+use super::{removed, take};
 
 /// Entries read by one system call, about a millisecond's worth.
 const BATCH: usize = 4096;
@@ -129,19 +129,11 @@ impl Flows {
 
     /// Removes one flow; says whether it was there.
     pub fn remove(&mut self, key: &FlowKey) -> Result<bool> {
-        match self.map.remove(key) {
-            Ok(()) => {
-                self.account.on_removed();
-                Ok(true)
-            }
-            Err(MapError::KeyNotFound) => Ok(false),
-            Err(MapError::SyscallError(error))
-                if error.io_error.raw_os_error() == Some(libc::ENOENT) =>
-            {
-                Ok(false)
-            }
-            Err(error) => Err(error).context(maps::FLOWS),
+        let removed = removed(self.map.remove(key)).context(maps::FLOWS)?;
+        if removed {
+            self.account.on_removed();
         }
+        Ok(removed)
     }
 
     /// Takes one step through the table (a few milliseconds) and removes the idle flows it meets.

@@ -13,7 +13,7 @@ use datapath_abi::maps;
 use datapath_abi::route::{Route, RouteKey4, RouteKey6, SITE_KERNEL};
 
 use self::key::TrieKey;
-use super::take;
+use super::{removed, take};
 use crate::ids::{SiteId, VnetId};
 use crate::prefix::Prefix;
 
@@ -110,19 +110,11 @@ impl Routes {
 
     /// Removes one route; it may be gone already.
     pub fn remove(&mut self, vnet: VnetId, prefix: Prefix) -> Result<()> {
-        let result = match TrieKey::new(vnet, prefix) {
+        removed(match TrieKey::new(vnet, prefix) {
             TrieKey::V4(key) => self.v4.remove(&key),
             TrieKey::V6(key) => self.v6.remove(&key),
-        };
-        match result {
-            Ok(()) | Err(MapError::KeyNotFound) => {}
-            Err(MapError::SyscallError(error))
-                if error.io_error.raw_os_error() == Some(libc::ENOENT) => {}
-            Err(error) => {
-                let map = map_of(prefix);
-                return Err(error).with_context(|| format!("{map}: remove {prefix}"));
-            }
-        }
+        })
+        .with_context(|| format!("{}: remove {prefix}", map_of(prefix)))?;
         self.written.remove(&(vnet, prefix));
         Ok(())
     }

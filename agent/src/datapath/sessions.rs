@@ -5,7 +5,7 @@ use aya::Ebpf;
 use aya::maps::{HashMap, MapData, MapError};
 use datapath_abi::maps;
 
-use super::take;
+use super::{removed, take};
 use crate::ids::LinkId;
 
 /// The map SESSIONS. A link has one entry: boringtun numbers the sessions of a link in the low
@@ -30,10 +30,8 @@ impl Sessions {
 
     /// Stops that; it may have been removed before.
     pub fn remove(&mut self, receiver_index: u32) -> Result<()> {
-        match self.map.remove(&key(receiver_index)) {
-            Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
-            Err(error) => Err(error).context(maps::SESSIONS),
-        }
+        removed(self.map.remove(&key(receiver_index))).context(maps::SESSIONS)?;
+        Ok(())
     }
 
     /// The link of a receiver index.
@@ -53,10 +51,7 @@ impl Sessions {
             .collect::<Result<_, _>>()
             .context(maps::SESSIONS)?;
         for key in keys {
-            match self.map.remove(&key) {
-                Ok(()) | Err(MapError::KeyNotFound) => {}
-                Err(error) => return Err(error).context(maps::SESSIONS),
-            }
+            removed(self.map.remove(&key)).context(maps::SESSIONS)?;
         }
         Ok(())
     }

@@ -4,11 +4,11 @@ use std::collections::HashMap as StdHashMap;
 
 use anyhow::{Context, Result};
 use aya::Ebpf;
-use aya::maps::{Array, HashMap, MapData, MapError};
+use aya::maps::{Array, HashMap, MapData};
 use datapath_abi::settings::{Interface, Settings};
 use datapath_abi::{ABI_VERSION, maps};
 
-use super::take;
+use super::{removed, take};
 use crate::ids::IfIndex;
 
 /// The maps SETTINGS and INTERFACES.
@@ -51,10 +51,7 @@ impl SettingsMap {
         }
         for index in present.keys() {
             if wanted.iter().all(|(other, _)| other != index) {
-                match self.interfaces.remove(&index.0) {
-                    Ok(()) | Err(MapError::KeyNotFound) => {}
-                    Err(error) => return Err(error).context(maps::INTERFACES),
-                }
+                removed(self.interfaces.remove(&index.0)).context(maps::INTERFACES)?;
             }
         }
         Ok(())
