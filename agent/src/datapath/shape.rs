@@ -1,0 +1,112 @@
+//! The maps that this agent can work with: type, sizes and capacity of each, from the shared crate.
+
+use std::fmt;
+
+use aya::maps::{MapInfo, MapType};
+use datapath_abi::event::Event;
+use datapath_abi::flow::{FLOW_STAT_COUNT, FlowCounters, FlowKey};
+use datapath_abi::maps;
+use datapath_abi::outcome::{DropReason, StackReason, Tally};
+use datapath_abi::route::{Route, RouteKey4, RouteKey6};
+use datapath_abi::settings::{Interface, Settings};
+use datapath_abi::site::{Site, SiteCounters};
+
+/// Bytes in front of a longest-prefix-match key: its prefix length.
+const PREFIX_LENGTH: usize = size_of::<u32>();
+
+/// What two maps must share to be the same table.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Shape {
+    kind: MapType,
+    key: usize,
+    value: usize,
+    capacity: usize,
+}
+
+impl Shape {
+    /// The shape that the map `name` must have.
+    pub(super) fn expected(name: &str) -> Option<Self> {
+        let (kind, key, value, capacity) = match name {
+            maps::ROUTES4 => trie::<RouteKey4>(),
+            maps::ROUTES6 => trie::<RouteKey6>(),
+            maps::SITES => array::<Site>(MapType::Array, maps::MAX_SITES),
+            maps::SITE_COUNTERS => array::<SiteCounters>(MapType::PerCpuArray, maps::MAX_SITES),
+            maps::FLOWS => (
+                MapType::LruHash,
+                size_of::<FlowKey>(),
+                size_of::<FlowCounters>(),
+                maps::MAX_FLOWS,
+            ),
+            maps::FLOW_STATS => array::<u64>(MapType::PerCpuArray, FLOW_STAT_COUNT),
+            maps::DROPS => array::<Tally>(MapType::PerCpuArray, DropReason::COUNT),
+            maps::TO_STACK => array::<Tally>(MapType::PerCpuArray, StackReason::COUNT),
+            maps::SESSIONS => hash::<u32>(maps::MAX_SESSIONS),
+            maps::SETTINGS => array::<Settings>(MapType::Array, 1),
+            maps::INTERFACES => hash::<Interface>(maps::MAX_INTERFACES),
+            maps::EVENTS => (MapType::RingBuf, 0, 0, maps::EVENTS_BYTES),
+            _ => return None,
+        };
+        Some(Self {
+            kind,
+            key,
+            value,
+            capacity,
+        })
+    }
+
+    /// The shape that a map in the kernel has.
+    pub(super) fn of(info: &MapInfo) -> Option<Self> {
+        Some(Self {
+            kind: info.map_type().ok()?,
+            key: info.key_size() as usize,
+            value: info.value_size() as usize,
+            capacity: info.max_entries() as usize,
+        })
+    }
+}
+
+fn trie<K>() -> (MapType, usize, usize, usize) {
+    (
+        MapType::LpmTrie,
+        PREFIX_LENGTH + size_of::<K>(),
+        size_of::<Route>(),
+        maps::MAX_ROUTES,
+    )
+}
+
+fn array<V>(kind: MapType, capacity: usize) -> (MapType, usize, usize, usize) {
+    (kind, size_of::<u32>(), size_of::<V>(), capacity)
+}
+
+fn hash<V>(capacity: usize) -> (MapType, usize, usize, usize) {
+    (MapType::Hash, size_of::<u32>(), size_of::<V>(), capacity)
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            kind,
+            key,
+            value,
+            capacity,
+        } = self;
+        write!(f, "{kind:?} of {capacity}, {key} to {value} bytes")
+    }
+}
+
+// A ring buffer's capacity is a power of two and of pages, else the kernel refuses it.
+const _: () =
+    assert!(maps::EVENTS_BYTES.is_power_of_two() && size_of::<Event>() < maps::EVENTS_BYTES);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_map_of_the_boundary_has_a_shape() {
+        for name in maps::ALL {
+            assert!(Shape::expected(name).is_some(), "{name}");
+        }
+        assert_eq!(Shape::expected("OTHER"), None);
+    }
+}

@@ -1,0 +1,8 @@
+//! System calls that no crate offers as safe functions.
+
+pub(super) mod batch;
+pub(super) mod bpffs;
+pub(super) mod interface;
+pub(super) mod link;
+pub(super) mod pod;
+pub(super) mod ring;

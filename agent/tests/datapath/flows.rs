@@ -1,0 +1,148 @@
+//! The flow table, written here as the programs write it.
+
+use aya::maps::{HashMap, MapData, PerCpuArray, PerCpuValues};
+use crossway::datapath::{Datapath, IdleLimits, Swept, TcAttach};
+use datapath_abi::flow::{FlowCounters, FlowKey, FlowStat};
+use datapath_abi::maps;
+
+use super::support::*;
+
+const SECOND: u64 = 1_000_000_000;
+
+/// The programs' side of the table, through the pins.
+struct Programs {
+    flows: HashMap<MapData, FlowKey, FlowCounters>,
+    stats: PerCpuArray<MapData, u64>,
+}
+
+impl Programs {
+    fn of(datapath: &Datapath) -> Self {
+        Self {
+            flows: pinned(datapath, maps::FLOWS),
+            stats: pinned(datapath, maps::FLOW_STATS),
+        }
+    }
+
+    /// Enters flow number `number`, last seen at `seconds`, as a program would.
+    fn enter(&mut self, number: u32, seconds: u64) {
+        let counters = FlowCounters {
+            last_seen_ns: seconds * SECOND,
+            ..FlowCounters::default()
+        };
+        self.flows.insert(key(number), counters, 0).unwrap();
+    }
+
+    /// Counts `count` flows as inserted, spread over the CPUs.
+    fn count_inserted(&mut self, count: u64) {
+        let stat = FlowStat::Inserted as u32;
+        let mut each = self.stats.get(&stat, 0).unwrap().to_vec();
+        each[0] += count - count / 2;
+        *each.last_mut().unwrap() += count / 2;
+        let each = PerCpuValues::try_from(each).unwrap();
+        self.stats.set(stat, each, 0).unwrap();
+    }
+}
+
+fn key(number: u32) -> FlowKey {
+    let mut local = [0; 16];
+    local[12..].copy_from_slice(&number.to_be_bytes());
+    FlowKey {
+        local,
+        protocol: 17,
+        family: 4,
+        ..FlowKey::default()
+    }
+}
+
+#[test]
+fn a_sweep_removes_idle_flows_in_steps_and_no_others() {
+    enter_sandbox();
+    let mut datapath = Datapath::load("flows-sweep", TcAttach::Auto).unwrap();
+    let mut programs = Programs::of(&datapath);
+    for number in 0..40_000 {
+        programs.enter(number, if number % 4 == 0 { 1000 } else { 100 });
+    }
+    programs.count_inserted(40_000);
+
+    let limits = IdleLimits::default();
+    let (mut total, mut steps) = (Swept::default(), 0);
+    while !total.finished {
+        let step = datapath.flows.sweep(1000 * SECOND, &limits).unwrap();
+        assert!(step.seen <= 5 * 4096, "a step is short: {step:?}");
+        total.seen += step.seen;
+        total.removed += step.removed;
+        total.finished = step.finished;
+        steps += 1;
+    }
+    assert_eq!((total.seen, total.removed), (40_000, 30_000));
+    assert!(steps > 1);
+    let mut left = 0;
+    datapath
+        .flows
+        .for_each(|_, counters| {
+            assert_eq!(counters.last_seen_ns, 1000 * SECOND);
+            left += 1;
+        })
+        .unwrap();
+    assert_eq!(left, 10_000);
+    let summary = datapath.flows.summary().unwrap();
+    assert_eq!((summary.present, summary.removed), (10_000, 30_000));
+    assert_eq!((summary.inserted, summary.evicted), (40_000, 0));
+    datapath.detach().unwrap();
+}
+
+#[test]
+fn flows_that_a_full_table_gave_up_are_counted() {
+    enter_sandbox();
+    let mut datapath = Datapath::load("flows-full", TcAttach::Auto).unwrap();
+    let mut programs = Programs::of(&datapath);
+    let entered = maps::MAX_FLOWS as u32 + 50_000;
+    for number in 0..entered {
+        programs.enter(number, 1);
+    }
+    programs.count_inserted(u64::from(entered));
+    let summary = datapath.flows.summary().unwrap();
+    assert!(summary.present <= summary.capacity, "{summary:?}");
+    assert!(summary.evicted >= 50_000, "{summary:?}");
+    assert_eq!(summary.present + summary.evicted, summary.inserted);
+
+    // The newest flow cannot have been evicted.
+    assert!(datapath.flows.remove(&key(entered - 1)).unwrap());
+    assert!(!datapath.flows.remove(&key(entered - 1)).unwrap());
+    let after = datapath.flows.summary().unwrap();
+    assert_eq!((after.removed, after.evicted), (1, summary.evicted));
+    datapath.detach().unwrap();
+}
+
+#[test]
+fn evictions_are_counted_right_after_a_take_over() {
+    enter_sandbox();
+    let mut killed = Datapath::load("flows-takeover", TcAttach::Auto).unwrap();
+    let mut programs = Programs::of(&killed);
+    for number in 0..1000 {
+        programs.enter(number, 1);
+    }
+    programs.count_inserted(1000);
+    assert!(killed.flows.remove(&key(0)).unwrap());
+    drop(killed);
+
+    let mut next = Datapath::load("flows-takeover", TcAttach::Auto).unwrap();
+    let summary = next.flows.summary().unwrap();
+    assert_eq!(
+        (
+            summary.present,
+            summary.inserted,
+            summary.removed,
+            summary.evicted
+        ),
+        (999, 0, 0, 0),
+        "what the agent before removed was not evicted"
+    );
+    programs.enter(5000, 1);
+    programs.count_inserted(1);
+    // As the table itself would: the agent does not know.
+    programs.flows.remove(&key(7)).unwrap();
+    let summary = next.flows.summary().unwrap();
+    assert_eq!((summary.inserted, summary.evicted), (1, 1));
+    next.detach().unwrap();
+}
