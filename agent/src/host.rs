@@ -1,1 +1,298 @@
-//! host.
+//! The host around the connector: interfaces, addresses, routes and sysctls, by rtnetlink and
+//! `/proc/sys`; never by running `ip`.
+//!
+//! [`Host`] makes the host as [`Wanted`] says and puts everything back at a clean stop. What it
+//! changes it first writes into a state file ([`state`]), so after kill -9 the next start takes
+//! over: it touches only what differs, and its clean stop restores what the first start found.
+//!
+//! In the order of a start: [`tunnel_mtu`] (how large packets may be), [`guard`] (which routes must
+//! not be), [`Host::claim_tun`], opening the TUN (`io::tun`), [`Host::apply`] ([`forwarding`] says
+//! which sysctls, [`site_routes`] which routes), [`mirror`] (what the datapath must leave to the
+//! kernel), and then [`watch`] for all that others change.
+//!
+//! A `Host` belongs to the control task; nothing here is for the packet path. Everything acts on
+//! the network namespace of the thread that called [`Host::connect`], and must go on there.
+
+pub mod addresses;
+pub mod error;
+pub mod forwarding;
+pub mod guard;
+pub mod kept_sysctls;
+pub mod kernel_routes;
+pub mod links;
+pub mod mirror;
+mod netns;
+pub mod site_routes;
+pub mod state;
+pub mod sysctl;
+mod tunnel;
+pub mod tunnel_mtu;
+pub mod watch;
+
+use std::path::PathBuf;
+
+use rtnetlink::Handle;
+use tokio::task::JoinHandle;
+
+use self::addresses::{HostAddress, preferred_source};
+use self::error::HostError;
+use self::forwarding::{Facts, Need};
+use self::kernel_routes::KernelRoute;
+use self::links::Interface;
+use self::site_routes::SiteRoute;
+use self::state::{StateFile, SysctlChange};
+use self::sysctl::Family;
+use crate::config::InterfaceAddress;
+use crate::prefix::Prefix;
+
+/// The connection to the kernel, and the memory of what was changed.
+pub struct Host {
+    handle: Handle,
+    connection: JoinHandle<()>,
+    file: StateFile,
+    warning: Option<String>,
+}
+
+/// How the host is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Name of the TUN, which exists.
+    pub tun: String,
+    /// Its MTU, bytes; see [`tunnel_mtu::choose`].
+    pub mtu: u16,
+    /// Its addresses.
+    pub addresses: Vec<InterfaceAddress>,
+    /// Prefixes to route into it.
+    pub routes: Vec<Prefix>,
+    /// LAN interfaces.
+    pub lan: Vec<String>,
+    /// WAN interfaces.
+    pub wan: Vec<String>,
+    /// Whether packets may go from site to site through this gateway: there is more than one.
+    pub hub: bool,
+}
+
+/// What has been done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// A line for each change made; empty if all was as wanted.
+    pub changes: Vec<String>,
+    /// What a person should look at.
+    pub warnings: Vec<String>,
+}
+
+impl Host {
+    /// Connects to the kernel and reads what a killed agent of the gateway called `name` left.
+    pub async fn connect(name: &str) -> Result<Self, HostError> {
+        Self::connect_with_state(StateFile::path_of(name)).await
+    }
+
+    /// As [`Host::connect`], with the state file at `path`.
+    pub async fn connect_with_state(path: PathBuf) -> Result<Self, HostError> {
+        let (file, warning) = StateFile::open(path)?;
+        let connected = rtnetlink::new_connection();
+        let (connection, handle, _) = connected.map_err(|error| HostError::Netlink {
+            what: "to open a netlink socket".to_owned(),
+            error,
+        })?;
+        let host = Self {
+            handle,
+            connection: tokio::spawn(connection),
+            file,
+            warning,
+        };
+        // One request, so that a kernel that does not answer shows here.
+        host.interface("lo").await?;
+        Ok(host)
+    }
+
+    /// The interface called `name`.
+    pub async fn interface(&self, name: &str) -> Result<Interface, HostError> {
+        links::get(&self.handle, name).await
+    }
+
+    /// All interfaces.
+    pub async fn interfaces(&self) -> Result<Vec<Interface>, HostError> {
+        links::list(&self.handle).await
+    }
+
+    /// All addresses.
+    pub async fn addresses(&self) -> Result<Vec<HostAddress>, HostError> {
+        addresses::list(&self.handle).await
+    }
+
+    /// All routes; [`site_routes::is_ours`] tells which are ours.
+    pub async fn kernel_routes(&self) -> Result<Vec<KernelRoute>, HostError> {
+        kernel_routes::list(&self.handle).await
+    }
+
+    /// The sysctls that are changed now, a line each, for `status`.
+    pub fn changed_sysctls(&self) -> Vec<String> {
+        let changes = self.file.state.sysctls.iter();
+        changes
+            .filter(|change| change.before != change.set)
+            .map(kept_sysctls::describe)
+            .collect()
+    }
+
+    /// Notes whether the TUN called `name` exists. Call it before the TUN is opened: only one that
+    /// was not there is deleted at the clean stop.
+    pub async fn claim_tun(&mut self, name: &str) -> Result<(), HostError> {
+        tunnel::claim(&self.handle, &mut self.file, name).await
+    }
+
+    /// Makes the host as `wanted` says, touching only what differs. The TUN has been claimed and
+    /// opened. Call it again when the configuration or, as [`watch`] tells, the host has changed:
+    /// the kernel deletes IPv4 routes together with the address that is their source.
+    pub async fn apply(&mut self, wanted: &Wanted) -> Result<Report, HostError> {
+        let mut report = Report::default();
+        report.warnings.extend(self.warning.take());
+        let lan = self.resolve("LAN", &wanted.lan, &mut report).await?;
+        self.resolve("WAN", &wanted.wan, &mut report).await?;
+        let tun = self.interface(&wanted.tun).await?;
+        let claimed = self.file.state.tun.as_ref().map(|tun| &tun.name);
+        if claimed != Some(&wanted.tun) {
+            self.claim_tun(&wanted.tun).await?;
+        }
+
+        let handle = &self.handle;
+        tunnel::set_mtu(handle, &tun, wanted.mtu, &mut report).await?;
+        set_sysctls(&mut self.file, wanted, &mut report)?;
+        let file = &mut self.file;
+        let added = tunnel::add_addresses(handle, file, &tun, &wanted.addresses, &mut report);
+        let leftover = added.await?;
+        let routes = self.site_routes(wanted, &lan).await?;
+        tunnel::set_routes(&self.handle, &tun, &routes, &mut report).await?;
+        let file = &mut self.file;
+        tunnel::remove_addresses(&self.handle, file, &tun, leftover, &mut report).await?;
+        Ok(report)
+    }
+
+    /// Puts everything back as it was before the first [`Host::apply`], and forgets it. If that
+    /// fails, what is left stays remembered for the next start.
+    pub async fn restore(&mut self) -> Result<Report, HostError> {
+        let released = tunnel::release(&self.handle, &mut self.file).await;
+        let changes = kept_sysctls::reconcile(&mut self.file, Vec::new())?;
+        released?;
+        self.file.clear()?;
+        Ok(Report {
+            changes,
+            warnings: Vec::new(),
+        })
+    }
+
+    async fn resolve(
+        &self,
+        role: &str,
+        names: &[String],
+        report: &mut Report,
+    ) -> Result<Vec<Interface>, HostError> {
+        let mut interfaces = Vec::new();
+        for name in names {
+            let interface = self.interface(name).await?;
+            if !interface.up {
+                report.warnings.push(format!(
+                    "{role} interface {name} is down: nothing comes or goes by it until `ip link \
+                     set {name} up`"
+                ));
+            } else if !interface.carrier {
+                report.warnings.push(format!(
+                    "{role} interface {name} has no carrier: look at its cable or its other end"
+                ));
+            }
+            interfaces.push(interface);
+        }
+        Ok(interfaces)
+    }
+
+    async fn site_routes(
+        &self,
+        wanted: &Wanted,
+        lan: &[Interface],
+    ) -> Result<Vec<SiteRoute>, HostError> {
+        let addresses = self.addresses().await?;
+        let of_lan = |interface: &Interface| {
+            let index = interface.index;
+            let addresses = addresses.iter().copied();
+            addresses.filter(move |address| address.interface == index)
+        };
+        let [of_ipv4, of_ipv6] = [true, false].map(|ipv4| {
+            let lan = lan.iter().flat_map(of_lan);
+            preferred_source(ipv4, &wanted.addresses, lan)
+        });
+        let routes = wanted.routes.iter().map(|prefix| SiteRoute {
+            prefix: *prefix,
+            source: if prefix.is_ipv4() { of_ipv4 } else { of_ipv6 },
+            mtu: None,
+        });
+        Ok(routes.collect())
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
+}
+
+impl Wanted {
+    /// Whether IPv6 goes through the tunnel: a route or an address of it is IPv6. (An IPv6 address
+    /// on a LAN alone brings none in.)
+    pub fn uses_ipv6(&self) -> bool {
+        let routes = self.routes.iter().map(Prefix::is_ipv4);
+        let addresses = self.addresses.iter().map(|own| own.address.is_ipv4());
+        routes.chain(addresses).any(|ipv4| !ipv4)
+    }
+}
+
+impl Report {
+    fn changed(&mut self, line: String) {
+        self.changes.push(line);
+    }
+}
+
+fn set_sysctls(
+    file: &mut StateFile,
+    wanted: &Wanted,
+    report: &mut Report,
+) -> Result<(), HostError> {
+    let ipv6_interfaces = Family::Ipv6.interfaces()?;
+    if wanted.uses_ipv6() && ipv6_interfaces.is_empty() {
+        return Err(HostError::NoIpv6);
+    }
+    let mut facts = Facts::default();
+    for key in forwarding::relevant(&Family::Ipv4.interfaces()?, &ipv6_interfaces) {
+        if let Some(value) = kept_sysctls::original(file, &key)? {
+            facts.values.insert(key, value);
+        }
+    }
+    let need = Need {
+        tun: &wanted.tun,
+        lan: &wanted.lan,
+        ipv6: wanted.uses_ipv6(),
+        hub: wanted.hub,
+    };
+    report
+        .changes
+        .extend(apply_plan(file, forwarding::plan(need, &facts))?);
+    Ok(())
+}
+
+/// The passing changes come and go around the lasting ones, if those are not made already.
+fn apply_plan(file: &mut StateFile, plan: forwarding::Plan) -> Result<Vec<String>, HostError> {
+    let forwards = |change: &SysctlChange| {
+        let key = &change.key;
+        key.family == Family::Ipv6 && key.name == sysctl::Name::Forwarding
+    };
+    let mut due = false;
+    for change in plan.lasting.iter().filter(|change| forwards(change)) {
+        due |= change.key.read()?.as_ref() != Some(&change.set);
+    }
+    let mut lines = Vec::new();
+    if due && !plan.meanwhile.is_empty() {
+        let both = plan.lasting.iter().chain(&plan.meanwhile).cloned();
+        lines.extend(kept_sysctls::reconcile(file, both.collect())?);
+    }
+    lines.extend(kept_sysctls::reconcile(file, plan.lasting)?);
+    Ok(lines)
+}

@@ -1,0 +1,129 @@
+//! Brings sysctls to a plan and back: remembers before it writes, and restores only what nobody
+//! else has changed in the meantime.
+
+use std::collections::HashMap;
+
+use super::error::HostError;
+use super::state::{StateFile, SysctlChange};
+use super::sysctl::{Family, Key, Name};
+
+/// Sets what `plan` says, and restores what an earlier plan had changed and this one does not.
+/// Returns a line for each value that changed.
+pub fn reconcile(file: &mut StateFile, plan: Vec<SysctlChange>) -> Result<Vec<String>, HostError> {
+    let dropped: Vec<_> = file
+        .state
+        .sysctls
+        .iter()
+        .filter(|old| plan.iter().all(|new| new.key != old.key))
+        .cloned()
+        .collect();
+    let unchanged = dropped.is_empty() && plan == file.state.sysctls;
+    if !unchanged {
+        file.state.sysctls = plan.iter().chain(&dropped).cloned().collect();
+        file.save()?;
+    }
+    let mut lines = set(&plan)?;
+    if !dropped.is_empty() {
+        lines.extend(restore(&dropped)?);
+        file.state.sysctls = plan;
+        file.save()?;
+    }
+    Ok(lines)
+}
+
+/// The value of `key` before Crossway: what is remembered, unless somebody has set it since.
+pub fn original(file: &StateFile, key: &Key) -> Result<Option<String>, HostError> {
+    let now = key.read()?;
+    let remembered = file
+        .state
+        .sysctls
+        .iter()
+        .find(|change| change.key == *key && Some(&change.set) == now.as_ref());
+    Ok(remembered.map_or(now, |change| Some(change.before.clone())))
+}
+
+fn set(plan: &[SysctlChange]) -> Result<Vec<String>, HostError> {
+    let mut plan: Vec<_> = plan.iter().collect();
+    plan.sort_by_key(|change| order_of_setting(&change.key));
+    let mut lines = Vec::new();
+    for change in plan {
+        let now = change.key.read()?;
+        if now.as_ref().is_some_and(|now| *now != change.set) && change.key.write(&change.set)? {
+            lines.push(describe(change));
+        }
+    }
+    Ok(lines)
+}
+
+fn restore(changes: &[SysctlChange]) -> Result<Vec<String>, HostError> {
+    let mut targets = HashMap::new();
+    let mut lines = Vec::new();
+    for change in changes {
+        let Some(now) = change.key.read()? else {
+            continue;
+        };
+        if now == change.set {
+            targets.insert(&change.key, change.before.clone());
+        } else {
+            if now != change.before {
+                lines.push(format!(
+                    "{} is left at {now}: somebody has changed it from {} since",
+                    change.key, change.set
+                ));
+            }
+            targets.insert(&change.key, now);
+        }
+    }
+    let mut keys: Vec<_> = targets.keys().copied().collect();
+    keys.sort_by_key(|key| order_of_restoring(key));
+    for key in keys {
+        // Read again: writing `all` has changed the others.
+        let now = key.read()?;
+        if now.as_ref().is_some_and(|now| *now != targets[key]) {
+            key.write(&targets[key])?;
+            lines.push(format!("{key} restored to {}", targets[key]));
+        }
+    }
+    Ok(lines)
+}
+
+/// A line for logs and `status`.
+pub fn describe(change: &SysctlChange) -> String {
+    let SysctlChange {
+        key,
+        before,
+        set,
+        why,
+    } = change;
+    format!("{key}: {before} -> {set} ({why})")
+}
+
+/// `accept_ra` goes first, because any IPv6 interface that starts to forward makes the kernel purge
+/// the default routes learned from router advertisements, save where `accept_ra` is 2. Then `all`,
+/// which rewrites the interfaces.
+fn order_of_setting(key: &Key) -> u8 {
+    match key {
+        Key {
+            name: Name::AcceptRa,
+            ..
+        } => 0,
+        key if rewrites_interfaces(key) => 1,
+        _ => 2,
+    }
+}
+
+/// `all` first, for the same reason; `accept_ra` last, for the same reason.
+fn order_of_restoring(key: &Key) -> u8 {
+    match key {
+        key if rewrites_interfaces(key) => 0,
+        Key {
+            name: Name::AcceptRa,
+            ..
+        } => 2,
+        _ => 1,
+    }
+}
+
+fn rewrites_interfaces(key: &Key) -> bool {
+    key.interface == "all" && key.family == Family::Ipv6 && key.name == Name::Forwarding
+}

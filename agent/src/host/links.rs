@@ -1,0 +1,144 @@
+//! Interfaces: by name to index, MTU, kind and state; MTU and up set; deletion.
+
+use std::io;
+
+use futures::TryStreamExt;
+use rtnetlink::packet_route::link::{
+    InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
+};
+use rtnetlink::{Handle, LinkUnspec};
+
+use super::error::HostError;
+use crate::ids::IfIndex;
+
+/// An interface as the kernel describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// The kernel's index.
+    pub index: IfIndex,
+    /// Name.
+    pub name: String,
+    /// Largest IP packet, bytes.
+    pub mtu: u32,
+    /// Kind of a virtual interface as `ip -d link` names it (`tun`, `veth`, `vlan`); `None` for hardware.
+    pub kind: Option<String>,
+    /// Administratively up.
+    pub up: bool,
+    /// Has carrier.
+    pub carrier: bool,
+    /// Whether its frames have an Ethernet header.
+    pub ethernet: bool,
+}
+
+/// The interface called `name`, if there is one.
+pub async fn find(handle: &Handle, name: &str) -> Result<Option<Interface>, HostError> {
+    // The kernel answers ERANGE to names that no interface can have.
+    if name.is_empty() || name.len() >= libc::IFNAMSIZ {
+        return Ok(None);
+    }
+    let request = handle.link().get().match_name(name);
+    match request.execute().try_next().await {
+        Ok(message) => Ok(message.map(|message| parse(&message))),
+        Err(error) => match HostError::netlink(format!("to read interface {name}"), error) {
+            error if error.errno() == Some(libc::ENODEV) => Ok(None),
+            error => Err(error),
+        },
+    }
+}
+
+/// The interface called `name`, or an error that lists what there is.
+pub async fn get(handle: &Handle, name: &str) -> Result<Interface, HostError> {
+    if let Some(interface) = find(handle, name).await? {
+        return Ok(interface);
+    }
+    let present = list(handle).await?;
+    Err(HostError::NoSuchInterface {
+        name: name.to_owned(),
+        present: present.into_iter().map(|other| other.name).collect(),
+    })
+}
+
+/// All interfaces.
+pub async fn list(handle: &Handle) -> Result<Vec<Interface>, HostError> {
+    handle
+        .link()
+        .get()
+        .execute()
+        .map_ok(|message| parse(&message))
+        .try_collect()
+        .await
+        .map_err(|error| HostError::netlink("to list interfaces", error))
+}
+
+/// Sets the largest packet of `interface`.
+pub async fn set_mtu(handle: &Handle, interface: &Interface, mtu: u32) -> Result<(), HostError> {
+    let change = LinkUnspec::new_with_index(interface.index.0).mtu(mtu);
+    let what = format!("to set the MTU of {} to {mtu}", interface.name);
+    set(handle, change.build(), what).await
+}
+
+/// Sets `interface` up or down.
+pub async fn set_up(handle: &Handle, interface: &Interface, up: bool) -> Result<(), HostError> {
+    let change = LinkUnspec::new_with_index(interface.index.0);
+    let (change, word) = if up {
+        (change.up(), "up")
+    } else {
+        (change.down(), "down")
+    };
+    let what = format!("to set {} {word}", interface.name);
+    set(handle, change.build(), what).await
+}
+
+/// Deletes `interface`; one that is gone already is fine.
+pub async fn delete(handle: &Handle, interface: &Interface) -> Result<(), HostError> {
+    let done = handle.link().del(interface.index.0).execute().await;
+    match done.map_err(|error| {
+        HostError::netlink(format!("to delete interface {}", interface.name), error)
+    }) {
+        Err(error) if error.errno() == Some(libc::ENODEV) => Ok(()),
+        other => other,
+    }
+}
+
+async fn set(handle: &Handle, message: LinkMessage, what: String) -> Result<(), HostError> {
+    let done = handle.link().set(message).execute().await;
+    match done.map_err(|error| HostError::netlink(what.clone(), error)) {
+        Err(error) if error.errno() == Some(libc::ENODEV) => Err(HostError::Netlink {
+            what,
+            error: io::Error::other("the interface has just been deleted"),
+        }),
+        other => other,
+    }
+}
+
+fn parse(message: &LinkMessage) -> Interface {
+    let flags = message.header.flags;
+    let mut interface = Interface {
+        index: IfIndex(message.header.index),
+        name: String::new(),
+        mtu: 0,
+        kind: None,
+        up: flags.contains(LinkFlags::Up),
+        carrier: flags.contains(LinkFlags::LowerUp),
+        ethernet: message.header.link_layer_type == LinkLayerType::Ether,
+    };
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => interface.name.clone_from(name),
+            LinkAttribute::Mtu(mtu) => interface.mtu = *mtu,
+            LinkAttribute::LinkInfo(infos) => {
+                interface.kind = infos.iter().find_map(kind_name);
+            }
+            _ => {}
+        }
+    }
+    interface
+}
+
+fn kind_name(info: &LinkInfo) -> Option<String> {
+    match info {
+        LinkInfo::Kind(InfoKind::Other(name)) => Some(name.clone()),
+        LinkInfo::Kind(kind) => Some(kind.to_string()),
+        _ => None,
+    }
+}

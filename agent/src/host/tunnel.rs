@@ -1,0 +1,227 @@
+//! The TUN as an interface of the host: claimed before it is opened, given its MTU, addresses and
+//! routes, and released at a clean stop. (`io::tun` opens it and moves its packets.)
+
+use std::net::IpAddr;
+
+use rtnetlink::Handle;
+
+use super::error::HostError;
+use super::links::{self, Interface};
+use super::site_routes::{self, SiteRoute};
+use super::state::{StateFile, TunBefore, TunState};
+use super::{Report, addresses, kernel_routes};
+use crate::config::InterfaceAddress;
+
+/// Remembers how things were before the TUN called `name` is opened: whether it is ours to delete.
+pub(super) async fn claim(
+    handle: &Handle,
+    file: &mut StateFile,
+    name: &str,
+) -> Result<(), HostError> {
+    if file.state.tun.as_ref().is_some_and(|tun| tun.name != name) {
+        release(handle, file).await?;
+    }
+    let claimed = file.state.tun.take();
+    let there = links::find(handle, name).await?;
+    let addresses = match (&claimed, &there) {
+        (Some(claimed), Some(_)) => claimed.addresses.clone(),
+        _ => Vec::new(),
+    };
+    let before = match there {
+        None => None,
+        Some(tun) if tun.kind.as_deref() != Some("tun") => {
+            return Err(HostError::NotATun {
+                name: tun.name,
+                kind: tun.kind.unwrap_or_else(|| "hardware".to_owned()),
+            });
+        }
+        Some(tun) => match claimed {
+            Some(claimed) => claimed.before,
+            // The state file is lost, but only an agent makes such routes.
+            None if has_our_routes(handle, &tun).await? => None,
+            None => Some(TunBefore {
+                mtu: tun.mtu,
+                up: tun.up,
+            }),
+        },
+    };
+    file.state.tun = Some(TunState {
+        name: name.to_owned(),
+        before,
+        addresses,
+    });
+    file.save()
+}
+
+/// Sets the largest packet; before anything else, because below 1280 the kernel takes IPv6 away.
+pub(super) async fn set_mtu(
+    handle: &Handle,
+    tun: &Interface,
+    mtu: u16,
+    report: &mut Report,
+) -> Result<(), HostError> {
+    if tun.mtu != u32::from(mtu) {
+        links::set_mtu(handle, tun, mtu.into()).await?;
+        report.changed(format!("{}: MTU {} -> {mtu}", tun.name, tun.mtu));
+    }
+    Ok(())
+}
+
+/// Brings it up and gives it `wanted`; what we put there earlier and is wanted no more is returned,
+/// to be taken away when no route needs it any longer.
+pub(super) async fn add_addresses(
+    handle: &Handle,
+    file: &mut StateFile,
+    tun: &Interface,
+    wanted: &[InterfaceAddress],
+    report: &mut Report,
+) -> Result<Vec<InterfaceAddress>, HostError> {
+    if !tun.up {
+        links::set_up(handle, tun, true).await?;
+        report.changed(format!("{}: up", tun.name));
+    }
+    let all = addresses::list(handle).await?;
+    let there: Vec<_> = all
+        .iter()
+        .filter(|address| address.interface == tun.index)
+        .collect();
+    let (mut ours, created) = match &file.state.tun {
+        Some(state) => (state.addresses.clone(), state.before.is_none()),
+        None => (Vec::new(), false),
+    };
+    let mut leftover: Vec<_> = ours
+        .iter()
+        .map(|(address, length)| InterfaceAddress {
+            address: *address,
+            length: *length,
+        })
+        .filter(|address| !wanted.contains(address))
+        .collect();
+    let missing: Vec<_> = wanted
+        .iter()
+        .filter(|wanted| there.iter().all(|address| address.address != **wanted))
+        .collect();
+    for address in &missing {
+        let entry = (address.address, address.length);
+        if !ours.contains(&entry) {
+            ours.push(entry);
+        }
+    }
+    remember_addresses(file, ours)?;
+    for address in missing {
+        addresses::add(handle, tun.index, *address).await?;
+        let InterfaceAddress { address, length } = address;
+        report.changed(format!("{}: address {address}/{length}", tun.name));
+    }
+    if created {
+        // Made by the kernel if whoever opened the TUN brought it up before the sysctls were set.
+        let link_local = there.iter().filter(|address| is_link_local(address));
+        leftover.extend(link_local.map(|address| address.address));
+    }
+    Ok(leftover)
+}
+
+/// Takes away what [`add_addresses`] returned.
+pub(super) async fn remove_addresses(
+    handle: &Handle,
+    file: &mut StateFile,
+    tun: &Interface,
+    leftover: Vec<InterfaceAddress>,
+    report: &mut Report,
+) -> Result<(), HostError> {
+    if leftover.is_empty() {
+        return Ok(());
+    }
+    for address in &leftover {
+        addresses::remove(handle, tun.index, *address).await?;
+        let InterfaceAddress { address, length } = address;
+        report.changed(format!("{}: no address {address}/{length}", tun.name));
+    }
+    let ours = file.state.tun.iter().flat_map(|state| &state.addresses);
+    let kept = ours
+        .filter(|(address, length)| {
+            let address = InterfaceAddress {
+                address: *address,
+                length: *length,
+            };
+            !leftover.contains(&address)
+        })
+        .copied()
+        .collect();
+    remember_addresses(file, kept)
+}
+
+/// Brings the routes into the TUN to `wanted`: additions and replacements first, so that no
+/// destination is without its route for a moment.
+pub(super) async fn set_routes(
+    handle: &Handle,
+    tun: &Interface,
+    wanted: &[SiteRoute],
+    report: &mut Report,
+) -> Result<(), HostError> {
+    let present = kernel_routes::list(handle).await?;
+    let difference = site_routes::difference(wanted, &present, tun.index);
+    site_routes::install(handle, tun.index, &difference).await?;
+    site_routes::remove(handle, tun.index, &difference).await?;
+    let counts = [
+        ("added", difference.add.len()),
+        ("replaced", difference.replace.len()),
+        ("removed", difference.remove.len()),
+    ];
+    for (word, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
+        report.changed(format!("{}: {count} routes {word}", tun.name));
+    }
+    Ok(())
+}
+
+/// Deletes the TUN if it is ours; else takes away what we put on it.
+pub(super) async fn release(handle: &Handle, file: &mut StateFile) -> Result<(), HostError> {
+    let Some(state) = &file.state.tun else {
+        return Ok(());
+    };
+    let Some(tun) = links::find(handle, &state.name).await? else {
+        return Ok(());
+    };
+    let Some(before) = state.before else {
+        return links::delete(handle, &tun).await;
+    };
+    set_routes(handle, &tun, &[], &mut Report::default()).await?;
+    for (address, length) in &state.addresses {
+        let address = InterfaceAddress {
+            address: *address,
+            length: *length,
+        };
+        addresses::remove(handle, tun.index, address).await?;
+    }
+    if tun.up != before.up {
+        links::set_up(handle, &tun, before.up).await?;
+    }
+    if tun.mtu != before.mtu {
+        links::set_mtu(handle, &tun, before.mtu).await?;
+    }
+    Ok(())
+}
+
+async fn has_our_routes(handle: &Handle, tun: &Interface) -> Result<bool, HostError> {
+    let routes = kernel_routes::list(handle).await?;
+    Ok(routes
+        .iter()
+        .any(|route| site_routes::is_ours(route, tun.index)))
+}
+
+fn remember_addresses(file: &mut StateFile, ours: Vec<(IpAddr, u8)>) -> Result<(), HostError> {
+    match &mut file.state.tun {
+        Some(state) if state.addresses != ours => {
+            state.addresses = ours;
+            file.save()
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_link_local(address: &addresses::HostAddress) -> bool {
+    match address.address.address {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    }
+}
