@@ -111,6 +111,27 @@ impl<'t> Report<'t> {
         self.findings.borrow_mut().push((offset, finding));
     }
 
+    /// `expected a string, found the integer 10`; what is longer than a word is not repeated.
+    pub(super) fn expected(
+        &self,
+        kind: &str,
+        found: &str,
+        span: Option<std::ops::Range<usize>>,
+    ) -> String {
+        let text = span.and_then(|span| self.text.get(span)).unwrap_or("");
+        let scalar = ["string", "integer", "float", "boolean", "datetime"].contains(&found);
+        if scalar && text.len() <= 40 && !text.contains('\n') {
+            format!("expected {kind}, found the {found} {text}")
+        } else {
+            let article = if found.starts_with(['a', 'i']) {
+                "an"
+            } else {
+                "a"
+            };
+            format!("expected {kind}, found {article} {found}")
+        }
+    }
+
     /// Line of a byte offset, from 1.
     pub(super) fn line(&self, offset: usize) -> usize {
         self.position(offset).0

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use toml_edit::{Item, TableLike};
 
 use super::diagnostic::shown;
-use super::section::{At, Section, expected};
+use super::section::{At, Section};
 use super::{Gateway, InterfaceAddress, Lan, Lanes, Wan, XdpChoice, endpoint, name};
 use crate::prefix::PrefixError;
 
@@ -149,7 +149,7 @@ pub(super) fn read_lanes(section: &Section<'_>, default: Lanes) -> Lanes {
         Item::Value(toml_edit::Value::String(text)) => {
             format!("{} is no number of lanes", shown(text.value()))
         }
-        other => expected("a number or \"auto\"", other.type_name()),
+        other => section.expected("a number or \"auto\"", other),
     };
     section.error("lanes", found.offset, problem, mend);
     default

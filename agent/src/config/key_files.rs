@@ -7,7 +7,7 @@ use super::diagnostic::Report;
 use super::gateway::GatewayDraft;
 use super::section::At;
 use super::site::SiteDraft;
-use crate::keys::{KeyFileError, SecretKey, exposed_mode};
+use crate::keys::{KeyFileError, SecretKey, exposed_mode, public_key_text};
 
 /// Reads the key files. A file that is not there is a warning: the configuration may be checked on
 /// another machine than the one it is for.
@@ -80,7 +80,10 @@ fn refuse_own_key_as_peer(report: &Report<'_>, key: &SecretKey, sites: &[SiteDra
             report.error(
                 offset,
                 format!("{}, public_key", remote.place),
-                "this is the public key of this gateway itself",
+                format!(
+                    "{} is the public key of this gateway itself",
+                    public_key_text(&own)
+                ),
                 "write what `crossway pubkey < KEYFILE` prints on that gateway",
             );
         }

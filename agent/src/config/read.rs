@@ -8,7 +8,7 @@ use toml_edit::{Document, TomlError};
 use super::Config;
 use super::diagnostic::{Diagnostic, Report, Severity};
 use super::gateway::GatewayDraft;
-use super::section::{Section, expected};
+use super::section::Section;
 use super::site::{SiteDraft, place};
 use super::{key_files, rules};
 
@@ -128,7 +128,7 @@ fn read_gateway(root: &Section<'_>, base: &Path) -> Option<GatewayDraft> {
         return None;
     };
     let Some(table) = found.value.as_table_like() else {
-        let problem = expected("a table", found.value.type_name());
+        let problem = root.expected("a table", found.value);
         root.error("gateway", found.offset, problem, "write [gateway]");
         return None;
     };

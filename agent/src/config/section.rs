@@ -64,6 +64,11 @@ impl<'d> Section<'d> {
         self.report.error(offset, self.place_of(key), problem, mend);
     }
 
+    /// `expected a string, found the integer 10`.
+    pub(super) fn expected(&self, kind: &str, found: &Item) -> String {
+        self.report.expected(kind, found.type_name(), found.span())
+    }
+
     /// Reports every key that is not one of `known`.
     pub(super) fn refuse_unknown_keys(&self, known: &[&str]) {
         for (name, item) in self.table.iter() {
@@ -72,6 +77,10 @@ impl<'d> Section<'d> {
             }
             let offset = self.key_offset(name).or_else(|| offset_of(item));
             let mend = match nearest(name, known) {
+                _ if name == "private_key" => {
+                    "keep the key in a file of its own, mode 0600, and write private_key_file = \"PATH\""
+                        .to_owned()
+                }
                 Some(near) => format!("did you mean {near:?}?"),
                 None => format!("known here are {}", known.join(", ")),
             };
@@ -154,7 +163,9 @@ impl<'d> Section<'d> {
             let offset = value.span().map_or(list.offset, |span| span.start);
             let text = value.as_str();
             if text.is_none() {
-                let problem = expected("a string", value.type_name());
+                let problem = self
+                    .report
+                    .expected("a string", value.type_name(), value.span());
                 self.error(key, offset, problem, format!("write {example}"));
             }
             text.map(|value| At { value, offset })
@@ -194,7 +205,7 @@ impl<'d> Section<'d> {
             _ => None,
         };
         let Some(tables) = tables else {
-            let problem = expected("a list of tables", found.value.type_name());
+            let problem = self.expected("a list of tables", found.value);
             self.error(key, found.offset, problem, format!("write [[{path}]]"));
             return Vec::new();
         };
@@ -218,7 +229,7 @@ impl<'d> Section<'d> {
         let found = self.item(key)?;
         let value = read(found.value);
         if value.is_none() {
-            let problem = expected(kind, found.value.type_name());
+            let problem = self.expected(kind, found.value);
             self.error(
                 key,
                 found.offset,
@@ -235,20 +246,6 @@ impl<'d> Section<'d> {
     fn key_offset(&self, key: &str) -> Option<usize> {
         self.table.key(key)?.span().map(|span| span.start)
     }
-}
-
-/// `expected a string, found integer`.
-pub(super) fn expected(kind: &str, found: &str) -> String {
-    format!("expected {kind}, found {}", with_article(found))
-}
-
-fn with_article(kind: &str) -> String {
-    let article = if kind.starts_with(['a', 'i']) {
-        "an"
-    } else {
-        "a"
-    };
-    format!("{article} {kind}")
 }
 
 fn offset_of(item: &Item) -> Option<usize> {
