@@ -1,1 +1,124 @@
-//! cli.
+//! The command line: what `crossway` takes and prints.
+//!
+//! Each subcommand has its own file. Commands that read ask the running gateway over its control
+//! socket and print a table, or with `--json` the reply as it is. Exit codes: 0 done, 1 failed, 2 wrong
+//! usage or configuration.
+
+mod check;
+mod drops;
+mod failure;
+mod flows;
+mod keys;
+mod links;
+mod output;
+mod reading;
+mod reload;
+mod routes;
+mod run;
+mod sites;
+mod status;
+mod table;
+mod units;
+mod version;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use self::failure::Failure;
+
+/// Joins sites over WireGuard.
+#[derive(Debug, Parser)]
+#[command(name = "crossway", version, max_term_width = 100, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.\n\
+    Control sockets are in /run/crossway, or in the folder that CROSSWAY_RUN_DIR names.";
+
+/// What every command takes.
+#[derive(Args, Debug)]
+struct Options {
+    /// Which running gateway to ask; not needed where only one runs
+    #[arg(long, global = true, value_name = "NAME")]
+    gateway: Option<String>,
+    /// Print JSON with stable field names
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway that a file describes, until SIGTERM or Ctrl-C
+    Run {
+        /// Configuration file (TOML)
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Tell everything that is wrong with a configuration file
+    Check {
+        /// Configuration file (TOML)
+        file: PathBuf,
+    },
+    /// Print a new private key
+    Keygen,
+    /// Read a private key from standard input and print its public key
+    Pubkey,
+    /// Show the whole gateway: sites, traffic, programs, offloads, warnings
+    Status(Watch),
+    /// Show the sites: state, traffic, routes
+    Sites,
+    /// Show the links: endpoint, handshake, traffic
+    Links,
+    /// Show routes, ask for one, or find those that cover each other
+    #[command(subcommand)]
+    Routes(routes::Routes),
+    /// Show the conversations that pass
+    Flows(flows::Flows),
+    /// Show what was dropped and why
+    Drops,
+    /// Read the configuration file again and apply what changed
+    Reload,
+    /// Show versions, also of the running gateway
+    Version,
+}
+
+/// Show again and again.
+#[derive(Args, Clone, Copy, Debug)]
+struct Watch {
+    /// Show again every so many seconds, until Ctrl-C
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    watch: Option<u64>,
+}
+
+/// Runs what the command line says.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.tell(),
+    }
+}
+
+fn dispatch(cli: &Cli) -> Result<(), Failure> {
+    let options = &cli.options;
+    match &cli.command {
+        Command::Run { config } => run::run(config),
+        Command::Check { file } => check::check(options, file),
+        Command::Keygen => keys::keygen(),
+        Command::Pubkey => keys::pubkey(),
+        Command::Status(watch) => status::status(options, *watch),
+        Command::Sites => sites::sites(options),
+        Command::Links => links::links(options),
+        Command::Routes(routes) => routes::routes(options, routes),
+        Command::Flows(flows) => flows::flows(options, flows),
+        Command::Drops => drops::drops(options),
+        Command::Reload => reload::reload(options),
+        Command::Version => version::version(options),
+    }
+}

@@ -1,8 +1,26 @@
 //! The configuration file as types in which a wrong set-up cannot be written.
+//!
+//! [`Config::load`] reads a file (`read.rs`): each section is read by its own file as far as it can
+//! be (`gateway.rs`, `site.rs`), then the rules between sections are checked (`rules.rs`) and the key
+//! files looked at (`key_files.rs`). Every finding is a [`Diagnostic`] with its line; all are told
+//! at once.
 
+mod diagnostic;
+mod endpoint;
+mod gateway;
+mod key_files;
+mod name;
+mod read;
+mod rules;
+mod section;
+mod site;
+
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+pub use self::diagnostic::{Diagnostic, Severity};
+pub use self::read::{Accepted, Rejected};
 use crate::prefix::Prefix;
 
 /// A whole configuration file, validated.
@@ -35,6 +53,18 @@ pub struct Gateway {
     pub lan: Vec<Lan>,
     /// `[[gateway.wan]]`, at least one.
     pub wan: Vec<Wan>,
+}
+
+impl Gateway {
+    /// Name of the tunnel device: `cw-` and the first 12 characters of the gateway's name, which
+    /// together are the 15 that Linux allows.
+    pub fn tun_name(&self) -> String {
+        tun_name(&self.name)
+    }
+}
+
+fn tun_name(gateway: &str) -> String {
+    format!("cw-{}", gateway.chars().take(12).collect::<String>())
 }
 
 /// An address with the length of the network it sits in, such as `10.255.0.1/32`.
@@ -132,4 +162,20 @@ pub enum Endpoint {
         /// UDP port.
         port: u16,
     },
+}
+
+impl fmt::Display for Endpoint {
+    /// As in the file: `203.0.113.7:51820`, `[2001:db8::7]:51820`, `vpn.example.net:51820`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Name { host, port } => write!(f, "{host}:{port}"),
+        }
+    }
+}
+
+impl fmt::Display for InterfaceAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.length)
+    }
 }

@@ -1,1 +1,61 @@
-//! control.
+//! The running gateway, asked and answered: one JSON request and one JSON reply, each on a line, per
+//! connection of a Unix socket.
+//!
+//! [`server`] takes the connections and hands each [`Request`] to the gateway's own loop as a
+//! [`ControlRequest`]; the loop owns all state and answers when it gets to it. [`client`] is the other
+//! end, for the command line. [`message`] is what they say: its field names are the stable names of
+//! `--json`.
+
+pub mod client;
+pub mod filter;
+pub mod message;
+pub mod overlaps;
+pub mod protocol;
+pub mod server;
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use tokio::sync::oneshot;
+
+pub use self::filter::{FlowEnds, FlowFilter, FlowSort};
+pub use self::message::{Request, Response};
+pub use self::overlaps::overlaps;
+pub use self::server::Server;
+
+/// Where sockets are, unless [`RUN_DIR_VARIABLE`] says otherwise.
+pub const RUN_DIR: &str = "/run/crossway";
+/// Environment variable that names another folder for the sockets.
+pub const RUN_DIR_VARIABLE: &str = "CROSSWAY_RUN_DIR";
+
+/// A request on its way to the gateway's loop. A `reply` that is dropped unused tells the asker that
+/// the gateway is stopping.
+#[derive(Debug)]
+pub struct ControlRequest {
+    /// What is asked.
+    pub request: Request,
+    /// Where the answer goes. It fails if the asker has gone, which nobody needs to know.
+    pub reply: oneshot::Sender<Response>,
+}
+
+/// The folder of the control sockets.
+pub fn run_dir() -> PathBuf {
+    std::env::var_os(RUN_DIR_VARIABLE)
+        .filter(|folder| !folder.is_empty())
+        .map_or_else(|| PathBuf::from(RUN_DIR), PathBuf::from)
+}
+
+/// The control socket of the gateway named `gateway`.
+pub fn socket_path(gateway: &str) -> PathBuf {
+    socket_in(&run_dir(), gateway)
+}
+
+fn socket_in(folder: &Path, gateway: &str) -> PathBuf {
+    folder.join(format!("{gateway}.sock"))
+}
+
+/// The gateway that a socket belongs to.
+fn gateway_of(socket: &Path) -> Option<&str> {
+    let is_socket = socket.extension() == Some(OsStr::new("sock"));
+    socket.file_stem()?.to_str().filter(|_| is_socket)
+}

@@ -16,6 +16,7 @@ pub mod gateway;
 pub mod host;
 pub mod ids;
 pub mod io;
+pub mod keys;
 pub mod lane;
 pub mod packet;
 pub mod prefix;

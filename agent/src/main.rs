@@ -1,2 +1,7 @@
 //! The `crossway` program.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    crossway::cli::main()
+}

@@ -1,0 +1,80 @@
+//! `crossway check FILE`.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::Options;
+use super::failure::Failure;
+use super::output::{print, print_json};
+use super::units::counted;
+use crate::config::{Config, Diagnostic, Rejected};
+
+/// Tells everything about a configuration file: findings on standard error, `ok` on standard output.
+pub(super) fn check(options: &Options, file: &Path) -> Result<(), Failure> {
+    let checked = Config::load(file);
+    if options.json {
+        return check_as_json(&checked.map(|accepted| accepted.warnings));
+    }
+    let accepted = checked.map_err(|rejected| tell_rejected(&rejected))?;
+    for warning in &accepted.warnings {
+        eprintln!("{warning}");
+    }
+    print(&format!(
+        "{}: ok: {}\n",
+        file.display(),
+        summary(&accepted.config)
+    ))
+}
+
+/// Tells warnings and errors on standard error.
+pub(super) fn tell_rejected(rejected: &Rejected) -> Failure {
+    for warning in &rejected.warnings {
+        eprintln!("{warning}");
+    }
+    eprintln!("{rejected}");
+    Failure::WrongAndTold
+}
+
+fn check_as_json(checked: &Result<Vec<Diagnostic>, Rejected>) -> Result<(), Failure> {
+    let (errors, warnings): (&[Diagnostic], &[Diagnostic]) = match checked {
+        Ok(warnings) => (&[], warnings),
+        Err(rejected) => (&rejected.errors, &rejected.warnings),
+    };
+    let list = |findings: &[Diagnostic]| findings.iter().map(finding_as_json).collect::<Value>();
+    let answer = json!({
+        "ok": checked.is_ok(),
+        "errors": list(errors),
+        "warnings": list(warnings),
+    });
+    print_json(&answer, true)?;
+    if checked.is_ok() {
+        Ok(())
+    } else {
+        Err(Failure::WrongAndTold)
+    }
+}
+
+fn finding_as_json(finding: &Diagnostic) -> Value {
+    json!({
+        "file": finding.file,
+        "line": finding.position.map(|(line, _)| line),
+        "column": finding.position.map(|(_, column)| column),
+        "place": finding.place,
+        "problem": finding.problem,
+        "mend": finding.mend,
+        "text": finding.to_string(),
+    })
+}
+
+fn summary(config: &Config) -> String {
+    let routes: usize = config.sites.iter().map(|site| site.routes.len()).sum();
+    format!(
+        "gateway {}, {}, {}, {}, {}",
+        config.gateway.name,
+        counted(config.gateway.lan.len() as u64, "LAN", "LANs"),
+        counted(config.gateway.wan.len() as u64, "WAN", "WANs"),
+        counted(config.sites.len() as u64, "site", "sites"),
+        counted(routes as u64, "route", "routes"),
+    )
+}

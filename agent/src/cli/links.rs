@@ -1,0 +1,65 @@
+//! `crossway links`.
+
+use super::failure::Failure;
+use super::output::{Colour, Look};
+use super::table::{Cell, Table};
+use super::units::{bytes, duration};
+use super::{Options, reading};
+use crate::control::message::{LinkState, LinksReply};
+use crate::control::{Request, Response};
+
+/// Shows the links.
+pub(super) fn links(options: &Options) -> Result<(), Failure> {
+    let pick = |response| match response {
+        Response::Links(reply) => Some(reply),
+        _ => None,
+    };
+    reading::show(options, &Request::Links, pick, text)
+}
+
+fn text(reply: &LinksReply, look: Look) -> String {
+    let mut table = Table::new([
+        "SITE",
+        "GATEWAY",
+        "STATE",
+        "ENDPOINT",
+        "FROM",
+        ">HANDSHAKE",
+        ">SENT",
+        ">RECEIVED",
+        ">KEEPALIVE",
+        ">PRIORITY",
+        "WHY",
+    ]);
+    for link in &reply.links {
+        let colour = match link.state {
+            LinkState::Up => Colour::Green,
+            LinkState::Connecting => Colour::Yellow,
+            LinkState::Down => Colour::Red,
+        };
+        let handshake = link.last_handshake_seconds.map_or_else(
+            || "never".to_owned(),
+            |ago| format!("{} ago", duration(ago)),
+        );
+        let keepalive = link
+            .keepalive_seconds
+            .map_or_else(|| "-".to_owned(), |seconds| format!("{seconds}s"));
+        let local = link
+            .local_address
+            .map_or_else(|| "-".to_owned(), |address| address.to_string());
+        table.row([
+            link.site.as_str().into(),
+            link.gateway.as_str().into(),
+            Cell::coloured(link.state.as_str(), colour),
+            link.endpoint.as_deref().unwrap_or("-").into(),
+            local.into(),
+            handshake.into(),
+            bytes(link.tx_bytes).into(),
+            bytes(link.rx_bytes).into(),
+            keepalive.into(),
+            link.priority.to_string().into(),
+            link.why.as_str().into(),
+        ]);
+    }
+    table.text(look, "No link is configured.")
+}

@@ -1,0 +1,60 @@
+//! What the reading commands share: ask, then print text or JSON, once or again and again.
+
+use std::time::Duration;
+
+use anyhow::anyhow;
+use serde::Serialize;
+
+use super::failure::Failure;
+use super::output::{Look, print, print_json, redraw};
+use super::{Options, Watch};
+use crate::control::{Request, Response, client, run_dir};
+
+/// Asks the gateway that the options name. `pick` takes the expected kind out of the answer.
+pub(super) fn ask<T>(
+    options: &Options,
+    request: &Request,
+    pick: impl FnOnce(Response) -> Option<T>,
+) -> Result<T, Failure> {
+    let response = client::ask(&run_dir(), options.gateway.as_deref(), request)?;
+    pick(response).ok_or_else(|| {
+        anyhow!("the gateway answered something else: use the program that the gateway runs").into()
+    })
+}
+
+/// Asks and prints the answer.
+pub(super) fn show<T: Serialize>(
+    options: &Options,
+    request: &Request,
+    pick: impl FnOnce(Response) -> Option<T>,
+    text: impl FnOnce(&T, Look) -> String,
+) -> Result<(), Failure> {
+    let answer = ask(options, request, pick)?;
+    if options.json {
+        print_json(&answer, true)
+    } else {
+        print(&text(&answer, Look::of_stdout()))
+    }
+}
+
+/// As [`show`], and again at the pace of `--watch`: a fresh screen each time, or a line of JSON.
+pub(super) fn watch<T: Serialize>(
+    options: &Options,
+    watch: Watch,
+    request: &Request,
+    pick: impl Fn(Response) -> Option<T>,
+    text: impl Fn(&T, Look) -> String,
+) -> Result<(), Failure> {
+    let Some(seconds) = watch.watch else {
+        return show(options, request, pick, text);
+    };
+    loop {
+        let answer = ask(options, request, &pick)?;
+        if options.json {
+            print_json(&answer, false)?;
+        } else {
+            redraw(&text(&answer, Look::of_stdout()))?;
+        }
+        std::thread::sleep(Duration::from_secs(seconds));
+    }
+}

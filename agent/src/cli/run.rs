@@ -1,0 +1,44 @@
+//! `crossway run --config FILE`.
+
+use std::io;
+use std::path::Path;
+
+use anyhow::Context;
+use tracing_subscriber::EnvFilter;
+
+use super::check::tell_rejected;
+use super::failure::Failure;
+use crate::config::Config;
+use crate::gateway;
+
+/// Environment variable that sets what is logged, such as `debug` or `crossway::host=debug`.
+const LOG_VARIABLE: &str = "CROSSWAY_LOG";
+
+/// Runs the gateway until it is told to stop.
+pub(super) fn run(file: &Path) -> Result<(), Failure> {
+    let accepted = Config::load(file).map_err(|rejected| tell_rejected(&rejected))?;
+    for warning in &accepted.warnings {
+        eprintln!("{warning}");
+    }
+    log_to_stderr()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the control runtime does not start")?;
+    // Relative paths must mean the same after any change of folder, and in `status`.
+    let file = std::path::absolute(file).context("the working folder is not readable")?;
+    runtime.block_on(gateway::run(accepted.config, file))?;
+    Ok(())
+}
+
+fn log_to_stderr() -> Result<(), Failure> {
+    let wanted = std::env::var(LOG_VARIABLE).unwrap_or_else(|_| "info".to_owned());
+    let filter = EnvFilter::try_new(&wanted)
+        .map_err(|error| Failure::Wrong(format!("{LOG_VARIABLE}={wanted}: {error}: write info")))?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
+        .init();
+    Ok(())
+}

@@ -1,0 +1,118 @@
+//! `crossway status`.
+
+use std::fmt::Write;
+
+use super::failure::Failure;
+use super::output::{Colour, Look};
+use super::table::{Cell, Table};
+use super::units::{bytes, counted, duration, rate};
+use super::{Options, Watch, reading, sites};
+use crate::control::message::{Attachment, Offload, Status};
+use crate::control::{Request, Response};
+
+/// Shows the whole gateway.
+pub(super) fn status(options: &Options, watch: Watch) -> Result<(), Failure> {
+    let pick = |response| match response {
+        Response::Status(status) => Some(*status),
+        _ => None,
+    };
+    reading::watch(options, watch, &Request::Status, pick, text)
+}
+
+fn text(status: &Status, look: Look) -> String {
+    let mut text = head(status, look);
+    let _ = write!(text, "\n{}", sites::table(&status.sites, look));
+    if !status.attachments.is_empty() {
+        let _ = write!(text, "\n{}", attachments(&status.attachments, look));
+    }
+    if !status.offloads.is_empty() {
+        let _ = write!(text, "\n{}", offloads(&status.offloads, look));
+    }
+    list(
+        &mut text,
+        "Changed on this host, put back at the end",
+        &status.host_changes,
+    );
+    let warnings = look.paint("Warnings", Some(Colour::Yellow));
+    list(&mut text, &warnings, &status.warnings);
+    text
+}
+
+fn head(status: &Status, look: Look) -> String {
+    let name = look.paint(&status.gateway, Some(Colour::Bold));
+    let fast_path = if status.fast_path {
+        "on: eBPF forwards"
+    } else {
+        "off: the kernel stack forwards"
+    };
+    let totals = &status.totals;
+    format!(
+        "{name}  up {}  crossway {} (abi {})  pid {}  memory {}\n\
+         \x20 listen      {}, {}\n\
+         \x20 tunnel      {}, MTU {} ({})\n\
+         \x20 fast path   {fast_path}\n\
+         \x20 to sites    {}, {}\n\
+         \x20 from sites  {}, {}\n\
+         \x20 public key  {}\n\
+         \x20 config      {}\n\
+         \x20 pins        {}\n",
+        duration(status.uptime_seconds),
+        status.version,
+        status.abi_version,
+        status.pid,
+        bytes(status.memory_rss_bytes),
+        status.listen,
+        counted(status.lanes.into(), "lane", "lanes"),
+        status.tun.name,
+        status.tun.mtu_bytes,
+        status.tun.why,
+        bytes(totals.to_site_bytes),
+        rate(totals.to_site_bytes_per_second),
+        bytes(totals.from_site_bytes),
+        rate(totals.from_site_bytes_per_second),
+        status.public_key,
+        status.config_file,
+        status.pins,
+    )
+}
+
+fn attachments(attachments: &[Attachment], look: Look) -> String {
+    let mut table = Table::new(["INTERFACE", "PROGRAM", "MODE", "WHY"]);
+    for attachment in attachments {
+        table.row([
+            attachment.interface.as_str().into(),
+            attachment.hook.as_str().into(),
+            attachment.mode.as_str().into(),
+            attachment.reason.as_str().into(),
+        ]);
+    }
+    table.text(look, "")
+}
+
+fn offloads(offloads: &[Offload], look: Look) -> String {
+    let mut table = Table::new(["OFFLOAD", "STATE", ">FOR", "WHY"]);
+    for offload in offloads {
+        let state = if offload.on {
+            Cell::coloured("on", Colour::Green)
+        } else {
+            Cell::coloured("off", Colour::Yellow)
+        };
+        table.row([
+            offload.name.as_str().into(),
+            state,
+            duration(offload.since_seconds).into(),
+            offload.why.as_str().into(),
+        ]);
+    }
+    table.text(look, "")
+}
+
+fn list(text: &mut String, head: &str, lines: &[String]) {
+    if lines.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "\n{head}:");
+    for line in lines {
+        let _ = writeln!(text, "  {line}");
+    }
+}

@@ -1,0 +1,172 @@
+//! What is wrong with a configuration file, in one form:
+//! `FILE:LINE:COLUMN: PLACE: PROBLEM: MEND`.
+
+use std::cell::RefCell;
+use std::fmt;
+
+/// One finding. `Display` gives the whole line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// Name of the file, as it was given.
+    pub file: String,
+    /// Line and column of the value, both from 1, the column in characters; none where the
+    /// finding is about the file as a whole.
+    pub position: Option<(usize, usize)>,
+    /// Whether the file can be used all the same.
+    pub severity: Severity,
+    /// Section and key, such as `site "paris", routes`.
+    pub place: String,
+    /// The value and what is wrong with it.
+    pub problem: String,
+    /// What to write instead, or to do; may be empty where the problem says it.
+    pub mend: String,
+}
+
+/// Weight of a [`Diagnostic`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// The file is refused.
+    Error,
+    /// The file is taken.
+    Warning,
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if let Some((line, column)) = self.position {
+            write!(f, ":{line}:{column}")?;
+        }
+        f.write_str(match self.severity {
+            Severity::Error => ": ",
+            Severity::Warning => ": warning: ",
+        })?;
+        if !self.place.is_empty() {
+            write!(f, "{}: ", self.place)?;
+        }
+        f.write_str(&self.problem)?;
+        if !self.mend.is_empty() {
+            write!(f, ": {}", self.mend)?;
+        }
+        Ok(())
+    }
+}
+
+/// Gathers the findings of one file, so that all of them are told at once.
+pub(super) struct Report<'t> {
+    file: String,
+    text: &'t str,
+    findings: RefCell<Vec<(usize, Diagnostic)>>,
+}
+
+impl<'t> Report<'t> {
+    pub(super) fn new(file: String, text: &'t str) -> Self {
+        Self {
+            file,
+            text,
+            findings: RefCell::default(),
+        }
+    }
+
+    /// Adds an error about what stands at byte `offset`.
+    pub(super) fn error(
+        &self,
+        offset: usize,
+        place: impl Into<String>,
+        problem: impl Into<String>,
+        mend: impl Into<String>,
+    ) {
+        self.add(
+            Severity::Error,
+            offset,
+            (place.into(), problem.into(), mend.into()),
+        );
+    }
+
+    /// Adds a warning about what stands at byte `offset`.
+    pub(super) fn warning(
+        &self,
+        offset: usize,
+        place: impl Into<String>,
+        problem: impl Into<String>,
+        mend: impl Into<String>,
+    ) {
+        self.add(
+            Severity::Warning,
+            offset,
+            (place.into(), problem.into(), mend.into()),
+        );
+    }
+
+    fn add(&self, severity: Severity, offset: usize, what: (String, String, String)) {
+        let (place, problem, mend) = what;
+        let finding = Diagnostic {
+            file: self.file.clone(),
+            position: Some(self.position(offset)),
+            severity,
+            place,
+            problem,
+            mend,
+        };
+        self.findings.borrow_mut().push((offset, finding));
+    }
+
+    /// `expected a string, found the integer 10`; what is longer than a word is not repeated.
+    pub(super) fn expected(
+        &self,
+        kind: &str,
+        found: &str,
+        span: Option<std::ops::Range<usize>>,
+    ) -> String {
+        let text = span.and_then(|span| self.text.get(span)).unwrap_or("");
+        let scalar = ["string", "integer", "float", "boolean", "datetime"].contains(&found);
+        if scalar && text.len() <= 40 && !text.contains('\n') {
+            format!("expected {kind}, found the {found} {text}")
+        } else {
+            let article = if found.starts_with(['a', 'i']) {
+                "an"
+            } else {
+                "a"
+            };
+            format!("expected {kind}, found {article} {found}")
+        }
+    }
+
+    /// Line of a byte offset, from 1.
+    pub(super) fn line(&self, offset: usize) -> usize {
+        self.position(offset).0
+    }
+
+    fn position(&self, offset: usize) -> (usize, usize) {
+        let offset = self.text.floor_char_boundary(offset);
+        let before = &self.text[..offset];
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        (
+            before.bytes().filter(|byte| *byte == b'\n').count() + 1,
+            before[line_start..].chars().count() + 1,
+        )
+    }
+
+    /// Errors and warnings, each in the order of the file.
+    pub(super) fn finish(self) -> (Vec<Diagnostic>, Vec<Diagnostic>) {
+        let mut findings = self.findings.into_inner();
+        findings.sort_by_key(|(offset, _)| *offset);
+        findings
+            .into_iter()
+            .map(|(_, finding)| finding)
+            .partition(|finding| finding.severity == Severity::Error)
+    }
+}
+
+/// A value as messages show it: bare where that is clear, quoted and escaped otherwise.
+pub(super) fn shown(value: &str) -> String {
+    const LONGEST: usize = 60;
+    let clear = !value.is_empty() && value.chars().all(|c| c.is_ascii_graphic() && c != '"');
+    let cut: String = value.chars().take(LONGEST).collect();
+    let dots = if cut.len() < value.len() { "…" } else { "" };
+    if clear {
+        format!("{cut}{dots}")
+    } else {
+        format!("{cut:?}{dots}")
+    }
+}

@@ -1,0 +1,379 @@
+//! Reads `[gateway]` with its LAN and WAN interfaces.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use toml_edit::{Item, TableLike};
+
+use super::diagnostic::shown;
+use super::section::{At, Section};
+use super::{Gateway, InterfaceAddress, Lan, Lanes, Wan, XdpChoice, endpoint, name};
+use crate::prefix::PrefixError;
+
+/// Bytes of an interface name without the end mark: IFNAMSIZ - 1 (linux/if.h).
+const INTERFACE_NAME_BYTES: usize = 15;
+/// Smallest MTU: what every IPv4 host must take (RFC 791), as `SMALLEST_MTU_V6` for IPv6 (RFC 8200).
+const SMALLEST_MTU: u16 = 576;
+pub(super) const SMALLEST_MTU_V6: u16 = 1280;
+/// Largest MTU: 65,535 less IPv6, UDP and WireGuard headers (40 + 8 + 32).
+const LARGEST_MTU: u16 = 65_455;
+
+/// `[gateway]` as far as it could be read.
+pub(super) struct GatewayDraft {
+    pub(super) name: Option<At<String>>,
+    pub(super) private_key_file: Option<At<PathBuf>>,
+    pub(super) listen: Option<At<SocketAddr>>,
+    pub(super) tunnel_addresses: Vec<At<InterfaceAddress>>,
+    pub(super) mtu: Option<At<u16>>,
+    lanes: Lanes,
+    fast_path: bool,
+    lan: Vec<Option<Lan>>,
+    wan: Vec<Option<Wan>>,
+}
+
+impl GatewayDraft {
+    /// Reads the section; relative paths are taken from `base`.
+    pub(super) fn read(section: &Section<'_>, base: &Path) -> Self {
+        section.refuse_unknown_keys(&[
+            "name",
+            "private_key_file",
+            "listen",
+            "tunnel_addresses",
+            "lanes",
+            "mtu",
+            "fast_path",
+            "lan",
+            "wan",
+        ]);
+        let [lan, wan] = ["lan", "wan"].map(|key| interfaces(section, key));
+        let draft = Self {
+            name: name::read(section, "\"berlin-1\""),
+            private_key_file: section
+                .required_string("private_key_file", "\"/etc/crossway/gateway.key\"")
+                .map(|path| path.map(|path| base.join(path))),
+            listen: read_listen(section),
+            tunnel_addresses: read_tunnel_addresses(section),
+            mtu: section
+                .number("mtu", SMALLEST_MTU.into()..=LARGEST_MTU.into(), "1420")
+                .map(|mtu| mtu.map(|mtu| mtu as u16)),
+            lanes: read_lanes(section, Lanes::Auto),
+            fast_path: section.boolean("fast_path").is_none_or(|on| on.value),
+            lan: lan.iter().map(read_lan).collect(),
+            wan: wan.iter().map(read_wan).collect(),
+        };
+        require_interface(
+            section,
+            "lan",
+            "the interface that this site's hosts are on",
+        );
+        require_interface(section, "wan", "the uplink");
+        draft.refuse_an_interface_used_twice([("LAN", &lan), ("WAN", &wan)]);
+        draft
+    }
+
+    /// The section, if nothing was wrong with it.
+    pub(super) fn finish(self) -> Option<Gateway> {
+        Some(Gateway {
+            name: self.name?.value,
+            private_key_file: self.private_key_file?.value,
+            listen: self.listen?.value,
+            tunnel_addresses: self.tunnel_addresses.iter().map(|at| at.value).collect(),
+            lanes: self.lanes,
+            mtu: self.mtu.map(|mtu| mtu.value),
+            fast_path: self.fast_path,
+            lan: self.lan.into_iter().collect::<Option<_>>()?,
+            wan: self.wan.into_iter().collect::<Option<_>>()?,
+        })
+    }
+
+    fn refuse_an_interface_used_twice(&self, roles: [(&'static str, &[Section<'_>]); 2]) {
+        let tun = self
+            .name
+            .as_ref()
+            .map(|name| super::tun_name(&name.value))
+            .unwrap_or_default();
+        let mut seen: HashMap<&str, (&str, usize)> = HashMap::new();
+        for (role, interfaces) in roles {
+            for interface in interfaces {
+                let Some(found) = interface.item("interface") else {
+                    continue;
+                };
+                let Some(interface_name) = found.value.as_str() else {
+                    continue;
+                };
+                if interface_name == tun {
+                    interface.error(
+                        "interface",
+                        found.offset,
+                        format!("{tun} is the name of this gateway's own tunnel device"),
+                        "name the interface that the hosts or the uplink are on",
+                    );
+                }
+                let line = interface.report.line(found.offset);
+                let Some((other, other_line)) = seen.insert(interface_name, (role, line)) else {
+                    continue;
+                };
+                let (problem, mend) = if other == role {
+                    ("is listed twice", "keep one of them")
+                } else {
+                    (
+                        "is both LAN and WAN",
+                        "keep the one that is true; a VLAN interface of its own can take the other role",
+                    )
+                };
+                interface.error(
+                    "interface",
+                    found.offset,
+                    format!("{interface_name} {problem} (line {other_line})"),
+                    mend,
+                );
+            }
+        }
+    }
+}
+
+/// Reads `lanes`, which one lane must satisfy in this version.
+pub(super) fn read_lanes(section: &Section<'_>, default: Lanes) -> Lanes {
+    let Some(found) = section.item("lanes") else {
+        return default;
+    };
+    let mend = "write lanes = 1 or lanes = \"auto\"";
+    let problem = match found.value {
+        item if item.as_integer() == Some(1) => return Lanes::Count(1),
+        item if item.as_str() == Some("auto") => return Lanes::Auto,
+        Item::Value(toml_edit::Value::Integer(number)) => {
+            let number = *number.value();
+            format!("{number} is not possible: this version runs one lane")
+        }
+        Item::Value(toml_edit::Value::String(text)) => {
+            format!("{} is no number of lanes", shown(text.value()))
+        }
+        other => section.expected("a number or \"auto\"", other),
+    };
+    section.error("lanes", found.offset, problem, mend);
+    default
+}
+
+/// Reads `vnet`: the key is there for later versions, which know more than one.
+pub(super) fn read_vnet(section: &Section<'_>) -> String {
+    if let Some(vnet) = section.string("vnet", "\"default\"")
+        && vnet.value != "default"
+    {
+        section.error(
+            "vnet",
+            vnet.offset,
+            format!(
+                "{} is not possible: this version has one virtual network",
+                shown(vnet.value)
+            ),
+            "write vnet = \"default\" or leave the key out",
+        );
+    }
+    "default".to_owned()
+}
+
+/// Splits a prefix error into problem and mend.
+pub(super) fn prefix_problem(error: &PrefixError) -> (String, String) {
+    match error {
+        PrefixError::Address(text) => (
+            format!("{} is not an IP prefix", shown(text)),
+            "write it as 10.2.0.0/24 or 2001:db8:2::/48".to_owned(),
+        ),
+        PrefixError::Length { text, max } => (
+            format!("{} has no usable prefix length", shown(text)),
+            format!("write a number from 0 to {max} behind the slash"),
+        ),
+        PrefixError::HostBits { text, meant } => (
+            format!("{} has host bits set", shown(text)),
+            format!("did you mean {meant}?"),
+        ),
+    }
+}
+
+fn read_listen(section: &Section<'_>) -> Option<At<SocketAddr>> {
+    let text = section.required_string("listen", "\"0.0.0.0:51820\"")?;
+    match endpoint::parse_listen(text.value) {
+        Ok(address) => Some(text.map(|_| address)),
+        Err((problem, mend)) => {
+            section.error("listen", text.offset, problem, mend);
+            None
+        }
+    }
+}
+
+fn read_tunnel_addresses(section: &Section<'_>) -> Vec<At<InterfaceAddress>> {
+    let mut read: Vec<At<InterfaceAddress>> = Vec::new();
+    for text in section.strings("tunnel_addresses", "\"10.255.0.1/32\"") {
+        let parsed = parse_interface_address(text.value).and_then(|found| {
+            match read.iter().find(|at| at.value.address == found.address) {
+                Some(first) => Err((
+                    format!(
+                        "{} is listed twice (line {})",
+                        found.address,
+                        section.report.line(first.offset)
+                    ),
+                    "keep one of them".to_owned(),
+                )),
+                None => Ok(found),
+            }
+        });
+        match parsed {
+            Ok(value) => read.push(text.map(|_| value)),
+            Err((problem, mend)) => {
+                section.error("tunnel_addresses", text.offset, problem, mend);
+            }
+        }
+    }
+    read
+}
+
+fn parse_interface_address(text: &str) -> Result<InterfaceAddress, (String, String)> {
+    let (address_text, length_text) = text.split_once('/').unwrap_or((text, ""));
+    let Ok(address) = address_text.parse::<IpAddr>() else {
+        return Err((
+            format!("{} is not an IP address", shown(text)),
+            "write it as 10.255.0.1/32 or 2001:db8::1/128".to_owned(),
+        ));
+    };
+    let max = if address.is_ipv4() { 32 } else { 128 };
+    let length = if text.contains('/') {
+        length_text
+            .parse()
+            .ok()
+            .filter(|length| *length <= max && !length_text.starts_with('+'))
+    } else {
+        Some(max)
+    };
+    let Some(length) = length else {
+        let (problem, mend) = prefix_problem(&PrefixError::Length {
+            text: text.to_owned(),
+            max,
+        });
+        return Err((problem, mend));
+    };
+    if address.is_unspecified() || address.is_multicast() || address.is_loopback() {
+        return Err((
+            format!("{} cannot be an address of an interface", shown(text)),
+            "write a unicast address, such as 10.255.0.1/32".to_owned(),
+        ));
+    }
+    Ok(InterfaceAddress { address, length })
+}
+
+/// `[[gateway.lan]]` and `[[gateway.wan]]` are both needed at least once.
+fn require_interface(section: &Section<'_>, key: &str, what: &str) {
+    let mend = format!("add [[gateway.{key}]] with {what}");
+    match section.item(key) {
+        None => section.missing(key, mend),
+        Some(found)
+            if found
+                .value
+                .as_array()
+                .is_some_and(toml_edit::Array::is_empty) =>
+        {
+            section.error(key, found.offset, "the list is empty", mend);
+        }
+        Some(_) => {}
+    }
+}
+
+/// The tables of `[[gateway.lan]]` or `[[gateway.wan]]`.
+fn interfaces<'d>(section: &Section<'d>, key: &str) -> Vec<Section<'d>> {
+    section.tables(key, &format!("gateway.{key}"), |table, index| {
+        interface_place(key, table, index)
+    })
+}
+
+fn interface_place(key: &str, table: &dyn TableLike, index: usize) -> String {
+    match table.get("interface").and_then(Item::as_str) {
+        Some(interface) => format!("gateway.{key} {interface:?}"),
+        None => format!("gateway.{key} #{}", index + 1),
+    }
+}
+
+fn read_lan(section: &Section<'_>) -> Option<Lan> {
+    section.refuse_unknown_keys(&["interface", "vnet", "xdp"]);
+    let vnet = read_vnet(section);
+    let xdp = read_xdp(section);
+    if let Some(At { value, offset }) = xdp
+        && matches!(value, XdpChoice::Native | XdpChoice::Generic)
+    {
+        let word = if value == XdpChoice::Native {
+            "native"
+        } else {
+            "generic"
+        };
+        section.error(
+            "xdp",
+            offset,
+            format!("{word} is not possible: this version has no XDP program for a LAN"),
+            "write xdp = \"auto\" or \"off\" here; [[gateway.wan]] takes all four",
+        );
+    }
+    Some(Lan {
+        interface: read_interface(section)?,
+        vnet,
+        xdp: xdp.map_or(XdpChoice::Auto, |xdp| xdp.value),
+    })
+}
+
+fn read_wan(section: &Section<'_>) -> Option<Wan> {
+    section.refuse_unknown_keys(&["interface", "xdp"]);
+    let xdp = read_xdp(section);
+    Some(Wan {
+        interface: read_interface(section)?,
+        xdp: xdp.map_or(XdpChoice::Auto, |xdp| xdp.value),
+    })
+}
+
+fn read_interface(section: &Section<'_>) -> Option<String> {
+    let found = section.required_string("interface", "\"eth1\"")?;
+    let name = found.value;
+    let problem = if name.is_empty() {
+        "is empty".to_owned()
+    } else if name.len() > INTERFACE_NAME_BYTES {
+        format!(
+            "has {} bytes, Linux allows {INTERFACE_NAME_BYTES}",
+            name.len()
+        )
+    } else if name == "." || name == ".." || name.contains(is_no_interface_character) {
+        "is no interface name: Linux allows no space, slash or colon".to_owned()
+    } else if name == "lo" {
+        "is the loopback interface: no host is behind it".to_owned()
+    } else {
+        return Some(name.to_owned());
+    };
+    section.error(
+        "interface",
+        found.offset,
+        format!("{} {problem}", shown(name)),
+        "`ip -brief link` lists the names",
+    );
+    None
+}
+
+/// As the kernel's `dev_valid_name`, and no control characters.
+fn is_no_interface_character(c: char) -> bool {
+    c.is_whitespace() || c.is_control() || c == '/' || c == ':'
+}
+
+fn read_xdp(section: &Section<'_>) -> Option<At<XdpChoice>> {
+    let found = section.string("xdp", "\"auto\"")?;
+    let choice = match found.value {
+        "auto" => XdpChoice::Auto,
+        "native" => XdpChoice::Native,
+        "generic" => XdpChoice::Generic,
+        "off" => XdpChoice::Off,
+        other => {
+            section.error(
+                "xdp",
+                found.offset,
+                format!("{} is no XDP mode", shown(other)),
+                "write \"auto\", \"native\", \"generic\" or \"off\"",
+            );
+            return None;
+        }
+    };
+    Some(found.map(|_| choice))
+}

@@ -1,0 +1,91 @@
+//! Looks at the key files that a configuration names.
+
+use std::io;
+use std::path::Path;
+
+use super::diagnostic::Report;
+use super::gateway::GatewayDraft;
+use super::section::At;
+use super::site::SiteDraft;
+use crate::keys::{KeyFileError, SecretKey, exposed_mode, public_key_text};
+
+/// Reads the key files. A file that is not there is a warning: the configuration may be checked on
+/// another machine than the one it is for.
+pub(super) fn check(report: &Report<'_>, gateway: Option<&GatewayDraft>, sites: &[SiteDraft]) {
+    if let Some(file) = gateway.and_then(|gateway| gateway.private_key_file.as_ref()) {
+        let key = read(
+            report,
+            "gateway, private_key_file",
+            file.offset,
+            &file.value,
+            "crossway keygen",
+        );
+        if let Some(key) = key {
+            refuse_own_key_as_peer(report, &key, sites);
+        }
+    }
+    for remote in sites.iter().flat_map(|site| &site.gateways) {
+        if let Some(file) = &remote.preshared_key_file {
+            let place = format!("{}, preshared_key_file", remote.place);
+            read(report, &place, file.offset, &file.value, "crossway keygen");
+        }
+    }
+}
+
+fn read(
+    report: &Report<'_>,
+    place: &str,
+    offset: usize,
+    path: &Path,
+    maker: &str,
+) -> Option<SecretKey> {
+    let shown = path.display();
+    match SecretKey::read_file(path) {
+        Ok(key) => {
+            if let Some(mode) = exposed_mode(path) {
+                report.warning(
+                    offset,
+                    place,
+                    format!("{shown} has mode {mode:04o}, others than its owner can use the key"),
+                    format!("chmod 600 {shown}"),
+                );
+            }
+            Some(key)
+        }
+        Err(KeyFileError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+            report.warning(
+                offset,
+                place,
+                format!("{shown} does not exist here"),
+                format!("(umask 077; {maker} > {shown})"),
+            );
+            None
+        }
+        Err(error) => {
+            report.error(
+                offset,
+                place,
+                format!("{shown} {error}"),
+                format!("make a new one with `{maker}`, or name the right file"),
+            );
+            None
+        }
+    }
+}
+
+fn refuse_own_key_as_peer(report: &Report<'_>, key: &SecretKey, sites: &[SiteDraft]) {
+    let own = key.public_key();
+    for remote in sites.iter().flat_map(|site| &site.gateways) {
+        if let Some(At { offset, .. }) = remote.public_key.filter(|key| key.value == own) {
+            report.error(
+                offset,
+                format!("{}, public_key", remote.place),
+                format!(
+                    "{} is the public key of this gateway itself",
+                    public_key_text(&own)
+                ),
+                "write what `crossway pubkey < KEYFILE` prints on that gateway",
+            );
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The command line's end of the control socket: blocking, one question, one answer.
+
+use std::fmt;
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{Request, Response, gateway_of, socket_in};
+
+/// Longer than the gateway takes for anything, so that its own words arrive.
+const PATIENCE: Duration = Duration::from_secs(75);
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub enum ClientError {
+    /// No gateway of this name runs.
+    NotRunning {
+        /// Name that was asked for.
+        gateway: String,
+        /// Names of those that do run.
+        others: Vec<String>,
+    },
+    /// No gateway was named, and none runs.
+    NoneRuns(PathBuf),
+    /// No gateway was named, and several run.
+    SeveralRun(Vec<String>),
+    /// The socket may not be opened by this user.
+    Denied(PathBuf),
+    /// The connection failed.
+    Io(PathBuf, io::Error),
+    /// The answer is none that this program knows: versions that do not fit.
+    Answer(String),
+    /// The gateway says why it does not answer.
+    Refused(String),
+}
+
+impl ClientError {
+    /// Whether the command line should have said something else.
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::SeveralRun(_))
+    }
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotRunning { gateway, others } => {
+                write!(f, "no running gateway named {gateway}: ")?;
+                if !others.is_empty() {
+                    write!(f, "running here: {}; ", others.join(", "))?;
+                }
+                write!(f, "start it with `crossway run --config FILE`")
+            }
+            Self::NoneRuns(folder) => write!(
+                f,
+                "no running gateway (no socket in {}): start one with `crossway run --config FILE`",
+                folder.display()
+            ),
+            Self::SeveralRun(names) => write!(
+                f,
+                "several gateways run here ({}): say which with --gateway {}",
+                names.join(", "),
+                names.first().map_or("NAME", String::as_str)
+            ),
+            Self::Denied(path) => write!(
+                f,
+                "{} may not be opened: run as root, or as a member of the socket's group",
+                path.display()
+            ),
+            Self::Io(path, error) => write!(f, "{} does not answer: {error}", path.display()),
+            Self::Answer(error) => write!(
+                f,
+                "the gateway's answer is not understood ({error}): use the program that the gateway runs"
+            ),
+            Self::Refused(message) => f.write_str(message),
+        }
+    }
+}
+
+impl std::error::Error for ClientError {}
+
+/// Asks the gateway named `gateway`, or without a name the only one that runs, by its socket in
+/// `folder`.
+///
+/// # Errors
+/// There is no such gateway, or it gave no answer; [`Response::Error`] is an error here.
+pub fn ask(
+    folder: &Path,
+    gateway: Option<&str>,
+    request: &Request,
+) -> Result<Response, ClientError> {
+    let (path, stream) = connect(folder, gateway)?;
+    let line = exchange(stream, request).map_err(|error| ClientError::Io(path, error))?;
+    match serde_json::from_str(&line) {
+        Ok(Response::Error { message }) => Err(ClientError::Refused(message)),
+        Ok(response) => Ok(response),
+        Err(error) => Err(ClientError::Answer(error.to_string())),
+    }
+}
+
+fn connect(folder: &Path, gateway: Option<&str>) -> Result<(PathBuf, UnixStream), ClientError> {
+    let name = match gateway {
+        Some(name) => name.to_owned(),
+        None => match live_gateways(folder).as_slice() {
+            [] => return Err(ClientError::NoneRuns(folder.to_owned())),
+            [name] => name.clone(),
+            names => return Err(ClientError::SeveralRun(names.to_vec())),
+        },
+    };
+    let path = socket_in(folder, &name);
+    match UnixStream::connect(&path) {
+        Ok(stream) => Ok((path, stream)),
+        Err(error) => Err(match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NotRunning {
+                gateway: name,
+                others: live_gateways(folder),
+            },
+            io::ErrorKind::PermissionDenied => ClientError::Denied(path),
+            _ => ClientError::Io(path, error),
+        }),
+    }
+}
+
+/// Names of the gateways whose socket somebody listens on. One that we may not open counts: the
+/// message about it says more than "none runs".
+fn live_gateways(folder: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let mut names: Vec<String> = entries
+        .flatten()
+        .filter_map(|entry| {
+            let path = entry.path();
+            let name = gateway_of(&path)?.to_owned();
+            let stale = UnixStream::connect(&path)
+                .is_err_and(|error| error.kind() != io::ErrorKind::PermissionDenied);
+            (!stale).then_some(name)
+        })
+        .collect();
+    names.sort();
+    names
+}
+
+fn exchange(stream: UnixStream, request: &Request) -> io::Result<String> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut line = serde_json::to_vec(request)?;
+    line.push(b'\n');
+    (&stream).write_all(&line)?;
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer)?;
+    if answer.is_empty() {
+        return Err(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "it closed the connection",
+        ));
+    }
+    Ok(answer)
+}

@@ -1,0 +1,101 @@
+use super::*;
+
+fn ends() -> FlowEnds {
+    FlowEnds {
+        protocol: 6,
+        local: "10.1.0.2".parse().unwrap(),
+        local_port: 40_000,
+        remote: "10.2.0.9".parse().unwrap(),
+        remote_port: 443,
+    }
+}
+
+fn flow(to_site_bytes: u64, rate: u64, age_seconds: u64) -> Flow {
+    Flow {
+        protocol: "tcp".to_owned(),
+        protocol_number: 6,
+        local: "10.1.0.2".parse().unwrap(),
+        local_port: 1,
+        remote: "10.2.0.9".parse().unwrap(),
+        remote_port: 2,
+        site: "paris".to_owned(),
+        vnet: "default".to_owned(),
+        to_site_packets: 0,
+        to_site_bytes,
+        from_site_packets: 0,
+        from_site_bytes: 0,
+        to_site_bytes_per_second: 0,
+        from_site_bytes_per_second: rate,
+        age_seconds,
+        idle_seconds: 0,
+        tcp_flags: String::new(),
+    }
+}
+
+#[test]
+fn a_filter_asks_for_either_end_and_for_all_of_its_fields() {
+    let wanted = |json: &str| {
+        let filter: FlowFilter = serde_json::from_str(json).unwrap();
+        filter.matches(&ends(), "paris")
+    };
+    assert!(wanted("{}"));
+    assert!(wanted(r#"{"address":"10.2.0.0/24"}"#));
+    assert!(wanted(r#"{"address":"10.1.0.2"}"#));
+    assert!(!wanted(r#"{"address":"10.3.0.0/24"}"#));
+    assert!(wanted(r#"{"port":443}"#));
+    assert!(wanted(r#"{"port":40000}"#));
+    assert!(!wanted(r#"{"port":80}"#));
+    assert!(wanted(r#"{"protocol":6,"site":"paris"}"#));
+    assert!(!wanted(r#"{"protocol":17,"site":"paris"}"#));
+    assert!(!wanted(r#"{"protocol":6,"site":"rome"}"#));
+}
+
+#[test]
+fn a_filter_is_the_same_after_a_trip_over_the_wire() {
+    let filter = FlowFilter {
+        address: Some("2001:db8::/32".parse().unwrap()),
+        port: Some(53),
+        protocol: Some(17),
+        site: Some("paris".to_owned()),
+    };
+    let json = serde_json::to_string(&filter).unwrap();
+    assert_eq!(serde_json::from_str::<FlowFilter>(&json).unwrap(), filter);
+    assert_eq!(
+        filter.to_string(),
+        "--address 2001:db8::/32 --port 53 --protocol udp --site paris"
+    );
+    assert!(serde_json::from_str::<FlowFilter>(r#"{"address":"10.0.0.1/8"}"#).is_err());
+}
+
+#[test]
+fn the_ends_of_a_key_are_shown_in_its_family() {
+    let mut key = FlowKey {
+        local: "::ffff:10.1.0.2".parse::<Ipv6Addr>().unwrap().octets(),
+        remote: "::ffff:10.2.0.9".parse::<Ipv6Addr>().unwrap().octets(),
+        local_port: 40_000_u16.to_be_bytes(),
+        remote_port: 443_u16.to_be_bytes(),
+        protocol: 6,
+        family: 4,
+        ..FlowKey::default()
+    };
+    assert_eq!(FlowEnds::from(&key), ends());
+    key.family = 6;
+    assert!(FlowEnds::from(&key).local.is_ipv6());
+}
+
+#[test]
+fn the_top_flows_come_in_the_order_asked_for() {
+    let all = || vec![flow(10, 3, 7), flow(30, 1, 8), flow(20, 2, 9)];
+    let order = |sort: FlowSort, top| {
+        let mut flows = all();
+        sort.keep_top(&mut flows, top);
+        flows
+            .iter()
+            .map(|flow| flow.to_site_bytes)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(order(FlowSort::Bytes, None), [30, 20, 10]);
+    assert_eq!(order(FlowSort::Rate, Some(2)), [10, 20]);
+    assert_eq!(order(FlowSort::Age, Some(1)), [20]);
+    assert_eq!(order(FlowSort::Age, Some(0)), [0_u64; 0]);
+}

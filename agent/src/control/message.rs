@@ -1,0 +1,92 @@
+//! What is asked and answered. The field names are a contract: they are the names of `--json`, and
+//! other programs rely on them. New fields may come; none goes or changes its meaning.
+//!
+//! Every number says its unit in its name. Packets and bytes are wire packets and inner IP bytes of
+//! the tunnel unless a field says otherwise. `to_site` is away from this gateway, `from_site` towards it.
+
+mod flows;
+mod sites;
+mod status;
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::flows::{Flow, FlowsReply, FlowsRequest};
+pub use self::sites::{
+    Link, LinkState, LinksReply, Overlap, OverlapsReply, Route, RouteAnswer, RouteKind,
+    RoutesReply, Site, SiteState, SitesReply,
+};
+pub use self::status::{
+    Attachment, DropCount, DropSite, DropsReply, Offload, Outcome, Reload, StackCount, Status,
+    Traffic, Tun, Version,
+};
+
+/// A question to the gateway; on the wire `{"command":"status"}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case")]
+pub enum Request {
+    /// The whole gateway: answered by [`Response::Status`].
+    Status,
+    /// [`Response::Sites`].
+    Sites,
+    /// [`Response::Links`].
+    Links,
+    /// All routes: [`Response::Routes`].
+    Routes,
+    /// Where packets to `address` go, from the same tables as the data path: [`Response::Route`].
+    RouteGet {
+        /// Destination.
+        address: IpAddr,
+    },
+    /// Prefixes that cover each other: [`Response::Overlaps`].
+    RoutesOverlaps,
+    /// The flow table: [`Response::Flows`].
+    Flows(FlowsRequest),
+    /// [`Response::Drops`].
+    Drops,
+    /// Read the configuration file again and apply what changed: [`Response::Reload`].
+    Reload,
+    /// [`Response::Version`].
+    Version,
+}
+
+/// The answer; on the wire the payload's fields with `"reply":"status"` in front.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "kebab-case")]
+pub enum Response {
+    /// To [`Request::Status`].
+    Status(Box<Status>),
+    /// To [`Request::Sites`].
+    Sites(SitesReply),
+    /// To [`Request::Links`].
+    Links(LinksReply),
+    /// To [`Request::Routes`].
+    Routes(RoutesReply),
+    /// To [`Request::RouteGet`].
+    Route(RouteAnswer),
+    /// To [`Request::RoutesOverlaps`].
+    Overlaps(OverlapsReply),
+    /// To [`Request::Flows`].
+    Flows(FlowsReply),
+    /// To [`Request::Drops`].
+    Drops(DropsReply),
+    /// To [`Request::Reload`].
+    Reload(Reload),
+    /// To [`Request::Version`].
+    Version(Version),
+    /// To anything that could not be answered.
+    Error {
+        /// What was expected, what was found, and the mend.
+        message: String,
+    },
+}
+
+impl Response {
+    /// An answer that says why there is none.
+    pub fn error(message: impl Into<String>) -> Self {
+        Self::Error {
+            message: message.into(),
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Sites, the links that reach them, and the routes that lead to them.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::Traffic;
+
+/// Answer of `sites`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SitesReply {
+    /// In the order of the configuration.
+    pub sites: Vec<Site>,
+}
+
+/// A remote site.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Site {
+    /// Name.
+    pub name: String,
+    /// Virtual network.
+    pub vnet: String,
+    /// Whether traffic passes.
+    pub state: SiteState,
+    /// Seconds that it has been in this state.
+    pub since_seconds: u64,
+    /// Why it is in this state.
+    pub why: String,
+    /// Its prefixes.
+    pub routes: Vec<String>,
+    /// What passed. Never loses what the flow table evicted.
+    #[serde(flatten)]
+    pub traffic: Traffic,
+    /// Links that reach it, as in `links`.
+    pub links: Vec<Link>,
+}
+
+/// Whether a site can be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SiteState {
+    /// Every link is up.
+    Active,
+    /// Some link is down, traffic passes.
+    Degraded,
+    /// No link is up.
+    Down,
+}
+
+impl SiteState {
+    /// The word of `--json`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "Active",
+            Self::Degraded => "Degraded",
+            Self::Down => "Down",
+        }
+    }
+}
+
+/// Answer of `links`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LinksReply {
+    /// Links of all sites, in the order of the configuration.
+    pub links: Vec<Link>,
+}
+
+/// One local socket, one remote gateway, one WireGuard session.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Link {
+    /// Site that it reaches.
+    pub site: String,
+    /// Remote gateway.
+    pub gateway: String,
+    /// Its number, as in the SESSIONS map.
+    pub id: u32,
+    /// Address and port that packets go to; null until one is known.
+    pub endpoint: Option<String>,
+    /// Local address that packets leave from; null until one is known.
+    pub local_address: Option<IpAddr>,
+    /// The remote gateway's WireGuard public key.
+    pub public_key: String,
+    /// Seconds since the last completed handshake; null if there was none.
+    pub last_handshake_seconds: Option<u64>,
+    /// Whether it can carry traffic.
+    pub state: LinkState,
+    /// Why it is in this state.
+    pub why: String,
+    /// Tunnel datagrams received.
+    pub rx_packets: u64,
+    /// Their UDP payload.
+    pub rx_bytes: u64,
+    /// Tunnel datagrams sent.
+    pub tx_packets: u64,
+    /// Their UDP payload.
+    pub tx_bytes: u64,
+    /// Seconds between keepalives; null if there are none.
+    pub keepalive_seconds: Option<u16>,
+    /// Links of the highest priority that are up carry the site's flows.
+    pub priority: u32,
+    /// Receiver index of the session, whose upper 24 bits are the key of the SESSIONS map.
+    pub receiver_index: Option<u32>,
+}
+
+/// Whether a link can carry traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LinkState {
+    /// There is a session.
+    Up,
+    /// A handshake is under way, or waits for traffic.
+    Connecting,
+    /// The remote gateway does not answer.
+    Down,
+}
+
+impl LinkState {
+    /// The word of `--json`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Up => "Up",
+            Self::Connecting => "Connecting",
+            Self::Down => "Down",
+        }
+    }
+}
+
+/// Answer of `routes list`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RoutesReply {
+    /// By virtual network and prefix.
+    pub routes: Vec<Route>,
+}
+
+/// A prefix of the route tables.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Route {
+    /// Prefix.
+    pub prefix: String,
+    /// Virtual network.
+    pub vnet: String,
+    /// Whose it is.
+    pub kind: RouteKind,
+    /// Site that it leads to; null for [`RouteKind::Kernel`].
+    pub site: Option<String>,
+    /// The agent's number for it; 0 for [`RouteKind::Kernel`].
+    pub route_id: u32,
+}
+
+/// Who forwards packets to a prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RouteKind {
+    /// The tunnel, to a site.
+    Site,
+    /// The kernel: a local or connected network, or somebody's more specific route.
+    Kernel,
+}
+
+impl RouteKind {
+    /// The word of `--json`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Site => "site",
+            Self::Kernel => "kernel",
+        }
+    }
+}
+
+/// Answer of `routes get`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RouteAnswer {
+    /// Address that was asked for.
+    pub address: IpAddr,
+    /// Virtual network in which it was looked up.
+    pub vnet: String,
+    /// Longest prefix that holds it; null if none does.
+    pub prefix: Option<String>,
+    /// Whose the prefix is; null if there is none.
+    pub kind: Option<RouteKind>,
+    /// Site that packets go to; null if they do not go to one.
+    pub site: Option<String>,
+    /// Remote gateway of the link that carries them; null if no link does.
+    pub link: Option<String>,
+    /// What the kernel's own routing does with the address, such as `dev cw-berlin-1 src 10.1.0.1`.
+    pub kernel: String,
+    /// The whole decision in a sentence.
+    pub why: String,
+}
+
+/// Answer of `routes overlaps`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct OverlapsReply {
+    /// By outer, then inner prefix.
+    pub overlaps: Vec<Overlap>,
+}
+
+/// Two prefixes of one virtual network, one within the other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overlap {
+    /// Virtual network.
+    pub vnet: String,
+    /// The shorter prefix.
+    pub outer: String,
+    /// Its site.
+    pub outer_site: String,
+    /// The longer prefix.
+    pub inner: String,
+    /// Its site.
+    pub inner_site: String,
+    /// What that means for packets.
+    pub effect: String,
+}

@@ -1,0 +1,81 @@
+//! Names of IP protocols and TCP flags.
+
+/// Numbers of the IANA registry "Assigned Internet Protocol Numbers" that site-to-site traffic shows.
+const NAMES: [(u8, &str); 13] = [
+    (1, "icmp"),
+    (2, "igmp"),
+    (4, "ipip"),
+    (6, "tcp"),
+    (17, "udp"),
+    (33, "dccp"),
+    (41, "ipv6"),
+    (47, "gre"),
+    (50, "esp"),
+    (51, "ah"),
+    (58, "icmpv6"),
+    (132, "sctp"),
+    (136, "udplite"),
+];
+
+/// TCP flags from the lowest bit of byte 13 of the header (RFC 9293 section 3.1).
+const TCP_FLAGS: [char; 8] = ['F', 'S', 'R', 'P', 'A', 'U', 'E', 'C'];
+
+/// `tcp`, or the number where the protocol has no name here.
+pub fn name(number: u8) -> String {
+    NAMES
+        .iter()
+        .find(|(other, _)| *other == number)
+        .map_or_else(|| number.to_string(), |(_, name)| (*name).to_owned())
+}
+
+/// The number of a name or a number in text.
+pub fn number(text: &str) -> Option<u8> {
+    let lower = text.to_ascii_lowercase();
+    let name = if lower == "ipv6-icmp" {
+        "icmpv6"
+    } else {
+        &lower
+    };
+    NAMES
+        .iter()
+        .find(|(_, other)| *other == name)
+        .map(|(number, _)| *number)
+        .or_else(|| name.parse().ok())
+}
+
+/// Flags towards the site and from it, such as `SAP/SA`.
+pub fn tcp_flags(to_site: u8, from_site: u8) -> String {
+    format!("{}/{}", letters(to_site), letters(from_site))
+}
+
+fn letters(flags: u8) -> String {
+    // The order in which people say them: SYN first.
+    const ORDER: [usize; 8] = [1, 4, 3, 0, 2, 5, 6, 7];
+    ORDER
+        .into_iter()
+        .filter(|bit| flags & (1 << bit) != 0)
+        .map(|bit| TCP_FLAGS[bit])
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_numbers_agree() {
+        assert_eq!(name(6), "tcp");
+        assert_eq!(name(254), "254");
+        assert_eq!(number("TCP"), Some(6));
+        assert_eq!(number("ipv6-icmp"), Some(58));
+        assert_eq!(number("254"), Some(254));
+        assert_eq!(number("256"), None);
+        assert_eq!(number("quic"), None);
+    }
+
+    #[test]
+    fn flags_are_written_syn_first() {
+        assert_eq!(tcp_flags(0x1a, 0x12), "SAP/SA");
+        assert_eq!(tcp_flags(0x02, 0), "S/");
+    }
+}

@@ -1,0 +1,238 @@
+//! The gateway's end of the control socket.
+//!
+//! A peer can send nonsense, nothing, or too much, and can go away at any time: each costs its own
+//! connection only. The gateway's loop sees whole requests.
+
+use std::fmt;
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream as BlockingStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
+use tracing::{debug, warn};
+
+use super::{ControlRequest, Request, Response};
+
+/// Longest request; a `flows` request with every filter set is a tenth of it.
+pub const MAX_REQUEST_BYTES: usize = 4096;
+/// Connections served at once; more wait in the socket's backlog.
+const MAX_CONNECTIONS: usize = 16;
+/// Time for a peer to send its request, and to take the answer.
+const PEER_PATIENCE: Duration = Duration::from_secs(10);
+/// Time for the gateway to answer: a reload may resolve names first.
+const GATEWAY_PATIENCE: Duration = Duration::from_mins(1);
+/// Pause after `accept` failed, which is for want of file descriptors: at once would spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Owner and group may ask; others may not.
+const SOCKET_MODE: u32 = 0o660;
+
+/// The bound control socket. Its file is removed when this is dropped.
+#[derive(Debug)]
+pub struct Server {
+    listener: UnixListener,
+    _file: SocketFileGuard,
+}
+
+/// Why the control socket could not be made.
+#[derive(Debug)]
+pub enum BindError {
+    /// Another agent answers at it.
+    InUse(PathBuf),
+    /// Something that is no socket is there.
+    NoSocket(PathBuf),
+    /// The system refused.
+    Io(PathBuf, io::Error),
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InUse(path) => write!(
+                f,
+                "a gateway of this name runs already and answers at {}: stop it, or give this one \
+                 another name",
+                path.display()
+            ),
+            Self::NoSocket(path) => write!(
+                f,
+                "{} is in the way and no socket: remove it",
+                path.display()
+            ),
+            Self::Io(path, error) => {
+                write!(
+                    f,
+                    "the control socket {} cannot be made: {error}",
+                    path.display()
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for BindError {}
+
+impl Server {
+    /// Binds the socket at `path` and makes its folder if that is missing. A socket that a dead agent
+    /// left is taken over. Must be called in a tokio runtime.
+    pub fn bind(path: &Path) -> Result<Self, BindError> {
+        let failed = |error| BindError::Io(path.to_owned(), error);
+        let folder = path.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(folder).map_err(failed)?;
+        // Two agents that start at once: the second looks only after the first has bound.
+        let lock = File::open(folder).map_err(failed)?;
+        lock.lock().map_err(failed)?;
+        remove_stale(path)?;
+        let listener = UnixListener::bind(path).map_err(failed)?;
+        let file = SocketFileGuard::new(path).map_err(failed)?;
+        fs::set_permissions(path, Permissions::from_mode(SOCKET_MODE)).map_err(failed)?;
+        Ok(Self {
+            listener,
+            _file: file,
+        })
+    }
+
+    /// Takes connections and hands each request to `gateway`, until the other end of that is dropped.
+    /// May be cancelled at any time.
+    pub async fn serve(self, gateway: mpsc::Sender<ControlRequest>) {
+        let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        loop {
+            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
+                return;
+            };
+            let accepted = tokio::select! {
+                () = gateway.closed() => return,
+                accepted = self.listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    let gateway = gateway.clone();
+                    tokio::spawn(async move {
+                        if let Err(error) = serve_connection(stream, &gateway).await {
+                            debug!(%error, "control connection ended early");
+                        }
+                        drop(slot);
+                    });
+                }
+                Err(error) => {
+                    warn!(%error, "control socket does not accept");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+async fn serve_connection(
+    mut stream: UnixStream,
+    gateway: &mpsc::Sender<ControlRequest>,
+) -> io::Result<()> {
+    let response = match timeout(PEER_PATIENCE, read_request(&mut stream)).await {
+        Ok(Ok(request)) => ask(gateway, request).await,
+        Ok(Err(response)) => response,
+        Err(_) => Response::error("no request came: send one line of JSON"),
+    };
+    let mut line = serde_json::to_vec(&response).map_err(io::Error::other)?;
+    line.push(b'\n');
+    timeout(PEER_PATIENCE, async {
+        stream.write_all(&line).await?;
+        stream.shutdown().await
+    })
+    .await?
+}
+
+/// Reads one line; what is no request becomes the answer that says so.
+async fn read_request(stream: &mut UnixStream) -> Result<Request, Response> {
+    let mut line = Vec::new();
+    let mut limited = BufReader::new(stream).take(MAX_REQUEST_BYTES as u64 + 1);
+    limited
+        .read_until(b'\n', &mut line)
+        .await
+        .map_err(|error| Response::error(format!("the request could not be read: {error}")))?;
+    if line.len() > MAX_REQUEST_BYTES {
+        return Err(Response::error(format!(
+            "the request is longer than {MAX_REQUEST_BYTES} bytes: send one line of JSON"
+        )));
+    }
+    serde_json::from_slice(&line).map_err(|error| {
+        Response::error(format!(
+            "not a request: {error}: send one line such as {{\"command\":\"status\"}}"
+        ))
+    })
+}
+
+async fn ask(gateway: &mpsc::Sender<ControlRequest>, request: Request) -> Response {
+    let (reply, answer) = oneshot::channel();
+    let asked = async {
+        gateway.send(ControlRequest { request, reply }).await.ok()?;
+        answer.await.ok()
+    };
+    match timeout(GATEWAY_PATIENCE, asked).await {
+        Ok(Some(response)) => response,
+        Ok(None) => Response::error("the gateway is stopping"),
+        Err(_) => Response::error(format!(
+            "the gateway did not answer for {} s: see its log",
+            GATEWAY_PATIENCE.as_secs()
+        )),
+    }
+}
+
+/// Removes the socket of an agent that is no more.
+fn remove_stale(path: &Path) -> Result<(), BindError> {
+    let failed = |error| BindError::Io(path.to_owned(), error);
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+        Ok(found) => {
+            use std::os::unix::fs::FileTypeExt;
+            if !found.file_type().is_socket() {
+                return Err(BindError::NoSocket(path.to_owned()));
+            }
+        }
+    }
+    match BlockingStream::connect(path) {
+        Ok(_) => Err(BindError::InUse(path.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).map_err(failed)
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Removes the socket's file at the end, if it is still the same file.
+#[derive(Debug)]
+struct SocketFileGuard {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl SocketFileGuard {
+    fn new(path: &Path) -> io::Result<Self> {
+        let found = fs::symlink_metadata(path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            device: found.dev(),
+            inode: found.ino(),
+        })
+    }
+}
+
+impl Drop for SocketFileGuard {
+    fn drop(&mut self) {
+        let ours = fs::symlink_metadata(&self.path)
+            .is_ok_and(|found| (found.dev(), found.ino()) == (self.device, self.inode));
+        if ours && let Err(error) = fs::remove_file(&self.path) {
+            warn!(%error, path = %self.path.display(), "the control socket stays behind");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
