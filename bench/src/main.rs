@@ -21,8 +21,14 @@ mod report;
 fn main() -> Result<()> {
     let args = Args::parse(std::env::args().skip(1))?;
     sys::watch_stop_signals();
+    let load_average = report::load_average();
+    if load_average > 0.5 {
+        eprintln!(
+            "others are at work here (load average {load_average}): the figures will be too low"
+        );
+    }
     let samples = run(&args)?;
-    let report = Report::new(&args, &samples);
+    let report = Report::new(&args, &samples, load_average);
     print!("{}", report.table());
     if let Some(file) = &args.json {
         fs::write(file, format!("{:#}\n", report.json()))

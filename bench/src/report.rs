@@ -13,6 +13,7 @@ use crate::measure::Sample;
 pub(crate) struct Report<'a> {
     args: &'a Args,
     samples: &'a [Sample],
+    load_average: f64,
 }
 
 /// Middle and range of one figure.
@@ -24,8 +25,13 @@ struct Summary {
 }
 
 impl<'a> Report<'a> {
-    pub(crate) fn new(args: &'a Args, samples: &'a [Sample]) -> Self {
-        Self { args, samples }
+    /// `load_average` is that of the last minute before the first run: others at work spoil the figures.
+    pub(crate) fn new(args: &'a Args, samples: &'a [Sample], load_average: f64) -> Self {
+        Self {
+            args,
+            samples,
+            load_average,
+        }
     }
 
     /// One line for each contender and number of streams.
@@ -82,7 +88,10 @@ impl<'a> Report<'a> {
             }
         }
         json!({
-            "machine": { "processor": processor(), "cpus": cpus(), "kernel": kernel() },
+            "machine": {
+                "processor": processor(), "cpus": cpus(), "kernel": kernel(),
+                "load_average_before": self.load_average,
+            },
             "settings": {
                 "topology": "host a - gateway a - WAN - gateway b - host b, one machine, wire-like veth (tso off gso off gro on), MTU 1500, IPv4 in IPv4",
                 "traffic": "iperf3 TCP, host a to host b",
@@ -150,6 +159,13 @@ impl Summary {
     fn json(self) -> Value {
         json!({ "median": self.median, "min": self.min, "max": self.max })
     }
+}
+
+/// Processes that were running or ready in the last minute, on average (proc(5)).
+pub(crate) fn load_average() -> f64 {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let first = text.split_whitespace().next();
+    first.and_then(|word| word.parse().ok()).unwrap_or(0.0)
 }
 
 fn kernel() -> String {
