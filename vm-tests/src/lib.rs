@@ -1,1 +1,22 @@
-//! Namespaces.
+//! Sites in network namespaces, with real gateways and real traffic: what the namespace tests, the
+//! lab (`cargo xtask run`) and the bench stand on.
+//!
+//! A test reads: build a [`topology`], make the [`plan`] of its gateways, start them as
+//! [`gateways`] (Crossway or a stock WireGuard), send [`traffic`], [`wait`] for what must come.
+//! Everything that is started is a guard: dropped, it is gone, also after a panic. Declare
+//! gateways after their topology, so that they stop before their namespaces vanish.
+//!
+//! All of it needs root.
+
+pub mod cleanup;
+pub mod crossway;
+pub mod gateways;
+pub mod keys;
+pub mod netns;
+pub mod peers;
+pub mod plan;
+pub mod process;
+pub mod sys;
+pub mod topology;
+pub mod traffic;
+pub mod wait;

@@ -1,2 +1,78 @@
-//! xtask.
-fn main() {}
+//! `cargo xtask`: everything that is done with this repository, one command each.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+mod abi;
+mod bench;
+mod build;
+mod check;
+mod clean;
+mod cmd;
+mod environment;
+mod lab;
+mod run;
+mod setup;
+mod test;
+
+/// A command: its name, its arguments, what it does, and the function that does it.
+type Task = (
+    &'static str,
+    &'static str,
+    &'static str,
+    fn(&[String]) -> Result<()>,
+);
+
+#[rustfmt::skip]
+const TASKS: &[Task] = &[
+    ("run", "[--for 10s]", "two sites in a lab of their own, with a live status until Ctrl-C", run::run),
+    ("run", "-- --config FILE", "the connector on this gateway; all behind `--` goes to `crossway run`", run::run),
+    ("build", "", "the eBPF object and target/release/crossway", build::task),
+    ("test", "[FILTER]", "the pure, verdict and namespace rings", test::run),
+    ("check", "", "formatting, clippy, documentation and the ABI", check::run),
+    ("bench", "[--help]", "throughput and CPU against plain forwarding", bench::run),
+    ("abi", "[--write]", "show, or record, the boundary between eBPF and agent", abi::run),
+    ("setup", "[build|lab|test]", "install what is missing; the other commands do it for themselves", setup::run),
+    ("clean-lab", "", "remove what a killed lab or test left", clean::run),
+];
+
+fn main() -> ExitCode {
+    match dispatch() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch() -> Result<()> {
+    environment::extend_search_path()?;
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let (name, arguments) = match words.split_first() {
+        Some((name, arguments)) if !["help", "-h", "--help"].contains(&name.as_str()) => {
+            (name, arguments)
+        }
+        _ => {
+            print_help();
+            return Ok(());
+        }
+    };
+    // Not for people: `run` becomes root by it.
+    if name == lab::TASK {
+        return lab::run(arguments);
+    }
+    match TASKS.iter().find(|(task, ..)| task == name) {
+        Some((.., run)) => run(arguments),
+        None => bail!("there is no command {name:?}: `cargo xtask help` lists them"),
+    }
+}
+
+fn print_help() {
+    println!("cargo xtask COMMAND\n");
+    for (name, arguments, about, _) in TASKS {
+        println!("  {:<26} {about}", format!("{name} {arguments}"));
+    }
+    println!("  {:<26} this list", "help");
+}

@@ -1,0 +1,214 @@
+//! A running Crossway agent and its command line.
+
+use std::env;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::plan::GatewayPlan;
+use crate::process::{self, ProcessGuard};
+use crate::topology::Topology;
+use crate::{cleanup, sys, wait};
+
+/// A start with loading and verifying the programs takes under a second; the rest is for a busy machine.
+const START_LIMIT: Duration = Duration::from_secs(20);
+/// A clean stop undoes what was set up.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+/// The agent's binary: `$CROSSWAY_BIN`, else what `cargo xtask build` made.
+pub fn binary() -> PathBuf {
+    if let Some(path) = env::var_os("CROSSWAY_BIN") {
+        return path.into();
+    }
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    workspace
+        .canonicalize()
+        .unwrap_or(workspace)
+        .join("target/release/crossway")
+}
+
+/// One agent. Dropped, it is stopped; what it pinned goes with it.
+#[derive(Debug)]
+pub struct Crossway {
+    plan: GatewayPlan,
+    netns: String,
+    config: PathBuf,
+    log: PathBuf,
+    process: Option<ProcessGuard>,
+}
+
+impl Crossway {
+    /// Writes key and configuration, starts the agent in its gateway's namespace, and waits until it
+    /// answers on its socket.
+    pub fn start(topology: &Topology, plan: &GatewayPlan) -> Result<Self> {
+        let directory = topology.directory();
+        let mut gateway = Self {
+            plan: plan.clone(),
+            netns: topology.site(&plan.site).gateway.name().to_owned(),
+            config: directory.join(format!("{}.toml", plan.name)),
+            log: directory.join(format!("{}.log", plan.name)),
+            process: None,
+        };
+        plan.keys.write_private(&gateway.key_file())?;
+        gateway.write_config(plan)?;
+        gateway.start_again()?;
+        Ok(gateway)
+    }
+
+    /// Starts the agent with the configuration as it is now; it must not be running.
+    pub fn start_again(&mut self) -> Result<()> {
+        let binary = binary();
+        if !binary.exists() {
+            bail!(
+                "{} does not exist: run `cargo xtask build` first",
+                binary.display()
+            );
+        }
+        let mut command = Command::new("nsenter");
+        command
+            .arg(format!("--net={}/{}", crate::netns::NETNS_DIR, self.netns))
+            .arg(&binary)
+            .args(["run", "--config"])
+            .arg(&self.config);
+        let mut process = ProcessGuard::spawn(&self.plan.name, &mut command, &self.log)?;
+        let name = &self.plan.name;
+        wait::try_until(&format!("{name} to answer"), START_LIMIT, || {
+            process.check_running()?;
+            Ok(query(name, &["status"]).ok())
+        })
+        .with_context(|| process.tail())?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// Stops the agent by SIGTERM, which must leave the host as it was, and waits for its end.
+    pub fn stop(&mut self) -> Result<ExitStatus> {
+        let mut process = self.process.take().context("it is not running")?;
+        process.terminate(STOP_LIMIT)
+    }
+
+    /// Ends the agent by SIGKILL; what it set up stays for the next start to take over.
+    pub fn kill(&mut self) -> Result<()> {
+        let mut process = self.process.take().context("it is not running")?;
+        process.kill()?;
+        Ok(())
+    }
+
+    /// Sends SIGHUP: read the configuration again.
+    pub fn hang_up(&self) -> Result<()> {
+        Ok(sys::hang_up(self.pid()?)?)
+    }
+
+    /// Replaces the configuration file; the agent is not told.
+    pub fn write_config(&mut self, plan: &GatewayPlan) -> Result<()> {
+        self.plan = plan.clone();
+        fs::write(&self.config, config_text(plan, &self.key_file()))
+            .with_context(|| format!("cannot write {}", self.config.display()))
+    }
+
+    /// Path of the configuration file.
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// The gateway's name.
+    pub fn name(&self) -> &str {
+        &self.plan.name
+    }
+
+    /// Process id.
+    pub fn pid(&self) -> Result<u32> {
+        Ok(self.process.as_ref().context("it is not running")?.pid())
+    }
+
+    /// Everything the agent has logged since the first start.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// What a reading command answers, such as `&["flows", "--top", "5"]`.
+    pub fn query(&self, command: &[&str]) -> Result<Value> {
+        query(self.name(), command)
+    }
+
+    /// Runs a command of the command line against this agent and returns what a person would read.
+    pub fn command(&self, command: &[&str]) -> Result<String> {
+        process::run(
+            Command::new(binary())
+                .args(["--gateway", self.name()])
+                .args(command),
+        )
+    }
+
+    fn key_file(&self) -> PathBuf {
+        self.config.with_extension("key")
+    }
+}
+
+impl Drop for Crossway {
+    fn drop(&mut self) {
+        if let Some(process) = &mut self.process
+            && let Err(error) = process.terminate(STOP_LIMIT)
+        {
+            eprintln!("{error:#}");
+        }
+        // A panic's own message comes first, then the log by the process guard.
+        self.process = None;
+        cleanup::remove_gateway_state(&self.plan.name);
+    }
+}
+
+/// Asks a running gateway by name; the answer is its `--json` output.
+pub fn query(gateway: &str, command: &[&str]) -> Result<Value> {
+    let text = process::run(
+        Command::new(binary())
+            .args(["--gateway", gateway])
+            .args(command)
+            .arg("--json"),
+    )?;
+    serde_json::from_str(&text)
+        .with_context(|| format!("`crossway {}` did not answer in JSON", command.join(" ")))
+}
+
+/// The configuration file of a plan.
+pub fn config_text(plan: &GatewayPlan, key_file: &Path) -> String {
+    let mut text = String::new();
+    let mut line = |words: String| {
+        let _ = writeln!(text, "{words}");
+    };
+    line("[gateway]".into());
+    line(format!("name = {:?}", plan.name));
+    line(format!(
+        "private_key_file = {:?}",
+        key_file.display().to_string()
+    ));
+    line(format!("listen = \"[::]:{}\"", plan.listen_port));
+    if !plan.tunnel_addresses.is_empty() {
+        line(format!("tunnel_addresses = {:?}", plan.tunnel_addresses));
+    }
+    if let Some(mtu) = plan.mtu {
+        line(format!("mtu = {mtu}"));
+    }
+    plan.gateway_lines.iter().cloned().for_each(&mut line);
+    line("[[gateway.lan]]\ninterface = \"lan0\"".into());
+    line("[[gateway.wan]]\ninterface = \"wan0\"".into());
+    plan.wan_lines.iter().cloned().for_each(&mut line);
+    for peer in &plan.peers {
+        line(format!("\n[[site]]\nname = {:?}", peer.site));
+        line(format!("routes = {:?}", peer.routes));
+        line(format!("  [[site.gateway]]\n  name = {:?}", peer.gateway));
+        line(format!("  public_key = {:?}", peer.public_key));
+        if let Some(endpoint) = peer.endpoint {
+            line(format!("  endpoints = [\"{endpoint}\"]"));
+        }
+        if let Some(seconds) = peer.keepalive {
+            line(format!("  persistent_keepalive = {seconds}"));
+        }
+    }
+    text
+}

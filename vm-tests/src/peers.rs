@@ -1,0 +1,174 @@
+//! Stock WireGuard in user space as the gateway of a site: what Crossway must interoperate with.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::netns::Netns;
+use crate::plan::GatewayPlan;
+use crate::process::{self, ProcessGuard};
+use crate::topology::Topology;
+use crate::wait;
+
+/// Until the tunnel interface exists and its socket answers.
+const START_LIMIT: Duration = Duration::from_secs(10);
+/// What WireGuard's own tools set for an uplink of 1500 bytes.
+const DEFAULT_MTU: u16 = 1420;
+/// Where user-space WireGuard keeps its control sockets; not part of a network namespace, so
+/// interface names must be unique on the whole machine.
+const SOCKETS: &str = "/var/run/wireguard";
+
+/// A WireGuard implementation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Implementation {
+    /// `wireguard-go`, of Debian's package of the same name.
+    WireguardGo,
+    /// `boringtun-cli`, of crates.io.
+    BoringtunCli,
+}
+
+impl Implementation {
+    /// Name of the program.
+    pub fn program(self) -> &'static str {
+        match self {
+            Self::WireguardGo => "wireguard-go",
+            Self::BoringtunCli => "boringtun-cli",
+        }
+    }
+
+    /// Where the program is, or how to get it.
+    fn find(self) -> Result<PathBuf> {
+        let program = self.program();
+        if process::in_path(program) {
+            return Ok(program.into());
+        }
+        let home = std::env::var_os("CARGO_HOME").map_or_else(
+            || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cargo"),
+            PathBuf::from,
+        );
+        let installed = home.join("bin").join(program);
+        if installed.is_file() {
+            return Ok(installed);
+        }
+        bail!("{program} is not installed: run `cargo xtask setup test`")
+    }
+}
+
+/// A gateway that runs a stock WireGuard. Dropped, it is gone with its interface and routes; the
+/// namespace's forwarding stays on.
+#[derive(Debug)]
+pub struct StockGateway {
+    process: ProcessGuard,
+    interface: String,
+}
+
+impl StockGateway {
+    /// Starts the program in the gateway's namespace and gives it addresses, peers and routes.
+    pub fn start(
+        implementation: Implementation,
+        topology: &Topology,
+        plan: &GatewayPlan,
+    ) -> Result<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let interface = format!("wg{}x{number}", std::process::id());
+        let netns = &topology.site(&plan.site).gateway;
+        let log = topology.directory().join(format!("{}.log", plan.name));
+        let mut command = netns.command("env");
+        command.arg("WG_PROCESS_FOREGROUND=1");
+        command.arg(implementation.find()?).arg("--foreground");
+        if implementation == Implementation::BoringtunCli {
+            // It would become an unprivileged user that cannot reopen its socket.
+            command.arg("--disable-drop-privileges");
+        }
+        command.arg(&interface);
+        let mut process = ProcessGuard::spawn(&plan.name, &mut command, &log)?;
+        wait::try_until(&format!("{interface} to answer"), START_LIMIT, || {
+            process.check_running()?;
+            Ok(netns.run(&format!("wg show {interface} public-key")).ok())
+        })?;
+        let gateway = Self { process, interface };
+        gateway.configure(netns, topology, plan)?;
+        Ok(gateway)
+    }
+
+    /// Name of its tunnel interface.
+    pub fn interface(&self) -> &str {
+        &self.interface
+    }
+
+    /// The process.
+    pub fn process(&mut self) -> &mut ProcessGuard {
+        &mut self.process
+    }
+
+    fn configure(&self, netns: &Netns, topology: &Topology, plan: &GatewayPlan) -> Result<()> {
+        let Self { interface, .. } = self;
+        let file = topology.directory().join(format!("{}.conf", plan.name));
+        fs::write(&file, config_text(plan))
+            .with_context(|| format!("cannot write {}", file.display()))?;
+        process::run(netns.command("wg").args(["setconf", interface]).arg(&file))?;
+        for address in &plan.tunnel_addresses {
+            netns.ip(&format!("address add {address} dev {interface} nodad"))?;
+        }
+        let mtu = plan.mtu.unwrap_or(DEFAULT_MTU);
+        netns.ip(&format!("link set {interface} mtu {mtu} up"))?;
+        for peer in &plan.peers {
+            for route in &peer.routes {
+                netns.ip(&format!("route add {route} dev {interface}"))?;
+            }
+        }
+        netns.set_sysctl("net/ipv4/ip_forward", "1")?;
+        netns.set_sysctl("net/ipv6/conf/all/forwarding", "1")
+    }
+}
+
+impl Drop for StockGateway {
+    fn drop(&mut self) {
+        // Killed or terminated, the interface goes with the process; its socket may stay.
+        let _ = self.process.terminate(Duration::from_secs(2));
+        let _ = fs::remove_file(format!("{SOCKETS}/{}.sock", self.interface));
+    }
+}
+
+/// A file for `wg setconf`.
+fn config_text(plan: &GatewayPlan) -> String {
+    let mut lines = vec![
+        "[Interface]".to_owned(),
+        format!("PrivateKey = {}", plan.keys.private),
+        format!("ListenPort = {}", plan.listen_port),
+    ];
+    for peer in &plan.peers {
+        lines.push("[Peer]".to_owned());
+        lines.push(format!("PublicKey = {}", peer.public_key));
+        lines.push(format!("AllowedIPs = {}", peer.routes.join(", ")));
+        if let Some(endpoint) = peer.endpoint {
+            lines.push(format!("Endpoint = {endpoint}"));
+        }
+        if let Some(seconds) = peer.keepalive {
+            lines.push(format!("PersistentKeepalive = {seconds}"));
+        }
+    }
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+/// Removes a stale control socket of every interface whose process died with its test.
+pub fn remove_stale_sockets() {
+    let Ok(entries) = fs::read_dir(SOCKETS) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let pid = name
+            .strip_prefix("wg")
+            .and_then(|rest| rest.split_once('x'))
+            .and_then(|(pid, _)| pid.parse::<u32>().ok());
+        if pid.is_some_and(|pid| !PathBuf::from(format!("/proc/{pid}")).exists()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The three system calls that std does not offer.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static STOP: AtomicBool = AtomicBool::new(false);
+
+/// Moves the calling thread, and only it, into the network namespace that `namespace` is open on.
+pub fn enter_network_namespace(namespace: &File) -> io::Result<()> {
+    // SAFETY: `setns` takes no pointer; the descriptor is open for as long as `namespace` is borrowed.
+    let result = unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Sends SIGTERM to one process.
+pub fn terminate(pid: u32) -> io::Result<()> {
+    signal(pid, libc::SIGTERM)
+}
+
+/// Sends SIGKILL to one process.
+pub fn kill(pid: u32) -> io::Result<()> {
+    signal(pid, libc::SIGKILL)
+}
+
+/// Sends SIGHUP to one process: for a gateway, "read your configuration again".
+pub fn hang_up(pid: u32) -> io::Result<()> {
+    signal(pid, libc::SIGHUP)
+}
+
+/// From now on SIGINT and SIGTERM do not end this process but make [`stop_requested`] true, so
+/// that its guards can clean up.
+pub fn watch_stop_signals() {
+    for number in [libc::SIGINT, libc::SIGTERM] {
+        // SAFETY: the handler only stores into an atomic, which is async-signal-safe, and it is a
+        // function that lives as long as the program.
+        unsafe { libc::signal(number, on_stop_signal as *const () as libc::sighandler_t) };
+    }
+}
+
+/// Whether SIGINT or SIGTERM came since [`watch_stop_signals`].
+pub fn stop_requested() -> bool {
+    STOP.load(Ordering::Relaxed)
+}
+
+/// Whether this process is root.
+pub fn is_root() -> bool {
+    // SAFETY: `geteuid` takes nothing and always succeeds.
+    unsafe { libc::geteuid() == 0 }
+}
+
+extern "C" fn on_stop_signal(_number: libc::c_int) {
+    STOP.store(true, Ordering::Relaxed);
+}
+
+fn signal(pid: u32, number: libc::c_int) -> io::Result<()> {
+    let pid = i32::try_from(pid)
+        .ok()
+        .filter(|pid| *pid > 1)
+        .ok_or_else(|| io::Error::other(format!("{pid} is no process to signal")))?;
+    // SAFETY: `kill` takes no pointer, and `pid` names one process (it is positive and not init).
+    let result = unsafe { libc::kill(pid, number) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}

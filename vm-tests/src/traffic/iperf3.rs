@@ -1,0 +1,102 @@
+//! Throughput by iperf3.
+
+use std::fs;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::netns::Netns;
+use crate::process;
+use crate::topology::{Site, Topology};
+use crate::wait;
+
+const PORT: u16 = 5201;
+const START_LIMIT: Duration = Duration::from_secs(5);
+
+/// A TCP run from one host to another.
+#[derive(Clone, Copy, Debug)]
+pub struct Iperf3 {
+    /// Parallel streams.
+    pub streams: u32,
+    /// Seconds that are sent.
+    pub seconds: u32,
+}
+
+/// What the receiver counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Iperf3Report {
+    /// Bytes received, all streams.
+    pub bytes: f64,
+    /// Rate in Gbit/s.
+    pub gbit_per_second: f64,
+    /// TCP segments sent again.
+    pub retransmits: u64,
+}
+
+impl Iperf3 {
+    /// Starts a server on the host of `to`, runs a client on the host of `from`, and ends both.
+    pub fn run(
+        self,
+        topology: &Topology,
+        from: &Site,
+        to: &Site,
+        address: IpAddr,
+    ) -> Result<Iperf3Report> {
+        let log = topology.directory().join("iperf3-server.log");
+        let (port, target) = (PORT.to_string(), address.to_string());
+        let server_args = ["-s", "-1", "-p", &port, "-B", &target];
+        let mut server = to
+            .host
+            .spawn("iperf3 server", "iperf3", &server_args, &log)?;
+        wait::try_until("iperf3 to listen", START_LIMIT, || {
+            server.check_running()?;
+            Ok(listens(server.pid(), PORT).then_some(()))
+        })?;
+        let text = self.client(&from.host, &target, &port)?;
+        let json: Value = serde_json::from_str(&text).context("iperf3 did not write JSON")?;
+        Iperf3Report::read(&json).with_context(|| format!("iperf3 wrote {text}"))
+    }
+
+    fn client(self, host: &Netns, target: &str, port: &str) -> Result<String> {
+        process::run(host.command("iperf3").args([
+            "-c",
+            target,
+            "-p",
+            port,
+            "-P",
+            &self.streams.to_string(),
+            "-t",
+            &self.seconds.to_string(),
+            "--connect-timeout",
+            "5000",
+            "-J",
+        ]))
+    }
+}
+
+impl Iperf3Report {
+    fn read(json: &Value) -> Option<Self> {
+        let received = &json["end"]["sum_received"];
+        Some(Self {
+            bytes: received["bytes"].as_f64()?,
+            gbit_per_second: received["bits_per_second"].as_f64()? / 1e9,
+            retransmits: json["end"]["sum_sent"]["retransmits"].as_u64().unwrap_or(0),
+        })
+    }
+}
+
+/// Whether the network namespace of a process has a TCP socket that listens on `port`
+/// (state 0A in `/proc/<pid>/net/tcp`, proc(5)).
+fn listens(pid: u32, port: u16) -> bool {
+    let wanted = format!(":{port:04X}");
+    ["tcp", "tcp6"].iter().any(|table| {
+        let text = fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
+        text.lines().any(|line| {
+            let mut fields = line.split_whitespace();
+            fields.nth(1).is_some_and(|local| local.ends_with(&wanted))
+                && fields.nth(1) == Some("0A")
+        })
+    })
+}

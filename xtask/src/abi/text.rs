@@ -1,0 +1,191 @@
+//! The boundary as text: one line for each constant, struct, field and enum value.
+
+use std::fmt::Write as _;
+use std::mem::offset_of;
+
+use datapath_abi::event::{EVENTS_PER_SECOND, Event, EventKind};
+use datapath_abi::flow::{FLOW_STAT_COUNT, FlowCounters, FlowKey, FlowStat, FlowVerdict};
+use datapath_abi::outcome::{DropReason, StackReason, Tally};
+use datapath_abi::route::{Route, RouteKey4, RouteKey6, SITE_KERNEL, VNET_BITS};
+use datapath_abi::settings::{COUNTED_MARK, DEFAULT_VNET, Interface, Role, Settings};
+use datapath_abi::site::{Site, SiteCounters, SiteState};
+use datapath_abi::{ABI_VERSION, maps};
+
+const HEADING: &str = "version ";
+
+/// Size of a struct, and offset and size of each field. A field that is not listed does not compile.
+macro_rules! layout {
+    ($text:ident, $type:ident { $($field:ident),+ $(,)? }) => {{
+        let $type { $($field),+ } = $type::default();
+        let _ = writeln!($text, "struct {} {}", stringify!($type), size_of::<$type>());
+        $(
+            let _ = writeln!(
+                $text, "  {} at {} size {}",
+                stringify!($field), offset_of!($type, $field), size_of_val(&$field)
+            );
+        )+
+    }};
+}
+
+/// Values of an enum. A variant that is not listed does not compile.
+macro_rules! values {
+    ($text:ident, $type:ident { $($variant:ident),+ $(,)? }) => {{
+        let _ = |value: $type| match value { $($type::$variant)|+ => () };
+        let _ = writeln!($text, "enum {} {}", stringify!($type), size_of::<$type>());
+        $( let _ = writeln!($text, "  {} = {}", stringify!($variant), $type::$variant as u32); )+
+    }};
+}
+
+macro_rules! constants {
+    ($text:ident, $($path:expr),+ $(,)?) => {
+        $( let _ = writeln!($text, "const {} = {}", stringify!($path), $path); )+
+    };
+}
+
+/// The text of the code that this program was built with.
+pub(super) fn generate() -> String {
+    let mut text = format!("{HEADING}{ABI_VERSION}\n");
+    write_constants(&mut text);
+    write_structs(&mut text);
+    write_enums(&mut text);
+    text
+}
+
+/// The version that a text was recorded for.
+pub(super) fn version(text: &str) -> Option<&str> {
+    text.lines().next()?.strip_prefix(HEADING)
+}
+
+fn write_constants(text: &mut String) {
+    for name in maps::ALL {
+        let _ = writeln!(text, "map {name}");
+    }
+    for name in [
+        maps::LAN_INGRESS,
+        maps::TUN_EGRESS,
+        maps::TUN_INGRESS,
+        maps::WAN_GUARD,
+    ] {
+        let _ = writeln!(text, "program {name}");
+    }
+    constants!(
+        text,
+        maps::MAX_ROUTES,
+        maps::MAX_SITES,
+        maps::MAX_FLOWS,
+        maps::MAX_SESSIONS,
+        maps::MAX_INTERFACES,
+        maps::EVENTS_BYTES,
+        EVENTS_PER_SECOND,
+        FLOW_STAT_COUNT,
+        VNET_BITS,
+        SITE_KERNEL,
+        COUNTED_MARK,
+        DEFAULT_VNET,
+    );
+}
+
+fn write_structs(text: &mut String) {
+    layout!(text, RouteKey4 { vnet, address });
+    layout!(text, RouteKey6 { vnet, address });
+    layout!(text, Route { site, route });
+    layout!(
+        text,
+        Site {
+            state,
+            queue_mask,
+            mtu,
+            flags
+        }
+    );
+    layout!(
+        text,
+        SiteCounters {
+            to_site_packets,
+            to_site_bytes,
+            from_site_packets,
+            from_site_bytes,
+        }
+    );
+    layout!(
+        text,
+        FlowKey {
+            vnet,
+            local,
+            remote,
+            local_port,
+            remote_port,
+            protocol,
+            family,
+            reserved,
+        }
+    );
+    layout!(
+        text,
+        FlowCounters {
+            to_site_packets,
+            to_site_bytes,
+            from_site_packets,
+            from_site_bytes,
+            first_seen_ns,
+            last_seen_ns,
+            site,
+            tcp_flags_to_site,
+            tcp_flags_from_site,
+            verdict,
+            reserved,
+        }
+    );
+    layout!(text, Tally { packets, bytes });
+    layout!(
+        text,
+        Settings {
+            abi_version,
+            tun_ifindex,
+            listen_port,
+            lanes,
+            reserved
+        }
+    );
+    layout!(
+        text,
+        Interface {
+            role,
+            vnet,
+            mtu,
+            reserved
+        }
+    );
+    layout!(
+        text,
+        Event {
+            time_ns,
+            kind,
+            site,
+            reason,
+            key
+        }
+    );
+}
+
+fn write_enums(text: &mut String) {
+    values!(text, FlowVerdict { Accept });
+    values!(
+        text,
+        FlowStat {
+            Inserted,
+            InsertFailed
+        }
+    );
+    values!(text, SiteState { Absent, Up, Down });
+    values!(text, Role { Lan, Wan, Tun });
+    values!(text, EventKind { NewFlow, Drop });
+    let _ = writeln!(text, "enum DropReason {}", size_of::<DropReason>());
+    for reason in DropReason::ALL {
+        let _ = writeln!(text, "  {} = {}", reason.as_str(), reason.index());
+    }
+    let _ = writeln!(text, "enum StackReason {}", size_of::<StackReason>());
+    for reason in StackReason::ALL {
+        let _ = writeln!(text, "  {} = {}", reason.as_str(), reason.index());
+    }
+}

@@ -1,0 +1,65 @@
+//! Commands that are shown before they run, and named when they fail.
+
+use std::ffi::OsStr;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use vm_tests::process;
+
+use crate::environment;
+
+/// `cargo` of the toolchain that runs this, in the workspace.
+pub(crate) fn cargo(words: &[&str]) -> Command {
+    let mut command = Command::new(environment::cargo());
+    command.args(words).current_dir(environment::workspace());
+    command
+}
+
+/// A command that runs as root, by `sudo` where this process is not root.
+pub(crate) fn as_root(program: impl AsRef<OsStr>) -> Command {
+    let mut words = environment::as_root();
+    words.push(program.as_ref().to_owned());
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]);
+    command
+}
+
+/// Prints the command, runs it with this process's terminal, and fails with `purpose` if it does.
+pub(crate) fn run(purpose: &str, command: &mut Command) -> Result<()> {
+    eprintln!("+ {}", typed(command));
+    let status = command
+        .status()
+        .with_context(|| format!("{purpose}: cannot start `{}`", typed(command)))?;
+    if !status.success() {
+        bail!("{purpose}: `{}` failed ({status})", typed(command));
+    }
+    Ok(())
+}
+
+/// Prints the command and becomes it.
+pub(crate) fn become_command(command: &mut Command) -> Result<()> {
+    eprintln!("+ {}", typed(command));
+    let error = command.exec();
+    Err(error).with_context(|| format!("cannot start `{}`", typed(command)))
+}
+
+/// The command as one would type it, cargo without its directory, with the variables that are set for it.
+fn typed(command: &Command) -> String {
+    let variables = command.get_envs().filter_map(|(name, value)| {
+        let (name, value) = (name.to_string_lossy(), value?.to_string_lossy());
+        let value = value.replace('\x1f', " ");
+        Some(if value.contains(' ') {
+            format!("{name}='{value}' ")
+        } else {
+            format!("{name}={value} ")
+        })
+    });
+    let line = process::show(command);
+    let cargo = environment::cargo();
+    let line = match line.strip_prefix(&*cargo.to_string_lossy()) {
+        Some(rest) => format!("cargo{rest}"),
+        None => line,
+    };
+    variables.collect::<String>() + &line
+}

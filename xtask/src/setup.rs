@@ -1,0 +1,81 @@
+//! What this machine lacks: found, said, installed. What is there is not touched, and finding out takes
+//! no package manager, so every command does it first.
+
+use anyhow::{Result, bail};
+
+use crate::{cmd, environment};
+
+mod debian;
+mod needs;
+pub(crate) mod toolchain;
+
+use needs::Need;
+use toolchain::Toolchain;
+
+/// What is going to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Purpose {
+    /// Building the eBPF object and the agent.
+    Build,
+    /// The lab and the bench.
+    Lab,
+    /// All test rings.
+    Test,
+}
+
+/// `cargo xtask setup [build|lab|test]`.
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    let purpose = match arguments {
+        [] => Purpose::Test,
+        [word] if word == "build" => Purpose::Build,
+        [word] if word == "lab" => Purpose::Lab,
+        [word] if word == "test" => Purpose::Test,
+        _ => bail!("setup takes one of: build, lab, test"),
+    };
+    let toolchain = ensure(purpose)?;
+    println!("Nothing is missing. eBPF toolchain: {toolchain}");
+    Ok(())
+}
+
+/// Installs what `purpose` lacks and returns the toolchain for the eBPF object.
+pub(crate) fn ensure(purpose: Purpose) -> Result<Toolchain> {
+    let (toolchain, mut packages) = toolchain::choose()?;
+    let missing = needs::missing(purpose);
+    if !packages.is_empty() || !missing.is_empty() {
+        announce(&toolchain, &packages, &missing);
+        packages.extend(missing.iter().filter_map(|need| need.package()));
+        install(&packages, &missing)?;
+        if let Some(need) = needs::missing(purpose).first() {
+            bail!(
+                "{} was installed, but is neither in the search path nor in {}",
+                need.name(),
+                environment::cargo_bin().display()
+            );
+        }
+    }
+    toolchain.verified()
+}
+
+fn install(packages: &[&str], missing: &[&Need]) -> Result<()> {
+    if !packages.is_empty() {
+        debian::install(packages)?;
+    }
+    for (name, version) in missing.iter().filter_map(|need| need.crate_and_version()) {
+        // Takes a minute or two.
+        cmd::run(
+            &format!("installing {name}"),
+            &mut cmd::cargo(&["install", name, "--version", version, "--locked"]),
+        )?;
+    }
+    Ok(())
+}
+
+fn announce(toolchain: &Toolchain, toolchain_packages: &[&str], missing: &[&Need]) {
+    eprintln!("This machine lacks, and these will be installed:");
+    for package in toolchain_packages {
+        eprintln!("  {package:<28} Debian package: {}", toolchain.reason());
+    }
+    for need in missing {
+        eprintln!("  {:<28} {}", need.name(), need.explanation());
+    }
+}

@@ -1,0 +1,125 @@
+//! The list of what each purpose needs.
+
+use vm_tests::process;
+
+use super::Purpose;
+
+/// A program, where it comes from and what for.
+#[derive(Debug)]
+pub(crate) struct Need {
+    program: &'static str,
+    source: Source,
+    from: Purpose,
+    what_for: &'static str,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    Debian(&'static str),
+    /// Crate and version.
+    Crate(&'static str, &'static str),
+}
+
+const fn program(
+    program: &'static str,
+    source: Source,
+    from: Purpose,
+    what_for: &'static str,
+) -> Need {
+    Need {
+        program,
+        source,
+        from,
+        what_for,
+    }
+}
+
+const fn packaged(package: &'static str) -> Source {
+    Source::Debian(package)
+}
+
+const fn built(name: &'static str, version: &'static str) -> Source {
+    Source::Crate(name, version)
+}
+
+/// A purpose needs also what the purposes before it need.
+#[rustfmt::skip]
+const NEEDS: &[Need] = &[
+    program("bpf-linker", built("bpf-linker", "0.10.3"), Purpose::Build, "links the eBPF object"),
+    program("ip", packaged("iproute2"), Purpose::Lab, "network namespaces"),
+    program("nsenter", packaged("util-linux"), Purpose::Lab, "programs in namespaces"),
+    program("ethtool", packaged("ethtool"), Purpose::Lab, "virtual cables that behave like wires"),
+    program("ping", packaged("iputils-ping"), Purpose::Lab, "the lab's first check"),
+    program("iperf3", packaged("iperf3"), Purpose::Lab, "throughput"),
+    program("mtr", packaged("mtr-tiny"), Purpose::Lab, "to look at paths"),
+    program("traceroute", packaged("traceroute"), Purpose::Lab, "to look at paths"),
+    program("bpftool", packaged("bpftool"), Purpose::Lab, "to look into maps and programs"),
+    program("tcpdump", packaged("tcpdump"), Purpose::Lab, "what the wire saw"),
+    program("nft", packaged("nftables"), Purpose::Test, "a firewall and NAT beside us"),
+    program("wg", packaged("wireguard-tools"), Purpose::Test, "sets up stock WireGuard peers"),
+    program("wireguard-go", packaged("wireguard-go"), Purpose::Test, "a stock WireGuard peer"),
+    program("boringtun-cli", built("boringtun-cli", "0.7.1"), Purpose::Test, "a stock WireGuard peer"),
+];
+
+/// What `purpose` needs and this machine lacks.
+pub(crate) fn missing(purpose: Purpose) -> Vec<&'static Need> {
+    let needs = of(purpose);
+    needs
+        .filter(|need| !process::in_path(need.program))
+        .collect()
+}
+
+fn of(purpose: Purpose) -> impl Iterator<Item = &'static Need> {
+    NEEDS.iter().filter(move |need| need.from <= purpose)
+}
+
+impl Need {
+    /// The program's name.
+    pub(crate) fn name(&self) -> &'static str {
+        self.program
+    }
+
+    /// The Debian package, if it comes from one.
+    pub(crate) fn package(&self) -> Option<&'static str> {
+        match self.source {
+            Source::Debian(package) => Some(package),
+            Source::Crate(..) => None,
+        }
+    }
+
+    /// Name and version of the crate, if it comes from one.
+    pub(crate) fn crate_and_version(&self) -> Option<(&'static str, &'static str)> {
+        match self.source {
+            Source::Debian(_) => None,
+            Source::Crate(name, version) => Some((name, version)),
+        }
+    }
+
+    /// Where it comes from and what it is for.
+    pub(crate) fn explanation(&self) -> String {
+        match self.source {
+            Source::Debian(package) => format!("Debian package {package}: {}", self.what_for),
+            Source::Crate(name, version) => {
+                format!("crate {name} {version}, built by cargo: {}", self.what_for)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tests_need_all_that_the_lab_needs_and_the_lab_all_that_building_needs() {
+        let names = |purpose| of(purpose).map(Need::name).collect::<Vec<_>>();
+        let (build, lab, test) = (
+            names(Purpose::Build),
+            names(Purpose::Lab),
+            names(Purpose::Test),
+        );
+        assert_eq!(build, ["bpf-linker"]);
+        assert!(build.iter().all(|name| lab.contains(name)));
+        assert!(lab.iter().all(|name| test.contains(name)));
+    }
+}
