@@ -1,11 +1,254 @@
-//! gateway.
+//! The running gateway: one task that owns all control state and makes the host, the eBPF data path
+//! and the lane as the configuration says.
+//!
+//! [`plan`] numbers sites and links, [`start`](self::start) brings everything up in the order in which
+//! nothing can be lost, [`apply`] changes what differs, [`links`] says which far ends answer, and
+//! [`answer`] tells the command line.
+
+mod answer;
+mod apply;
+pub mod links;
+pub mod plan;
+mod reload;
+mod start;
 
 use std::path::PathBuf;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
+use anyhow::{Context, Result, anyhow, bail};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
+
+use crate::clock;
 use crate::config::Config;
+use crate::control::ControlRequest;
+use crate::datapath::{Datapath, DatapathEvent, Events, IdleLimits};
+use crate::host::Host;
+use crate::host::tunnel_mtu::TunnelMtu;
+use crate::host::watch::Watch;
+use crate::ids::IfIndex;
+use crate::io::udp::Endpoint;
+use crate::lane::{Command, LaneHandle, LaneSnapshot};
+use crate::tunnel::noise::Identity;
+use answer::{PendingFlows, Rates};
+use links::{Dial, Links};
+use plan::{Numbers, Plan};
 
-/// Runs this gateway until it is told to stop.
-#[expect(clippy::unused_async, reason = "its body is written elsewhere")]
-pub async fn run(_config: Config, _path: PathBuf) -> anyhow::Result<()> {
-    anyhow::bail!("this build has no data path")
+/// How often links, rates and idle flows are looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// How long changes of the host are gathered before they are acted on.
+const HOST_SETTLES: Duration = Duration::from_millis(100);
+
+/// All control state of a running gateway.
+struct Gateway {
+    path: PathBuf,
+    config: Config,
+    identity: Identity,
+    numbers: Numbers,
+    plan: Plan,
+    host: Host,
+    /// `None` where the fast path is off; then the kernel stack forwards everything.
+    datapath: Option<Datapath>,
+    lane: LaneHandle,
+    lane_thread: Option<JoinHandle<std::io::Result<()>>>,
+    lane_state: Option<LaneSnapshot>,
+    links: Links,
+    tun: Tun,
+    rates: Rates,
+    pending_flows: Vec<PendingFlows>,
+    warnings: Warnings,
+    started: Instant,
+    started_since_epoch: Duration,
+}
+
+/// The tunnel device.
+struct Tun {
+    name: String,
+    index: IfIndex,
+    mtu: TunnelMtu,
+}
+
+/// What a person should look at, by where it comes from, so that each can be said anew.
+#[derive(Default)]
+struct Warnings {
+    config: Vec<String>,
+    host: Vec<String>,
+    routes: Vec<String>,
+    fast_path: Vec<String>,
+}
+
+/// What the loop waits for beside the gateway itself.
+struct Inputs {
+    requests: mpsc::Receiver<ControlRequest>,
+    dials: mpsc::Receiver<Dial>,
+    watch: Watch,
+    events: Option<Events>,
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+/// Runs a gateway until it is told to stop by SIGTERM or SIGINT, then puts the host back.
+///
+/// # Errors
+/// What keeps it from starting, or from going on.
+pub async fn run(config: Config, path: PathBuf) -> Result<()> {
+    let signals = [
+        SignalKind::terminate(),
+        SignalKind::interrupt(),
+        SignalKind::hangup(),
+    ]
+    .map(|kind| signal(kind).context("to receive signals"));
+    let (mut gateway, mut inputs) = start::start(config, path, signals).await?;
+    tracing::info!(gateway = gateway.config.gateway.name, "running");
+    let ended = gateway.serve(&mut inputs).await;
+    let stopped = gateway.stop().await;
+    ended.and(stopped)
+}
+
+impl Gateway {
+    /// The loop; returns at a signal to stop, or when the lane has failed.
+    async fn serve(&mut self, inputs: &mut Inputs) -> Result<()> {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut host_changed: Option<tokio::time::Instant> = None;
+        loop {
+            let flows_due = self.pending_flows.first().map(PendingFlows::due);
+            tokio::select! {
+                _ = inputs.terminate.recv() => return Ok(()),
+                _ = inputs.interrupt.recv() => return Ok(()),
+                _ = inputs.hang_up.recv() => self.reload_and_log().await,
+                Some(request) = inputs.requests.recv() => self.handle_request(request).await,
+                Some(dial) = inputs.dials.recv() => self.dial(dial)?,
+                changed = inputs.watch.changed() => {
+                    changed.context("watching the host")?;
+                    host_changed.get_or_insert(tokio::time::Instant::now() + HOST_SETTLES);
+                }
+                () = at(host_changed) => {
+                    host_changed = None;
+                    self.on_host_changed().await;
+                }
+                () = at(flows_due) => self.answer_pending_flows(),
+                event = next_event(&mut inputs.events) => log_event(&event),
+                _ = tick.tick() => self.handle_tick().await?,
+            }
+        }
+    }
+
+    async fn handle_tick(&mut self) -> Result<()> {
+        if self
+            .lane_thread
+            .as_ref()
+            .is_some_and(JoinHandle::is_finished)
+        {
+            return Err(self.lane_failure());
+        }
+        let now = clock::now();
+        let Ok(snapshot) = self.lane.snapshot().await else {
+            return Err(self.lane_failure());
+        };
+        self.links.on_snapshot(snapshot.peers.clone(), now);
+        self.lane_state = Some(snapshot);
+        self.links.handle_timeout(now);
+        if let Some(datapath) = &mut self.datapath {
+            datapath
+                .flows
+                .sweep(clock::monotonic_ns(), &IdleLimits::default())
+                .unwrap_or_else(|error| {
+                    tracing::warn!("idle flows could not be removed: {error:#}");
+                    crate::datapath::Swept::default()
+                });
+        }
+        self.sample_rates(now);
+        Ok(())
+    }
+
+    fn dial(&mut self, dial: Dial) -> Result<()> {
+        let endpoint = Endpoint {
+            remote: dial.remote,
+            local: None,
+        };
+        self.lane
+            .send(Command::SetEndpoint(dial.link, endpoint))
+            .map_err(|_| self.lane_failure())
+    }
+
+    /// Why the lane has ended.
+    fn lane_failure(&mut self) -> anyhow::Error {
+        match self.lane_thread.take().map(JoinHandle::join) {
+            Some(Ok(Err(error))) => anyhow!(error).context(format!(
+                "the lane ended: its TUN {} or its socket failed (was the device deleted?)",
+                self.tun.name
+            )),
+            Some(Err(_)) => anyhow!("the lane's thread panicked"),
+            _ => anyhow!("the lane has ended"),
+        }
+    }
+
+    /// The clean stop: what was changed on the host is put back.
+    async fn stop(mut self) -> Result<()> {
+        tracing::info!("stopping; the host is put back as it was");
+        let mut failures = Vec::new();
+        if let Some(datapath) = self.datapath.take()
+            && let Err(error) = datapath.detach()
+        {
+            failures.push(format!("{error:#}"));
+        }
+        // The lane may have ended on its own.
+        let _ = self.lane.send(Command::Stop);
+        if let Some(thread) = self.lane_thread.take()
+            && let Ok(Err(error)) = thread.join()
+        {
+            failures.push(format!("lane: {error}"));
+        }
+        if let Err(error) = self.host.restore().await {
+            failures.push(error.to_string());
+        }
+        if !failures.is_empty() {
+            bail!(
+                "the host could not be put back in full: {}",
+                failures.join("; ")
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Waits until `time`, or for ever.
+async fn at(time: Option<tokio::time::Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn next_event(events: &mut Option<Events>) -> std::io::Result<DatapathEvent> {
+    match events {
+        Some(events) => events.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn log_event(event: &std::io::Result<DatapathEvent>) {
+    match event {
+        Ok(DatapathEvent::NewFlow { site, key, .. }) => {
+            tracing::trace!(%site, ?key, "new flow");
+        }
+        Ok(DatapathEvent::Drop { reason, .. }) => {
+            tracing::debug!(reason = reason.as_str(), "dropped by wan_guard");
+        }
+        Err(error) => tracing::warn!(%error, "events of the data path could not be read"),
+    }
+}
+
+impl Warnings {
+    fn all(&self) -> Vec<String> {
+        [&self.config, &self.host, &self.routes, &self.fast_path]
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect()
+    }
 }

@@ -153,12 +153,7 @@ impl Lane {
             Command::Snapshot(reply) => {
                 let _ = reply.send(self.snapshot());
             }
-            Command::Stop { release } => {
-                if release && let Err(error) = self.tun.release_device() {
-                    tracing::warn!(%error, "the TUN device could not be released");
-                }
-                return Flow::Stop;
-            }
+            Command::Stop => return Flow::Stop,
         }
         Flow::On
     }

@@ -78,13 +78,11 @@ impl Tunnel {
     /// Adds a peer and dials it if its endpoint is known. A peer of the same link is replaced.
     pub fn add_peer(&mut self, spec: PeerSpec, out: &mut SendBatch) {
         self.remove_peer(spec.link);
-        let slot = match self.peers.iter().position(Option::is_none) {
-            Some(free) => PeerSlot(free),
-            None => {
-                self.peers.push(None);
-                PeerSlot(self.peers.len() - 1)
-            }
-        };
+        let free = self.peers.iter().position(Option::is_none);
+        let slot = PeerSlot(free.unwrap_or_else(|| {
+            self.peers.push(None);
+            self.peers.len() - 1
+        }));
         self.by_index.insert(spec.receiver_index, slot);
         self.by_key.insert(spec.public_key, slot);
         self.by_site.insert(spec.site, slot);

@@ -62,13 +62,6 @@ impl TunQueue {
         })
     }
 
-    /// Takes the device away when its last queue closes (a clean stop).
-    pub fn release_device(&self) -> io::Result<()> {
-        let persist: libc::c_ulong = 0;
-        // SAFETY: TUNSETPERSIST takes its argument by value.
-        check(unsafe { libc::ioctl(self.fd.as_raw_fd(), libc::TUNSETPERSIST, persist) }).map(drop)
-    }
-
     /// Reads one packet with its header; `None` when the queue is empty.
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         // SAFETY: the pointer and the length are those of one exclusive slice.

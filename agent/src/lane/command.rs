@@ -28,11 +28,8 @@ pub enum Command {
     SetMtu(usize),
     /// Asks for the state.
     Snapshot(oneshot::Sender<LaneSnapshot>),
-    /// Ends the lane. `release` takes the TUN device away.
-    Stop {
-        /// Whether the device goes with the lane.
-        release: bool,
-    },
+    /// Ends the lane.
+    Stop,
 }
 
 /// State of a lane at one moment.

@@ -216,8 +216,9 @@ impl Session {
     /// Decrypts a data message to the start of `landing`.
     pub fn open(&mut self, datagram: &[u8], landing: &mut [u8]) -> Result<Opened, DropReason> {
         match self.tunn.decapsulate(None, datagram, landing) {
-            TunnResult::WriteToTunnelV4(packet, _) => Ok(Opened::Packet(packet.len())),
-            TunnResult::WriteToTunnelV6(packet, _) => Ok(Opened::Packet(packet.len())),
+            TunnResult::WriteToTunnelV4(packet, _) | TunnResult::WriteToTunnelV6(packet, _) => {
+                Ok(Opened::Packet(packet.len()))
+            }
             TunnResult::Err(error) => Err(data_drop(&error)),
             TunnResult::Done | TunnResult::WriteToNetwork(_) => Ok(Opened::Control),
         }

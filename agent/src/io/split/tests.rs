@@ -33,7 +33,7 @@ fn gso(kind: GsoType, start: u16, offset: u16, size: u16) -> Header {
 fn cut(header: &Header, packet: &[u8]) -> Vec<Vec<u8>> {
     let mut packets = Vec::new();
     for_each_packet(header, &mut packet.to_vec(), |packet| {
-        packets.push(packet.to_vec())
+        packets.push(packet.to_vec());
     })
     .unwrap();
     packets
@@ -126,7 +126,7 @@ fn no_offload_header_makes_it_read_past_the_packet() {
                 let mut bytes = packet[..length].to_vec();
                 let header = gso(kind, start, 16, 50);
                 let _ = for_each_packet(&header, &mut bytes, |packet| {
-                    assert!(!packet.is_empty() || length == 0)
+                    assert!(!packet.is_empty() || length == 0);
                 });
             }
         }

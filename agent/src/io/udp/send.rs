@@ -222,7 +222,7 @@ impl SendBatch {
             .local
             .and_then(|local| PacketInfo::leaving_from(local, ipv6));
         let segment = (message.count > 1).then_some(message.segment as u16);
-        let length = write_control(&header.msg_hdr, info, segment);
+        let length = write_control(&header.msg_hdr, info.as_ref(), segment);
         header.msg_hdr.msg_controllen = length as _;
         if length == 0 {
             header.msg_hdr.msg_control = std::ptr::null_mut();
@@ -307,7 +307,7 @@ impl SendOutcome {
 }
 
 /// Writes the control messages into the buffer that `header` names; the bytes used.
-fn write_control(header: &libc::msghdr, info: Option<PacketInfo>, segment: Option<u16>) -> usize {
+fn write_control(header: &libc::msghdr, info: Option<&PacketInfo>, segment: Option<u16>) -> usize {
     let mut used = 0;
     // SAFETY: `msg_control` is a zeroed-or-overwritten, 8-aligned buffer of CONTROL_BYTES, more than
     // the two messages together; the CMSG macros stay inside it.
@@ -322,7 +322,7 @@ fn write_control(header: &libc::msghdr, info: Option<PacketInfo>, segment: Optio
             used += space;
             message = message.byte_add(space);
         };
-        match &info {
+        match info {
             Some(PacketInfo::V4(info)) => put(
                 libc::IPPROTO_IP,
                 libc::IP_PKTINFO,

@@ -1,0 +1,266 @@
+//! What the command line asks, answered from the state of the loop and from the maps themselves.
+
+mod flows;
+mod routes;
+
+use std::time::Duration;
+
+use datapath_abi::ABI_VERSION;
+use datapath_abi::outcome::{DropReason, StackReason, Tally};
+
+pub(super) use flows::{PendingFlows, Rates};
+
+use super::Gateway;
+use super::links::{LinkStatus, site_state};
+use super::plan::PlannedSite;
+use crate::clock;
+use crate::control::ControlRequest;
+use crate::control::message::{
+    Attachment, DropCount, DropSite, DropsReply, Link, LinksReply, Offload, Request, Response,
+    Site, SitesReply, StackCount, Status, Tun, Version,
+};
+use crate::datapath;
+use crate::io::offload;
+use crate::keys::public_key_text;
+
+impl Gateway {
+    /// Answers a request. `flows` is answered a moment later, when its rates are known.
+    pub(super) async fn handle_request(&mut self, request: ControlRequest) {
+        let response = match request.request {
+            Request::Flows(wanted) => {
+                self.begin_flows(wanted, request.reply);
+                return;
+            }
+            Request::Status => Response::Status(Box::new(self.status().await)),
+            Request::Sites => {
+                self.refresh().await;
+                Response::Sites(SitesReply {
+                    sites: self.sites(),
+                })
+            }
+            Request::Links => {
+                self.refresh().await;
+                let links = self
+                    .sites()
+                    .into_iter()
+                    .flat_map(|site| site.links)
+                    .collect();
+                Response::Links(LinksReply { links })
+            }
+            Request::Routes => self.routes(),
+            Request::RouteGet { address } => self.route_get(address).await,
+            Request::RoutesOverlaps => self.overlaps(),
+            Request::Drops => {
+                self.refresh().await;
+                match self.drops() {
+                    Ok(drops) => Response::Drops(drops),
+                    Err(error) => Response::error(format!("{error:#}")),
+                }
+            }
+            Request::Reload => Response::Reload(self.reload().await),
+            Request::Version => Response::Version(Version {
+                gateway: self.config.gateway.name.clone(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                abi_version: ABI_VERSION,
+            }),
+        };
+        // The asker may have gone.
+        let _ = request.reply.send(response);
+    }
+
+    /// Asks the lane for its state now.
+    async fn refresh(&mut self) {
+        if let Ok(snapshot) = self.lane.snapshot().await {
+            self.links.on_snapshot(snapshot.peers.clone(), clock::now());
+            self.lane_state = Some(snapshot);
+        }
+    }
+
+    async fn status(&mut self) -> Status {
+        self.refresh().await;
+        let gateway = &self.config.gateway;
+        let sites = self.sites();
+        Status {
+            gateway: gateway.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            abi_version: ABI_VERSION,
+            pid: std::process::id(),
+            started_unix_seconds: self.started_since_epoch.as_secs(),
+            uptime_seconds: seconds_since(self.started),
+            config_file: self.path.display().to_string(),
+            public_key: public_key_text(&self.identity.public_key()),
+            lanes: 1,
+            listen: gateway.listen.to_string(),
+            tun: Tun {
+                name: self.tun.name.clone(),
+                mtu_bytes: u32::from(self.tun.mtu.mtu),
+                why: self.tun.mtu.reason.clone(),
+            },
+            fast_path: self.datapath.is_some(),
+            pins: self
+                .datapath
+                .as_ref()
+                .map(|datapath| datapath.pin_directory().display().to_string())
+                .unwrap_or_default(),
+            attachments: self.attachments(),
+            offloads: self.offloads(),
+            host_changes: self.host.changed_sysctls(),
+            warnings: self.warnings.all(),
+            totals: flows::total(sites.iter().map(|site| &site.traffic)),
+            sites,
+            memory_rss_bytes: resident_bytes(),
+        }
+    }
+
+    fn sites(&self) -> Vec<Site> {
+        self.plan.sites.iter().map(|site| self.site(site)).collect()
+    }
+
+    fn site(&self, site: &PlannedSite) -> Site {
+        let links = self.links.of_site(site.id);
+        let (state, why) = site_state(&links);
+        Site {
+            name: site.config.name.clone(),
+            vnet: site.config.vnet.clone(),
+            state,
+            since_seconds: links
+                .iter()
+                .map(|link| seconds_since(link.since))
+                .min()
+                .unwrap_or(0),
+            why,
+            routes: site.config.routes.iter().map(ToString::to_string).collect(),
+            traffic: self.site_traffic(site.id),
+            links: links.into_iter().map(describe_link).collect(),
+        }
+    }
+
+    fn attachments(&self) -> Vec<Attachment> {
+        let Some(datapath) = &self.datapath else {
+            return Vec::new();
+        };
+        datapath
+            .attachments()
+            .iter()
+            .map(|attachment| Attachment {
+                interface: attachment.interface.clone(),
+                hook: attachment.hook.program().to_owned(),
+                mode: match attachment.mode {
+                    datapath::Mode::Native => "xdp-native".to_owned(),
+                    datapath::Mode::Generic => "xdp-generic".to_owned(),
+                    other => other.as_str().to_owned(),
+                },
+                reason: attachment.reason.clone(),
+            })
+            .collect()
+    }
+
+    fn offloads(&self) -> Vec<Offload> {
+        let offloads = self.lane_state.iter().flat_map(|lane| &lane.offloads);
+        offloads
+            .map(|offload| self.describe_offload(offload))
+            .collect()
+    }
+
+    fn describe_offload(&self, offload: &offload::Offload) -> Offload {
+        let (why, since) = match &offload.off {
+            Some(off) => (off.why.clone(), off.since),
+            None => ("taken by the kernel at start".to_owned(), self.started),
+        };
+        Offload {
+            name: offload.name.to_owned(),
+            on: offload.is_on(),
+            why,
+            since_seconds: seconds_since(since),
+        }
+    }
+
+    fn drops(&self) -> anyhow::Result<DropsReply> {
+        let (guard, to_stack) = match &self.datapath {
+            Some(datapath) => (datapath.tallies.drops()?, datapath.tallies.to_stack()?),
+            None => (Vec::new(), Vec::new()),
+        };
+        let in_guard = |reason| {
+            guard
+                .iter()
+                .find(|(other, _)| *other == reason)
+                .map(|(_, tally)| *tally)
+        };
+        let in_lane = |reason: DropReason| {
+            self.lane_state
+                .as_ref()
+                .map(|lane| lane.drops[reason.index() as usize])
+        };
+        let drops = DropReason::ALL.iter().map(|reason| {
+            let by_guard = reason.as_str().starts_with("wan-");
+            let tally = if by_guard {
+                in_guard(*reason)
+            } else {
+                in_lane(*reason)
+            };
+            let Tally { packets, bytes } = tally.unwrap_or_default();
+            let dropped_by = if by_guard {
+                DropSite::WanGuard
+            } else {
+                DropSite::Agent
+            };
+            DropCount {
+                reason: reason.as_str().to_owned(),
+                dropped_by,
+                packets,
+                bytes,
+            }
+        });
+        let stack = |(reason, tally): &(StackReason, Tally)| StackCount {
+            reason: reason.as_str().to_owned(),
+            packets: tally.packets,
+            bytes: tally.bytes,
+        };
+        Ok(DropsReply {
+            drops: drops.collect(),
+            to_stack: to_stack.iter().map(stack).collect(),
+        })
+    }
+}
+
+fn describe_link(link: &LinkStatus) -> Link {
+    let peer = link.peer.as_ref();
+    let endpoint = peer.and_then(|peer| peer.endpoint);
+    Link {
+        site: link.planned.site_name.clone(),
+        gateway: link.planned.gateway.name.clone(),
+        id: link.planned.id.0,
+        endpoint: endpoint.map(|endpoint| endpoint.remote.to_string()),
+        local_address: endpoint.and_then(|endpoint| endpoint.local),
+        public_key: public_key_text(&link.planned.gateway.public_key),
+        last_handshake_seconds: peer
+            .and_then(|peer| peer.handshake_age)
+            .map(|age| age.as_secs()),
+        state: link.state,
+        why: link.why.clone(),
+        rx_packets: peer.map_or(0, |peer| peer.received_packets),
+        rx_bytes: peer.map_or(0, |peer| peer.received_bytes),
+        tx_packets: peer.map_or(0, |peer| peer.sent_packets),
+        tx_bytes: peer.map_or(0, |peer| peer.sent_bytes),
+        keepalive_seconds: link.planned.keepalive(),
+        priority: link.planned.gateway.priority,
+        receiver_index: Some(link.planned.receiver_index << 8),
+    }
+}
+
+fn seconds_since(then: std::time::Instant) -> u64 {
+    clock::now().saturating_duration_since(then).as_secs()
+}
+
+/// Resident memory of this process (proc(5), statm); 0 if it cannot be read.
+fn resident_bytes() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm")
+        .ok()
+        .and_then(|statm| statm.split_whitespace().nth(1)?.parse::<u64>().ok());
+    // SAFETY: the call takes no pointer.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    pages.unwrap_or(0) * u64::try_from(page).unwrap_or(0)
+}
+
+/// How long `flows` watches before it tells rates.
+const RATE_WINDOW: Duration = Duration::from_millis(500);

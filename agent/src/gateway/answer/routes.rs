@@ -1,0 +1,207 @@
+//! Routes, as the data path has them.
+
+use std::net::IpAddr;
+
+use anyhow::Result;
+use datapath_abi::settings::DEFAULT_VNET;
+
+use crate::control::message::{
+    LinkState, OverlapsReply, Response, Route, RouteAnswer, RouteKind, RoutesReply,
+};
+use crate::control::overlaps;
+use crate::datapath::Target;
+use crate::gateway::Gateway;
+use crate::host::kernel_routes::{KernelRoute, LOCAL_TABLE};
+use crate::ids::{SiteId, VnetId};
+use crate::prefix::Prefix;
+
+const VNET: VnetId = VnetId(DEFAULT_VNET);
+const VNET_NAME: &str = "default";
+
+impl Gateway {
+    pub(super) fn routes(&self) -> Response {
+        match self.all_routes() {
+            Ok(routes) => Response::Routes(RoutesReply { routes }),
+            Err(error) => Response::error(format!("{error:#}")),
+        }
+    }
+
+    fn all_routes(&self) -> Result<Vec<Route>> {
+        let from_map = match &self.datapath {
+            Some(datapath) => datapath.routes.dump()?,
+            None => self
+                .plan
+                .routes()
+                .enumerate()
+                .map(|(number, (vnet, prefix, site))| {
+                    (
+                        (vnet, prefix),
+                        Target::Site {
+                            site,
+                            route: number as u32 + 1,
+                        },
+                    )
+                })
+                .collect(),
+        };
+        let describe = |((_, prefix), target): ((VnetId, Prefix), Target)| Route {
+            prefix: prefix.to_string(),
+            vnet: VNET_NAME.to_owned(),
+            kind: kind_of(target),
+            site: self.site_name(target),
+            route_id: match target {
+                Target::Site { route, .. } => route,
+                Target::Kernel => 0,
+            },
+        };
+        Ok(from_map.into_iter().map(describe).collect())
+    }
+
+    pub(super) fn overlaps(&self) -> Response {
+        let routes: Vec<(Prefix, &str)> = self
+            .plan
+            .sites
+            .iter()
+            .flat_map(|site| {
+                site.config
+                    .routes
+                    .iter()
+                    .map(|prefix| (*prefix, site.config.name.as_str()))
+            })
+            .collect();
+        Response::Overlaps(OverlapsReply {
+            overlaps: overlaps(VNET_NAME, &routes),
+        })
+    }
+
+    pub(super) async fn route_get(&self, address: IpAddr) -> Response {
+        match self.find_route(address).await {
+            Ok(answer) => Response::Route(answer),
+            Err(error) => Response::error(format!("{error:#}")),
+        }
+    }
+
+    async fn find_route(&self, address: IpAddr) -> Result<RouteAnswer> {
+        let (target, prefix) = match &self.datapath {
+            Some(datapath) => (
+                datapath.routes.lookup(VNET, address)?,
+                datapath.routes.prefix_of(VNET, address),
+            ),
+            None => self.longest_planned(address),
+        };
+        let kernel = self.kernel_decision(address).await?;
+        let site = target.and_then(|target| self.site_name(target));
+        let link = target.and_then(|target| self.link_name(target));
+        let why = match (&prefix, &target, &site) {
+            (Some(prefix), Some(Target::Site { .. }), Some(site)) => match &link {
+                Some(link) => format!("{prefix} is a route of site {site}, reached by {link}"),
+                None => format!("{prefix} is a route of site {site}, to which no link is up"),
+            },
+            (Some(prefix), Some(Target::Kernel), _) => {
+                format!("{prefix} is the kernel's: {kernel}")
+            }
+            _ => format!("no site has a route to it; the kernel decides: {kernel}"),
+        };
+        Ok(RouteAnswer {
+            address,
+            vnet: VNET_NAME.to_owned(),
+            prefix: prefix.map(|prefix| prefix.to_string()),
+            kind: target.map(kind_of),
+            site,
+            link,
+            kernel,
+            why,
+        })
+    }
+
+    fn longest_planned(&self, address: IpAddr) -> (Option<Target>, Option<Prefix>) {
+        let longest = self
+            .plan
+            .routes()
+            .enumerate()
+            .filter(|(_, (_, prefix, _))| prefix.contains(address))
+            .max_by_key(|(_, (_, prefix, _))| prefix.length());
+        match longest {
+            Some((number, (_, prefix, site))) => (
+                Some(Target::Site {
+                    site,
+                    route: number as u32 + 1,
+                }),
+                Some(prefix),
+            ),
+            None => (None, None),
+        }
+    }
+
+    fn site_name(&self, target: Target) -> Option<String> {
+        match target {
+            Target::Site { site, .. } => Some(self.plan.site(site)?.config.name.clone()),
+            Target::Kernel => None,
+        }
+    }
+
+    fn link_name(&self, target: Target) -> Option<String> {
+        let up = |site: SiteId| {
+            let links = self.links.of_site(site);
+            let link = links.into_iter().find(|link| link.state == LinkState::Up)?;
+            Some(link.planned.gateway.name.clone())
+        };
+        match target {
+            Target::Site { site, .. } => up(site),
+            Target::Kernel => None,
+        }
+    }
+
+    /// What the kernel's own tables say: the local table first, then the longest prefix of the main
+    /// one, then the lowest metric.
+    async fn kernel_decision(&self, address: IpAddr) -> Result<String> {
+        let routes = self.host.kernel_routes().await?;
+        let best = routes
+            .iter()
+            .filter(|route| route.is_in_default_tables() && !route.dead)
+            .filter(|route| route.prefix.contains(address))
+            .max_by_key(|route| {
+                let local = route.table == LOCAL_TABLE;
+                (
+                    local,
+                    route.prefix.length(),
+                    std::cmp::Reverse(route.metric),
+                )
+            });
+        let Some(route) = best else {
+            return Ok("unreachable: no route".to_owned());
+        };
+        Ok(self.describe_kernel_route(route).await)
+    }
+
+    async fn describe_kernel_route(&self, route: &KernelRoute) -> String {
+        let mut words = vec![
+            format!("{:?}", route.kind).to_lowercase(),
+            route.prefix.to_string(),
+        ];
+        let names = self.host.interfaces().await.unwrap_or_default();
+        for hop in &route.hops {
+            if let Some(gateway) = hop.gateway {
+                words.push(format!("via {gateway}"));
+            }
+            if let Some(index) = hop.interface {
+                let name = names.iter().find(|other| other.index == index);
+                words.push(format!(
+                    "dev {}",
+                    name.map_or("?", |interface| &interface.name)
+                ));
+            }
+        }
+        if let Some(source) = route.source {
+            words.push(format!("src {source}"));
+        }
+        words.join(" ")
+    }
+}
+
+fn kind_of(target: Target) -> RouteKind {
+    match target {
+        Target::Site { .. } => RouteKind::Site,
+        Target::Kernel => RouteKind::Kernel,
+    }
+}

@@ -1,0 +1,281 @@
+//! Making the lane, the host and the eBPF maps as a plan says, touching only what differs.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow};
+use datapath_abi::ABI_VERSION;
+use datapath_abi::settings::{DEFAULT_VNET, Interface, Role, Settings};
+use datapath_abi::site::{Site, SiteState};
+
+use super::Gateway;
+use super::plan::{Difference, Plan, PlannedLink};
+use super::start::{choose_mtu, index_of};
+use crate::clock;
+use crate::datapath::{self, Datapath, Target};
+use crate::host::{Wanted, mirror};
+use crate::ids::{SiteId, VnetId};
+use crate::keys::SecretKey;
+use crate::lane::Command;
+use crate::prefix::Prefix;
+use crate::routes::RouteTable;
+use crate::tunnel::PeerSpec;
+
+impl Gateway {
+    /// Carries out a difference and takes the plan. Links first, then routes: what is new finds its
+    /// session, and what is gone loses its route before its site.
+    pub(super) async fn apply(&mut self, plan: Plan, difference: Difference) -> Result<()> {
+        for link in &difference.links_removed {
+            self.remove_link(link)?;
+        }
+        for link in &difference.links_added {
+            self.add_link(link)?;
+        }
+        let now = clock::now();
+        for link in &difference.links_moved {
+            self.links.replan(link.clone(), now);
+            self.links.redial(link.id, now);
+        }
+        self.plan = plan;
+        for site in &difference.sites_added {
+            self.rates.forget(site.id);
+        }
+        let table = RouteTable::new(self.plan.routes().map(|(_, prefix, site)| (prefix, site)));
+        self.lane
+            .set_routes(Arc::new(table))
+            .await
+            .map_err(|_| self.lane_failure())?;
+        let (reused, free): (Vec<SiteId>, Vec<SiteId>) = difference
+            .sites_removed
+            .iter()
+            .map(|site| site.id)
+            .partition(|id| self.plan.site(*id).is_some());
+        // A number that goes to another site starts counting at zero.
+        self.forget_sites(&reused)?;
+        self.write_sites()?;
+        self.apply_host().await?;
+        self.write_routes().await?;
+        self.forget_sites(&free)?;
+        self.links.handle_timeout(now);
+        Ok(())
+    }
+
+    fn add_link(&mut self, link: &PlannedLink) -> Result<()> {
+        let preshared_key = match &link.gateway.preshared_key_file {
+            Some(file) => {
+                let key = SecretKey::read_file(file)
+                    .with_context(|| format!("pre-shared key file {}", file.display()))?;
+                Some(key.expose().to_bytes())
+            }
+            None => None,
+        };
+        let spec = PeerSpec {
+            link: link.id,
+            site: link.site,
+            receiver_index: link.receiver_index,
+            public_key: link.gateway.public_key,
+            preshared_key,
+            keepalive: link.keepalive(),
+            endpoint: None,
+        };
+        if let Some(datapath) = &mut self.datapath {
+            datapath.sessions.insert(link.receiver_index, link.id)?;
+        }
+        self.links.insert(link.clone(), clock::now());
+        self.lane
+            .send(Command::AddPeer(Box::new(spec)))
+            .map_err(|_| self.lane_failure())
+    }
+
+    fn remove_link(&mut self, link: &PlannedLink) -> Result<()> {
+        self.links.remove(link.id);
+        self.lane
+            .send(Command::RemovePeer(link.id))
+            .map_err(|_| self.lane_failure())?;
+        if let Some(datapath) = &mut self.datapath {
+            datapath.sessions.remove(link.receiver_index)?;
+        }
+        Ok(())
+    }
+
+    fn forget_sites(&mut self, sites: &[SiteId]) -> Result<()> {
+        let Some(datapath) = &mut self.datapath else {
+            return Ok(());
+        };
+        sites
+            .iter()
+            .try_for_each(|site| datapath.sites.remove(*site))
+    }
+
+    fn write_sites(&mut self) -> Result<()> {
+        let Some(datapath) = &mut self.datapath else {
+            return Ok(());
+        };
+        for site in &self.plan.sites {
+            let wanted = Site {
+                state: SiteState::Up as u32,
+                queue_mask: 1,
+                mtu: u32::from(self.tun.mtu.mtu),
+                flags: 0,
+            };
+            if datapath.sites.get(site.id)? != wanted {
+                datapath.sites.set(site.id, wanted)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// TUN, addresses, routes and sysctls.
+    async fn apply_host(&mut self) -> Result<()> {
+        let gateway = &self.config.gateway;
+        let wanted = Wanted {
+            tun: self.tun.name.clone(),
+            mtu: self.tun.mtu.mtu,
+            addresses: gateway.tunnel_addresses.clone(),
+            routes: self.plan.routes().map(|(_, prefix, _)| prefix).collect(),
+            lan: gateway
+                .lan
+                .iter()
+                .map(|lan| lan.interface.clone())
+                .collect(),
+            wan: gateway
+                .wan
+                .iter()
+                .map(|wan| wan.interface.clone())
+                .collect(),
+            hub: self.plan.sites.len() > 1,
+        };
+        let report = self.host.apply(&wanted).await?;
+        for change in &report.changes {
+            tracing::info!("host: {change}");
+        }
+        for warning in report
+            .warnings
+            .iter()
+            .filter(|text| !self.warnings.host.contains(text))
+        {
+            tracing::warn!("host: {warning}");
+        }
+        self.warnings.host = report.warnings;
+        self.warnings.host.extend(self.tun.mtu.warning.clone());
+        Ok(())
+    }
+
+    /// Routes of the sites, and those that the kernel keeps inside them.
+    async fn write_routes(&mut self) -> Result<()> {
+        let prefixes: Vec<Prefix> = self.plan.routes().map(|(_, prefix, _)| prefix).collect();
+        let kernel = self.host.kernel_routes().await?;
+        let mirror = mirror::mirror(&kernel, &prefixes, self.tun.index);
+        for warning in mirror
+            .warnings
+            .iter()
+            .filter(|text| !self.warnings.routes.contains(text))
+        {
+            tracing::warn!("{warning}");
+        }
+        self.warnings.routes = mirror.warnings;
+        let Some(datapath) = &mut self.datapath else {
+            return Ok(());
+        };
+        let mut wanted = HashMap::with_capacity(prefixes.len() + mirror.kernel.len());
+        for (number, (vnet, prefix, site)) in self.plan.routes().enumerate() {
+            wanted.insert(
+                (vnet, prefix),
+                Target::Site {
+                    site,
+                    route: number as u32 + 1,
+                },
+            );
+        }
+        for prefix in mirror.kernel {
+            wanted.insert((VnetId(DEFAULT_VNET), prefix), Target::Kernel);
+        }
+        let changes = datapath.routes.replace_all(&wanted)?;
+        tracing::debug!(?changes, "routes of the fast path");
+        Ok(())
+    }
+
+    /// Roles of the interfaces, settings, and the programs at their hooks. A failure leaves the
+    /// kernel stack forwarding.
+    pub(super) fn attach(&mut self) {
+        let Some(mut datapath) = self.datapath.take() else {
+            return;
+        };
+        let attached = self.attach_to(&mut datapath);
+        self.datapath = Some(datapath);
+        if let Err(error) = attached {
+            self.without_fast_path(&error);
+        }
+    }
+
+    fn attach_to(&self, datapath: &mut Datapath) -> Result<()> {
+        let gateway = &self.config.gateway;
+        datapath.settings.set(Settings {
+            abi_version: ABI_VERSION,
+            tun_ifindex: self.tun.index.0,
+            listen_port: gateway.listen.port(),
+            lanes: 1,
+            reserved: 0,
+        })?;
+        datapath.attach(datapath::Wanted {
+            lan: &gateway.lan,
+            wan: &gateway.wan,
+            tun: Some(&self.tun.name),
+        })
+    }
+
+    /// Tells the programs which interface has which role.
+    pub(super) async fn write_interfaces(&mut self) -> Result<()> {
+        let gateway = &self.config.gateway;
+        let mut interfaces = Vec::new();
+        let lan = gateway.lan.iter().map(|lan| (&lan.interface, Role::Lan));
+        let wan = gateway.wan.iter().map(|wan| (&wan.interface, Role::Wan));
+        for (name, role) in lan.chain(wan).chain([(&self.tun.name, Role::Tun)]) {
+            // One that is away has no index; it gets its role when it comes back.
+            if let Ok((index, mtu)) = index_of(&self.host, name).await {
+                interfaces.push((index, abi_interface(role, mtu)));
+            }
+        }
+        match &mut self.datapath {
+            Some(datapath) => datapath.settings.set_interfaces(&interfaces),
+            None => Ok(()),
+        }
+    }
+
+    /// Addresses, routes or interfaces of the host have changed.
+    pub(super) async fn on_host_changed(&mut self) {
+        if let Err(error) = self.follow_host().await {
+            let text = format!("{error:#}");
+            tracing::warn!("the host has changed and could not be followed: {text}");
+            self.warnings.host = vec![text];
+        }
+    }
+
+    pub(super) async fn follow_host(&mut self) -> Result<()> {
+        let mtu = choose_mtu(&self.host, &self.config, &self.plan).await?;
+        if mtu != self.tun.mtu {
+            tracing::info!(mtu = mtu.mtu, why = mtu.reason, "MTU of the tunnel");
+            let command = Command::SetMtu(usize::from(mtu.mtu));
+            self.tun.mtu = mtu;
+            self.lane
+                .send(command)
+                .map_err(|_| anyhow!("the lane has ended"))?;
+            self.write_sites()?;
+        }
+        self.tun.index = index_of(&self.host, &self.tun.name).await?.0;
+        self.apply_host().await?;
+        self.write_routes().await?;
+        self.write_interfaces().await?;
+        self.attach();
+        Ok(())
+    }
+}
+
+fn abi_interface(role: Role, mtu: u32) -> Interface {
+    Interface {
+        role: role as u32,
+        vnet: DEFAULT_VNET,
+        mtu,
+        reserved: 0,
+    }
+}

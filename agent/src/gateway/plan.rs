@@ -1,0 +1,230 @@
+//! From a configuration to numbered sites and links, and what differs between two of them. Pure.
+
+use std::collections::{HashMap, HashSet};
+
+use datapath_abi::settings::DEFAULT_VNET;
+
+use crate::config::{Config, RemoteGateway, Site};
+use crate::ids::{LinkId, SiteId, VnetId};
+use crate::prefix::Prefix;
+
+/// Receiver indices have 24 bits; the lower 8 of the 32 on the wire are the session's.
+const RECEIVER_INDICES: u32 = 1 << 24;
+
+/// A configuration with numbers.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// In the order of the file.
+    pub sites: Vec<PlannedSite>,
+    /// In the order of the file.
+    pub links: Vec<PlannedLink>,
+}
+
+/// A site with its number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedSite {
+    /// Kept by name across reloads.
+    pub id: SiteId,
+    /// Virtual network of its routes.
+    pub vnet: VnetId,
+    /// What the file says.
+    pub config: Site,
+}
+
+/// A link with its numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedLink {
+    /// Kept by site and gateway name across reloads.
+    pub id: LinkId,
+    /// Our receiver index, without its session part.
+    pub receiver_index: u32,
+    /// The site it reaches.
+    pub site: SiteId,
+    /// Name of that site.
+    pub site_name: String,
+    /// What the file says.
+    pub gateway: RemoteGateway,
+}
+
+/// The numbers given out.
+#[derive(Debug, Default)]
+pub struct Numbers {
+    sites: HashMap<String, SiteId>,
+    links: HashMap<(String, String), (LinkId, u32)>,
+}
+
+/// What a new plan changes.
+#[derive(Debug, Default)]
+pub struct Difference {
+    /// Sites that are new.
+    pub sites_added: Vec<PlannedSite>,
+    /// Sites that are gone.
+    pub sites_removed: Vec<PlannedSite>,
+    /// Links that are new, or whose keys have changed so that a new session is due.
+    pub links_added: Vec<PlannedLink>,
+    /// Links that are gone, or whose keys have changed.
+    pub links_removed: Vec<PlannedLink>,
+    /// Links that are only dialled elsewhere.
+    pub links_moved: Vec<PlannedLink>,
+    /// Whether any prefix has come, gone or moved.
+    pub routes: bool,
+}
+
+impl Numbers {
+    /// Numbers a configuration. Names that are gone give their numbers back.
+    pub fn plan(&mut self, config: &Config) -> Plan {
+        let names: HashSet<&str> = config.sites.iter().map(|site| site.name.as_str()).collect();
+        self.sites.retain(|name, _| names.contains(name.as_str()));
+        let pairs: HashSet<(&str, &str)> = config
+            .sites
+            .iter()
+            .flat_map(|site| {
+                site.gateways
+                    .iter()
+                    .map(|gateway| (site.name.as_str(), gateway.name.as_str()))
+            })
+            .collect();
+        self.links
+            .retain(|(site, gateway), _| pairs.contains(&(site.as_str(), gateway.as_str())));
+
+        let mut plan = Plan::default();
+        for site in &config.sites {
+            let id = self.site(&site.name);
+            plan.sites.push(PlannedSite {
+                id,
+                vnet: VnetId(DEFAULT_VNET),
+                config: site.clone(),
+            });
+            for gateway in &site.gateways {
+                let (link, receiver_index) = self.link(&site.name, &gateway.name);
+                plan.links.push(PlannedLink {
+                    id: link,
+                    receiver_index,
+                    site: id,
+                    site_name: site.name.clone(),
+                    gateway: gateway.clone(),
+                });
+            }
+        }
+        plan
+    }
+
+    fn site(&mut self, name: &str) -> SiteId {
+        if let Some(id) = self.sites.get(name) {
+            return *id;
+        }
+        let taken: HashSet<u32> = self.sites.values().map(|id| id.0).collect();
+        let id = SiteId(lowest_free(&taken));
+        self.sites.insert(name.to_owned(), id);
+        id
+    }
+
+    fn link(&mut self, site: &str, gateway: &str) -> (LinkId, u32) {
+        let name = (site.to_owned(), gateway.to_owned());
+        if let Some(numbers) = self.links.get(&name) {
+            return *numbers;
+        }
+        let taken: HashSet<u32> = self.links.values().map(|(link, _)| link.0).collect();
+        let link = LinkId(lowest_free(&taken));
+        let receiver_index = loop {
+            // Random, so that nobody off the path can guess what `wan_guard` lets through.
+            let index = rand::random::<u32>() % RECEIVER_INDICES;
+            if self.links.values().all(|(_, taken)| *taken != index) {
+                break index;
+            }
+        };
+        self.links.insert(name, (link, receiver_index));
+        (link, receiver_index)
+    }
+}
+
+fn lowest_free(taken: &HashSet<u32>) -> u32 {
+    (0..=u32::MAX).find(|id| !taken.contains(id)).unwrap_or(0)
+}
+
+impl Plan {
+    /// Every prefix with its site.
+    pub fn routes(&self) -> impl Iterator<Item = (VnetId, Prefix, SiteId)> {
+        self.sites.iter().flat_map(|site| {
+            site.config
+                .routes
+                .iter()
+                .map(|prefix| (site.vnet, *prefix, site.id))
+        })
+    }
+
+    /// The site of an id.
+    pub fn site(&self, id: SiteId) -> Option<&PlannedSite> {
+        self.sites.iter().find(|site| site.id == id)
+    }
+
+    /// What has to be done to come from `self` to `new`.
+    pub fn difference(&self, new: &Self) -> Difference {
+        let mut difference = Difference::default();
+        let old_sites: HashMap<SiteId, &PlannedSite> =
+            self.sites.iter().map(|site| (site.id, site)).collect();
+        for site in &new.sites {
+            // A number may have gone to another name in between.
+            let same = old_sites
+                .get(&site.id)
+                .filter(|old| old.config.name == site.config.name);
+            if same.is_none() {
+                difference.sites_added.push(site.clone());
+            }
+        }
+        let kept = |site: &&PlannedSite| {
+            new.site(site.id)
+                .is_none_or(|other| other.config.name != site.config.name)
+        };
+        difference.sites_removed = self.sites.iter().filter(kept).cloned().collect();
+
+        let old_links: HashMap<LinkId, &PlannedLink> =
+            self.links.iter().map(|link| (link.id, link)).collect();
+        for link in &new.links {
+            match old_links.get(&link.id) {
+                Some(old) if *old == link => {}
+                Some(old) if old.same_session(link) => difference.links_moved.push(link.clone()),
+                _ => difference.links_added.push(link.clone()),
+            }
+        }
+        let new_links: HashMap<LinkId, &PlannedLink> =
+            new.links.iter().map(|link| (link.id, link)).collect();
+        let gone = |link: &&PlannedLink| {
+            new_links
+                .get(&link.id)
+                .is_none_or(|other| !link.same_session(other))
+        };
+        difference.links_removed = self.links.iter().filter(gone).cloned().collect();
+
+        let routes = |plan: &Self| plan.routes().collect::<HashSet<_>>();
+        difference.routes = routes(self) != routes(new);
+        difference
+    }
+}
+
+impl PlannedLink {
+    /// Whether the session of `self` can go on as that of `other`.
+    fn same_session(&self, other: &Self) -> bool {
+        let (old, new) = (&self.gateway, &other.gateway);
+        self.receiver_index == other.receiver_index
+            && self.site == other.site
+            && old.public_key == new.public_key
+            && old.preshared_key_file == new.preshared_key_file
+            && old.persistent_keepalive == new.persistent_keepalive
+    }
+}
+
+impl Difference {
+    /// Whether nothing is to be done.
+    pub fn is_empty(&self) -> bool {
+        self.sites_added.is_empty()
+            && self.sites_removed.is_empty()
+            && self.links_added.is_empty()
+            && self.links_removed.is_empty()
+            && self.links_moved.is_empty()
+            && !self.routes
+    }
+}
+
+#[cfg(test)]
+mod tests;

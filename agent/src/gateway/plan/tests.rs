@@ -1,0 +1,91 @@
+use super::*;
+use crate::config::Endpoint;
+
+fn config(sites: &[(&str, &str, u8, &str)]) -> Config {
+    let keys = "[gateway]\nname = \"g\"\nprivate_key_file = \"k\"\nlisten = \"0.0.0.0:1\"\n\
+                [[gateway.lan]]\ninterface = \"l\"\n[[gateway.wan]]\ninterface = \"w\"\n";
+    let mut config = Config::parse(
+        &format!(
+            "{keys}[[site]]\nname = \"x\"\nroutes = [\"10.9.0.0/16\"]\n[[site.gateway]]\nname = \"x1\"\n\
+             public_key = \"{}\"\n",
+            crate::keys::public_key_text(&[9; 32])
+        ),
+        std::path::Path::new("test.toml"),
+    )
+    .unwrap()
+    .config;
+    let template = config.sites.remove(0);
+    for (name, route, key, endpoint) in sites {
+        let mut site = template.clone();
+        site.name = (*name).to_owned();
+        site.routes = vec![route.parse().unwrap()];
+        site.gateways[0].name = format!("{name}-1");
+        site.gateways[0].public_key = [*key; 32];
+        site.gateways[0].endpoints = vec![Endpoint::Address(endpoint.parse().unwrap())];
+        config.sites.push(site);
+    }
+    config
+}
+
+const PARIS: (&str, &str, u8, &str) = ("paris", "10.2.0.0/24", 2, "192.0.2.2:1");
+const ROME: (&str, &str, u8, &str) = ("rome", "10.3.0.0/24", 3, "192.0.2.3:1");
+
+#[test]
+fn the_same_file_changes_nothing() {
+    let mut numbers = Numbers::default();
+    let old = numbers.plan(&config(&[PARIS, ROME]));
+    let new = numbers.plan(&config(&[PARIS, ROME]));
+    assert!(old.difference(&new).is_empty());
+}
+
+#[test]
+fn a_site_keeps_its_numbers_when_others_come_and_go() {
+    let mut numbers = Numbers::default();
+    let old = numbers.plan(&config(&[PARIS, ROME]));
+    let new = numbers.plan(&config(&[ROME]));
+    assert_eq!(old.sites[1], new.sites[0]);
+    assert_eq!(old.links[1], new.links[0]);
+    let difference = old.difference(&new);
+    assert_eq!(difference.sites_removed, [old.sites[0].clone()]);
+    assert_eq!(difference.links_removed, [old.links[0].clone()]);
+    assert!(difference.sites_added.is_empty() && difference.links_added.is_empty());
+}
+
+#[test]
+fn a_number_that_goes_to_another_name_is_given_back_first() {
+    let mut numbers = Numbers::default();
+    let old = numbers.plan(&config(&[PARIS]));
+    let new = numbers.plan(&config(&[ROME]));
+    assert_eq!(old.sites[0].id, new.sites[0].id);
+    let difference = old.difference(&new);
+    assert_eq!(difference.sites_removed, [old.sites[0].clone()]);
+    assert_eq!(difference.sites_added, [new.sites[0].clone()]);
+    assert_eq!(difference.links_added, [new.links[0].clone()]);
+    assert_eq!(difference.links_removed, [old.links[0].clone()]);
+}
+
+#[test]
+fn another_endpoint_moves_the_link_and_another_key_replaces_it() {
+    let mut numbers = Numbers::default();
+    let old = numbers.plan(&config(&[PARIS]));
+    let moved = numbers.plan(&config(&[("paris", "10.2.0.0/24", 2, "192.0.2.9:1")]));
+    let difference = old.difference(&moved);
+    assert_eq!(difference.links_moved, [moved.links[0].clone()]);
+    assert!(difference.links_added.is_empty() && !difference.routes);
+
+    let rekeyed = numbers.plan(&config(&[("paris", "10.2.0.0/24", 7, "192.0.2.2:1")]));
+    let difference = old.difference(&rekeyed);
+    assert_eq!(difference.links_removed, [old.links[0].clone()]);
+    assert_eq!(difference.links_added, [rekeyed.links[0].clone()]);
+}
+
+#[test]
+fn another_prefix_touches_routes_only() {
+    let mut numbers = Numbers::default();
+    let old = numbers.plan(&config(&[PARIS]));
+    let new = numbers.plan(&config(&[("paris", "10.2.0.0/23", 2, "192.0.2.2:1")]));
+    let difference = old.difference(&new);
+    assert!(difference.routes && !difference.is_empty());
+    assert!(difference.links_added.is_empty() && difference.links_removed.is_empty());
+    assert!(difference.sites_added.is_empty() && difference.links_moved.is_empty());
+}

@@ -1,0 +1,158 @@
+//! Applying a changed file. A file that does not validate, or that cannot be put in force without a
+//! restart, changes nothing.
+
+use super::Gateway;
+use super::start::{choose_mtu, refuse_swallowed};
+use crate::config::Config;
+use crate::control::message::{Outcome, Reload};
+
+impl Gateway {
+    /// SIGHUP.
+    pub(super) async fn reload_and_log(&mut self) {
+        let reload = self.reload().await;
+        for error in &reload.errors {
+            tracing::error!("reload: {error}");
+        }
+        for warning in &reload.warnings {
+            tracing::warn!("reload: {warning}");
+        }
+        for change in &reload.changes {
+            tracing::info!("reload: {change}");
+        }
+    }
+
+    /// Reads the file again and applies what differs.
+    pub(super) async fn reload(&mut self) -> Reload {
+        let accepted = match Config::load(&self.path) {
+            Ok(accepted) => accepted,
+            Err(rejected) => {
+                return Reload {
+                    outcome: Outcome::Rejected,
+                    errors: rejected.errors.iter().map(ToString::to_string).collect(),
+                    warnings: rejected.warnings.iter().map(ToString::to_string).collect(),
+                    ..Reload::default()
+                };
+            }
+        };
+        let warnings: Vec<String> = accepted.warnings.iter().map(ToString::to_string).collect();
+        let new = accepted.config;
+        let mut errors = needs_restart(&self.config, &new);
+        if errors.is_empty()
+            && let Err(error) = refuse_swallowed(&self.host, &new).await
+        {
+            errors.extend(format!("{error:#}").lines().map(str::to_owned));
+        }
+        if !errors.is_empty() {
+            return Reload {
+                outcome: Outcome::Rejected,
+                errors,
+                warnings,
+                ..Reload::default()
+            };
+        }
+        if new == self.config {
+            return Reload {
+                outcome: Outcome::Unchanged,
+                warnings,
+                ..Reload::default()
+            };
+        }
+        self.put_in_force(new, warnings).await
+    }
+
+    async fn put_in_force(&mut self, new: Config, warnings: Vec<String>) -> Reload {
+        let plan = self.numbers.plan(&new);
+        let mtu = match choose_mtu(&self.host, &new, &plan).await {
+            Ok(mtu) => mtu,
+            Err(error) => {
+                self.numbers.plan(&self.config);
+                let errors = vec![format!("{error:#}")];
+                return Reload {
+                    outcome: Outcome::Rejected,
+                    errors,
+                    warnings,
+                    ..Reload::default()
+                };
+            }
+        };
+        let difference = self.plan.difference(&plan);
+        let mut changes = describe(&difference);
+        if new.gateway != self.config.gateway {
+            changes.push("gateway settings".to_owned());
+        }
+        self.config = new;
+        self.warnings.config.clone_from(&warnings);
+        let mut applied = self.apply(plan, difference).await;
+        if applied.is_ok() {
+            if mtu != self.tun.mtu {
+                changes.push(format!("MTU of the tunnel {}", mtu.mtu));
+            }
+            // The same steps as when the host has changed: MTU, interfaces, attachments.
+            applied = self.follow_host().await;
+        }
+        match applied {
+            Ok(()) => Reload {
+                outcome: Outcome::Applied,
+                changes,
+                warnings,
+                ..Reload::default()
+            },
+            Err(error) => Reload {
+                outcome: Outcome::Failed,
+                errors: vec![format!(
+                    "{error:#}: part of the file is in force; mend the cause and reload again"
+                )],
+                changes,
+                warnings,
+            },
+        }
+    }
+}
+
+/// Settings that a running gateway cannot change, each with the mend.
+fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
+    let (old, new) = (&old.gateway, &new.gateway);
+    let settings = [
+        ("gateway.name", old.name != new.name),
+        (
+            "gateway.private_key_file",
+            old.private_key_file != new.private_key_file,
+        ),
+        ("gateway.listen", old.listen != new.listen),
+        ("gateway.lanes", old.lanes != new.lanes),
+        ("gateway.fast_path", old.fast_path != new.fast_path),
+    ];
+    settings
+        .into_iter()
+        .filter(|(_, changed)| *changed)
+        .map(|(setting, _)| {
+            format!("{setting} has changed and cannot change while the gateway runs: restart it, or put the old value back")
+        })
+        .collect()
+}
+
+fn describe(difference: &super::plan::Difference) -> Vec<String> {
+    let mut changes = Vec::new();
+    for site in &difference.sites_removed {
+        changes.push(format!("site {} removed", site.config.name));
+    }
+    for site in &difference.sites_added {
+        changes.push(format!("site {} added", site.config.name));
+    }
+    for link in &difference.links_added {
+        changes.push(format!(
+            "link to {} of site {} begins anew",
+            link.gateway.name, link.site_name
+        ));
+    }
+    for link in &difference.links_moved {
+        changes.push(format!(
+            "link to {} of site {} dialled anew",
+            link.gateway.name, link.site_name
+        ));
+    }
+    if difference.routes {
+        changes.push("routes".to_owned());
+    }
+    changes
+}
