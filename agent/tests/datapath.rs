@@ -1,6 +1,8 @@
 //! The data path's user side against the running kernel: loading, attaching, taking over, stopping,
 //! and every map. Needs root; each test has namespaces of its own.
 
+#[path = "datapath/events.rs"]
+mod events;
 #[path = "datapath/flows.rs"]
 mod flows;
 #[path = "datapath/lifecycle.rs"]

@@ -70,27 +70,13 @@ impl Attacher {
 
     /// Attaches what is wanted and not attached yet, and detaches everything else.
     pub(super) fn attach(&mut self, programs: &mut Ebpf, wanted: Wanted<'_>) -> Result<()> {
-        let (steps, mut attachments) = self.plan(wanted)?;
+        let (steps, off) = self.plan(wanted)?;
         self.detach_others(&steps)?;
+        self.attachments = off;
         for step in steps {
-            let mut mode = step.place.mode;
-            let mut reason = step.reason;
-            if let Err(error) = self.ensure(programs, &step.place) {
-                if step.required {
-                    return Err(error);
-                }
-                mode = Mode::Off;
-                reason = format!("{reason}, but it failed: {error:#}");
-                warn!(interface = step.place.interface, "XDP stays off: {error:#}");
-            }
-            attachments.push(Attachment {
-                interface: step.place.interface,
-                hook: step.place.hook,
-                mode,
-                reason,
-            });
+            let attachment = self.take_step(programs, step)?;
+            self.attachments.push(attachment);
         }
-        self.attachments = attachments;
         Ok(())
     }
 
@@ -108,6 +94,24 @@ impl Attacher {
             }
         }
         Ok(())
+    }
+
+    fn take_step(&mut self, programs: &mut Ebpf, step: Step) -> Result<Attachment> {
+        let (mut mode, mut reason) = (step.place.mode, step.reason);
+        if let Err(error) = self.ensure(programs, &step.place) {
+            if step.required {
+                return Err(error);
+            }
+            warn!(interface = step.place.interface, "XDP stays off: {error:#}");
+            reason = format!("{reason}, but it failed: {error:#}");
+            mode = Mode::Off;
+        }
+        Ok(Attachment {
+            interface: step.place.interface,
+            hook: step.place.hook,
+            mode,
+            reason,
+        })
     }
 
     fn ensure(&mut self, programs: &mut Ebpf, place: &Place) -> Result<()> {
@@ -173,7 +177,10 @@ impl Attacher {
     }
 
     fn plan_lan(&self, lan: &Lan, steps: &mut Vec<Step>, off: &mut Vec<Attachment>) -> Result<()> {
-        let step = self.tc_step(Hook::LanIngress, &lan.interface)?;
+        let mut step = self.tc_step(Hook::LanIngress, &lan.interface)?;
+        if matches!(lan.xdp, XdpChoice::Native | XdpChoice::Generic) {
+            step.reason += "; xdp has no effect here, there is no XDP program for a LAN yet";
+        }
         let kind = interface::hardware_type(&lan.interface)
             .with_context(|| format!("ask for the type of {}", lan.interface))?;
         if kind == ARPHRD_ETHER {

@@ -120,7 +120,8 @@ impl Pins {
     fn version_misfit(&self) -> Result<Option<String>> {
         let path = self.map(maps::SETTINGS);
         if !path.exists() {
-            return Ok(None);
+            let any = maps::ALL.iter().any(|name| self.map(name).exists());
+            return Ok(any.then(|| format!("map {} is missing", maps::SETTINGS)));
         }
         let map = Map::from_map_data(MapData::from_pin(&path)?)?;
         let settings = Array::<_, Settings>::try_from(map)?.get(&0, 0)?;

@@ -106,6 +106,12 @@ fn flows_that_a_full_table_gave_up_are_counted() {
     assert!(summary.evicted >= 50_000, "{summary:?}");
     assert_eq!(summary.present + summary.evicted, summary.inserted);
 
+    let memory = kernel_memory(&datapath.pin_directory(), maps::FLOWS);
+    println!(
+        "a full flow table takes {} KiB of kernel memory",
+        memory / 1024
+    );
+
     // The newest flow cannot have been evicted.
     assert!(datapath.flows.remove(&key(entered - 1)).unwrap());
     assert!(!datapath.flows.remove(&key(entered - 1)).unwrap());

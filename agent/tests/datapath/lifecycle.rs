@@ -247,6 +247,20 @@ fn maps_of_another_shape_are_replaced() {
 }
 
 #[test]
+fn half_a_set_of_maps_is_replaced() {
+    interfaces();
+    let old = load("half");
+    let directory = old.pin_directory();
+    let id = map_id(&directory, maps::FLOWS);
+    drop(old);
+    fs::remove_file(directory.join(maps::SETTINGS)).unwrap();
+    let new = load("half");
+    assert!(!new.took_over());
+    assert_ne!(map_id(&directory, maps::FLOWS), id);
+    new.detach().unwrap();
+}
+
+#[test]
 fn what_a_gateway_left_behind_can_be_removed_without_loading_it() {
     interfaces();
     let mut killed = load("left");

@@ -8,6 +8,7 @@ use crossway::datapath::{Datapath, RouteChanges, Target, TcAttach};
 use crossway::ids::{SiteId, VnetId};
 use crossway::prefix::Prefix;
 use crossway::routes::RouteTable;
+use datapath_abi::maps;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -138,6 +139,8 @@ fn a_hundred_thousand_routes_fit() {
     let changed = datapath.routes.replace_all(&wanted).unwrap();
     println!("100,000 routes inserted in {:?}", clock::now() - start);
     assert_eq!(changed, changes(100_000, 0, 0));
+    let memory = kernel_memory(&datapath.pin_directory(), maps::ROUTES4);
+    println!("100,000 routes take {} KiB of kernel memory", memory / 1024);
     let start = clock::now();
     assert_eq!(datapath.routes.dump().unwrap().len(), 100_000);
     println!("100,000 routes read in {:?}", clock::now() - start);

@@ -4,6 +4,7 @@
 use std::ffi::CStr;
 use std::fs;
 use std::io;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -109,6 +110,15 @@ pub(crate) fn wan(interface: &str, xdp: XdpChoice) -> Wan {
 pub(crate) fn pinned<T: TryFrom<Map, Error = MapError>>(datapath: &Datapath, name: &str) -> T {
     let data = MapData::from_pin(datapath.pin_directory().join(name)).unwrap();
     T::try_from(Map::from_map_data(data).unwrap()).unwrap()
+}
+
+/// Bytes of kernel memory that a pinned map takes, as the kernel accounts for them.
+pub(crate) fn kernel_memory(directory: &Path, name: &str) -> u64 {
+    let map = MapData::from_pin(directory.join(name)).unwrap();
+    let fd = map.fd().as_fd().as_raw_fd();
+    let info = fs::read_to_string(format!("/proc/thread-self/fdinfo/{fd}")).unwrap();
+    let memory = info.lines().find_map(|line| line.strip_prefix("memlock:"));
+    memory.unwrap().trim().parse().unwrap()
 }
 
 pub(crate) fn map_id(directory: &Path, name: &str) -> u32 {

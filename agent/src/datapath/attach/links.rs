@@ -11,6 +11,7 @@ use aya::programs::xdp::XdpLink;
 use aya::programs::{LinkOrder, SchedClassifier, Xdp, XdpMode};
 
 use super::Place;
+use crate::datapath::sys::link::detach_pinned;
 
 /// Has the tcx link pinned at `pin` run our program: the link that is there, or a new one.
 pub(super) fn ensure_tcx(programs: &mut Ebpf, place: &Place, pin: &Path) -> Result<()> {
@@ -77,9 +78,11 @@ fn pinned(pin: &Path) -> Option<FdLink> {
     PinnedLink::from_pin(pin).ok().map(FdLink::from)
 }
 
-/// Removes the pin of a link whose interface is gone.
+/// Removes a link that cannot be taken over: its interface is gone, or it is of another kind.
 fn remove_stale(pin: &Path) -> Result<()> {
     if pin.exists() {
+        // An error says that the interface is gone, and the program with it.
+        let _ = detach_pinned(pin);
         fs::remove_file(pin).with_context(|| format!("remove the stale pin {}", pin.display()))?;
     }
     Ok(())
