@@ -1,13 +1,14 @@
 //! The configuration file as types in which a wrong set-up cannot be written.
 //!
 //! [`Config::load`] reads a file (`read.rs`): each section is read by its own file as far as it can
-//! be (`gateway.rs`, `site.rs`), then the rules between sections are checked (`rules.rs`) and the key
+//! be (`gateway.rs`, `interface.rs`, `site.rs`), then the rules between sections are checked (`rules.rs`) and the key
 //! files looked at (`key_files.rs`). Every finding is a [`Diagnostic`] with its line; all are told
 //! at once.
 
 mod diagnostic;
 mod endpoint;
 mod gateway;
+mod interface;
 mod key_files;
 mod name;
 mod read;

@@ -186,6 +186,29 @@ fn a_default_route_and_a_file_without_sites_are_accepted_with_a_warning() {
 }
 
 #[test]
+fn an_endpoint_inside_a_route_is_accepted_with_a_warning() {
+    let text = GOOD.replace("\"10.3.0.0/24\"", "\"203.0.113.0/24\"");
+    assert_eq!(
+        warnings(Config::parse(&text, Path::new("berlin.toml"))),
+        [
+            "berlin.toml:23:14: warning: site \"paris\", gateway \"paris-1\", endpoints: \
+             203.0.113.7:51820 lies in a route of site \"rome\": the tunnel's own packets may go into \
+             the tunnel: write an endpoint outside the routes, or longer prefixes in the routes"
+        ]
+    );
+}
+
+#[test]
+fn a_hundred_thousand_wrong_routes_are_all_told() {
+    let routes = "\"10.0.0.1/24\", ".repeat(100_000);
+    let text = GOOD.replace("\"10.3.0.0/24\"", &routes);
+    let rejected = Config::parse(&text, Path::new("berlin.toml")).unwrap_err();
+    assert_eq!(rejected.errors.len(), 100_000);
+    let last = 11 + 99_999 * "\"10.0.0.1/24\", ".len();
+    assert_eq!(rejected.errors.last().unwrap().position, Some((30, last)));
+}
+
+#[test]
 fn a_file_that_is_not_there_is_told_as_such() {
     let rejected = Config::load(Path::new("/nowhere/berlin.toml")).unwrap_err();
     assert_eq!(

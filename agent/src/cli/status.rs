@@ -67,13 +67,20 @@ fn head(status: &Status, look: Look) -> String {
         status.tun.mtu_bytes,
         status.tun.why,
         bytes(totals.to_site_bytes),
-        rate(totals.to_site_bytes_per_second),
+        now(totals.to_site_bytes_per_second),
         bytes(totals.from_site_bytes),
-        rate(totals.from_site_bytes_per_second),
+        now(totals.from_site_bytes_per_second),
         status.public_key,
         status.config_file,
         status.pins,
     )
+}
+
+fn now(bytes_per_second: u64) -> String {
+    match bytes_per_second {
+        0 => "nothing now".to_owned(),
+        moving => format!("{} now", rate(moving)),
+    }
 }
 
 fn attachments(attachments: &[Attachment], look: Look) -> String {

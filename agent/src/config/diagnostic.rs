@@ -56,14 +56,19 @@ impl fmt::Display for Diagnostic {
 pub(super) struct Report<'t> {
     file: String,
     text: &'t str,
+    /// Byte offset of each line's first character.
+    line_starts: Vec<usize>,
+    /// Findings with their byte offsets; positions are set by [`Report::finish`].
     findings: RefCell<Vec<(usize, Diagnostic)>>,
 }
 
 impl<'t> Report<'t> {
     pub(super) fn new(file: String, text: &'t str) -> Self {
+        let after_newlines = text.match_indices('\n').map(|(newline, _)| newline + 1);
         Self {
             file,
             text,
+            line_starts: std::iter::once(0).chain(after_newlines).collect(),
             findings: RefCell::default(),
         }
     }
@@ -102,7 +107,7 @@ impl<'t> Report<'t> {
         let (place, problem, mend) = what;
         let finding = Diagnostic {
             file: self.file.clone(),
-            position: Some(self.position(offset)),
+            position: None,
             severity,
             place,
             problem,
@@ -134,23 +139,29 @@ impl<'t> Report<'t> {
 
     /// Line of a byte offset, from 1.
     pub(super) fn line(&self, offset: usize) -> usize {
-        self.position(offset).0
-    }
-
-    fn position(&self, offset: usize) -> (usize, usize) {
-        let offset = self.text.floor_char_boundary(offset);
-        let before = &self.text[..offset];
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        (
-            before.bytes().filter(|byte| *byte == b'\n').count() + 1,
-            before[line_start..].chars().count() + 1,
-        )
+        self.line_starts.partition_point(|start| *start <= offset)
     }
 
     /// Errors and warnings, each in the order of the file.
     pub(super) fn finish(self) -> (Vec<Diagnostic>, Vec<Diagnostic>) {
+        let lines = self.line_starts;
+        let line_of = |offset| lines.partition_point(|start| *start <= offset);
         let mut findings = self.findings.into_inner();
         findings.sort_by_key(|(offset, _)| *offset);
+        // Columns are counted on from finding to finding: a list of 100,000 routes may be one line.
+        let mut counted = (0, 0);
+        let mut column = 1;
+        for (offset, finding) in &mut findings {
+            let offset = self.text.floor_char_boundary(*offset);
+            let line = line_of(offset);
+            if line != counted.0 {
+                counted = (line, lines[line - 1]);
+                column = 1;
+            }
+            column += self.text[counted.1..offset].chars().count();
+            counted.1 = offset;
+            finding.position = Some((line, column));
+        }
         findings
             .into_iter()
             .map(|(_, finding)| finding)
@@ -168,5 +179,41 @@ pub(super) fn shown(value: &str) -> String {
         format!("{cut}{dots}")
     } else {
         format!("{cut:?}{dots}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_count_lines_and_characters_from_one() {
+        let text = "näme\n\nab ü cd\n";
+        let report = Report::new("f".to_owned(), text);
+        for word in ["cd", "ü", "me", "b"] {
+            report.error(text.find(word).unwrap(), "", word, "");
+        }
+        report.error(text.len(), "", "end", "");
+        assert_eq!(report.line(0), 1);
+        let (errors, _) = report.finish();
+        let told: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                "f:1:3: me",
+                "f:3:2: b",
+                "f:3:4: ü",
+                "f:3:6: cd",
+                "f:4:1: end"
+            ]
+        );
+    }
+
+    #[test]
+    fn values_are_shown_so_that_their_ends_are_seen() {
+        assert_eq!(shown("10.0.0.1/24"), "10.0.0.1/24");
+        assert_eq!(shown(""), "\"\"");
+        assert_eq!(shown("a b\n"), "\"a b\\n\"");
+        assert_eq!(shown(&"x".repeat(80)), format!("{}…", "x".repeat(60)));
     }
 }

@@ -1,18 +1,15 @@
-//! Reads `[gateway]` with its LAN and WAN interfaces.
+//! Reads `[gateway]`, but for its interfaces.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use toml_edit::{Item, TableLike};
+use toml_edit::Item;
 
 use super::diagnostic::shown;
 use super::section::{At, Section};
-use super::{Gateway, InterfaceAddress, Lan, Lanes, Wan, XdpChoice, endpoint, name};
+use super::{Gateway, InterfaceAddress, Lan, Lanes, Wan, endpoint, interface, name};
 use crate::prefix::PrefixError;
 
-/// Bytes of an interface name without the end mark: IFNAMSIZ - 1 (linux/if.h).
-const INTERFACE_NAME_BYTES: usize = 15;
 /// Smallest MTU: what every IPv4 host must take (RFC 791), as `SMALLEST_MTU_V6` for IPv6 (RFC 8200).
 const SMALLEST_MTU: u16 = 576;
 pub(super) const SMALLEST_MTU_V6: u16 = 1280;
@@ -46,9 +43,11 @@ impl GatewayDraft {
             "lan",
             "wan",
         ]);
-        let [lan, wan] = ["lan", "wan"].map(|key| interfaces(section, key));
-        let draft = Self {
-            name: name::read(section, "\"berlin-1\""),
+        let name = name::read(section, "\"berlin-1\"");
+        let tun = name.as_ref().map(|name| super::tun_name(&name.value));
+        let (lan, wan) = interface::read(section, &tun.unwrap_or_default());
+        Self {
+            name,
             private_key_file: section
                 .required_string("private_key_file", "\"/etc/crossway/gateway.key\"")
                 .map(|path| path.map(|path| base.join(path))),
@@ -59,17 +58,9 @@ impl GatewayDraft {
                 .map(|mtu| mtu.map(|mtu| mtu as u16)),
             lanes: read_lanes(section, Lanes::Auto),
             fast_path: section.boolean("fast_path").is_none_or(|on| on.value),
-            lan: lan.iter().map(read_lan).collect(),
-            wan: wan.iter().map(read_wan).collect(),
-        };
-        require_interface(
-            section,
-            "lan",
-            "the interface that this site's hosts are on",
-        );
-        require_interface(section, "wan", "the uplink");
-        draft.refuse_an_interface_used_twice([("LAN", &lan), ("WAN", &wan)]);
-        draft
+            lan,
+            wan,
+        }
     }
 
     /// The section, if nothing was wrong with it.
@@ -85,51 +76,6 @@ impl GatewayDraft {
             lan: self.lan.into_iter().collect::<Option<_>>()?,
             wan: self.wan.into_iter().collect::<Option<_>>()?,
         })
-    }
-
-    fn refuse_an_interface_used_twice(&self, roles: [(&'static str, &[Section<'_>]); 2]) {
-        let tun = self
-            .name
-            .as_ref()
-            .map(|name| super::tun_name(&name.value))
-            .unwrap_or_default();
-        let mut seen: HashMap<&str, (&str, usize)> = HashMap::new();
-        for (role, interfaces) in roles {
-            for interface in interfaces {
-                let Some(found) = interface.item("interface") else {
-                    continue;
-                };
-                let Some(interface_name) = found.value.as_str() else {
-                    continue;
-                };
-                if interface_name == tun {
-                    interface.error(
-                        "interface",
-                        found.offset,
-                        format!("{tun} is the name of this gateway's own tunnel device"),
-                        "name the interface that the hosts or the uplink are on",
-                    );
-                }
-                let line = interface.report.line(found.offset);
-                let Some((other, other_line)) = seen.insert(interface_name, (role, line)) else {
-                    continue;
-                };
-                let (problem, mend) = if other == role {
-                    ("is listed twice", "keep one of them")
-                } else {
-                    (
-                        "is both LAN and WAN",
-                        "keep the one that is true; a VLAN interface of its own can take the other role",
-                    )
-                };
-                interface.error(
-                    "interface",
-                    found.offset,
-                    format!("{interface_name} {problem} (line {other_line})"),
-                    mend,
-                );
-            }
-        }
     }
 }
 
@@ -259,121 +205,4 @@ fn parse_interface_address(text: &str) -> Result<InterfaceAddress, (String, Stri
         ));
     }
     Ok(InterfaceAddress { address, length })
-}
-
-/// `[[gateway.lan]]` and `[[gateway.wan]]` are both needed at least once.
-fn require_interface(section: &Section<'_>, key: &str, what: &str) {
-    let mend = format!("add [[gateway.{key}]] with {what}");
-    match section.item(key) {
-        None => section.missing(key, mend),
-        Some(found)
-            if found
-                .value
-                .as_array()
-                .is_some_and(toml_edit::Array::is_empty) =>
-        {
-            section.error(key, found.offset, "the list is empty", mend);
-        }
-        Some(_) => {}
-    }
-}
-
-/// The tables of `[[gateway.lan]]` or `[[gateway.wan]]`.
-fn interfaces<'d>(section: &Section<'d>, key: &str) -> Vec<Section<'d>> {
-    section.tables(key, &format!("gateway.{key}"), |table, index| {
-        interface_place(key, table, index)
-    })
-}
-
-fn interface_place(key: &str, table: &dyn TableLike, index: usize) -> String {
-    match table.get("interface").and_then(Item::as_str) {
-        Some(interface) => format!("gateway.{key} {interface:?}"),
-        None => format!("gateway.{key} #{}", index + 1),
-    }
-}
-
-fn read_lan(section: &Section<'_>) -> Option<Lan> {
-    section.refuse_unknown_keys(&["interface", "vnet", "xdp"]);
-    let vnet = read_vnet(section);
-    let xdp = read_xdp(section);
-    if let Some(At { value, offset }) = xdp
-        && matches!(value, XdpChoice::Native | XdpChoice::Generic)
-    {
-        let word = if value == XdpChoice::Native {
-            "native"
-        } else {
-            "generic"
-        };
-        section.error(
-            "xdp",
-            offset,
-            format!("{word} is not possible: this version has no XDP program for a LAN"),
-            "write xdp = \"auto\" or \"off\" here; [[gateway.wan]] takes all four",
-        );
-    }
-    Some(Lan {
-        interface: read_interface(section)?,
-        vnet,
-        xdp: xdp.map_or(XdpChoice::Auto, |xdp| xdp.value),
-    })
-}
-
-fn read_wan(section: &Section<'_>) -> Option<Wan> {
-    section.refuse_unknown_keys(&["interface", "xdp"]);
-    let xdp = read_xdp(section);
-    Some(Wan {
-        interface: read_interface(section)?,
-        xdp: xdp.map_or(XdpChoice::Auto, |xdp| xdp.value),
-    })
-}
-
-fn read_interface(section: &Section<'_>) -> Option<String> {
-    let found = section.required_string("interface", "\"eth1\"")?;
-    let name = found.value;
-    let problem = if name.is_empty() {
-        "is empty".to_owned()
-    } else if name.len() > INTERFACE_NAME_BYTES {
-        format!(
-            "has {} bytes, Linux allows {INTERFACE_NAME_BYTES}",
-            name.len()
-        )
-    } else if name == "." || name == ".." || name.contains(is_no_interface_character) {
-        "is no interface name: Linux allows no space, slash or colon".to_owned()
-    } else if name == "lo" {
-        "is the loopback interface: no host is behind it".to_owned()
-    } else {
-        return Some(name.to_owned());
-    };
-    section.error(
-        "interface",
-        found.offset,
-        format!("{} {problem}", shown(name)),
-        "`ip -brief link` lists the names",
-    );
-    None
-}
-
-/// As the kernel's `dev_valid_name`, and no control characters.
-fn is_no_interface_character(c: char) -> bool {
-    c.is_whitespace() || c.is_control() || c == '/' || c == ':'
-}
-
-fn read_xdp(section: &Section<'_>) -> Option<At<XdpChoice>> {
-    let found = section.string("xdp", "\"auto\"")?;
-    let choice = match found.value {
-        "auto" => XdpChoice::Auto,
-        "native" => XdpChoice::Native,
-        "generic" => XdpChoice::Generic,
-        "off" => XdpChoice::Off,
-        other => {
-            section.error(
-                "xdp",
-                found.offset,
-                format!("{} is no XDP mode", shown(other)),
-                "write \"auto\", \"native\", \"generic\" or \"off\"",
-            );
-            return None;
-        }
-    };
-    Some(found.map(|_| choice))
 }

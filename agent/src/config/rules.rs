@@ -12,8 +12,10 @@ use super::diagnostic::Report;
 use super::gateway::{GatewayDraft, SMALLEST_MTU_V6};
 use super::section::At;
 use super::site::{RemoteDraft, SiteDraft};
+use crate::ids::SiteId;
 use crate::keys::public_key_text;
 use crate::prefix::Prefix;
+use crate::routes::RouteTable;
 
 /// Checks the whole file.
 pub(super) fn check(report: &Report<'_>, gateway: Option<&GatewayDraft>, sites: &[SiteDraft]) {
@@ -21,6 +23,7 @@ pub(super) fn check(report: &Report<'_>, gateway: Option<&GatewayDraft>, sites: 
     public_keys_are_unique(report, sites);
     prefixes_are_unique(report, sites);
     warn_of_default_routes(report, sites);
+    warn_of_endpoints_in_routes(report, sites);
     sizes_fit(report, sites);
     if let Some(gateway) = gateway {
         mtu_suits_ipv6(report, gateway, sites);
@@ -127,6 +130,34 @@ fn warn_of_default_routes(report: &Report<'_>, sites: &[SiteDraft]) {
                     route.value
                 ),
                 "write the networks behind the site if that is not meant",
+            );
+        }
+    }
+}
+
+/// A warning only: the kernel may have a longer route to the endpoint, which `run` looks at.
+fn warn_of_endpoints_in_routes(report: &Report<'_>, sites: &[SiteDraft]) {
+    let routes = sites.iter().enumerate().flat_map(|(index, site)| {
+        let networks = site.routes.iter().filter(|route| route.value.length() > 0);
+        networks.map(move |route| (route.value, SiteId(index as u32)))
+    });
+    let table = RouteTable::new(routes);
+    for remote in sites.iter().flat_map(|site| &site.gateways) {
+        for endpoint in &remote.endpoints {
+            let Endpoint::Address(address) = endpoint.value else {
+                continue;
+            };
+            let Some(SiteId(index)) = table.site_of(address.ip()) else {
+                continue;
+            };
+            report.warning(
+                endpoint.offset,
+                format!("{}, endpoints", remote.place),
+                format!(
+                    "{address} lies in a route of {}: the tunnel's own packets may go into the tunnel",
+                    sites[index as usize].place
+                ),
+                "write an endpoint outside the routes, or longer prefixes in the routes",
             );
         }
     }

@@ -1,8 +1,10 @@
 //! The gateway as a whole: `status`, `drops`, `reload`, `version`.
 
+use datapath_abi::outcome::{DropReason, StackReason, Tally};
 use serde::{Deserialize, Serialize};
 
 use super::Site;
+use crate::config::Rejected;
 
 /// Answer of `status`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -126,6 +128,18 @@ pub struct DropCount {
     pub bytes: u64,
 }
 
+impl DropCount {
+    /// The count of one reason.
+    pub fn new(reason: DropReason, tally: Tally) -> Self {
+        Self {
+            reason: reason.as_str().to_owned(),
+            dropped_by: DropSite::of(reason),
+            packets: tally.packets,
+            bytes: tally.bytes,
+        }
+    }
+}
+
 /// Who dropped a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -137,6 +151,15 @@ pub enum DropSite {
 }
 
 impl DropSite {
+    /// Who drops for this reason: the reasons of `wan_guard` are the words that start with `wan-`.
+    pub fn of(reason: DropReason) -> Self {
+        if reason.as_str().starts_with("wan-") {
+            Self::WanGuard
+        } else {
+            Self::Agent
+        }
+    }
+
     /// The word of `--json`.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -157,6 +180,17 @@ pub struct StackCount {
     pub bytes: u64,
 }
 
+impl StackCount {
+    /// The count of one reason.
+    pub fn new(reason: StackReason, tally: Tally) -> Self {
+        Self {
+            reason: reason.as_str().to_owned(),
+            packets: tally.packets,
+            bytes: tally.bytes,
+        }
+    }
+}
+
 /// Answer of `reload`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Reload {
@@ -168,6 +202,18 @@ pub struct Reload {
     pub warnings: Vec<String>,
     /// Why nothing was changed, one line each.
     pub errors: Vec<String>,
+}
+
+impl Reload {
+    /// The answer to a file that is wrong.
+    pub fn rejected(rejected: &Rejected) -> Self {
+        Self {
+            outcome: Outcome::Rejected,
+            changes: Vec::new(),
+            warnings: rejected.warnings.iter().map(ToString::to_string).collect(),
+            errors: rejected.errors.iter().map(ToString::to_string).collect(),
+        }
+    }
 }
 
 /// What came of a reload.

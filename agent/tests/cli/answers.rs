@@ -1,0 +1,295 @@
+//! What a gateway in the middle of its work answers, every field filled.
+
+use crossway::control::message::{
+    Attachment, DropCount, DropSite, DropsReply, Flow, FlowsReply, FlowsRequest, Link, LinkState,
+    LinksReply, Offload, Outcome, OverlapsReply, Reload, Route, RouteAnswer, RouteKind,
+    RoutesReply, Site, SiteState, SitesReply, StackCount, Status, Traffic, Tun, Version,
+};
+use crossway::control::{FlowEnds, Request, Response, overlaps};
+
+/// The answer to `request`.
+pub(crate) fn answer(request: &Request) -> Response {
+    match request {
+        Request::Status => Response::Status(Box::new(status())),
+        Request::Sites => Response::Sites(SitesReply { sites: sites() }),
+        Request::Links => Response::Links(LinksReply { links: links() }),
+        Request::Routes => Response::Routes(RoutesReply { routes: routes() }),
+        Request::RouteGet { address } => Response::Route(RouteAnswer {
+            address: *address,
+            vnet: "default".to_owned(),
+            prefix: Some("10.2.0.0/24".to_owned()),
+            kind: Some(RouteKind::Site),
+            site: Some("paris".to_owned()),
+            link: Some("paris-1".to_owned()),
+            kernel: "dev cw-berlin-1 src 10.1.0.1".to_owned(),
+            why: "10.2.0.0/24 is the longest prefix that holds it, site paris is Active".to_owned(),
+        }),
+        Request::RoutesOverlaps => Response::Overlaps(OverlapsReply {
+            overlaps: overlaps(
+                "default",
+                &[
+                    ("10.2.0.0/16".parse().unwrap(), "paris"),
+                    ("10.2.9.0/24".parse().unwrap(), "rome"),
+                ],
+            ),
+        }),
+        Request::Flows(request) => Response::Flows(flows(request)),
+        Request::Drops => Response::Drops(drops()),
+        Request::Reload => Response::Reload(Reload {
+            outcome: Outcome::Applied,
+            changes: vec!["site rome: route 10.4.0.0/24 added".to_owned()],
+            warnings: Vec::new(),
+            errors: Vec::new(),
+        }),
+        Request::Version => Response::Version(Version {
+            gateway: "berlin-1".to_owned(),
+            version: "0.1.0".to_owned(),
+            abi_version: 1,
+        }),
+    }
+}
+
+fn status() -> Status {
+    Status {
+        gateway: "berlin-1".to_owned(),
+        version: "0.1.0".to_owned(),
+        abi_version: 1,
+        pid: 4242,
+        started_unix_seconds: 1_800_000_000,
+        uptime_seconds: 8_040,
+        config_file: "/etc/crossway/berlin-1.toml".to_owned(),
+        public_key: "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=".to_owned(),
+        lanes: 1,
+        listen: "0.0.0.0:51820".to_owned(),
+        tun: Tun {
+            name: "cw-berlin-1".to_owned(),
+            mtu_bytes: 1420,
+            why: "1500 of eth0 less 80".to_owned(),
+        },
+        fast_path: true,
+        pins: "/sys/fs/bpf/crossway/berlin-1".to_owned(),
+        attachments: vec![
+            attachment("eth1", "lan_ingress", "tcx", "kernel 6.6 or newer"),
+            attachment(
+                "eth0",
+                "wan_guard",
+                "off",
+                "auto: XDP on veth costs its peer GSO",
+            ),
+        ],
+        offloads: vec![
+            offload("tun-tso4", true, "probed at start", 8_040),
+            offload("udp-gso", false, "eth0 answered EIO: resent without", 61),
+        ],
+        host_changes: vec!["net.ipv4.ip_forward: 0 to 1".to_owned()],
+        warnings: vec!["chmod 600 /etc/crossway/berlin-1.key".to_owned()],
+        sites: sites(),
+        totals: traffic(),
+        memory_rss_bytes: 19_000_000,
+    }
+}
+
+fn attachment(interface: &str, hook: &str, mode: &str, reason: &str) -> Attachment {
+    Attachment {
+        interface: interface.to_owned(),
+        hook: hook.to_owned(),
+        mode: mode.to_owned(),
+        reason: reason.to_owned(),
+    }
+}
+
+fn offload(name: &str, on: bool, why: &str, since_seconds: u64) -> Offload {
+    Offload {
+        name: name.to_owned(),
+        on,
+        why: why.to_owned(),
+        since_seconds,
+    }
+}
+
+fn traffic() -> Traffic {
+    Traffic {
+        to_site_packets: 1_000_000,
+        to_site_bytes: 1_400_000_000,
+        from_site_packets: 500_000,
+        from_site_bytes: 26_000_000,
+        to_site_bytes_per_second: 12_500_000,
+        from_site_bytes_per_second: 0,
+    }
+}
+
+fn sites() -> Vec<Site> {
+    vec![
+        Site {
+            name: "paris".to_owned(),
+            vnet: "default".to_owned(),
+            state: SiteState::Active,
+            since_seconds: 8_000,
+            why: "link paris-1 is up".to_owned(),
+            routes: vec!["10.2.0.0/24".to_owned(), "2001:db8:2::/48".to_owned()],
+            traffic: traffic(),
+            links: links().into_iter().take(1).collect(),
+        },
+        Site {
+            name: "rome".to_owned(),
+            vnet: "default".to_owned(),
+            state: SiteState::Down,
+            since_seconds: 12,
+            why: "rome-1 has no endpoint yet: it must dial".to_owned(),
+            routes: vec!["10.3.0.0/24".to_owned()],
+            traffic: Traffic::default(),
+            links: links().into_iter().skip(1).collect(),
+        },
+    ]
+}
+
+fn links() -> Vec<Link> {
+    vec![
+        Link {
+            site: "paris".to_owned(),
+            gateway: "paris-1".to_owned(),
+            id: 0,
+            endpoint: Some("203.0.113.7:51820".to_owned()),
+            local_address: Some("198.51.100.2".parse().unwrap()),
+            public_key: "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=".to_owned(),
+            last_handshake_seconds: Some(100),
+            state: LinkState::Up,
+            why: "session since 100 s".to_owned(),
+            rx_packets: 500_010,
+            rx_bytes: 42_000_000,
+            tx_packets: 1_000_010,
+            tx_bytes: 1_432_000_000,
+            keepalive_seconds: Some(25),
+            priority: 100,
+            receiver_index: Some(256),
+        },
+        Link {
+            site: "rome".to_owned(),
+            gateway: "rome-1".to_owned(),
+            id: 1,
+            endpoint: None,
+            local_address: None,
+            public_key: "dw9XL3P5LVBwUdFzAoSVNGJhYnQhpZXsQBhPhaRgtFs=".to_owned(),
+            last_handshake_seconds: None,
+            state: LinkState::Down,
+            why: "no endpoint yet: it must dial".to_owned(),
+            rx_packets: 0,
+            rx_bytes: 0,
+            tx_packets: 0,
+            tx_bytes: 0,
+            keepalive_seconds: None,
+            priority: 100,
+            receiver_index: None,
+        },
+    ]
+}
+
+fn routes() -> Vec<Route> {
+    let route = |prefix: &str, kind, site: Option<&str>, route_id| Route {
+        prefix: prefix.to_owned(),
+        vnet: "default".to_owned(),
+        kind,
+        site: site.map(str::to_owned),
+        route_id,
+    };
+    vec![
+        route("10.2.0.0/24", RouteKind::Site, Some("paris"), 1),
+        route("10.2.0.128/25", RouteKind::Kernel, None, 0),
+    ]
+}
+
+/// Three flows, filtered, sorted and cut as a gateway does it.
+fn flows(request: &FlowsRequest) -> FlowsReply {
+    let all = [
+        flow(
+            6,
+            ("10.1.0.2", 40_000),
+            ("10.2.0.9", 443),
+            "paris",
+            1_400_000_000,
+        ),
+        flow(
+            58,
+            ("2001:db8:1::2", 7),
+            ("2001:db8:2::9", 7),
+            "paris",
+            6_400,
+        ),
+        flow(47, ("10.1.0.2", 0), ("10.3.0.9", 0), "rome", 999),
+    ];
+    let wanted = |flow: &Flow| {
+        let ends = FlowEnds {
+            protocol: flow.protocol_number,
+            local: flow.local,
+            local_port: flow.local_port,
+            remote: flow.remote,
+            remote_port: flow.remote_port,
+        };
+        request.filter.matches(&ends, &flow.site)
+    };
+    let mut flows: Vec<Flow> = all.into_iter().filter(wanted).collect();
+    let matched = flows.len() as u64;
+    request.sort.keep_top(&mut flows, request.top);
+    FlowsReply {
+        flows,
+        matched,
+        present: 3,
+        capacity: 262_144,
+        evicted: 2,
+        evicted_packets: 10,
+        evicted_bytes: 14_000,
+        removed_idle: 5,
+        filter: request.filter.clone(),
+    }
+}
+
+fn flow(protocol: u8, local: (&str, u16), remote: (&str, u16), site: &str, bytes: u64) -> Flow {
+    let tcp = protocol == 6;
+    Flow {
+        protocol: crossway::control::protocol::name(protocol),
+        protocol_number: protocol,
+        local: local.0.parse().unwrap(),
+        local_port: local.1,
+        remote: remote.0.parse().unwrap(),
+        remote_port: remote.1,
+        site: site.to_owned(),
+        vnet: "default".to_owned(),
+        to_site_packets: bytes / 1_400 + 1,
+        to_site_bytes: bytes,
+        from_site_packets: 3,
+        from_site_bytes: 252,
+        to_site_bytes_per_second: if tcp { 12_500_000 } else { 0 },
+        from_site_bytes_per_second: 0,
+        age_seconds: 75,
+        idle_seconds: 0,
+        tcp_flags: if tcp {
+            "SAP/SA".to_owned()
+        } else {
+            String::new()
+        },
+    }
+}
+
+fn drops() -> DropsReply {
+    DropsReply {
+        drops: vec![
+            DropCount {
+                reason: "wan-unknown-receiver".to_owned(),
+                dropped_by: DropSite::WanGuard,
+                packets: 1_234,
+                bytes: 182_632,
+            },
+            DropCount {
+                reason: "no-route".to_owned(),
+                dropped_by: DropSite::Agent,
+                packets: 0,
+                bytes: 0,
+            },
+        ],
+        to_stack: vec![StackCount {
+            reason: "ttl-expiring".to_owned(),
+            packets: 3,
+            bytes: 180,
+        }],
+    }
+}
