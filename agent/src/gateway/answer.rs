@@ -192,30 +192,13 @@ impl Gateway {
                 .map(|lane| lane.drops[reason.index() as usize])
         };
         let drops = DropReason::ALL.iter().map(|reason| {
-            let by_guard = reason.as_str().starts_with("wan-");
-            let tally = if by_guard {
-                in_guard(*reason)
-            } else {
-                in_lane(*reason)
+            let tally = match DropSite::of(*reason) {
+                DropSite::WanGuard => in_guard(*reason),
+                DropSite::Agent => in_lane(*reason),
             };
-            let Tally { packets, bytes } = tally.unwrap_or_default();
-            let dropped_by = if by_guard {
-                DropSite::WanGuard
-            } else {
-                DropSite::Agent
-            };
-            DropCount {
-                reason: reason.as_str().to_owned(),
-                dropped_by,
-                packets,
-                bytes,
-            }
+            DropCount::new(*reason, tally.unwrap_or_default())
         });
-        let stack = |(reason, tally): &(StackReason, Tally)| StackCount {
-            reason: reason.as_str().to_owned(),
-            packets: tally.packets,
-            bytes: tally.bytes,
-        };
+        let stack = |(reason, tally): &(StackReason, Tally)| StackCount::new(*reason, *tally);
         Ok(DropsReply {
             drops: drops.collect(),
             to_stack: to_stack.iter().map(stack).collect(),

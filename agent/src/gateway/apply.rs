@@ -79,7 +79,9 @@ impl Gateway {
             endpoint: None,
         };
         if let Some(datapath) = &mut self.datapath {
-            datapath.sessions.insert(link.receiver_index, link.id)?;
+            datapath
+                .sessions
+                .insert(link.receiver_index << 8, link.id)?;
         }
         self.links.insert(link.clone(), clock::now());
         self.lane
@@ -93,7 +95,7 @@ impl Gateway {
             .send(Command::RemovePeer(link.id))
             .map_err(|_| self.lane_failure())?;
         if let Some(datapath) = &mut self.datapath {
-            datapath.sessions.remove(link.receiver_index)?;
+            datapath.sessions.remove(link.receiver_index << 8)?;
         }
         Ok(())
     }

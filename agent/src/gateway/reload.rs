@@ -25,14 +25,7 @@ impl Gateway {
     pub(super) async fn reload(&mut self) -> Reload {
         let accepted = match Config::load(&self.path) {
             Ok(accepted) => accepted,
-            Err(rejected) => {
-                return Reload {
-                    outcome: Outcome::Rejected,
-                    errors: rejected.errors.iter().map(ToString::to_string).collect(),
-                    warnings: rejected.warnings.iter().map(ToString::to_string).collect(),
-                    ..Reload::default()
-                };
-            }
+            Err(rejected) => return Reload::rejected(&rejected),
         };
         let warnings: Vec<String> = accepted.warnings.iter().map(ToString::to_string).collect();
         let new = accepted.config;

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use super::RATE_WINDOW;
 use crate::clock;
 use crate::control::message::{Flow, FlowsReply, FlowsRequest, Response, Traffic};
-use crate::control::{FlowEnds, FlowFilter, protocol};
+use crate::control::{FlowEnds, FlowFilter};
 use crate::datapath::Datapath;
 use crate::gateway::Gateway;
 use crate::ids::SiteId;
@@ -145,12 +145,16 @@ impl Gateway {
     }
 
     fn flows(&mut self, pending: &PendingFlows) -> Result<FlowsReply> {
-        let elapsed = clock::now() - pending.first_look;
+        let elapsed_ns = (clock::now() - pending.first_look).as_nanos() as u64;
         let now_ns = clock::monotonic_ns();
         let mut flows = Vec::new();
         self.for_each_flow(&pending.request.filter, |key, counters, site| {
-            let before = pending.before.get(key).copied();
-            flows.push(describe(key, counters, site, before, elapsed, now_ns));
+            let mut flow = Flow::new(key, counters, (site, "default"), now_ns);
+            flow.set_rates(
+                pending.before.get(key).copied().unwrap_or_default(),
+                elapsed_ns,
+            );
+            flows.push(flow);
         })?;
         let matched = flows.len() as u64;
         pending
@@ -247,57 +251,4 @@ fn per_second(now: u64, before: u64, elapsed: Duration) -> u64 {
         return 0;
     }
     (now.saturating_sub(before) as f64 / elapsed.as_secs_f64()) as u64
-}
-
-fn describe(
-    key: &FlowKey,
-    counters: &FlowCounters,
-    site: &str,
-    before: Option<(u64, u64)>,
-    elapsed: Duration,
-    now_ns: u64,
-) -> Flow {
-    let ends = FlowEnds::from(key);
-    let (to_before, from_before) = before.unwrap_or_default();
-    let seconds = |then: u64| now_ns.saturating_sub(then) / 1_000_000_000;
-    Flow {
-        protocol: protocol::name(key.protocol),
-        protocol_number: key.protocol,
-        local: ends.local,
-        local_port: ends.local_port,
-        remote: ends.remote,
-        remote_port: ends.remote_port,
-        site: site.to_owned(),
-        vnet: "default".to_owned(),
-        to_site_packets: counters.to_site_packets,
-        to_site_bytes: counters.to_site_bytes,
-        from_site_packets: counters.from_site_packets,
-        from_site_bytes: counters.from_site_bytes,
-        to_site_bytes_per_second: per_second(counters.to_site_bytes, to_before, elapsed),
-        from_site_bytes_per_second: per_second(counters.from_site_bytes, from_before, elapsed),
-        age_seconds: seconds(counters.first_seen_ns),
-        idle_seconds: seconds(counters.last_seen_ns),
-        tcp_flags: tcp_flags(key.protocol, counters),
-    }
-}
-
-/// Flags seen towards the site and from it, such as `SAP/SA`.
-fn tcp_flags(number: u8, counters: &FlowCounters) -> String {
-    const LETTERS: [char; 8] = ['F', 'S', 'R', 'P', 'A', 'U', 'E', 'C'];
-    if number != crate::packet::TCP {
-        return String::new();
-    }
-    let letters = |flags: u8| -> String {
-        // In the order in which they usually come: SYN first.
-        [1, 4, 3, 0, 2, 5, 6, 7]
-            .into_iter()
-            .filter(|bit| flags & 1 << bit != 0)
-            .map(|bit| LETTERS[bit])
-            .collect()
-    };
-    format!(
-        "{}/{}",
-        letters(counters.tcp_flags_to_site),
-        letters(counters.tcp_flags_from_site)
-    )
 }
