@@ -54,7 +54,7 @@ pub struct Host {
 }
 
 /// How the host is to be.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
     /// Name of the TUN, which exists.
     pub tun: String,
@@ -295,4 +295,22 @@ fn apply_plan(file: &mut StateFile, plan: forwarding::Plan) -> Result<Vec<String
     }
     lines.extend(kept_sysctls::reconcile(file, plan.lasting)?);
     Ok(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_may_run_in_any_task() {
+        fn is_send(_: &impl Send) {}
+        let path = std::env::temp_dir().join("crossway-never-made.state.json");
+        is_send(&async {
+            let mut host = Host::connect_with_state(path).await?;
+            host.claim_tun("cw-a").await?;
+            host.apply(&Wanted::default()).await?;
+            host.kernel_routes().await?;
+            host.restore().await
+        });
+    }
 }

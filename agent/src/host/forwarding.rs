@@ -120,8 +120,8 @@ impl Planner<'_> {
         self.set(tun, "0", why);
     }
 
-    /// A link-local address on the TUN would make the kernel send router solicitations, multicast
-    /// reports and ICMPv6 redirects into the tunnel.
+    /// A link-local address on the TUN would make the kernel send router solicitations and ICMPv6
+    /// redirects into the tunnel. (Multicast listener reports come from `::` even so, a few.)
     fn quiet_tun(&mut self, tun: &str, ipv6: bool) {
         if ipv6 {
             let why = "IPv6 goes through the tunnel";

@@ -1,7 +1,7 @@
 //! Which kernel routes the datapath must know so that it decides as the kernel would: those inside
 //! a site's prefix, where the kernel would not use the tunnel. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::kernel_routes::{KernelRoute, LOCAL_TABLE, MAIN_TABLE};
 use super::site_routes::{METRIC, is_ours};
@@ -22,46 +22,66 @@ pub struct Mirror {
 /// wins by its lower metric. A route of the local table wins even if it is shorter than the site's,
 /// because that table is looked up first.
 pub fn mirror(kernel: &[KernelRoute], sites: &[Prefix], tun: IfIndex) -> Mirror {
-    let site_set: BTreeSet<Key> = sites.iter().map(key).collect();
-    let mut prefixes: BTreeSet<Key> = BTreeSet::new();
+    let site_set = SiteSet::new(sites);
+    let mut prefixes: BTreeSet<Prefix> = BTreeSet::new();
     let mut warnings = Vec::new();
     for route in kernel.iter().filter(|route| !is_ours(route, tun)) {
         match route.table {
             LOCAL_TABLE => {
                 for site in sites.iter().filter(|site| route.prefix.covers(site)) {
-                    if prefixes.insert(key(site)) {
+                    if prefixes.insert(*site) {
                         warnings.push(warning(site, route));
                     }
                 }
             }
-            MAIN_TABLE if site_set.contains(&key(&route.prefix)) => {
+            MAIN_TABLE if site_set.contains(&route.prefix) => {
                 // Behind ours, or dead until its interface comes up.
                 if route.metric >= METRIC || route.dead {
                     continue;
                 }
-                if prefixes.insert(key(&route.prefix)) {
+                if prefixes.insert(route.prefix) {
                     warnings.push(warning(&route.prefix, route));
                 }
             }
             MAIN_TABLE => {}
             _ => continue,
         }
-        if is_covered(&site_set, &route.prefix) {
-            prefixes.insert(key(&route.prefix));
+        if site_set.covers(&route.prefix) {
+            prefixes.insert(route.prefix);
         }
     }
     Mirror {
-        kernel: prefixes.into_iter().map(prefix).collect(),
+        kernel: prefixes.into_iter().collect(),
         warnings,
     }
 }
 
-/// Whether a site's route, or a shorter one, holds all of `prefix`: one probe for each length.
-fn is_covered(sites: &BTreeSet<Key>, prefix: &Prefix) -> bool {
-    (0..=prefix.length()).any(|length| {
-        let cover = Prefix::containing(prefix.address(), length);
-        sites.contains(&key(&cover))
-    })
+/// The sites' prefixes, with the lengths in use: a lookup is one probe for each, which counts where
+/// the kernel has the routes of the whole Internet.
+struct SiteSet {
+    prefixes: HashSet<Prefix>,
+    lengths: BTreeSet<u8>,
+}
+
+impl SiteSet {
+    fn new(sites: &[Prefix]) -> Self {
+        Self {
+            prefixes: sites.iter().copied().collect(),
+            lengths: sites.iter().map(Prefix::length).collect(),
+        }
+    }
+
+    fn contains(&self, prefix: &Prefix) -> bool {
+        self.prefixes.contains(prefix)
+    }
+
+    /// Whether one of them holds all of `prefix`.
+    fn covers(&self, prefix: &Prefix) -> bool {
+        self.lengths.range(..=prefix.length()).any(|length| {
+            let cover = Prefix::containing(prefix.address(), *length);
+            self.contains(&cover)
+        })
+    }
 }
 
 fn warning(site: &Prefix, route: &KernelRoute) -> String {
@@ -75,16 +95,6 @@ fn warning(site: &Prefix, route: &KernelRoute) -> String {
          prefers it; remove that route, or take {site} out of the site",
         route.prefix, route.metric
     )
-}
-
-type Key = (std::net::IpAddr, u8);
-
-fn key(prefix: &Prefix) -> Key {
-    (prefix.address(), prefix.length())
-}
-
-fn prefix((address, length): Key) -> Prefix {
-    Prefix::containing(address, length)
 }
 
 #[cfg(test)]

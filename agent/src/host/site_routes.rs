@@ -78,38 +78,35 @@ pub fn difference(wanted: &[SiteRoute], present: &[KernelRoute], tun: IfIndex) -
     difference
 }
 
-/// Adds and replaces; [`remove`] comes after it.
-pub async fn install(
+/// Makes the kernel's routes as wanted: adds and replaces before it removes.
+pub async fn settle(
     handle: &Handle,
     tun: IfIndex,
-    difference: &Difference,
+    difference: Difference,
 ) -> Result<(), HostError> {
-    let add = difference.add.iter().map(|route| (route, false));
-    let replace = difference.replace.iter().map(|route| (route, true));
+    let Difference {
+        add,
+        replace,
+        remove,
+    } = difference;
+    let replace = replace.into_iter().map(|route| (route, true));
+    let add = add.into_iter().map(|route| (route, false));
     stream::iter(replace.chain(add))
-        .map(|(route, replace)| install_one(handle, tun, route, replace))
+        .map(|(route, replace)| install(handle.clone(), tun, route, replace))
+        .buffer_unordered(IN_FLIGHT)
+        .try_collect::<()>()
+        .await?;
+    stream::iter(remove)
+        .map(|route| uninstall(handle.clone(), tun, route))
         .buffer_unordered(IN_FLIGHT)
         .try_collect()
         .await
 }
 
-/// Removes what is left over.
-pub async fn remove(
-    handle: &Handle,
+async fn install(
+    handle: Handle,
     tun: IfIndex,
-    difference: &Difference,
-) -> Result<(), HostError> {
-    stream::iter(&difference.remove)
-        .map(|route| remove_one(handle, tun, route))
-        .buffer_unordered(IN_FLIGHT)
-        .try_collect()
-        .await
-}
-
-async fn install_one(
-    handle: &Handle,
-    tun: IfIndex,
-    route: &SiteRoute,
+    route: SiteRoute,
     replace: bool,
 ) -> Result<(), HostError> {
     let mut message = message(route.prefix, tun, METRIC);
@@ -136,7 +133,7 @@ async fn install_one(
     }
 }
 
-async fn remove_one(handle: &Handle, tun: IfIndex, route: &KernelRoute) -> Result<(), HostError> {
+async fn uninstall(handle: Handle, tun: IfIndex, route: KernelRoute) -> Result<(), HostError> {
     let request = handle.route().del(message(route.prefix, tun, route.metric));
     let what = format!("to remove the route {}", route.prefix);
     match request

@@ -166,11 +166,24 @@ mod tests {
     use super::super::sysctl::Name;
     use super::*;
 
-    fn fresh(test: &str) -> PathBuf {
-        let name = format!("crossway-state-{}-{test}", std::process::id());
-        let directory = std::env::temp_dir().join(name);
-        let _ = fs::remove_dir_all(&directory);
-        directory.join("run/a.state.json")
+    /// A directory that goes with the test.
+    struct DirectoryGuard(PathBuf);
+
+    impl DirectoryGuard {
+        fn new(test: &str) -> Self {
+            let name = format!("crossway-state-{}-{test}", std::process::id());
+            Self(std::env::temp_dir().join(name))
+        }
+
+        fn state(&self) -> PathBuf {
+            self.0.join("run/a.state.json")
+        }
+    }
+
+    impl Drop for DirectoryGuard {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
     }
 
     fn change() -> SysctlChange {
@@ -185,7 +198,8 @@ mod tests {
     #[test]
     fn a_killed_agents_state_is_read_again_and_a_clean_stop_leaves_none() {
         use std::os::unix::fs::PermissionsExt;
-        let path = fresh("again");
+        let directory = DirectoryGuard::new("again");
+        let path = directory.state();
         let (mut file, _) = StateFile::open(path.clone()).unwrap();
         file.state.sysctls.push(change());
         file.save().unwrap();
@@ -200,7 +214,8 @@ mod tests {
 
     #[test]
     fn a_state_of_an_earlier_boot_is_void() {
-        let path = fresh("boot");
+        let directory = DirectoryGuard::new("boot");
+        let path = directory.state();
         let (mut file, _) = StateFile::open(path.clone()).unwrap();
         file.state.epoch.boot = "an earlier one".to_owned();
         file.state.sysctls.push(change());
@@ -212,7 +227,8 @@ mod tests {
 
     #[test]
     fn a_broken_file_is_put_aside_with_a_warning() {
-        let path = fresh("broken");
+        let directory = DirectoryGuard::new("broken");
+        let path = directory.state();
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, "{").unwrap();
         let (file, warning) = StateFile::open(path.clone()).unwrap();

@@ -161,13 +161,12 @@ pub(super) async fn set_routes(
 ) -> Result<(), HostError> {
     let present = kernel_routes::list(handle).await?;
     let difference = site_routes::difference(wanted, &present, tun.index);
-    site_routes::install(handle, tun.index, &difference).await?;
-    site_routes::remove(handle, tun.index, &difference).await?;
     let counts = [
         ("added", difference.add.len()),
         ("replaced", difference.replace.len()),
         ("removed", difference.remove.len()),
     ];
+    site_routes::settle(handle, tun.index, difference).await?;
     for (word, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
         report.changed(format!("{}: {count} routes {word}", tun.name));
     }

@@ -10,7 +10,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use crossway::host::forwarding::{self, Facts, Need};
-use crossway::host::state::StateFile;
+use crossway::host::state::{StateFile, SysctlChange};
 use crossway::host::sysctl::{Family, Key, Name};
 use crossway::host::{Host, kept_sysctls};
 
@@ -34,6 +34,33 @@ fn an_advertised_default_route_survives_start_and_stop() {
         assert_eq!(advertised_routes(), 1);
         assert_eq!(sysctl("ipv6/conf/all/forwarding"), "0");
         assert_eq!(sysctl("ipv6/conf/wan/accept_ra"), "1");
+        host.restore().await.unwrap();
+        assert_same(&before, &snapshot());
+    });
+}
+
+#[test]
+fn a_kill_in_the_middle_of_the_change_is_mended_by_the_next_start() {
+    in_namespace(async || {
+        let (_router, before) = gateway_with_advertised_route();
+        let path = state_path();
+        let (mut file, _) = StateFile::open(path.clone()).unwrap();
+        let passing = SysctlChange {
+            key: Key::ipv6("wan", Name::AcceptRa),
+            before: "1".to_owned(),
+            set: "2".to_owned(),
+            why: String::new(),
+        };
+        kept_sysctls::reconcile(&mut file, vec![passing]).unwrap();
+        assert_eq!(sysctl("ipv6/conf/wan/accept_ra"), "2");
+        drop(file);
+
+        let mut host = Host::connect_with_state(path).await.unwrap();
+        host.claim_tun(TUN).await.unwrap();
+        let _tun = Tun::open(TUN);
+        host.apply(&wanted()).await.unwrap();
+        assert_eq!(sysctl("ipv6/conf/wan/accept_ra"), "1");
+        assert_eq!(advertised_routes(), 1);
         host.restore().await.unwrap();
         assert_same(&before, &snapshot());
     });

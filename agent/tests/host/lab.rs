@@ -167,15 +167,13 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// A path for a state file in a fresh directory that everybody may write to.
+/// A path for a state file, in a fresh directory below the build's own.
 pub(crate) fn state_path() -> PathBuf {
-    use std::os::unix::fs::PermissionsExt;
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let name = format!("crossway-host-{}-{number}", std::process::id());
-    let directory = std::env::temp_dir().join(name);
-    fs::create_dir_all(&directory).unwrap();
-    fs::set_permissions(&directory, fs::Permissions::from_mode(0o777)).unwrap();
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("host-{number}"));
+    // Of an earlier run; mostly there is none.
+    let _ = fs::remove_dir_all(&directory);
     directory.join("a.state.json")
 }
 

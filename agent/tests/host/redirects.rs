@@ -12,7 +12,8 @@ use crate::{TUN, wanted};
 fn a_hub_forwards_between_sites_and_sends_no_redirects() {
     in_namespace(async || {
         let packets = through_the_hub(&wanted()).await;
-        assert_eq!(packets.len(), 4, "two of each family: {packets:?}");
+        assert_eq!(forwarded(&packets), 4, "two of each family: {packets:?}");
+        assert_eq!(redirects(&packets), 0, "{packets:?}");
         // As before for the others: `all` was on, now each has it itself.
         assert_eq!(sysctl("ipv4/conf/all/send_redirects"), "0");
         assert_eq!(sysctl("ipv4/conf/wan/send_redirects"), "1");
@@ -25,7 +26,11 @@ fn one_site_alone_leaves_the_redirect_settings_alone() {
         let mut wanted = wanted();
         wanted.hub = false;
         let packets = through_the_hub(&wanted).await;
-        assert!(packets.len() > 4, "this is what a hub would send");
+        assert_eq!(forwarded(&packets), 4, "{packets:?}");
+        assert!(
+            redirects(&packets) > 0,
+            "what a hub would send: {packets:?}"
+        );
         assert_eq!(sysctl("ipv4/conf/all/send_redirects"), "1");
     });
 }
@@ -45,6 +50,24 @@ async fn through_the_hub(wanted: &Wanted) -> Vec<Vec<u8>> {
         tun.send(&ipv6(mark));
     }
     tun.receive_until(|packet| packet[0] >> 4 == 6 && packet[6] == 17 && packet.last() == Some(&2))
+}
+
+/// UDP datagrams among `packets`.
+fn forwarded(packets: &[Vec<u8>]) -> usize {
+    let udp = packets.iter().filter(|packet| match packet[0] >> 4 {
+        4 => packet[9] == 17,
+        _ => packet[6] == 17,
+    });
+    udp.count()
+}
+
+/// ICMP (RFC 792) and ICMPv6 (RFC 4861, 4.5) redirects among `packets`.
+fn redirects(packets: &[Vec<u8>]) -> usize {
+    let redirects = packets.iter().filter(|packet| match packet[0] >> 4 {
+        4 => packet[9] == 1 && packet[20] == 5,
+        _ => packet[6] == 58 && packet[40] == 137,
+    });
+    redirects.count()
 }
 
 fn ipv4(mark: u8) -> Vec<u8> {
