@@ -6,11 +6,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use vm_tests::gateways::{self, GatewayKind};
+use vm_tests::host_state::HostState;
 use vm_tests::netns::{self, Netns};
 use vm_tests::peers::Implementation;
 use vm_tests::plan::{self, Shape};
 use vm_tests::topology::{Builder, Family, Topology, Wan};
-use vm_tests::traffic::{self, UdpEcho};
+use vm_tests::traffic::{self, Capture, LinkCounters, UdpEcho};
 
 const UP: Duration = Duration::from_secs(10);
 
@@ -49,6 +50,44 @@ fn a_gateway_behind_a_router_must_discover_a_smaller_mtu() {
     assert!(too_big.is_err());
     let learned = a.host.ip(&format!("route get {far}")).unwrap();
     assert!(learned.contains("mtu 1400"), "{learned}");
+}
+
+#[test]
+fn a_capture_and_the_counters_see_the_same_pings() {
+    let topology = Builder::new(&["a", "b"]).build().unwrap();
+    let (a, b) = (&topology.sites[0], &topology.sites[1]);
+    let _plain = topology.forward_plainly().unwrap();
+    let far = b.host_address(Family::V4);
+    traffic::wait_for_ping(&a.host, far, UP).unwrap();
+    let before = LinkCounters::of(&b.host, "eth0").unwrap();
+    let capture = Capture::start(&topology, &b.host, "eth0", "icmp").unwrap();
+    traffic::ping(&a.host, far, 4).unwrap();
+    let lines = capture.wait_for(8, UP).unwrap();
+    assert!(
+        lines[0].contains("10.1.0.10 > 10.2.0.10: ICMP echo request"),
+        "{lines:?}"
+    );
+    assert_eq!(capture.finish().unwrap().len(), 8);
+    let after = LinkCounters::of(&b.host, "eth0").unwrap();
+    // On veth the received bytes lack the Ethernet header; ARP and neighbour discovery may join in.
+    assert!(after.rx_packets - before.rx_packets >= 4);
+    assert!(after.rx_bytes - before.rx_bytes >= 4 * 84);
+}
+
+#[test]
+fn plain_forwarding_leaves_the_gateways_as_they_were() {
+    let topology = Builder::new(&["a", "b"]).build().unwrap();
+    let gateway = &topology.sites[0].gateway;
+    let before = HostState::of(gateway).unwrap();
+    let plain = topology.forward_plainly().unwrap();
+    let during = HostState::of(gateway).unwrap();
+    assert!(
+        before
+            .difference(&during)
+            .contains("+10.2.0.0/24 via 203.0.113.2")
+    );
+    drop(plain);
+    assert_eq!(before.difference(&HostState::of(gateway).unwrap()), "");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use vm_tests::cleanup;
-use vm_tests::crossway::{self, Crossway};
+use vm_tests::crossway::Crossway;
 use vm_tests::plan::{self, Shape};
 use vm_tests::sys;
 use vm_tests::topology::{Builder, Family, Topology};
@@ -92,7 +92,7 @@ fn work(options: Options) -> Result<()> {
     let gateways = start_gateways(&topology)?;
     println!("Checking traffic both ways");
     if let Err(error) = checks::run(&topology) {
-        for gateway in &gateways {
+        for gateway in gateways.iter().filter(|_| !sys::stop_requested()) {
             eprintln!(
                 "--- log of {}:\n{}",
                 gateway.name(),
@@ -115,8 +115,7 @@ fn start_gateways(topology: &Topology) -> Result<Vec<Crossway>> {
     let plans = plan::plan(topology, Shape::FullMesh, Family::V4)?;
     let mut gateways = Vec::new();
     for plan in &plans {
-        let gateway = Crossway::start(topology, plan)
-            .with_context(|| format!("cannot start {}", crossway::binary().display()))?;
+        let gateway = Crossway::start(topology, plan)?;
         println!("  agent {} runs (pid {})", gateway.name(), gateway.pid()?);
         gateways.push(gateway);
     }
