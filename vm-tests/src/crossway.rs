@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::plan::GatewayPlan;
 use crate::process::{self, ProcessGuard};
 use crate::topology::Topology;
-use crate::{cleanup, sys, wait};
+use crate::{cleanup, sys};
 
 /// A start with loading and verifying the programs takes under a second; the rest is for a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(20);
@@ -77,11 +77,7 @@ impl Crossway {
             .arg(&self.config);
         let mut process = ProcessGuard::spawn(&self.plan.name, &mut command, &self.log)?;
         let name = &self.plan.name;
-        wait::try_until(&format!("{name} to answer"), START_LIMIT, || {
-            process.check_running()?;
-            Ok(query(name, &["status"]).ok())
-        })
-        .with_context(|| process.tail())?;
+        process.wait_until("answer", START_LIMIT, || query(name, &["status"]).ok())?;
         self.process = Some(process);
         Ok(())
     }

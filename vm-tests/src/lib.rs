@@ -11,6 +11,7 @@
 pub mod cleanup;
 pub mod crossway;
 pub mod gateways;
+pub mod host_state;
 pub mod keys;
 pub mod netns;
 pub mod peers;

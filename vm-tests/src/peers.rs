@@ -11,7 +11,6 @@ use crate::netns::Netns;
 use crate::plan::GatewayPlan;
 use crate::process::{self, ProcessGuard};
 use crate::topology::Topology;
-use crate::wait;
 
 /// Until the tunnel interface exists and its socket answers.
 const START_LIMIT: Duration = Duration::from_secs(10);
@@ -86,9 +85,8 @@ impl StockGateway {
         }
         command.arg(&interface);
         let mut process = ProcessGuard::spawn(&plan.name, &mut command, &log)?;
-        wait::try_until(&format!("{interface} to answer"), START_LIMIT, || {
-            process.check_running()?;
-            Ok(netns.run(&format!("wg show {interface} public-key")).ok())
+        process.wait_until("answer", START_LIMIT, || {
+            netns.run(&format!("wg show {interface} public-key")).ok()
         })?;
         let gateway = Self { process, interface };
         gateway.configure(netns, topology, plan)?;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use crate::{sys, wait};
 
@@ -111,12 +111,22 @@ impl ProcessGuard {
         format!("--- {}:\n{}\n---", self.name, lines[from..].join("\n"))
     }
 
-    /// An error with its last words if it has ended.
-    pub fn check_running(&mut self) -> Result<()> {
-        if let Some(status) = self.child.try_wait()? {
-            bail!("{} ended ({status})\n{}", self.name, self.tail());
-        }
-        Ok(())
+    /// Waits until `ready` gives a value. If the process ends before or `limit` passes, the error holds
+    /// the end of its output.
+    pub fn wait_until<T>(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        mut ready: impl FnMut() -> Option<T>,
+    ) -> Result<T> {
+        let Self { child, name, .. } = self;
+        wait::try_until(&format!("{name} to {what}"), limit, || {
+            if let Some(status) = child.try_wait()? {
+                bail!("{name} ended ({status})");
+            }
+            Ok(ready())
+        })
+        .map_err(|error| anyhow!("{error:#}\n{}", self.tail()))
     }
 
     /// Waits until it ends by itself.

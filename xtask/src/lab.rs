@@ -4,12 +4,13 @@
 //!   host a ── gateway a ── WAN ── gateway b ── host b        namespaces cw-lab-host-a, cw-lab-gw-a, ...
 //! ```
 
-use std::fs::File;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use vm_tests::cleanup;
-use vm_tests::crossway::{self, Crossway};
+use vm_tests::crossway::Crossway;
 use vm_tests::plan::{self, Shape};
 use vm_tests::sys;
 use vm_tests::topology::{Builder, Family, Topology};
@@ -25,7 +26,8 @@ mod table;
 pub(crate) const PREFIX: &str = "cw-lab";
 /// The word by which `run` starts the lab as root.
 pub(crate) const TASK: &str = "lab-as-root";
-const LOCK: &str = "/run/crossway-lab.lock";
+const PASSED: &str = "Both directions passed traffic with the true source address.";
+const LOCK: &str = "crossway-lab";
 
 /// What the user asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,17 +79,11 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Held while a lab stands or is cleaned up, so that nobody removes another's.
-pub(crate) fn lock() -> Result<File> {
-    let file = File::options()
-        .create(true)
-        .append(true)
-        .open(LOCK)
-        .with_context(|| format!("cannot open {LOCK}"))?;
-    if file.try_lock().is_err() {
-        bail!("a lab is running already: end it with Ctrl-C first");
-    }
-    Ok(file)
+/// Held while a lab stands or is cleaned up, so that nobody removes another's. An abstract socket
+/// (unix(7)) goes with its process, whatever ends it.
+pub(crate) fn lock() -> Result<UnixListener> {
+    let address = SocketAddr::from_abstract_name(LOCK)?;
+    UnixListener::bind_addr(&address).context("a lab is running already: end it with Ctrl-C first")
 }
 
 fn work(options: Options) -> Result<()> {
@@ -96,7 +92,7 @@ fn work(options: Options) -> Result<()> {
     let gateways = start_gateways(&topology)?;
     println!("Checking traffic both ways");
     if let Err(error) = checks::run(&topology) {
-        for gateway in &gateways {
+        for gateway in gateways.iter().filter(|_| !sys::stop_requested()) {
             eprintln!(
                 "--- log of {}:\n{}",
                 gateway.name(),
@@ -105,10 +101,11 @@ fn work(options: Options) -> Result<()> {
         }
         return Err(error);
     }
-    println!("Both directions passed with the true source address.\n");
+    println!("{PASSED}\n");
     let _traffic = checks::KeepTalking::start(&topology)?;
     let names: Vec<&str> = gateways.iter().map(Crossway::name).collect();
-    status::show(&names, &hints::of(&topology), options.duration);
+    let below = format!("{PASSED} {}", hints::of(&topology));
+    status::show(&names, &below, options.duration);
     drop(gateways);
     Ok(())
 }
@@ -118,8 +115,7 @@ fn start_gateways(topology: &Topology) -> Result<Vec<Crossway>> {
     let plans = plan::plan(topology, Shape::FullMesh, Family::V4)?;
     let mut gateways = Vec::new();
     for plan in &plans {
-        let gateway = Crossway::start(topology, plan)
-            .with_context(|| format!("cannot start {}", crossway::binary().display()))?;
+        let gateway = Crossway::start(topology, plan)?;
         println!("  agent {} runs (pid {})", gateway.name(), gateway.pid()?);
         gateways.push(gateway);
     }

@@ -10,7 +10,6 @@ use serde_json::Value;
 use crate::netns::Netns;
 use crate::process;
 use crate::topology::{Site, Topology};
-use crate::wait;
 
 const PORT: u16 = 5201;
 const START_LIMIT: Duration = Duration::from_secs(5);
@@ -50,10 +49,8 @@ impl Iperf3 {
         let mut server = to
             .host
             .spawn("iperf3 server", "iperf3", &server_args, &log)?;
-        wait::try_until("iperf3 to listen", START_LIMIT, || {
-            server.check_running()?;
-            Ok(listens(server.pid(), PORT).then_some(()))
-        })?;
+        let pid = server.pid();
+        server.wait_until("listen", START_LIMIT, || listens(pid, PORT).then_some(()))?;
         let text = self.client(&from.host, &target, &port)?;
         let json: Value = serde_json::from_str(&text).context("iperf3 did not write JSON")?;
         Iperf3Report::read(&json).with_context(|| format!("iperf3 wrote {text}"))

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use vm_tests::process::ProcessGuard;
+use vm_tests::sys;
 use vm_tests::topology::{Family, Site, Topology};
 use vm_tests::traffic;
 
@@ -22,6 +23,7 @@ pub(super) fn run(topology: &Topology) -> Result<()> {
     for (from, to) in [(a, b), (b, a)] {
         for family in Family::ALL {
             for (name, check) in [("ping", ping as Check), ("TCP", tcp)] {
+                ensure!(!sys::stop_requested(), "interrupted");
                 let line = format!(
                     "{name:<4}  host {} -> host {}  {:<16}",
                     from.name,

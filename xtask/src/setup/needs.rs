@@ -55,6 +55,7 @@ const NEEDS: &[Need] = &[
     program("traceroute", packaged("traceroute"), Purpose::Lab, "to look at paths"),
     program("bpftool", packaged("bpftool"), Purpose::Lab, "to look into maps and programs"),
     program("tcpdump", packaged("tcpdump"), Purpose::Lab, "what the wire saw"),
+    program("sysctl", packaged("procps"), Purpose::Test, "the host's settings before and after"),
     program("nft", packaged("nftables"), Purpose::Test, "a firewall and NAT beside us"),
     program("wg", packaged("wireguard-tools"), Purpose::Test, "sets up stock WireGuard peers"),
     program("wireguard-go", packaged("wireguard-go"), Purpose::Test, "a stock WireGuard peer"),

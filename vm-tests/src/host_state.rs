@@ -1,0 +1,59 @@
+//! What a clean stop must give back: links, addresses, routes, rules, queueing disciplines and sysctls
+//! of a namespace, as text.
+
+use anyhow::Result;
+
+use crate::netns::Netns;
+
+/// Each line shows one part of the state; counters and clocks are not in them.
+const COMMANDS: [&str; 8] = [
+    "ip -d link",
+    "ip address",
+    "ip -4 route show table all",
+    "ip -6 route show table all",
+    "ip -4 rule",
+    "ip -6 rule",
+    "tc qdisc show",
+    // Values that cannot be read are left out.
+    "sysctl --all --ignore --pattern ^net\\.",
+];
+
+/// A namespace's state at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostState(Vec<(&'static str, String)>);
+
+impl HostState {
+    /// Reads it.
+    pub fn of(netns: &Netns) -> Result<Self> {
+        COMMANDS
+            .iter()
+            .map(|&command| Ok((command, netns.run(command)?)))
+            .collect::<Result<_>>()
+            .map(Self)
+    }
+
+    /// The lines that differ, under the command that showed them; empty for equal states.
+    pub fn difference(&self, later: &Self) -> String {
+        let mut text = String::new();
+        for ((command, before), (_, after)) in self.0.iter().zip(&later.0) {
+            if before == after {
+                continue;
+            }
+            text.push_str(command);
+            text.push('\n');
+            push_missing(&mut text, '-', before, after);
+            push_missing(&mut text, '+', after, before);
+        }
+        text
+    }
+}
+
+/// Lines of `all` that `others` lacks. Another order alone shows as the command without lines.
+fn push_missing(text: &mut String, sign: char, all: &str, others: &str) {
+    let others: Vec<&str> = others.lines().collect();
+    for line in all.lines().filter(|line| !others.contains(line)) {
+        text.push(sign);
+        text.push_str(line);
+        text.push('\n');
+    }
+}
