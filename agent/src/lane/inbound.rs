@@ -108,27 +108,39 @@ fn write(tun: &mut TunQueue, drops: &mut Drops, bytes: &mut [u8]) {
     let Some((header, packet)) = bytes.split_first_chunk_mut() else {
         return;
     };
-    let offload = match Header::decode(*header).map(|header| (header, header.gso)) {
-        Some((header, GsoType::Tcp4 | GsoType::Tcp6)) => Some((header, &mut tun.tso)),
-        Some((header, GsoType::UdpL4)) => Some((header, &mut tun.uso)),
-        _ => None,
-    };
-    match (offload, error.raw_os_error()) {
-        (Some((header, offload)), Some(libc::EINVAL | libc::EIO)) => {
-            if offload.is_on() {
+    let super_packet = Header::decode(*header)
+        .map(|header| (header, header.gso))
+        .filter(|(_, kind)| *kind != GsoType::None);
+    match (super_packet, error.raw_os_error()) {
+        (Some((header, kind)), Some(libc::EINVAL | libc::EIO)) => {
+            // A device that is down refuses single packets too: then the offload is not to blame.
+            if write_singly(tun, drops, header, packet) {
+                let offload = if kind == GsoType::UdpL4 {
+                    &mut tun.uso
+                } else {
+                    &mut tun.tso
+                };
                 offload.fail(&error, clock::now());
             }
-            let tun = &*tun;
-            let mut single = Vec::new();
-            let _ = split::for_each_packet(&header, packet, |packet| {
-                single.clear();
-                single.extend_from_slice(&Header::PLAIN.encode());
-                single.extend_from_slice(packet);
-                if tun.write(&single).is_err() {
-                    drops.count(DropReason::TunWriteFailed, packet.len());
-                }
-            });
         }
         _ => drops.count(DropReason::TunWriteFailed, bytes.len() - virtio::HEADER_LEN),
     }
+}
+
+/// Writes the packets of a super-packet one by one; whether the kernel took any.
+fn write_singly(tun: &TunQueue, drops: &mut Drops, header: Header, packet: &mut [u8]) -> bool {
+    let mut single = Vec::new();
+    let mut any = false;
+    // A header that was made here describes its packet: there is nothing malformed.
+    let _ = split::for_each_packet(&header, packet, |packet| {
+        single.clear();
+        single.extend_from_slice(&Header::PLAIN.encode());
+        single.extend_from_slice(packet);
+        if tun.write(&single).is_ok() {
+            any = true;
+        } else {
+            drops.count(DropReason::TunWriteFailed, packet.len());
+        }
+    });
+    any
 }

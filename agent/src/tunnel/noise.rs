@@ -158,11 +158,23 @@ pub enum Wrapped {
     QueueFull,
 }
 
+/// Age at which the side that began a session renews it, as WireGuard does when it sends data
+/// (REKEY_AFTER_TIME, whitepaper 6.1). boringtun does not count keepalives as a reason, and would
+/// let the session of a quiet link run out.
+const REKEY_AFTER: Duration = Duration::from_mins(2);
+/// Age at which the other side does, if the first has not.
+const REKEY_AFTER_AS_RESPONDER: Duration = Duration::from_secs(150);
+
 /// One peer's handshake state and sessions.
 pub struct Session {
     tunn: Tunn,
+    /// Packets that we know to wait in boringtun's queue.
     queued: usize,
+    /// Whether anything may wait there: boringtun queues its own keepalives as well.
+    may_wait: bool,
     keepalive: bool,
+    /// Whether the current session was begun from here.
+    initiator: bool,
 }
 
 impl Session {
@@ -186,7 +198,9 @@ impl Session {
         Self {
             tunn,
             queued: 0,
+            may_wait: false,
             keepalive: keepalive.is_some_and(|seconds| seconds > 0),
+            initiator: false,
         }
     }
 
@@ -195,17 +209,16 @@ impl Session {
         if self.queued >= MAX_QUEUED {
             return Wrapped::QueueFull;
         }
-        match self.tunn.encapsulate(packet, to) {
-            TunnResult::WriteToNetwork(message) if message[0] == 4 => Wrapped::Data(message.len()),
-            TunnResult::WriteToNetwork(message) => {
-                self.queued += 1;
-                Wrapped::Initiation(message.len())
+        let wrapped = match self.tunn.encapsulate(packet, to) {
+            TunnResult::WriteToNetwork(message) if message[0] == 4 => {
+                return Wrapped::Data(message.len());
             }
-            _ => {
-                self.queued += 1;
-                Wrapped::Queued
-            }
-        }
+            TunnResult::WriteToNetwork(message) => Wrapped::Initiation(message.len()),
+            _ => Wrapped::Queued,
+        };
+        self.queued += 1;
+        self.may_wait = true;
+        wrapped
     }
 
     /// A handshake initiation, unless one is under way; its length.
@@ -231,26 +244,36 @@ impl Session {
         source: IpAddr,
         to: &mut [u8],
     ) -> Result<Option<usize>, DropReason> {
+        let response = datagram.first() == Some(&2);
         match self.tunn.decapsulate(Some(source), datagram, to) {
+            // The session asks for a cookie just as the gatekeeper's last place was taken. It proves
+            // nothing about the sender, who will try again and get one there.
+            TunnResult::WriteToNetwork(message) if message[0] == 3 => {
+                Err(DropReason::CookieDemanded)
+            }
             TunnResult::Err(_) => Err(DropReason::HandshakeInvalid),
-            result => Ok(written(&result)),
+            result => {
+                let reply = written(&result);
+                if reply.is_some() {
+                    self.initiator = response;
+                }
+                Ok(reply)
+            }
         }
     }
 
     /// The next packet that waited for the session, encrypted; `None` when there is none.
     pub fn poll_queued(&mut self, to: &mut [u8]) -> Option<usize> {
-        if self.queued == 0 {
+        if !self.may_wait {
             return None;
         }
         match self.tunn.decapsulate(None, &[], to) {
-            TunnResult::WriteToNetwork(message) if message[0] == 4 => {
-                self.queued -= 1;
-                Some(message.len())
-            }
+            TunnResult::WriteToNetwork(message) if message[0] == 4 => Some(message.len()),
             // Still no session: boringtun has put it back.
             TunnResult::WriteToNetwork(_) => None,
             _ => {
                 self.queued = 0;
+                self.may_wait = false;
                 None
             }
         }
@@ -258,7 +281,7 @@ impl Session {
 
     /// A rekey, retry or keepalive that is due; its length.
     pub fn handle_timeout(&mut self, to: &mut [u8]) -> Option<usize> {
-        match self.tunn.update_timers(to) {
+        let due = match self.tunn.update_timers(to) {
             TunnResult::Err(WireGuardError::ConnectionExpired) => {
                 // boringtun gives up after 90 s and drops what waited. A link that is kept alive
                 // is dialled for ever: its far end may come back at any time.
@@ -270,6 +293,16 @@ impl Session {
                 }
             }
             result => written(&result),
+        };
+        if due.is_some() {
+            // Perhaps a keepalive that had to be queued.
+            self.may_wait = true;
+            return due;
+        }
+        if self.keepalive && rekey_due(self.handshake_age(), self.initiator) {
+            self.initiate(to)
+        } else {
+            None
         }
     }
 
@@ -277,6 +310,16 @@ impl Session {
     pub fn handshake_age(&self) -> Option<Duration> {
         self.tunn.time_since_last_handshake()
     }
+}
+
+/// Whether a link that is kept alive needs a new session, whether or not data flows.
+fn rekey_due(age: Option<Duration>, initiator: bool) -> bool {
+    let after = if initiator {
+        REKEY_AFTER
+    } else {
+        REKEY_AFTER_AS_RESPONDER
+    };
+    age.is_some_and(|age| age >= after)
 }
 
 fn written(result: &TunnResult<'_>) -> Option<usize> {
@@ -292,5 +335,23 @@ fn data_drop(error: &WireGuardError) -> DropReason {
         WireGuardError::InvalidAeadTag => DropReason::AuthenticationFailed,
         WireGuardError::NoCurrentSession | WireGuardError::WrongIndex => DropReason::NoSession,
         _ => DropReason::InnerMalformed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quiet_session_is_renewed_by_its_initiator_and_late_by_the_other_side() {
+        let after = |seconds| Some(Duration::from_secs(seconds));
+        assert!(!rekey_due(None, true), "there is nothing to renew");
+        assert!(!rekey_due(after(119), true));
+        assert!(rekey_due(after(120), true));
+        assert!(!rekey_due(after(149), false));
+        assert!(
+            rekey_due(after(150), false),
+            "before the session's end at 180 s"
+        );
     }
 }

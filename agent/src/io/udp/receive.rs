@@ -73,11 +73,7 @@ impl ReceiveBatch {
 
     /// Takes what the socket has, without waiting; the number of messages.
     pub fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
-        // The kernel wrote these lengths for what was received before.
-        for header in &mut self.headers[..self.filled] {
-            header.msg_hdr.msg_namelen = 0;
-            header.msg_hdr.msg_controllen = 0;
-        }
+        // The kernel wrote the lengths of what was received before.
         for header in &mut self.headers {
             header.msg_hdr.msg_namelen = size_of::<address::RawAddress>() as libc::socklen_t;
             header.msg_hdr.msg_controllen = CONTROL_BYTES as _;
@@ -99,8 +95,8 @@ impl ReceiveBatch {
             return Ok(self.filled);
         }
         let error = io::Error::last_os_error();
-        match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(0),
+        match error.raw_os_error() {
+            Some(libc::EAGAIN | libc::EINTR | libc::ENOBUFS | libc::ENOMEM) => Ok(0),
             _ => Err(error),
         }
     }

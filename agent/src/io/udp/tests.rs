@@ -127,3 +127,27 @@ fn segmentation_that_is_off_still_sends_everything() {
     assert_eq!(batch.send(&mut sender), SendOutcome::default());
     assert_eq!(receive(&receiver, 10).len(), 10);
 }
+
+#[test]
+fn segmentation_that_fails_is_switched_off_and_what_failed_is_sent_again() {
+    let (mut sender, _) = socket("127.0.0.1:0");
+    let (receiver, address) = socket("127.0.0.1:0");
+    // Without checksums the kernel refuses UDP_SEGMENT (EINVAL), at run time only.
+    set(&sender.fd, libc::SOL_SOCKET, libc::SO_NO_CHECK, 1).unwrap();
+    assert!(sender.gso.is_on());
+    let to = Endpoint {
+        remote: address,
+        local: None,
+    };
+    let mut batch = SendBatch::new();
+    for index in 0..10 {
+        push(&mut batch, index, 500, to);
+    }
+    assert_eq!(batch.send(&mut sender), SendOutcome::default());
+    assert_eq!(receive(&receiver, 10).len(), 10);
+    assert!(
+        sender.gso.to_string().contains("failed at run time"),
+        "{}",
+        sender.gso
+    );
+}
