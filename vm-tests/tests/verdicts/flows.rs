@@ -1,1 +1,277 @@
+//! The flow table: one entry for both directions, exact in wire packets and bytes.
 
+use std::collections::HashMap;
+
+use datapath_abi::{
+    event::EventKind,
+    flow::{FlowCounters, FlowKey, FlowStat},
+    maps,
+    settings::Role,
+    site::{SiteCounters, SiteState},
+};
+
+use crate::{
+    frame::Packet,
+    harness::{Context, Datapath, FLOWS, TC_REDIRECT, settings},
+};
+
+const LOOPBACK: u32 = 1;
+const VNET: u32 = 3;
+const SITE: u32 = 1;
+
+fn ready() -> Datapath {
+    let mut datapath = Datapath::load();
+    datapath.set_settings(settings(5));
+    datapath.set_site(SITE, SiteState::Up, 1420);
+    datapath.add_route(VNET, "10.2.0.0/16", SITE);
+    datapath.add_route(VNET, "2001:db8:2::/48", SITE);
+    datapath
+}
+
+/// Sends a packet from the LAN towards the site.
+fn to_site(datapath: &mut Datapath, packet: &Packet, context: Context) {
+    datapath.set_interface(LOOPBACK, Role::Lan, VNET, 1500);
+    let run = datapath.tc(maps::LAN_INGRESS, &packet.frame(), context);
+    assert_eq!(run.verdict, TC_REDIRECT);
+}
+
+/// Sends a packet out of the tunnel; that the stack gets it here does not matter to the count.
+fn from_site(datapath: &mut Datapath, packet: &Packet, context: Context) {
+    datapath.set_interface(LOOPBACK, Role::Tun, VNET, 1420);
+    datapath.tc(maps::TUN_INGRESS, &packet.bare(), context);
+}
+
+/// The only flow in the table.
+fn only_flow(datapath: &Datapath) -> (FlowKey, FlowCounters) {
+    let flows: HashMap<FlowKey, FlowCounters> = datapath.flows();
+    assert_eq!(flows.len(), 1, "{flows:#?}");
+    flows.into_iter().next().unwrap()
+}
+
+#[test]
+fn both_directions_meet_in_one_entry() {
+    let there = || Packet::new("10.1.0.5", "10.2.0.9");
+    let back = || Packet::new("10.2.0.9", "10.1.0.5");
+    let there6 = || Packet::new("2001:db8:1::5", "2001:db8:2::9");
+    let back6 = || Packet::new("2001:db8:2::9", "2001:db8:1::5");
+    let sctp = |source: u16, destination: u16| {
+        let mut bytes = [0; 12];
+        bytes[..2].copy_from_slice(&source.to_be_bytes());
+        bytes[2..4].copy_from_slice(&destination.to_be_bytes());
+        bytes
+    };
+    let transport = |protocol| {
+        (
+            there().transport(protocol, &sctp(1000, 443)),
+            back().transport(protocol, &sctp(443, 1000)),
+        )
+    };
+    let (sctp_there, sctp_back) = transport(132);
+    let (dccp_there, dccp_back) = transport(33);
+    let (lite_there, lite_back) = transport(136);
+    let ports = (1000, 443);
+    for (name, protocol, expected_ports, there, back) in [
+        (
+            "TCP",
+            6,
+            ports,
+            there().tcp(1000, 443, 2, 0),
+            back().tcp(443, 1000, 0x12, 0),
+        ),
+        (
+            "UDP",
+            17,
+            ports,
+            there().udp(1000, 443, b"?"),
+            back().udp(443, 1000, b"!!"),
+        ),
+        ("SCTP", 132, ports, sctp_there, sctp_back),
+        ("DCCP", 33, ports, dccp_there, dccp_back),
+        ("UDP-Lite", 136, ports, lite_there, lite_back),
+        (
+            "ICMP echo",
+            1,
+            (77, 77),
+            there().icmp(8, 77),
+            back().icmp(0, 77),
+        ),
+        (
+            "ICMP other",
+            1,
+            (0, 0),
+            there().icmp(3, 77),
+            back().icmp(11, 78),
+        ),
+        (
+            "GRE",
+            47,
+            (0, 0),
+            there().transport(47, &[9; 8]),
+            back().transport(47, &[8; 9]),
+        ),
+        (
+            "TCP over IPv6",
+            6,
+            ports,
+            there6().tcp(1000, 443, 2, 0),
+            back6().tcp(443, 1000, 0x12, 0),
+        ),
+        (
+            "ICMPv6 echo",
+            58,
+            (77, 77),
+            there6().icmp(128, 77),
+            back6().icmp(129, 77),
+        ),
+        (
+            "later fragments",
+            17,
+            (0, 0),
+            there().transport(17, &[9; 40]).fragment(100, false),
+            back().transport(17, &[8; 50]).fragment(100, true),
+        ),
+        (
+            "IPv6 behind extension headers",
+            17,
+            ports,
+            there6().extension(60, &[0; 7]).udp(1000, 443, b"?"),
+            back6().fragment6(0, true).udp(443, 1000, b"!!"),
+        ),
+    ] {
+        let mut datapath = ready();
+        to_site(&mut datapath, &there, Context::default());
+        from_site(&mut datapath, &back, Context::default());
+        from_site(&mut datapath, &back, Context::default());
+
+        let (key, counters) = only_flow(&datapath);
+        let (local_port, remote_port): (u16, u16) = expected_ports;
+        assert_eq!(key.vnet, VNET, "{name}");
+        assert_eq!(key.protocol, protocol, "{name}");
+        assert_eq!(key.local_port, local_port.to_be_bytes(), "{name}");
+        assert_eq!(key.remote_port, remote_port.to_be_bytes(), "{name}");
+        let address = |text: &str| match text.parse().unwrap() {
+            std::net::IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+            std::net::IpAddr::V6(address) => address.octets(),
+        };
+        let (local, remote) = if key.family == 4 {
+            ("10.1.0.5", "10.2.0.9")
+        } else {
+            ("2001:db8:1::5", "2001:db8:2::9")
+        };
+        assert_eq!(key.local, address(local), "{name}");
+        assert_eq!(key.remote, address(remote), "{name}");
+
+        let bytes = (there.bare().len() as u64, 2 * back.bare().len() as u64);
+        assert_eq!(counters.site, SITE, "{name}");
+        assert_eq!(
+            (counters.to_site_packets, counters.from_site_packets),
+            (1, 2),
+            "{name}"
+        );
+        assert_eq!(
+            (counters.to_site_bytes, counters.from_site_bytes),
+            bytes,
+            "{name}"
+        );
+        assert!(counters.first_seen_ns > 0 && counters.last_seen_ns > counters.first_seen_ns);
+        let expected = SiteCounters {
+            to_site_packets: 1,
+            to_site_bytes: bytes.0,
+            from_site_packets: 2,
+            from_site_bytes: bytes.1,
+        };
+        assert_eq!(datapath.site_counters(SITE), expected, "{name}");
+        assert_eq!(datapath.flow_stat(FlowStat::Inserted), 1, "{name}");
+    }
+}
+
+#[test]
+fn tcp_flags_are_kept_for_each_direction() {
+    let mut datapath = ready();
+    let there = |flags| Packet::new("10.1.0.5", "10.2.0.9").tcp(1000, 443, flags, 0);
+    let back = |flags| Packet::new("10.2.0.9", "10.1.0.5").tcp(443, 1000, flags, 0);
+    for (flags_there, flags_back) in [(0x02, 0x12), (0x10, 0x18), (0x18, 0x10), (0x11, 0x04)] {
+        to_site(&mut datapath, &there(flags_there), Context::default());
+        from_site(&mut datapath, &back(flags_back), Context::default());
+    }
+    let (_, counters) = only_flow(&datapath);
+    assert_eq!(counters.tcp_flags_to_site, 0x1b);
+    assert_eq!(counters.tcp_flags_from_site, 0x1e);
+    assert_eq!(counters.site, SITE);
+    assert_eq!((counters.verdict, counters.reserved), (0, 0));
+}
+
+#[test]
+fn a_gso_packet_counts_as_its_wire_packets() {
+    let tcp = |payload| Packet::new("10.1.0.5", "10.2.0.9").tcp(1, 2, 0x10, payload);
+    let udp =
+        |payload: usize| Packet::new("2001:db8:1::5", "2001:db8:2::9").udp(1, 2, &vec![0; payload]);
+    for (name, packet, gso_size, packets, bytes) in [
+        ("TCP, whole segments", tcp(3000), 1000, 3, 3000 + 3 * 40),
+        ("TCP, a rest", tcp(3001), 1000, 4, 3001 + 4 * 40),
+        ("TCP, one segment", tcp(1000), 1000, 1, 1040),
+        ("TCP, no payload", tcp(0), 1000, 1, 40),
+        ("UDP over IPv6", udp(2500), 1200, 3, 2500 + 3 * 48),
+    ] {
+        // What the kernel says of the number of segments is 0 for packets from a TUN.
+        for gso_segs in [0, packets as u32] {
+            let mut datapath = ready();
+            let context = Context {
+                gso_size,
+                gso_segs,
+                ..Context::default()
+            };
+            to_site(&mut datapath, &packet, context);
+            let (_, counters) = only_flow(&datapath);
+            assert_eq!(counters.to_site_packets, packets, "{name}");
+            assert_eq!(counters.to_site_bytes, bytes, "{name}");
+            let site = datapath.site_counters(SITE);
+            assert_eq!(site.to_site_packets, packets, "{name}");
+            assert_eq!(site.to_site_bytes, bytes, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_full_table_evicts_but_the_site_counters_keep_everything() {
+    let mut datapath = ready();
+    let flows = u64::from(FLOWS) * 3;
+    for port in 0..flows {
+        let packet = Packet::new("10.1.0.5", "10.2.0.9").udp(port as u16, 53, b"?");
+        to_site(&mut datapath, &packet, Context::default());
+    }
+    let left = datapath.flows().len() as u64;
+    assert!(left <= FLOWS.into(), "the table is bounded");
+    let inserted = datapath.flow_stat(FlowStat::Inserted);
+    assert_eq!(inserted + datapath.flow_stat(FlowStat::InsertFailed), flows);
+    assert!(
+        inserted > left,
+        "what is missing was evicted, and can be told"
+    );
+    assert_eq!(datapath.site_counters(SITE).to_site_packets, flows);
+    assert_eq!(datapath.site_counters(SITE).to_site_bytes, flows * 29);
+}
+
+#[test]
+fn new_flows_are_told_but_not_all_of_a_flood() {
+    let mut datapath = ready();
+    let packet = Packet::new("10.1.0.5", "10.2.0.9").tcp(1000, 443, 2, 0);
+    to_site(&mut datapath, &packet, Context::default());
+    to_site(&mut datapath, &packet, Context::default());
+    let events = datapath.take_events();
+    assert_eq!(events.len(), 1, "one event for a flow, not for a packet");
+    let (key, counters) = only_flow(&datapath);
+    assert_eq!(events[0].kind, EventKind::NewFlow as u32);
+    assert_eq!(events[0].key, key);
+    assert_eq!(events[0].site, SITE);
+    assert_eq!(events[0].time_ns, counters.first_seen_ns);
+
+    for port in 0..500 {
+        let packet = Packet::new("10.1.0.5", "10.2.0.9").udp(port, 53, b"?");
+        to_site(&mut datapath, &packet, Context::default());
+    }
+    // Two seconds may meet in the flood, and the scheduler may move it to another CPU.
+    let events = datapath.take_events().len();
+    assert!(events < 400, "{events} events");
+    assert_eq!(datapath.flow_stat(FlowStat::Inserted), 501);
+}

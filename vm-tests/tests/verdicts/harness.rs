@@ -4,11 +4,8 @@ use std::{collections::HashMap as StdHashMap, fs, net::IpAddr, path::PathBuf, pr
 
 use aya::{
     Ebpf, EbpfLoader, Pod, TestRun as _, TestRunOptions,
-    maps::{
-        Array, HashMap, LpmTrie, Map, MapData, PerCpuArray, RingBuf,
-        lpm_trie::Key,
-    },
-    programs::{SchedClassifier, Xdp},
+    maps::{Array, HashMap, LpmTrie, Map, MapData, PerCpuArray, RingBuf, lpm_trie::Key},
+    programs::{SchedClassifier, TcAttachType, Xdp},
 };
 use datapath_abi::{
     ABI_VERSION,
@@ -95,6 +92,14 @@ impl Datapath {
         }
     }
 
+    /// Attaches a TC program to an interface; it is detached with the end of the test.
+    pub(crate) fn attach(&mut self, name: &str, interface: &str, at: TcAttachType) {
+        let program: &mut SchedClassifier = program(&mut self.ebpf, name);
+        program
+            .attach(interface, at)
+            .unwrap_or_else(|error| panic!("{name} at {interface}: {error}"));
+    }
+
     /// Runs the XDP program over a frame.
     pub(crate) fn xdp(&mut self, frame: &[u8]) -> Run {
         let mut frame_out = vec![0; frame.len() + 256];
@@ -148,13 +153,19 @@ impl Datapath {
         match address.parse().unwrap() {
             IpAddr::V4(address) => {
                 let address = address.octets();
-                self.trie(maps::ROUTES4)
-                    .insert(&Key::new(bits, RouteKey4 { vnet, address }), route, 0)
+                self.trie(maps::ROUTES4).insert(
+                    &Key::new(bits, RouteKey4 { vnet, address }),
+                    route,
+                    0,
+                )
             }
             IpAddr::V6(address) => {
                 let address = address.octets();
-                self.trie(maps::ROUTES6)
-                    .insert(&Key::new(bits, RouteKey6 { vnet, address }), route, 0)
+                self.trie(maps::ROUTES6).insert(
+                    &Key::new(bits, RouteKey6 { vnet, address }),
+                    route,
+                    0,
+                )
             }
         }
         .unwrap();
@@ -192,14 +203,6 @@ impl Datapath {
     pub(crate) fn flows(&self) -> StdHashMap<FlowKey, FlowCounters> {
         let flows: HashMap<_, FlowKey, FlowCounters> = self.map(maps::FLOWS);
         flows.iter().map(Result::unwrap).collect()
-    }
-
-    pub(crate) fn forget_flows(&mut self) {
-        let keys: Vec<FlowKey> = self.flows().into_keys().collect();
-        let mut flows = self.hash::<FlowKey, FlowCounters>(maps::FLOWS);
-        for key in keys {
-            flows.remove(&key).unwrap();
-        }
     }
 
     /// Takes what lies in the event ring.
@@ -247,12 +250,6 @@ impl Datapath {
 
     fn trie<K: Pod>(&mut self, name: &str) -> LpmTrie<&mut MapData, K, Route> {
         LpmTrie::try_from(self.ebpf.map_mut(name).expect("the map is there")).unwrap()
-    }
-}
-
-impl Default for Datapath {
-    fn default() -> Self {
-        Self::load()
     }
 }
 
@@ -329,7 +326,11 @@ pub(crate) fn ifindex(name: &str) -> u32 {
 
 /// The start of a frame, for messages.
 pub(crate) fn hex(frame: &[u8]) -> String {
-    format!("{} bytes {:02x?}", frame.len(), &frame[..frame.len().min(80)])
+    format!(
+        "{} bytes {:02x?}",
+        frame.len(),
+        &frame[..frame.len().min(80)]
+    )
 }
 
 fn enter_new_namespace() {
