@@ -128,7 +128,7 @@ impl Headers {
                 let head = read_head(packet, offset, room, &mut slot)?;
                 // Echo Reply and Echo (RFC 792).
                 if matches!(head[0], 0 | 8) {
-                    self.set_echo_identifier(head);
+                    self.set_echo_identifier(*head);
                 }
             }
             ICMPV6 if self.family == Family::V6 => {
@@ -136,7 +136,7 @@ impl Headers {
                 let head = read_head(packet, offset, room, &mut slot)?;
                 match head[0] {
                     // Echo Request and Echo Reply (RFC 4443, 4.1 and 4.2).
-                    128 | 129 => self.set_echo_identifier(head),
+                    128 | 129 => self.set_echo_identifier(*head),
                     // Neighbour and router discovery (RFC 4861, 4) never leaves the link.
                     133..=137 => self.stack_only = Some(StackReason::NotRoutable),
                     _ => {}
@@ -148,7 +148,7 @@ impl Headers {
     }
 
     #[inline(always)]
-    fn set_echo_identifier(&mut self, head: &[u8; TRANSPORT_HEAD]) {
+    fn set_echo_identifier(&mut self, head: [u8; TRANSPORT_HEAD]) {
         self.source_port = [head[4], head[5]];
         self.destination_port = self.source_port;
     }

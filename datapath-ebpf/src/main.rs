@@ -11,6 +11,10 @@
 #![no_std]
 #![no_main]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
+// A call costs registers and hides from the verifier what is known of them.
+#![allow(clippy::inline_always)]
+// The macros of aya-ebpf build the context anew and pass it by value.
+#![allow(clippy::needless_pass_by_value)]
 
 mod address;
 mod asm;
@@ -45,7 +49,7 @@ use crate::{packet::Frame, skb::Skb, tun_ingress::Way};
 fn lan_ingress(context: TcContext) -> i32 {
     let skb = Skb::new(&context);
     match lan_ingress::judge(&skb) {
-        Ok(tun) => skb.redirect(tun),
+        Ok(tun) => skb::redirect(tun),
         Err(reason) => leave_to_stack(&skb, reason),
     }
 }
@@ -62,8 +66,8 @@ fn tun_egress(context: TcContext) -> i32 {
 fn tun_ingress(context: TcContext) -> i32 {
     let skb = Skb::new(&context);
     match tun_ingress::judge(&skb) {
-        Ok(Way::Lan(mut hop)) => skb.redirect_neighbour(&mut hop),
-        Ok(Way::Tunnel(tun)) => skb.redirect(tun),
+        Ok(Way::Lan(mut hop)) => skb::redirect_neighbour(&mut hop),
+        Ok(Way::Tunnel(tun)) => skb::redirect(tun),
         Err(reason) => leave_to_stack(&skb, reason),
     }
 }

@@ -164,7 +164,7 @@ pub(crate) fn add_to_flow(
 const FLAGS_WORD: usize = mem::offset_of!(FlowCounters, site);
 const FLAGS_TO_SITE_SHIFT: usize = shift_of(mem::offset_of!(FlowCounters, tcp_flags_to_site));
 const FLAGS_FROM_SITE_SHIFT: usize = shift_of(mem::offset_of!(FlowCounters, tcp_flags_from_site));
-const _: () = assert!(FLAGS_WORD % 8 == 0);
+const _: () = assert!(FLAGS_WORD.is_multiple_of(8));
 
 /// The shift that moves a byte to its place in the word at [`FLAGS_WORD`].
 const fn shift_of(offset: usize) -> usize {

@@ -132,27 +132,27 @@ impl Skb {
             )
         }
     }
+}
 
-    /// Sends the packet out of an interface; the program must return the result.
-    #[inline(always)]
-    pub(crate) fn redirect(&self, ifindex: u32) -> i32 {
-        // SAFETY: the helper only notes the index; a wrong one loses the packet, not memory.
-        unsafe { bpf_redirect(ifindex, 0) as i32 }
-    }
+/// Sends the packet of this run out of an interface; the program must return the result.
+#[inline(always)]
+pub(crate) fn redirect(ifindex: u32) -> i32 {
+    // SAFETY: the helper only notes the index; a wrong one loses the packet, not memory.
+    unsafe { bpf_redirect(ifindex, 0) as i32 }
+}
 
-    /// Sends the packet to a neighbour, whose link-layer address the kernel fills in (kernel 5.10).
-    /// The program must return the result.
-    #[inline(always)]
-    pub(crate) fn redirect_neighbour(&self, hop: &mut NextHop) -> i32 {
-        // SAFETY: the helper copies one structure of the size given.
-        unsafe {
-            bpf_redirect_neigh(
-                hop.ifindex,
-                &raw mut hop.neighbour,
-                mem::size_of::<bpf_redir_neigh>() as i32,
-                0,
-            ) as i32
-        }
+/// Sends the packet of this run to a neighbour, whose link-layer address the kernel fills in (kernel 5.10).
+/// The program must return the result.
+#[inline(always)]
+pub(crate) fn redirect_neighbour(hop: &mut NextHop) -> i32 {
+    // SAFETY: the helper copies one structure of the size given.
+    unsafe {
+        bpf_redirect_neigh(
+            hop.ifindex,
+            &raw mut hop.neighbour,
+            mem::size_of::<bpf_redir_neigh>() as i32,
+            0,
+        ) as i32
     }
 }
 

@@ -11,9 +11,10 @@ pub(crate) const SHORTEST_MESSAGE: u32 = 32;
 /// names, if its type has one.
 #[inline(always)]
 pub(crate) fn judge(head: &[u8; HEAD], length: u32) -> Result<Option<u32>, DropReason> {
-    let [kind, r1, r2, r3, a, b, c, d, e, f, g, h] = *head;
-    let first_index = u32::from_le_bytes([a, b, c, d]);
-    let second_index = u32::from_le_bytes([e, f, g, h]);
+    let kind = head[0];
+    let reserved = head[1] | head[2] | head[3];
+    let first_index = u32::from_le_bytes([head[4], head[5], head[6], head[7]]);
+    let second_index = u32::from_le_bytes([head[8], head[9], head[10], head[11]]);
     // Of a data message any length from the shortest on; of the others one.
     let (exact, receiver) = match kind {
         // Handshake initiation, handshake response, cookie reply, data.
@@ -23,7 +24,7 @@ pub(crate) fn judge(head: &[u8; HEAD], length: u32) -> Result<Option<u32>, DropR
         4 => (length, Some(first_index)),
         _ => return Err(DropReason::WanBadType),
     };
-    if r1 | r2 | r3 != 0 {
+    if reserved != 0 {
         return Err(DropReason::WanReservedBits);
     }
     if length != exact {

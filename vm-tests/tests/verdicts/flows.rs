@@ -1,6 +1,6 @@
 //! The flow table: one entry for both directions, exact in wire packets and bytes.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, net::Ipv6Addr};
 
 use datapath_abi::{
     event::EventKind,
@@ -48,140 +48,93 @@ fn only_flow(datapath: &Datapath) -> (FlowKey, FlowCounters) {
     flows.into_iter().next().unwrap()
 }
 
-#[test]
-fn both_directions_meet_in_one_entry() {
+/// A packet to the site and one back, and what their one entry says.
+struct Conversation {
+    name: &'static str,
+    there: Packet,
+    back: Packet,
+    protocol: u8,
+    local_port: u16,
+    remote_port: u16,
+}
+
+#[rustfmt::skip]
+fn conversations() -> Vec<Conversation> {
     let there = || Packet::new("10.1.0.5", "10.2.0.9");
     let back = || Packet::new("10.2.0.9", "10.1.0.5");
     let there6 = || Packet::new("2001:db8:1::5", "2001:db8:2::9");
     let back6 = || Packet::new("2001:db8:2::9", "2001:db8:1::5");
-    let sctp = |source: u16, destination: u16| {
-        let mut bytes = [0; 12];
-        bytes[..2].copy_from_slice(&source.to_be_bytes());
-        bytes[2..4].copy_from_slice(&destination.to_be_bytes());
-        bytes
+    // Ports 1000 and 443, and what else the shortest header of SCTP and DCCP needs.
+    let from_1000 = [3, 232, 1, 187, 0, 0, 0, 0, 0, 0, 0, 0];
+    let from_443 = [1, 187, 3, 232, 0, 0, 0, 0, 0, 0, 0, 0];
+    let conversation = |name, protocol, (local_port, remote_port), there, back| Conversation {
+        name, there, back, protocol, local_port, remote_port,
     };
-    let transport = |protocol| {
-        (
-            there().transport(protocol, &sctp(1000, 443)),
-            back().transport(protocol, &sctp(443, 1000)),
-        )
-    };
-    let (sctp_there, sctp_back) = transport(132);
-    let (dccp_there, dccp_back) = transport(33);
-    let (lite_there, lite_back) = transport(136);
     let ports = (1000, 443);
-    for (name, protocol, expected_ports, there, back) in [
-        (
-            "TCP",
-            6,
-            ports,
-            there().tcp(1000, 443, 2, 0),
-            back().tcp(443, 1000, 0x12, 0),
-        ),
-        (
-            "UDP",
-            17,
-            ports,
-            there().udp(1000, 443, b"?"),
-            back().udp(443, 1000, b"!!"),
-        ),
-        ("SCTP", 132, ports, sctp_there, sctp_back),
-        ("DCCP", 33, ports, dccp_there, dccp_back),
-        ("UDP-Lite", 136, ports, lite_there, lite_back),
-        (
-            "ICMP echo",
-            1,
-            (77, 77),
-            there().icmp(8, 77),
-            back().icmp(0, 77),
-        ),
-        (
-            "ICMP other",
-            1,
-            (0, 0),
-            there().icmp(3, 77),
-            back().icmp(11, 78),
-        ),
-        (
-            "GRE",
-            47,
-            (0, 0),
-            there().transport(47, &[9; 8]),
-            back().transport(47, &[8; 9]),
-        ),
-        (
-            "TCP over IPv6",
-            6,
-            ports,
-            there6().tcp(1000, 443, 2, 0),
-            back6().tcp(443, 1000, 0x12, 0),
-        ),
-        (
-            "ICMPv6 echo",
-            58,
-            (77, 77),
-            there6().icmp(128, 77),
-            back6().icmp(129, 77),
-        ),
-        (
-            "later fragments",
-            17,
-            (0, 0),
-            there().transport(17, &[9; 40]).fragment(100, false),
-            back().transport(17, &[8; 50]).fragment(100, true),
-        ),
-        (
-            "IPv6 behind extension headers",
-            17,
-            ports,
-            there6().extension(60, &[0; 7]).udp(1000, 443, b"?"),
-            back6().fragment6(0, true).udp(443, 1000, b"!!"),
-        ),
-    ] {
+    vec![
+        conversation("TCP", 6, ports, there().tcp(1000, 443, 2, 0), back().tcp(443, 1000, 0x12, 0)),
+        conversation("UDP", 17, ports, there().udp(1000, 443, b"?"), back().udp(443, 1000, b"!!")),
+        conversation("SCTP", 132, ports, there().transport(132, &from_1000), back().transport(132, &from_443)),
+        conversation("DCCP", 33, ports, there().transport(33, &from_1000), back().transport(33, &from_443)),
+        conversation("UDP-Lite", 136, ports, there().transport(136, &from_1000), back().transport(136, &from_443)),
+        conversation("ICMP echo", 1, (77, 77), there().icmp(8, 77), back().icmp(0, 77)),
+        conversation("ICMP other", 1, (0, 0), there().icmp(3, 77), back().icmp(11, 78)),
+        conversation("GRE", 47, (0, 0), there().transport(47, &[9; 8]), back().transport(47, &[8; 9])),
+        conversation("TCP over IPv6", 6, ports, there6().tcp(1000, 443, 2, 0), back6().tcp(443, 1000, 0x12, 0)),
+        conversation("ICMPv6 echo", 58, (77, 77), there6().icmp(128, 77), back6().icmp(129, 77)),
+        conversation("later fragments", 17, (0, 0), there().transport(17, &[9; 40]).fragment(100, false), back().transport(17, &[8; 50]).fragment(100, true)),
+        conversation("first fragments", 17, ports, there().udp(1000, 443, &[1; 8]).fragment(0, true), back().udp(443, 1000, b"!!")),
+        conversation("IPv6 behind extension headers", 17, ports, there6().extension(60, &[0; 7]).udp(1000, 443, b"?"), back6().fragment6(0, true).udp(443, 1000, b"!!")),
+    ]
+}
+
+#[test]
+fn both_directions_meet_in_one_entry() {
+    for conversation in conversations() {
+        let name = conversation.name;
         let mut datapath = ready();
-        to_site(&mut datapath, &there, Context::default());
-        from_site(&mut datapath, &back, Context::default());
-        from_site(&mut datapath, &back, Context::default());
+        to_site(&mut datapath, &conversation.there, Context::default());
+        from_site(&mut datapath, &conversation.back, Context::default());
+        from_site(&mut datapath, &conversation.back, Context::default());
 
         let (key, counters) = only_flow(&datapath);
-        let (local_port, remote_port): (u16, u16) = expected_ports;
-        assert_eq!(key.vnet, VNET, "{name}");
-        assert_eq!(key.protocol, protocol, "{name}");
-        assert_eq!(key.local_port, local_port.to_be_bytes(), "{name}");
-        assert_eq!(key.remote_port, remote_port.to_be_bytes(), "{name}");
-        let address = |text: &str| match text.parse().unwrap() {
-            std::net::IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
-            std::net::IpAddr::V6(address) => address.octets(),
-        };
-        let (local, remote) = if key.family == 4 {
-            ("10.1.0.5", "10.2.0.9")
-        } else {
-            ("2001:db8:1::5", "2001:db8:2::9")
-        };
-        assert_eq!(key.local, address(local), "{name}");
-        assert_eq!(key.remote, address(remote), "{name}");
-
-        let bytes = (there.bare().len() as u64, 2 * back.bare().len() as u64);
-        assert_eq!(counters.site, SITE, "{name}");
-        assert_eq!(
-            (counters.to_site_packets, counters.from_site_packets),
-            (1, 2),
-            "{name}"
-        );
-        assert_eq!(
-            (counters.to_site_bytes, counters.from_site_bytes),
-            bytes,
-            "{name}"
-        );
-        assert!(counters.first_seen_ns > 0 && counters.last_seen_ns > counters.first_seen_ns);
+        assert_eq!(key, expected_key(&conversation, key.family), "{name}");
         let expected = SiteCounters {
             to_site_packets: 1,
-            to_site_bytes: bytes.0,
+            to_site_bytes: conversation.there.bare().len() as u64,
             from_site_packets: 2,
-            from_site_bytes: bytes.1,
+            from_site_bytes: 2 * conversation.back.bare().len() as u64,
         };
+        let counted = SiteCounters {
+            to_site_packets: counters.to_site_packets,
+            to_site_bytes: counters.to_site_bytes,
+            from_site_packets: counters.from_site_packets,
+            from_site_bytes: counters.from_site_bytes,
+        };
+        assert_eq!(counted, expected, "{name}");
         assert_eq!(datapath.site_counters(SITE), expected, "{name}");
+        assert_eq!(counters.site, SITE, "{name}");
+        assert!(counters.first_seen_ns > 0 && counters.last_seen_ns > counters.first_seen_ns);
         assert_eq!(datapath.flow_stat(FlowStat::Inserted), 1, "{name}");
+    }
+}
+
+fn expected_key(conversation: &Conversation, family: u8) -> FlowKey {
+    let (local, remote) = if family == 4 {
+        ("::ffff:10.1.0.5", "::ffff:10.2.0.9")
+    } else {
+        ("2001:db8:1::5", "2001:db8:2::9")
+    };
+    let octets = |address: &str| address.parse::<Ipv6Addr>().unwrap().octets();
+    FlowKey {
+        vnet: VNET,
+        local: octets(local),
+        remote: octets(remote),
+        local_port: conversation.local_port.to_be_bytes(),
+        remote_port: conversation.remote_port.to_be_bytes(),
+        protocol: conversation.protocol,
+        family,
+        reserved: [0; 2],
     }
 }
 

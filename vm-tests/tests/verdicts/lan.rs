@@ -86,6 +86,7 @@ fn padded(mut frame: Vec<u8>) -> Vec<u8> {
 }
 
 #[rustfmt::skip]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn corpus() -> Vec<Case> {
     let v4_tcp = || v4().tcp(1000, 443, 0x18, 100);
     let v6_tcp = || v6().tcp(1000, 443, 0x18, 100);
