@@ -1,6 +1,6 @@
 //! The flow table and the sites' counters: every wire packet of the tunnel, once, in its direction.
 
-use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 use datapath_abi::flow::{FlowCounters, FlowKey, FlowStat, FlowVerdict};
 
 use crate::{
@@ -22,8 +22,9 @@ pub(crate) enum Direction {
 #[inline(always)]
 pub(crate) fn count(direction: Direction, vnet: u32, site: u32, headers: &Headers, wire: &Wire) {
     maps::add_to_site(site, direction, wire.packets, wire.bytes);
+    // To the tick (kernel 5.11): a flow's age needs no more, and the exact clock costs 20 ns a packet.
     // SAFETY: the helper has no precondition.
-    let now = unsafe { bpf_ktime_get_ns() };
+    let now = unsafe { bpf_ktime_get_coarse_ns() };
     let key = key_of(direction, vnet, headers);
     if !maps::add_to_flow(&key, direction, wire, headers.tcp_flags, now) {
         enter(&key, direction, site, wire, headers.tcp_flags, now);

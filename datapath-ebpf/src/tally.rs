@@ -1,6 +1,6 @@
 //! Counts outcomes, and tells the agent of the first drops of each second.
 
-use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 use datapath_abi::{
     event::{EVENTS_PER_SECOND, Event, EventKind},
     flow::FlowKey,
@@ -22,7 +22,7 @@ pub(crate) fn to_stack(reason: StackReason, bytes: u32) {
 pub(crate) fn drop(reason: DropReason, bytes: u32) {
     maps::add_drop(reason, bytes.into());
     // SAFETY: the helper has no precondition.
-    let now = unsafe { bpf_ktime_get_ns() };
+    let now = unsafe { bpf_ktime_get_coarse_ns() };
     if may_tell(EventKind::Drop, now) {
         maps::send_event(&Event {
             time_ns: now,

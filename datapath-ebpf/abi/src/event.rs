@@ -16,7 +16,7 @@ pub enum EventKind {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Event {
-    /// `bpf_ktime_get_ns` when it happened.
+    /// CLOCK_MONOTONIC when it happened, as of the kernel's last tick (`bpf_ktime_get_coarse_ns`).
     pub time_ns: u64,
     /// An [`EventKind`].
     pub kind: u32,

@@ -39,9 +39,9 @@ pub struct FlowCounters {
     pub from_site_packets: u64,
     /// Inner IP bytes from the site.
     pub from_site_bytes: u64,
-    /// `bpf_ktime_get_ns` (CLOCK_MONOTONIC) at the first packet.
+    /// CLOCK_MONOTONIC at the first packet, as of the kernel's last tick (`bpf_ktime_get_coarse_ns`).
     pub first_seen_ns: u64,
-    /// `bpf_ktime_get_ns` at the last packet.
+    /// The same at the last packet.
     pub last_seen_ns: u64,
     /// Site id.
     pub site: u32,
