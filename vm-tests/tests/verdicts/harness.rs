@@ -5,7 +5,7 @@ use std::{collections::HashMap as StdHashMap, fs, net::IpAddr, path::PathBuf, pr
 use aya::{
     Ebpf, EbpfLoader, Pod, TestRun as _, TestRunOptions,
     maps::{Array, HashMap, LpmTrie, Map, MapData, PerCpuArray, RingBuf, lpm_trie::Key},
-    programs::{SchedClassifier, TcAttachType, Xdp},
+    programs::{ProgramError, SchedClassifier, TcAttachType, Xdp},
 };
 use datapath_abi::{
     ABI_VERSION,
@@ -61,10 +61,10 @@ impl Datapath {
             .expect("the object loads");
         for name in [maps::LAN_INGRESS, maps::TUN_EGRESS, maps::TUN_INGRESS] {
             let program: &mut SchedClassifier = program(&mut ebpf, name);
-            program.load().expect("the verifier accepts the program");
+            verify(name, || program.load());
         }
         let guard: &mut Xdp = program(&mut ebpf, maps::WAN_GUARD);
-        guard.load().expect("the verifier accepts the program");
+        verify(maps::WAN_GUARD, || guard.load());
         Self { ebpf }
     }
 
@@ -353,6 +353,20 @@ fn object() -> Vec<u8> {
             path.display()
         )
     })
+}
+
+/// Loads a program. The verifier gives up with EAGAIN when a signal is pending (bpf_check in
+/// kernel/bpf/verifier.c), such as that of another test's child; libbpf tries five times, too.
+fn verify(name: &str, mut load: impl FnMut() -> Result<(), ProgramError>) {
+    for _ in 0..5 {
+        match load() {
+            Ok(()) => return,
+            Err(ProgramError::LoadError { io_error, .. })
+                if io_error.raw_os_error() == Some(libc::EAGAIN) => {}
+            Err(error) => panic!("the verifier refuses {name}: {error}"),
+        }
+    }
+    panic!("the verifier was interrupted five times over {name}");
 }
 
 fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut P
