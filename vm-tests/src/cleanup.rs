@@ -25,7 +25,10 @@ pub fn remove_leftovers(prefix: &str) -> Result<Vec<String>> {
         }
     }
     for directory in [DIRECTORY, RUN, PINS] {
-        remove_entries(Path::new(directory), prefix, &mut removed);
+        let directory = Path::new(directory);
+        remove_entries(directory, prefix, &mut removed);
+        // Succeeds when nobody else's is in it.
+        let _ = fs::remove_dir(directory);
     }
     Ok(removed)
 }

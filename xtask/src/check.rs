@@ -6,6 +6,9 @@ use crate::abi;
 use crate::cmd;
 use crate::setup::{self, Purpose};
 
+/// Links to private items are welcome: those items are documented too.
+const RUSTDOCFLAGS: &str = "-D warnings -A rustdoc::private_intra_doc_links";
+
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     ensure!(arguments.is_empty(), "check takes no arguments");
     cmd::run(
@@ -51,6 +54,6 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     ]);
     cmd::run(
         "documentation",
-        documentation.env("RUSTDOCFLAGS", "-D warnings"),
+        documentation.env("RUSTDOCFLAGS", RUSTDOCFLAGS),
     )
 }

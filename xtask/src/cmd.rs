@@ -44,7 +44,8 @@ pub(crate) fn become_command(command: &mut Command) -> Result<()> {
     Err(error).with_context(|| format!("cannot start `{}`", typed(command)))
 }
 
-/// The command as one would type it, cargo without its directory, with the variables that are set for it.
+/// The command as one would type it: cargo without its directory, sudo without the environment that it
+/// keeps, and the variables that are set for this command alone.
 fn typed(command: &Command) -> String {
     let variables = command.get_envs().filter_map(|(name, value)| {
         let (name, value) = (name.to_string_lossy(), value?.to_string_lossy());
@@ -57,9 +58,13 @@ fn typed(command: &Command) -> String {
     });
     let line = process::show(command);
     let cargo = environment::cargo();
-    let line = match line.strip_prefix(&*cargo.to_string_lossy()) {
-        Some(rest) => format!("cargo{rest}"),
-        None => line,
+    let line = if let Some(rest) = line.strip_prefix(&*cargo.to_string_lossy()) {
+        format!("cargo{rest}")
+    } else if let Some(rest) = line.strip_prefix("sudo -E env ") {
+        let words = rest.split(' ').skip_while(|word| word.contains('='));
+        format!("sudo {}", words.collect::<Vec<_>>().join(" "))
+    } else {
+        line
     };
     variables.collect::<String>() + &line
 }

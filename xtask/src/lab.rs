@@ -104,8 +104,7 @@ fn work(options: Options) -> Result<()> {
     println!("{PASSED}\n");
     let _traffic = checks::KeepTalking::start(&topology)?;
     let names: Vec<&str> = gateways.iter().map(Crossway::name).collect();
-    let below = format!("{PASSED} {}", hints::of(&topology));
-    status::show(&names, &below, options.duration);
+    status::show(&names, PASSED, &hints::of(&topology), options.duration);
     drop(gateways);
     Ok(())
 }

@@ -11,6 +11,8 @@ use crate::{build, cmd, environment};
 
 /// Test files of `vm-tests` whose name starts so load programs and judge frames, but move no traffic.
 const VERDICT_PREFIX: &str = "verdict";
+/// Test files of the agent that need root: they change hosts in namespaces of their own.
+const AGENT_ROOT_TESTS: [&str; 2] = ["datapath", "host"];
 
 struct Ring {
     name: &'static str,
@@ -44,54 +46,55 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 }
 
 fn rings() -> Result<Vec<Ring>> {
-    let (verdicts, namespaces): (Vec<String>, Vec<String>) = root_tests()?
+    let (agent_root, agent_pure): (Vec<String>, Vec<String>) = tests_of("agent")?
+        .into_iter()
+        .partition(|name| AGENT_ROOT_TESTS.contains(&name.as_str()));
+    let (verdicts, mut namespaces): (Vec<String>, Vec<String>) = tests_of("vm-tests")?
         .into_iter()
         .partition(|name| name.starts_with(VERDICT_PREFIX));
-    let pure = [
-        "test",
-        "--workspace",
-        "--exclude",
-        "datapath-ebpf",
-        "--exclude",
-        "vm-tests",
-        "--no-fail-fast",
-    ];
-    let library = ["test", "-p", "vm-tests", "--lib", "--no-fail-fast"];
+    namespaces.extend(agent_root);
+    let mut pure = cmd::cargo(&["test", "--workspace", "--lib", "--bins", "--no-fail-fast"]);
+    pure.args(["--exclude", "datapath-ebpf", "--exclude", "vm-tests"]);
+    let library = ["test", "-p", "vm-tests", "--lib"];
+    let examples = ["test", "--workspace", "--exclude", "datapath-ebpf", "--doc"];
     let mut rings = vec![
         Ring {
             name: "pure",
-            command: cmd::cargo(&pure),
+            command: with_tests(pure, &agent_pure),
         },
         Ring {
             name: "pure (test library)",
             command: cmd::cargo(&library),
         },
+        Ring {
+            name: "pure (examples in the documentation)",
+            command: cmd::cargo(&examples),
+        },
     ];
     for (name, tests) in [("verdict", verdicts), ("namespace", namespaces)] {
         if tests.is_empty() {
             eprintln!("The {name} ring has no tests.");
-            continue;
+        } else {
+            let command = as_root(&tests);
+            rings.push(Ring { name, command });
         }
-        rings.push(Ring {
-            name,
-            command: as_root(&tests),
-        });
     }
     Ok(rings)
 }
 
-/// Names of the test files that need root.
-fn root_tests() -> Result<Vec<String>> {
-    let directory = environment::workspace().join("vm-tests/tests");
+/// Names of a package's test files.
+fn tests_of(package: &str) -> Result<Vec<String>> {
+    let directory = environment::workspace().join(package).join("tests");
     if !directory.exists() {
         return Ok(Vec::new());
     }
     let mut names = Vec::new();
-    for entry in fs::read_dir(&directory).context("cannot list vm-tests/tests")? {
+    let entries = fs::read_dir(&directory);
+    for entry in entries.with_context(|| format!("cannot list {}", directory.display()))? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "rs")
-            && let Some(stem) = path.file_stem()
-        {
+        let is_test = path.extension().is_some_and(|extension| extension == "rs")
+            || path.join("main.rs").exists();
+        if let Some(stem) = path.file_stem().filter(|_| is_test) {
             names.push(stem.to_string_lossy().into_owned());
         }
     }
@@ -99,12 +102,17 @@ fn root_tests() -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Builds as the user, runs as root.
-fn as_root(tests: &[String]) -> Command {
-    let mut command = cmd::cargo(&["test", "-p", "vm-tests", "--no-fail-fast"]);
+fn with_tests(mut command: Command, tests: &[String]) -> Command {
     for test in tests {
         command.args(["--test", test]);
     }
+    command
+}
+
+/// Builds as the user, runs as root.
+fn as_root(tests: &[String]) -> Command {
+    let packages = ["test", "-p", "vm-tests", "-p", "crossway", "--no-fail-fast"];
+    let mut command = with_tests(cmd::cargo(&packages), tests);
     let words = environment::as_root();
     if !words.is_empty() {
         let runner: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();

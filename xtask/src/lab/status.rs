@@ -16,10 +16,11 @@ const END_OF_LINE: &str = "\x1b[K";
 const REST: &str = "\x1b[J";
 
 /// Shows the status until `duration` is over or a signal asks to stop. Without a terminal, one status
-/// after the other is printed.
-pub(super) fn show(gateways: &[&str], hints: &str, duration: Option<Duration>) {
+/// after the other is printed. `result` is repeated where the terminal is cleared.
+pub(super) fn show(gateways: &[&str], result: &str, hints: &str, duration: Option<Duration>) {
     let screen = Screen {
         terminal: std::io::stdout().is_terminal(),
+        result,
         hints,
         start: wait::now(),
         duration,
@@ -40,6 +41,7 @@ pub(super) fn show(gateways: &[&str], hints: &str, duration: Option<Duration>) {
 
 struct Screen<'a> {
     terminal: bool,
+    result: &'a str,
     hints: &'a str,
     start: Instant,
     duration: Option<Duration>,
@@ -56,7 +58,8 @@ impl Screen<'_> {
 
     fn draw(&self, pages: &str) {
         if self.terminal {
-            let all = format!("{pages}{}{}\n", self.hints, self.ending());
+            let Self { result, hints, .. } = self;
+            let all = format!("{pages}{result}\n{hints}{}\n", self.ending());
             let lines = all.replace('\n', &format!("{END_OF_LINE}\n"));
             print!("{HOME}{lines}{REST}");
         } else {
