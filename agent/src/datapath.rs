@@ -27,7 +27,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow};
 use aya::maps::{Map, MapError, MapInfo, RingBuf};
-use aya::programs::Program;
+use aya::programs::{Program, ProgramError};
 use aya::util::KernelVersion;
 use aya::{Ebpf, EbpfLoader};
 use datapath_abi::maps;
@@ -173,12 +173,12 @@ fn load_pinned(pins: &Pins, took_over: bool) -> Result<Ebpf> {
         .context("load the eBPF maps: it needs root and Linux 5.10 or later")?;
     check_shapes(pins)?;
     for (name, program) in programs.programs_mut() {
-        match program {
-            Program::SchedClassifier(program) => program.load(),
-            Program::Xdp(program) => program.load(),
+        let loaded = match program {
+            Program::SchedClassifier(program) => verified(|| program.load()),
+            Program::Xdp(program) => verified(|| program.load()),
             other => return Err(anyhow!("eBPF program {name} is a {:?}", other.prog_type())),
-        }
-        .with_context(|| format!("load the eBPF program {name}"))?;
+        };
+        loaded.with_context(|| format!("load the eBPF program {name}"))?;
     }
     let directory = pins.directory().display();
     if took_over {
@@ -187,6 +187,19 @@ fn load_pinned(pins: &Pins, took_over: bool) -> Result<Ebpf> {
         info!("loaded the eBPF programs, maps are in {directory}");
     }
     Ok(programs)
+}
+
+/// Loads a program. The verifier gives up with EAGAIN when a signal is pending (`bpf_check` in
+/// kernel/bpf/verifier.c); libbpf tries five times, too.
+fn verified(mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<(), ProgramError> {
+    for _ in 0..4 {
+        match load() {
+            Err(ProgramError::LoadError { io_error, .. })
+                if io_error.raw_os_error() == Some(libc::EAGAIN) => {}
+            other => return other,
+        }
+    }
+    load()
 }
 
 /// The object must have been built from the same shared crate as we.

@@ -1,7 +1,7 @@
 //! The running gateway: one task that owns all control state and makes the host, the eBPF data path
 //! and the lane as the configuration says.
 //!
-//! [`plan`] numbers sites and links, [`start`](self::start) brings everything up in the order in which
+//! [`plan`] numbers sites and links, [`start`] brings everything up in the order in which
 //! nothing can be lost, [`apply`] changes what differs, [`links`] says which far ends answer, and
 //! [`answer`] tells the command line.
 
