@@ -246,3 +246,6 @@ async fn resolve(endpoint: &Endpoint, ipv4_only: bool) -> Option<SocketAddr> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -275,3 +275,45 @@ fn a_removed_peer_is_forgotten() {
     );
     assert!(b.tunnel.snapshot().is_empty());
 }
+
+#[test]
+fn mangled_messages_are_refused_and_never_panic() {
+    let (mut a, mut b) = pair();
+    let mut messages: Vec<Vec<u8>> = Vec::new();
+    for (_, datagram) in a.out.take_datagrams() {
+        b.handle(&datagram, a.address);
+        messages.push(datagram);
+    }
+    for (_, datagram) in b.out.take_datagrams() {
+        a.handle(&datagram, b.address);
+        messages.push(datagram);
+    }
+    a.seal(&inner([10, 1, 0, 1], [10, 2, 0, 1], 600));
+    messages.extend(
+        a.out
+            .take_datagrams()
+            .into_iter()
+            .map(|(_, datagram)| datagram),
+    );
+    let mut random = 0x9e37_79b9_7f4a_7c15u64;
+    let mut next = move || {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random as usize
+    };
+    for _ in 0..20_000 {
+        let mut message = messages[next() % messages.len()].clone();
+        for _ in 0..=next() % 3 {
+            let at = next() % message.len();
+            message[at] ^= 1 << (next() % 8);
+        }
+        message.truncate(message.len() - [0, 0, next() % message.len()][next() % 3]);
+        if messages.contains(&message) {
+            continue;
+        }
+        let (handled, _) = b.handle(&message, a.address);
+        assert!(!matches!(handled, Handled::Packet(_)), "{message:02x?}");
+        b.out.take_datagrams();
+    }
+}

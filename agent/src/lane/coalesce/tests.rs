@@ -199,3 +199,40 @@ fn a_failed_decryption_leaves_the_packet_under_way_whole() {
     assert_eq!(written.len(), 1);
     assert_eq!(cut(&written), packets);
 }
+
+#[test]
+fn whatever_is_joined_comes_apart_as_it_was() {
+    let mut random = 0x2545_f491_4f6c_dd1du64;
+    let mut next = move || {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random as usize
+    };
+    for _ in 0..500 {
+        let mut sequence = next() as u32;
+        let size = 100 + next() % 1300;
+        let mut packets = Vec::new();
+        for _ in 0..next() % 60 {
+            let payload = vec![next() as u8; [size, size, size, 1 + next() % size][next() % 4]];
+            let ipv6 = next() % 50 == 0;
+            let mut packet = match next() % 40 {
+                0 => datagram(size, next() as u8),
+                1 => segment(ipv6, sequence, &payload, ACK | PSH),
+                _ => segment(ipv6, sequence, &payload, ACK),
+            };
+            sequence = sequence.wrapping_add(payload.len() as u32);
+            if next() % 20 == 0 {
+                // Mangled behind the version, but with a length that says how long it is.
+                let at = 6 + next() % (packet.len() - 6);
+                packet[at] ^= 1 << (next() % 8);
+            }
+            packets.push(packet);
+        }
+        let apart = cut(&join(&packets, ALL));
+        assert_eq!(
+            apart.into_iter().map(without_id).collect::<Vec<_>>(),
+            packets.into_iter().map(without_id).collect::<Vec<_>>()
+        );
+    }
+}

@@ -1,0 +1,126 @@
+use super::*;
+use crate::clock;
+use crate::config::RemoteGateway;
+use crate::io::udp;
+
+fn planned(id: u32, endpoints: &[&str]) -> PlannedLink {
+    PlannedLink {
+        id: LinkId(id),
+        receiver_index: id,
+        site: SiteId(0),
+        site_name: "paris".to_owned(),
+        gateway: RemoteGateway {
+            name: format!("paris-{id}"),
+            public_key: [id as u8; 32],
+            preshared_key_file: None,
+            endpoints: endpoints
+                .iter()
+                .map(|text| Endpoint::Address(text.parse().unwrap()))
+                .collect(),
+            lanes: 1,
+            priority: 100,
+            persistent_keepalive: None,
+        },
+    }
+}
+
+fn peer(id: u32, session: bool) -> PeerSnapshot {
+    PeerSnapshot {
+        link: LinkId(id),
+        endpoint: Some(udp::Endpoint {
+            remote: "192.0.2.7:51820".parse().unwrap(),
+            local: None,
+        }),
+        handshake_age: session.then_some(Duration::from_secs(1)),
+        sent_packets: 0,
+        sent_bytes: 0,
+        received_packets: 0,
+        received_bytes: 0,
+    }
+}
+
+fn links() -> (Links, mpsc::Receiver<Dial>) {
+    let (sender, receiver) = mpsc::channel(8);
+    (Links::new(true, sender), receiver)
+}
+
+fn state(links: &Links, id: u32) -> LinkState {
+    links.get(LinkId(id)).unwrap().state
+}
+
+#[test]
+fn a_link_connects_comes_up_and_goes_down_with_its_session() {
+    let (mut links, _dials) = links();
+    let start = clock::now();
+    let after = |seconds| start + Duration::from_secs(seconds);
+    links.insert(planned(1, &["192.0.2.7:51820"]), start);
+    links.on_snapshot(vec![peer(1, false)], after(14));
+    assert_eq!(state(&links, 1), LinkState::Connecting);
+    links.on_snapshot(vec![peer(1, false)], after(15));
+    assert_eq!(state(&links, 1), LinkState::Down);
+    assert_eq!(
+        links.get(LinkId(1)).unwrap().why,
+        "no answer from 192.0.2.7:51820"
+    );
+    links.on_snapshot(vec![peer(1, true)], after(20));
+    assert_eq!(state(&links, 1), LinkState::Up);
+    links.on_snapshot(vec![peer(1, true)], after(30));
+    assert_eq!(
+        links.get(LinkId(1)).unwrap().since,
+        after(20),
+        "since the change, not the look"
+    );
+    links.on_snapshot(vec![peer(1, false)], after(210));
+    assert_eq!(
+        state(&links, 1),
+        LinkState::Down,
+        "a session that ended is down at once"
+    );
+}
+
+#[test]
+fn a_link_without_an_endpoint_waits_to_be_dialled() {
+    let (mut links, _dials) = links();
+    let start = clock::now();
+    links.insert(planned(1, &[]), start);
+    let unheard = PeerSnapshot {
+        endpoint: None,
+        ..peer(1, false)
+    };
+    links.on_snapshot(vec![unheard], start + Duration::from_secs(60));
+    let link = links.get(LinkId(1)).unwrap();
+    assert_eq!(link.state, LinkState::Connecting);
+    assert!(link.why.starts_with("waits for the far gateway to dial"));
+}
+
+#[tokio::test]
+async fn a_link_that_is_not_up_is_dialled_at_each_endpoint_in_turn() {
+    let (mut links, mut dials) = links();
+    let start = clock::now();
+    links.insert(planned(1, &["192.0.2.7:1", "192.0.2.8:1"]), start);
+    let mut dialled = Vec::new();
+    for turn in 0..3 {
+        let now = start + REDIAL_AFTER * turn;
+        links.handle_timeout(now);
+        links.handle_timeout(now + Duration::from_secs(1));
+        dialled.push(dials.recv().await.unwrap().remote.to_string());
+    }
+    assert_eq!(dialled, ["192.0.2.7:1", "192.0.2.8:1", "192.0.2.7:1"]);
+    links.on_snapshot(vec![peer(1, true)], start);
+    links.handle_timeout(start + REDIAL_AFTER * 9);
+    assert!(dials.try_recv().is_err(), "a link that is up is left alone");
+}
+
+#[test]
+fn a_site_is_as_well_as_its_links() {
+    let (mut links, _dials) = links();
+    let now = clock::now();
+    links.insert(planned(1, &["192.0.2.7:1"]), now);
+    links.insert(planned(2, &["192.0.2.8:1"]), now);
+    let of_site = |links: &Links| site_state(&links.of_site(SiteId(0))).0;
+    assert_eq!(of_site(&links), SiteState::Down);
+    links.on_snapshot(vec![peer(1, true), peer(2, false)], now);
+    assert_eq!(of_site(&links), SiteState::Degraded);
+    links.on_snapshot(vec![peer(2, true)], now);
+    assert_eq!(of_site(&links), SiteState::Active);
+}
