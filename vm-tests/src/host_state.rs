@@ -1,6 +1,9 @@
 //! What a clean stop must give back: links, addresses, routes, rules, queueing disciplines and sysctls
 //! of a namespace, as text.
 
+use std::fs;
+use std::path::PathBuf;
+
 use anyhow::Result;
 
 use crate::netns::Netns;
@@ -46,6 +49,18 @@ impl HostState {
         }
         text
     }
+}
+
+/// What a gateway keeps outside of its namespace: pins, socket, state. Empty after a clean stop.
+pub fn files_of(gateway: &str) -> Vec<PathBuf> {
+    let folders = ["/sys/fs/bpf/crossway", "/run/crossway"];
+    let entries = folders.into_iter().flat_map(fs::read_dir).flatten();
+    let files = entries.flatten().filter(|entry| {
+        let name = entry.file_name();
+        let rest = name.to_str().and_then(|name| name.strip_prefix(gateway));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    });
+    files.map(|entry| entry.path()).collect()
 }
 
 /// Lines of `all` that `others` lacks. Another order alone shows as the command without lines.
