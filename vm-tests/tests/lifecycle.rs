@@ -29,7 +29,7 @@ fn a_clean_stop_leaves_the_host_as_it_was() {
     let mut plans = plan::plan(&topology, Shape::FullMesh, Family::V6).unwrap();
     everything_on(&mut plans);
     let gateway = &topology.sites[0].gateway;
-    let before = (HostState::of(gateway).unwrap(), offloads(gateway));
+    let before = (HostState::settled(gateway).unwrap(), offloads(gateway));
     let mut b = Crossway::start(&topology, &plans[1]).unwrap();
     let mut a = Crossway::start(&topology, &plans[0]).unwrap();
     for round in ["SIGTERM", "SIGINT"] {
@@ -67,7 +67,7 @@ fn a_clean_stop_leaves_the_host_as_it_was() {
 fn a_killed_agent_leaves_its_routes_and_the_next_takes_everything_over() {
     let topology = Builder::new(&["a", "b"]).build().unwrap();
     let gateway = &topology.sites[0].gateway;
-    let original = HostState::of(gateway).unwrap();
+    let original = HostState::settled(gateway).unwrap();
     let mut plans = plan::plan(&topology, Shape::FullMesh, Family::V4).unwrap();
     everything_on(&mut plans);
     let mut pair = Pair {
