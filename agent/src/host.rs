@@ -136,8 +136,15 @@ impl Host {
     }
 
     /// Notes whether the TUN called `name` exists. Call it before the TUN is opened: only one that
-    /// was not there is deleted at the clean stop.
+    /// was not there is deleted at the clean stop. One that another program holds is refused: its
+    /// queues would share the packets.
     pub async fn claim_tun(&mut self, name: &str) -> Result<(), HostError> {
+        let there = links::find(&self.handle, name).await?;
+        if there.is_some_and(|tun| tun.open_queues > 0) {
+            return Err(HostError::TunInUse {
+                name: name.to_owned(),
+            });
+        }
         tunnel::claim(&self.handle, &mut self.file, name).await
     }
 
@@ -152,7 +159,7 @@ impl Host {
         let tun = self.interface(&wanted.tun).await?;
         let claimed = self.file.state.tun.as_ref().map(|tun| &tun.name);
         if claimed != Some(&wanted.tun) {
-            self.claim_tun(&wanted.tun).await?;
+            tunnel::claim(&self.handle, &mut self.file, &wanted.tun).await?;
         }
 
         let handle = &self.handle;

@@ -46,6 +46,13 @@ impl Crossway {
     /// Writes key and configuration, starts the agent in its gateway's namespace, and waits until it
     /// answers on its socket.
     pub fn start(topology: &Topology, plan: &GatewayPlan) -> Result<Self> {
+        let mut gateway = Self::prepare(topology, plan)?;
+        gateway.start_again()?;
+        Ok(gateway)
+    }
+
+    /// Writes key and configuration, and starts nothing.
+    pub fn prepare(topology: &Topology, plan: &GatewayPlan) -> Result<Self> {
         let directory = topology.directory();
         let mut gateway = Self {
             plan: plan.clone(),
@@ -56,12 +63,27 @@ impl Crossway {
         };
         plan.keys.write_private(&gateway.key_file())?;
         gateway.write_config(plan)?;
-        gateway.start_again()?;
         Ok(gateway)
     }
 
     /// Starts the agent with the configuration as it is now; it must not be running.
     pub fn start_again(&mut self) -> Result<()> {
+        let mut process = self.spawn()?;
+        let name = &self.plan.name;
+        process.wait_until("answer", START_LIMIT, || query(name, &["status"]).ok())?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// Starts the agent, which must refuse, and returns its exit code and what it said.
+    pub fn refused(&self) -> Result<(i32, String)> {
+        let before = self.log().len();
+        let status = self.spawn()?.wait(START_LIMIT)?;
+        let code = status.code().context("ended by a signal")?;
+        Ok((code, self.log()[before..].to_owned()))
+    }
+
+    fn spawn(&self) -> Result<ProcessGuard> {
         let binary = binary();
         if !binary.exists() {
             bail!(
@@ -75,17 +97,26 @@ impl Crossway {
             .arg(&binary)
             .args(["run", "--config"])
             .arg(&self.config);
-        let mut process = ProcessGuard::spawn(&self.plan.name, &mut command, &self.log)?;
-        let name = &self.plan.name;
-        process.wait_until("answer", START_LIMIT, || query(name, &["status"]).ok())?;
-        self.process = Some(process);
-        Ok(())
+        ProcessGuard::spawn(&self.plan.name, &mut command, &self.log)
     }
 
     /// Stops the agent by SIGTERM, which must leave the host as it was, and waits for its end.
     pub fn stop(&mut self) -> Result<ExitStatus> {
         let mut process = self.process.take().context("it is not running")?;
         process.terminate(STOP_LIMIT)
+    }
+
+    /// Stops the agent by SIGINT, as Ctrl-C does.
+    pub fn interrupt(&mut self) -> Result<ExitStatus> {
+        let mut process = self.process.take().context("it is not running")?;
+        sys::interrupt(process.pid())?;
+        process.wait(STOP_LIMIT)
+    }
+
+    /// Waits until the agent ends by itself.
+    pub fn wait_for_end(&mut self, limit: Duration) -> Result<ExitStatus> {
+        let mut process = self.process.take().context("it is not running")?;
+        process.wait(limit)
     }
 
     /// Ends the agent by SIGKILL; what it set up stays for the next start to take over.
@@ -141,7 +172,22 @@ impl Crossway {
         )
     }
 
-    fn key_file(&self) -> PathBuf {
+    /// Runs a command that must fail, and returns its exit code and what it said.
+    pub fn failing_command(&self, command: &[&str]) -> Result<(i32, String)> {
+        let output = Command::new(binary())
+            .args(["--gateway", self.name()])
+            .args(command)
+            .output()?;
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        if output.status.success() {
+            bail!("`crossway {}` succeeded: {said}", command.join(" "));
+        }
+        Ok((output.status.code().context("ended by a signal")?, said))
+    }
+
+    /// Path of the private key's file.
+    pub fn key_file(&self) -> PathBuf {
         self.config.with_extension("key")
     }
 }
@@ -205,6 +251,7 @@ pub fn config_text(plan: &GatewayPlan, key_file: &Path) -> String {
         if let Some(seconds) = peer.keepalive {
             line(format!("  persistent_keepalive = {seconds}"));
         }
+        peer.lines.iter().cloned().for_each(&mut line);
     }
     text
 }

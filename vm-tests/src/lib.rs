@@ -14,6 +14,7 @@ pub mod gateways;
 pub mod host_state;
 pub mod keys;
 pub mod netns;
+pub mod pair;
 pub mod peers;
 pub mod plan;
 pub mod process;

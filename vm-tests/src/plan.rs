@@ -55,6 +55,8 @@ pub struct PeerPlan {
     pub routes: Vec<String>,
     /// Seconds between keepalives.
     pub keepalive: Option<u16>,
+    /// More lines for Crossway's `[[site.gateway]]` table, such as `endpoints = ["name:51820"]`.
+    pub lines: Vec<String>,
 }
 
 /// Plans for all gateways of a topology, in the order of its sites, dialled over `outer`.
@@ -100,6 +102,7 @@ fn peers(
                 site.routes()
             },
             keepalive: None,
+            lines: Vec::new(),
         }
     })
     .collect()

@@ -23,6 +23,11 @@ pub fn terminate(pid: u32) -> io::Result<()> {
     signal(pid, libc::SIGTERM)
 }
 
+/// Sends SIGINT to one process.
+pub fn interrupt(pid: u32) -> io::Result<()> {
+    signal(pid, libc::SIGINT)
+}
+
 /// Sends SIGKILL to one process.
 pub fn kill(pid: u32) -> io::Result<()> {
     signal(pid, libc::SIGKILL)

@@ -2,6 +2,7 @@
 //! been looked at.
 
 use std::path::PathBuf;
+use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, anyhow, bail};
 use tokio::signal::unix::Signal;
@@ -24,7 +25,7 @@ use crate::ids::IfIndex;
 use crate::io::tun::TunQueue;
 use crate::io::udp::UdpSocket;
 use crate::keys::SecretKey;
-use crate::lane;
+use crate::lane::{self, LaneHandle};
 use crate::tunnel::noise::Identity;
 
 /// Requests and resolved names that may wait; each is small and taken at once.
@@ -37,6 +38,7 @@ pub(super) async fn start(
     signals: [Result<Signal>; 3],
 ) -> Result<(Gateway, Inputs)> {
     let [terminate, interrupt, hang_up] = signals;
+    let (terminate, interrupt, hang_up) = (terminate?, interrupt?, hang_up?);
     let server = Server::bind(&socket_path(&config.gateway.name))?;
     let key = SecretKey::read_file(&config.gateway.private_key_file).with_context(|| {
         format!(
@@ -62,10 +64,16 @@ pub(super) async fn start(
         )
     })?;
     host.claim_tun(&name).await?;
-    let queue = TunQueue::open(&name).with_context(|| tun_failure(&name))?;
-    let index = host.interface(&name).await?.index;
-    let (lane, thread) = lane::spawn(0, queue, udp, identity.clone(), usize::from(mtu.mtu))
-        .context("to start the lane's thread")?;
+    let opened = open_lane(&host, &name, udp, identity.clone(), mtu.mtu).await;
+    let (index, lane, thread) = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            if let Err(second) = host.restore().await {
+                tracing::warn!("{second}");
+            }
+            return Err(error);
+        }
+    };
 
     let (resolved, dials) = mpsc::channel(QUEUE);
     let mut gateway = Gateway {
@@ -105,11 +113,28 @@ pub(super) async fn start(
         dials,
         watch,
         events,
-        terminate: terminate?,
-        interrupt: interrupt?,
-        hang_up: hang_up?,
+        terminate,
+        interrupt,
+        hang_up,
     };
     Ok((gateway, inputs))
+}
+
+type OpenLane = (IfIndex, LaneHandle, JoinHandle<std::io::Result<()>>);
+
+/// Opens the TUN called `name` and starts the lane between it and `udp`.
+async fn open_lane(
+    host: &Host,
+    name: &str,
+    udp: UdpSocket,
+    identity: Identity,
+    mtu: u16,
+) -> Result<OpenLane> {
+    let queue = TunQueue::open(name).with_context(|| tun_failure(name))?;
+    let index = host.interface(name).await?.index;
+    let (lane, thread) = lane::spawn(0, queue, udp, identity, usize::from(mtu))
+        .context("to start the lane's thread")?;
+    Ok((index, lane, thread))
 }
 
 impl Gateway {

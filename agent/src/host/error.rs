@@ -24,6 +24,11 @@ pub enum HostError {
         /// What it is: a kind of `ip -d link`, or hardware.
         kind: String,
     },
+    /// Another program holds the TUN.
+    TunInUse {
+        /// Its name.
+        name: String,
+    },
     /// The kernel refused for want of privilege.
     NotPermitted {
         /// What was to be done, as "to …".
@@ -111,6 +116,11 @@ impl fmt::Display for HostError {
                 f,
                 "{name} is to be the TUN and exists already as {kind}: give the gateway another \
                  name, or rename that interface"
+            ),
+            Self::TunInUse { name } => write!(
+                f,
+                "TUN {name} is in use by another program: a TUN is named after the first 12 characters \
+                 of its gateway's name, so give two gateways of a host names that differ there"
             ),
             Self::NotPermitted { what } => write!(
                 f,

@@ -3,13 +3,17 @@
 use std::io;
 
 use futures::TryStreamExt;
+use rtnetlink::packet_core::Nla;
 use rtnetlink::packet_route::link::{
-    InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
+    InfoData, InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
 };
 use rtnetlink::{Handle, LinkUnspec};
 
 use super::error::HostError;
 use crate::ids::IfIndex;
+
+// Linux include/uapi/linux/if_link.h.
+const IFLA_TUN_NUM_QUEUES: u16 = 8;
 
 /// An interface as the kernel describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +32,8 @@ pub struct Interface {
     pub carrier: bool,
     /// Whether its frames have an Ethernet header.
     pub ethernet: bool,
+    /// Queues of a TUN that programs hold open; 0 for other kinds.
+    pub open_queues: u32,
 }
 
 /// The interface called `name`, if there is one.
@@ -121,6 +127,7 @@ fn parse(message: &LinkMessage) -> Interface {
         up: flags.contains(LinkFlags::Up),
         carrier: flags.contains(LinkFlags::LowerUp),
         ethernet: message.header.link_layer_type == LinkLayerType::Ether,
+        open_queues: 0,
     };
     for attribute in &message.attributes {
         match attribute {
@@ -128,11 +135,23 @@ fn parse(message: &LinkMessage) -> Interface {
             LinkAttribute::Mtu(mtu) => interface.mtu = *mtu,
             LinkAttribute::LinkInfo(infos) => {
                 interface.kind = infos.iter().find_map(kind_name);
+                interface.open_queues = infos.iter().find_map(open_queues).unwrap_or(0);
             }
             _ => {}
         }
     }
     interface
+}
+
+/// Queues with a program at the other end, not counting those it has switched off (Linux 4.17).
+fn open_queues(info: &LinkInfo) -> Option<u32> {
+    let LinkInfo::Data(InfoData::Tun(tun)) = info else {
+        return None;
+    };
+    let queues = tun.iter().find(|info| info.kind() == IFLA_TUN_NUM_QUEUES)?;
+    let mut value = [0; 4];
+    (queues.value_len() == value.len()).then(|| queues.emit_value(&mut value))?;
+    Some(u32::from_ne_bytes(value))
 }
 
 fn kind_name(info: &LinkInfo) -> Option<String> {

@@ -45,7 +45,7 @@ pub fn tcp_transfer(
         .enter(|| TcpListener::bind((address, 0)))?
         .with_context(|| format!("cannot listen on {address} in {}", server.name()))?;
     let to = listener.local_addr()?;
-    let receiver = thread::spawn(move || receive(&listener));
+    let receiver = thread::spawn(move || receive(&listener, STALL_LIMIT, |_| ()));
     let start = wait::now();
     let sent = send(client, to, bytes);
     let duration = start.elapsed();
@@ -68,17 +68,17 @@ pub fn tcp_transfer(
     })
 }
 
-struct Received {
+pub(super) struct Received {
     source: IpAddr,
-    hash: u64,
+    pub(super) hash: u64,
 }
 
 fn send(client: &Netns, to: SocketAddr, bytes: u64) -> Result<u64> {
     let mut stream = client
         .enter(|| TcpStream::connect_timeout(&to, STALL_LIMIT))?
         .context("cannot connect")?;
-    limit_stalls(&stream)?;
-    let mut source = Noise(0x9e37_79b9_7f4a_7c15);
+    limit_stalls(&stream, STALL_LIMIT)?;
+    let mut source = Noise::new();
     let mut hash = hasher();
     let mut chunk = vec![0; CHUNK];
     let mut left = bytes;
@@ -103,13 +103,18 @@ fn send(client: &Netns, to: SocketAddr, bytes: u64) -> Result<u64> {
     Ok(hash.finish())
 }
 
-fn receive(listener: &TcpListener) -> Result<Received> {
+/// Takes one connection to its end and confirms it with the hash; `taken` hears of each read's length.
+pub(super) fn receive(
+    listener: &TcpListener,
+    stall_limit: Duration,
+    mut taken: impl FnMut(usize),
+) -> Result<Received> {
     listener.set_nonblocking(true)?;
     let (mut stream, peer) = wait::try_until("a TCP connection", STALL_LIMIT, || {
         Ok(listener.accept().ok())
     })?;
     stream.set_nonblocking(false)?;
-    limit_stalls(&stream)?;
+    limit_stalls(&stream, stall_limit)?;
     let mut hash = hasher();
     let mut chunk = vec![0; CHUNK];
     loop {
@@ -118,6 +123,7 @@ fn receive(listener: &TcpListener) -> Result<Received> {
             break;
         }
         hash.write(&chunk[..length]);
+        taken(length);
     }
     stream.write_all(&hash.finish().to_be_bytes())?;
     Ok(Received {
@@ -126,21 +132,21 @@ fn receive(listener: &TcpListener) -> Result<Received> {
     })
 }
 
-fn limit_stalls(stream: &TcpStream) -> Result<()> {
-    stream.set_read_timeout(Some(STALL_LIMIT))?;
-    stream.set_write_timeout(Some(STALL_LIMIT))?;
+fn limit_stalls(stream: &TcpStream, limit: Duration) -> Result<()> {
+    stream.set_read_timeout(Some(limit))?;
+    stream.set_write_timeout(Some(limit))?;
     Ok(())
 }
 
 /// FNV-1a over words of eight bytes: chunks of any size must give the same hash, so bytes are gathered.
 #[derive(Debug)]
-struct ContentHash {
+pub(super) struct ContentHash {
     state: u64,
     word: u64,
     filled: u32,
 }
 
-fn hasher() -> ContentHash {
+pub(super) fn hasher() -> ContentHash {
     ContentHash {
         state: 0xcbf2_9ce4_8422_2325,
         word: 0,
@@ -168,10 +174,14 @@ impl Hasher for ContentHash {
 }
 
 /// Xorshift: content in which no two packets are alike.
-struct Noise(u64);
+pub(super) struct Noise(u64);
 
 impl Noise {
-    fn fill(&mut self, buffer: &mut [u8]) {
+    pub(super) fn new() -> Self {
+        Self(0x9e37_79b9_7f4a_7c15)
+    }
+
+    pub(super) fn fill(&mut self, buffer: &mut [u8]) {
         for word in buffer.chunks_mut(8) {
             self.0 ^= self.0 << 13;
             self.0 ^= self.0 >> 7;

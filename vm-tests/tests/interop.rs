@@ -1,0 +1,245 @@
+//! Stock WireGuard as the far gateway: nobody there knows of Crossway.
+//!
+//! ```text
+//!  host a ── [gateway a: crossway] ───────────── [gateway b: wireguard-go or boringtun-cli] ── host b
+//!  10.1.0.10          203.0.113.1   203.0.113.2                                       10.2.0.10
+//!  2001:db8:1::10     fd00:113::1   fd00:113::2                                       2001:db8:2::10
+//! ```
+
+use std::fs;
+use std::io::Write;
+use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::process::Command;
+use std::time::Duration;
+
+use vm_tests::crossway::Crossway;
+use vm_tests::peers::{Implementation, StockGateway};
+use vm_tests::plan::{self, GatewayPlan, Shape};
+use vm_tests::process;
+use vm_tests::topology::{Builder, Family, Site, Topology};
+use vm_tests::traffic::{self, Capture, SteadyPing, SteadyTcp};
+use vm_tests::wait;
+
+use Implementation::{BoringtunCli, WireguardGo};
+
+const UP: Duration = Duration::from_secs(10);
+const BYTES: u64 = 8 << 20;
+
+#[test]
+fn crossway_dials_wireguard_go_over_ipv4() {
+    Interop::start(WireguardGo, Family::V4, Dials::Crossway, |_| ()).talks(&Family::ALL);
+}
+
+#[test]
+fn crossway_dials_wireguard_go_over_ipv6() {
+    Interop::start(WireguardGo, Family::V6, Dials::Crossway, |_| ()).talks(&Family::ALL);
+}
+
+#[test]
+fn wireguard_go_dials_crossway_over_ipv4() {
+    Interop::start(WireguardGo, Family::V4, Dials::Far, |_| ()).talks(&Family::ALL);
+}
+
+#[test]
+fn wireguard_go_dials_crossway_over_ipv6() {
+    Interop::start(WireguardGo, Family::V6, Dials::Far, |_| ()).talks(&Family::ALL);
+}
+
+#[test]
+fn crossway_dials_boringtun() {
+    Interop::start(BoringtunCli, Family::V4, Dials::Crossway, |_| ()).talks(&[Family::V4]);
+}
+
+#[test]
+fn boringtun_dials_crossway() {
+    Interop::start(BoringtunCli, Family::V4, Dials::Far, |_| ()).talks(&[Family::V4]);
+}
+
+/// With a persistent keepalive the side that dials needs no traffic to open the way, and says it is there.
+#[test]
+fn keepalives_open_the_way_and_keep_it_open() {
+    for dials in [Dials::Crossway, Dials::Far] {
+        let interop = Interop::start(WireguardGo, Family::V4, dials, |plan| {
+            plan.peers[0].keepalive = Some(1);
+        });
+        interop.wait_for_state("Up");
+        let (a, b) = interop.sites();
+        let from = if dials == Dials::Crossway { a } else { b };
+        // 16 bytes of header and 16 of tag, nothing in between; once a second.
+        let filter = format!(
+            "udp and src {} and udp[4:2] = 40",
+            from.wan_address(Family::V4)
+        );
+        let capture = Capture::start(&interop.topology, &b.gateway, "wan0", &filter).unwrap();
+        capture.wait_for(2, UP).unwrap();
+    }
+}
+
+#[test]
+fn a_preshared_key_must_be_the_same_on_both_sides() {
+    let topology = topology();
+    let mut plans = plan::plan(&topology, Shape::FullMesh, Family::V4).unwrap();
+    let file = topology.directory().join("b.psk");
+    let psk = process::run(Command::new("wg").arg("genpsk")).unwrap();
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    let mut psk_file = options.open(&file).unwrap();
+    psk_file.write_all(psk.as_bytes()).unwrap();
+    plans[0].peers[0].lines = vec![format!("preshared_key_file = {:?}", file.display())];
+    plans[1].peers[0].endpoint = None;
+    let far = StockGateway::start(WireguardGo, &topology, &plans[1]).unwrap();
+    let agent = Crossway::start(&topology, &plans[0]).unwrap();
+    let interop = Interop {
+        agent,
+        far,
+        plans,
+        topology,
+    };
+    let (a, b) = interop.sites();
+    let host_b = b.host_address(Family::V4);
+    // The far side does not know of it yet.
+    assert_eq!(traffic::ping(&a.host, host_b, 3).unwrap().received, 0);
+    assert_ne!(interop.state(), "Up");
+    interop.wg(&format!("preshared-key {}", file.display()));
+    traffic::wait_for_ping(&a.host, host_b, UP).unwrap();
+    interop.talks(&[Family::V4]);
+}
+
+/// WireGuard rekeys after 120 s; a far side that forgets its session forces the same way at once: it
+/// knows no session for what it gets, and answers nothing until a new handshake.
+#[test]
+fn traffic_goes_on_when_the_far_side_loses_its_session() {
+    let interop = Interop::start(WireguardGo, Family::V4, Dials::Both, |_| ());
+    interop.talks(&[Family::V4]);
+    let (a, b) = interop.sites();
+    let directory = interop.topology.directory();
+    let host_b = b.host_address(Family::V4);
+    let tcp = SteadyTcp::start(&a.host, &b.host, host_b).unwrap();
+    let ping = SteadyPing::start(&b.host, a.host_address(Family::V4), directory).unwrap();
+    // A response is 92 bytes and a header of 8.
+    let answers = Capture::start(&interop.topology, &b.gateway, "wan0", "udp[4:2] = 100").unwrap();
+    for round in 1..=3 {
+        let peer = &interop.plans[1].peers[0];
+        interop.wg("remove");
+        interop.wg(&format!(
+            "allowed-ips {} endpoint {}",
+            peer.routes.join(","),
+            peer.endpoint.unwrap()
+        ));
+        ping.goes_on(UP).unwrap();
+        tcp.goes_on(UP).unwrap();
+        answers.wait_for(round, UP).unwrap();
+    }
+    let replies = ping.finish(UP).unwrap();
+    eprintln!("a lost session: longest gap {:?}", replies.longest_gap());
+    tcp.finish().unwrap();
+}
+
+/// Both sides have an endpoint and begin at the same moment, again and again.
+#[test]
+fn handshakes_that_cross_do_not_stop_traffic() {
+    let interop = Interop::start(WireguardGo, Family::V4, Dials::Both, |plan| {
+        plan.peers[0].keepalive = Some(1);
+    });
+    interop.wait_for_state("Up");
+    interop.talks(&[Family::V4]);
+}
+
+/// Who has the other's endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dials {
+    Crossway,
+    Far,
+    Both,
+}
+
+struct Interop {
+    agent: Crossway,
+    far: StockGateway,
+    plans: Vec<GatewayPlan>,
+    topology: Topology,
+}
+
+impl Interop {
+    /// Starts both; `adjust` changes the plan of who dials.
+    fn start(
+        implementation: Implementation,
+        outer: Family,
+        dials: Dials,
+        adjust: impl FnOnce(&mut GatewayPlan),
+    ) -> Self {
+        let topology = topology();
+        let mut plans = plan::plan(&topology, Shape::FullMesh, outer).unwrap();
+        match dials {
+            Dials::Crossway => plans[1].peers[0].endpoint = None,
+            Dials::Far => plans[0].peers[0].endpoint = None,
+            Dials::Both => {}
+        }
+        adjust(&mut plans[usize::from(dials == Dials::Far)]);
+        // Who is dialled is there first.
+        let start = |plan| Crossway::start(&topology, plan).unwrap();
+        let agent = (dials == Dials::Far).then(|| start(&plans[0]));
+        let far = StockGateway::start(implementation, &topology, &plans[1]).unwrap();
+        let agent = agent.unwrap_or_else(|| start(&plans[0]));
+        Self {
+            agent,
+            far,
+            plans,
+            topology,
+        }
+    }
+
+    fn sites(&self) -> (&Site, &Site) {
+        (&self.topology.sites[0], &self.topology.sites[1])
+    }
+
+    /// The side that dials sends first; then ping and TCP go both ways.
+    fn talks(&self, families: &[Family]) {
+        let (a, b) = self.sites();
+        let first_from_a = self.plans[0].peers[0].endpoint.is_some();
+        let (first, second) = if first_from_a { (a, b) } else { (b, a) };
+        for &family in families {
+            for (from, to) in [(first, second), (second, first)] {
+                let (source, target) = (from.host_address(family), to.host_address(family));
+                traffic::wait_for_ping(&from.host, target, UP).unwrap();
+                both_reach(from, to, source, target);
+            }
+        }
+        assert_eq!(self.state(), "Up");
+    }
+
+    fn link(&self) -> serde_json::Value {
+        self.agent.query(&["links"]).unwrap()["links"][0].take()
+    }
+
+    fn state(&self) -> String {
+        self.link()["state"].as_str().unwrap().to_owned()
+    }
+
+    fn wait_for_state(&self, state: &str) {
+        wait::until(&format!("the link to be {state}"), UP, || {
+            (self.state() == state).then_some(())
+        })
+        .unwrap();
+    }
+
+    /// `wg set` on the far side's only peer.
+    fn wg(&self, words: &str) {
+        let key = &self.plans[0].keys.public;
+        let interface = self.far.interface();
+        let line = format!("wg set {interface} peer {key} {words}");
+        self.sites().1.gateway.run(&line).unwrap();
+    }
+}
+
+fn both_reach(from: &Site, to: &Site, source: IpAddr, target: IpAddr) {
+    let report = traffic::ping(&from.host, target, 5).unwrap();
+    assert_eq!((report.sent, report.received), (5, 5));
+    let tcp = traffic::tcp_transfer(&from.host, &to.host, target, BYTES).unwrap();
+    assert_eq!(tcp.source_seen, source);
+}
+
+fn topology() -> Topology {
+    Builder::new(&["a", "b"]).build().unwrap()
+}
