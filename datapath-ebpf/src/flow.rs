@@ -58,14 +58,7 @@ fn key_of(direction: Direction, vnet: u32, headers: &Headers) -> FlowKey {
 
 /// Enters a flow with its first packet.
 #[inline(always)]
-fn enter(
-    key: &FlowKey,
-    direction: Direction,
-    site: u32,
-    wire: &Wire,
-    tcp_flags: u8,
-    now: u64,
-) {
+fn enter(key: &FlowKey, direction: Direction, site: u32, wire: &Wire, tcp_flags: u8, now: u64) {
     let mut counters = FlowCounters {
         first_seen_ns: now,
         last_seen_ns: now,

@@ -159,6 +159,14 @@ impl Drop for Crossway {
     }
 }
 
+/// Starts an agent for each plan.
+pub fn start_all(topology: &Topology, plans: &[GatewayPlan]) -> Result<Vec<Crossway>> {
+    plans
+        .iter()
+        .map(|plan| Crossway::start(topology, plan))
+        .collect()
+}
+
 /// Asks a running gateway by name; the answer is its `--json` output.
 pub fn query(gateway: &str, command: &[&str]) -> Result<Value> {
     let text = process::run(

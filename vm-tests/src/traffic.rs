@@ -1,13 +1,21 @@
 //! Traffic between namespaces, and what the far end saw of it.
 
 mod capture;
+mod exchange;
 mod iperf3;
 mod ping;
+mod raw;
+mod recording;
 mod tcp;
+mod trace;
 mod udp;
 
 pub use capture::{Capture, LinkCounters};
+pub use exchange::{exchange, exchange_both_ways};
 pub use iperf3::{Iperf3, Iperf3Report};
 pub use ping::{PingReport, ping, wait_for_ping};
+pub use raw::RawSocket;
+pub use recording::{Packet, Recording};
 pub use tcp::{TcpReport, tcp_transfer};
+pub use trace::{Probe, mtr, traceroute};
 pub use udp::{UdpEcho, UdpEchoReport, udp_echo};

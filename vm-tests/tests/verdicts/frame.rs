@@ -128,7 +128,11 @@ impl Packet {
             frame.extend(kind.to_be_bytes());
             frame.extend(tci.to_be_bytes());
         }
-        let kind: u16 = if self.source.is_ipv4() { 0x0800 } else { 0x86dd };
+        let kind: u16 = if self.source.is_ipv4() {
+            0x0800
+        } else {
+            0x86dd
+        };
         frame.extend(kind.to_be_bytes());
         frame.extend(self.bare());
         frame

@@ -4,10 +4,7 @@ use std::{collections::HashMap as StdHashMap, fs, net::IpAddr, path::PathBuf, pr
 
 use aya::{
     Ebpf, EbpfLoader, Pod, TestRun as _, TestRunOptions,
-    maps::{
-        Array, HashMap, LpmTrie, Map, MapData, PerCpuArray, RingBuf,
-        lpm_trie::Key,
-    },
+    maps::{Array, HashMap, LpmTrie, Map, MapData, PerCpuArray, RingBuf, lpm_trie::Key},
     programs::{SchedClassifier, Xdp},
 };
 use datapath_abi::{
@@ -148,13 +145,19 @@ impl Datapath {
         match address.parse().unwrap() {
             IpAddr::V4(address) => {
                 let address = address.octets();
-                self.trie(maps::ROUTES4)
-                    .insert(&Key::new(bits, RouteKey4 { vnet, address }), route, 0)
+                self.trie(maps::ROUTES4).insert(
+                    &Key::new(bits, RouteKey4 { vnet, address }),
+                    route,
+                    0,
+                )
             }
             IpAddr::V6(address) => {
                 let address = address.octets();
-                self.trie(maps::ROUTES6)
-                    .insert(&Key::new(bits, RouteKey6 { vnet, address }), route, 0)
+                self.trie(maps::ROUTES6).insert(
+                    &Key::new(bits, RouteKey6 { vnet, address }),
+                    route,
+                    0,
+                )
             }
         }
         .unwrap();
@@ -329,7 +332,11 @@ pub(crate) fn ifindex(name: &str) -> u32 {
 
 /// The start of a frame, for messages.
 pub(crate) fn hex(frame: &[u8]) -> String {
-    format!("{} bytes {:02x?}", frame.len(), &frame[..frame.len().min(80)])
+    format!(
+        "{} bytes {:02x?}",
+        frame.len(),
+        &frame[..frame.len().min(80)]
+    )
 }
 
 fn enter_new_namespace() {

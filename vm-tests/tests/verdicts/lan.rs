@@ -13,9 +13,7 @@ use datapath_abi::{
 
 use crate::{
     case::{Case, Verdict, assert_routed, mutations, redirect, run, stack},
-    frame::{
-        DESTINATION_OPTIONS, ETHERNET, HOP_BY_HOP, PROVIDER_VLAN, Packet, ROUTING, TCP, VLAN,
-    },
+    frame::{DESTINATION_OPTIONS, ETHERNET, HOP_BY_HOP, PROVIDER_VLAN, Packet, ROUTING, TCP, VLAN},
     harness::{Context, Datapath, kernel_runs, settings},
 };
 
@@ -301,8 +299,8 @@ fn a_frame_cut_anywhere_goes_to_the_stack() {
         if case.verdict != Verdict::Redirect || case.packet.len() > 300 {
             continue;
         }
-        let whole = case.packet.len() - inner(&case.packet).len()
-            + ip_length(inner(&case.packet)) as usize;
+        let whole =
+            case.packet.len() - inner(&case.packet).len() + ip_length(inner(&case.packet)) as usize;
         for length in 0..whole {
             let cut = &case.packet[..length];
             if !kernel_runs(cut) {
