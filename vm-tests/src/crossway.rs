@@ -15,6 +15,10 @@ use crate::process::{self, ProcessGuard};
 use crate::topology::Topology;
 use crate::{cleanup, sys};
 
+mod counters;
+
+pub use counters::Counters;
+
 /// A start with loading and verifying the programs takes under a second; the rest is for a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(20);
 /// A clean stop undoes what was set up.
