@@ -15,6 +15,10 @@ use crate::process::{self, ProcessGuard};
 use crate::topology::Topology;
 use crate::{cleanup, sys};
 
+mod counters;
+
+pub use counters::Counters;
+
 /// A start with loading and verifying the programs takes under a second; the rest is for a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(20);
 /// A clean stop undoes what was set up.
@@ -203,6 +207,14 @@ impl Drop for Crossway {
         self.process = None;
         cleanup::remove_gateway_state(&self.plan.name);
     }
+}
+
+/// Starts an agent for each plan.
+pub fn start_all(topology: &Topology, plans: &[GatewayPlan]) -> Result<Vec<Crossway>> {
+    plans
+        .iter()
+        .map(|plan| Crossway::start(topology, plan))
+        .collect()
 }
 
 /// Asks a running gateway by name; the answer is its `--json` output.

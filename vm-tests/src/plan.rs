@@ -80,6 +80,28 @@ pub fn plan(topology: &Topology, shape: Shape, outer: Family) -> Result<Vec<Gate
     Ok(plans.collect())
 }
 
+/// Gives every gateway an address inside the tunnel of each family ([`Site::tunnel_address`]), which the
+/// others' routes to its site hold: it answers from there, for example as a hop of traceroute.
+pub fn give_tunnel_addresses(topology: &Topology, plans: &mut [GatewayPlan]) {
+    for plan in plans {
+        let own = topology.site(&plan.site);
+        plan.tunnel_addresses = Family::ALL
+            .map(|family| {
+                let length = if family == Family::V4 { 32 } else { 128 };
+                format!("{}/{length}", own.tunnel_address(family))
+            })
+            .to_vec();
+        for peer in &mut plan.peers {
+            let behind = topology.sites.iter();
+            let behind = behind.filter(|site| peer.routes.contains(&site.route(Family::V4)));
+            // The IPv6 prefix of a site holds its tunnel address already.
+            let routes = behind.map(|site| format!("{}/32", site.tunnel_address(Family::V4)));
+            let routes: Vec<String> = routes.collect();
+            peer.routes.extend(routes);
+        }
+    }
+}
+
 fn peers(
     topology: &Topology,
     keys: &[KeyPair],

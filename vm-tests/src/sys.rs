@@ -1,8 +1,8 @@
-//! The three system calls that std does not offer.
+//! The system calls that std does not offer.
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static STOP: AtomicBool = AtomicBool::new(false);
@@ -11,6 +11,37 @@ static STOP: AtomicBool = AtomicBool::new(false);
 pub fn enter_network_namespace(namespace: &File) -> io::Result<()> {
     // SAFETY: `setns` takes no pointer; the descriptor is open for as long as `namespace` is borrowed.
     let result = unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// A raw socket of one IP protocol in the calling thread's network namespace (raw(7)).
+pub fn raw_socket(ipv4: bool, protocol: u8) -> io::Result<OwnedFd> {
+    let family = if ipv4 { libc::AF_INET } else { libc::AF_INET6 };
+    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
+    // SAFETY: `socket` takes no pointer.
+    let fd = unsafe { libc::socket(family, kind, protocol.into()) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor was just opened, and nothing else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Sets an option of a socket whose value is bytes, such as `IP_OPTIONS` (ip(7)).
+pub fn set_socket_option(
+    socket: &impl AsFd,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: &[u8],
+) -> io::Result<()> {
+    let socket = socket.as_fd().as_raw_fd();
+    let length = value.len() as libc::socklen_t;
+    // SAFETY: the pointer and the length are those of `value`, which the call only reads.
+    let result = unsafe { libc::setsockopt(socket, level, name, value.as_ptr().cast(), length) };
     if result == 0 {
         Ok(())
     } else {

@@ -14,8 +14,12 @@
 //!                                                   wan0 ─────────────────────── wan<n>
 //!                                                   203.0.113.(4n+1)/30          203.0.113.(4n+2)
 //!                                                   fd00:113:0:<n>::1/64         fd00:113:0:<n>::2
+//!
+//!   WAN (router) with a middle cable:   gateway 1 ── wan ── middle ── wan-far ── gateway 2, 3, …
+//!                                               198.51.100.1    198.51.100.2
+//!                                               fd00:100::1     fd00:100::2
 //! ```
-//! Each box is a network namespace, `<prefix>-host-<site>`, `<prefix>-gw-<site>` and `<prefix>-wan`.
+//! Each box is a network namespace, `<prefix>-host-<site>`, `<prefix>-gw-<site>`, `<prefix>-wan` and `<prefix>-wan-far`.
 //! Hosts have a default route to their gateway, gateways behind a router one to the router, which
 //! forwards. Nothing else is there: no forwarding in the gateways, no route to a far site.
 
@@ -66,6 +70,7 @@ pub struct Builder {
     sites: Vec<String>,
     wan: Wan,
     wan_mtu: u16,
+    middle_mtu: Option<u16>,
     lan_mtu: u16,
     host_checksums: bool,
 }
@@ -83,6 +88,7 @@ impl Builder {
                 Wan::Router
             },
             wan_mtu: 1500,
+            middle_mtu: None,
             lan_mtu: 1500,
             host_checksums: false,
         }
@@ -107,6 +113,15 @@ impl Builder {
     #[must_use]
     pub fn wan_mtu(mut self, mtu: u16) -> Self {
         self.wan_mtu = mtu;
+        self
+    }
+
+    /// Two routers on the WAN, the first site at one, the others at the other, and between them a cable of
+    /// this MTU in bytes: what neither gateway sees on its own interface.
+    #[must_use]
+    pub fn middle_mtu(mut self, mtu: u16) -> Self {
+        self.wan = Wan::Router;
+        self.middle_mtu = Some(mtu);
         self
     }
 
@@ -152,6 +167,8 @@ pub struct Topology {
     pub sites: Vec<Site>,
     /// The namespace between the gateways, if it is a router.
     pub router: Option<Netns>,
+    /// The second router, at which all sites but the first are, if the builder was asked for one.
+    pub far_router: Option<Netns>,
     prefix: String,
     directory: Directory,
 }
@@ -217,6 +234,16 @@ impl Site {
             (Wan::Router, Family::V4) => Ipv4Addr::new(203, 0, 113, 4 * n + 1).into(),
             (Wan::Router, Family::V6) => {
                 Ipv6Addr::new(0xfd00, 0x113, 0, n.into(), 0, 0, 0, 1).into()
+            }
+        }
+    }
+
+    /// Address of the gateway inside the tunnel; see [`crate::plan::give_tunnel_addresses`].
+    pub fn tunnel_address(&self, family: Family) -> IpAddr {
+        match family {
+            Family::V4 => Ipv4Addr::new(10, 255, 0, self.number).into(),
+            Family::V6 => {
+                Ipv6Addr::new(0x2001, 0xdb8, self.number.into(), 0xffff, 0, 0, 0, 1).into()
             }
         }
     }

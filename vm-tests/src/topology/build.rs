@@ -1,6 +1,6 @@
 //! From a [`Builder`] to namespaces, cables and addresses.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::Result;
 
@@ -24,16 +24,25 @@ pub(super) fn build(plan: &Builder) -> Result<Topology> {
     for site in &sites {
         join_lan(plan, site)?;
     }
-    let router = match plan.wan {
-        Wan::Direct => {
-            join_direct(plan, &sites)?;
-            None
+    let (mut router, mut far_router) = (None, None);
+    match (plan.wan, plan.middle_mtu) {
+        (Wan::Direct, _) => join_direct(plan, &sites)?,
+        (Wan::Router, None) => {
+            let only = router.insert(create_router(plan, "wan")?);
+            join_router(plan, &sites, only)?;
         }
-        Wan::Router => Some(join_router(plan, &sites)?),
-    };
+        (Wan::Router, Some(mtu)) => {
+            let near = router.insert(create_router(plan, "wan")?);
+            let far = far_router.insert(create_router(plan, "wan-far")?);
+            join_router(plan, &sites[..1], near)?;
+            join_router(plan, &sites[1..], far)?;
+            join_middle(near, far, mtu)?;
+        }
+    }
     Ok(Topology {
         sites,
         router,
+        far_router,
         prefix: prefix.clone(),
         directory,
     })
@@ -72,10 +81,14 @@ fn join_direct(plan: &Builder, sites: &[Site]) -> Result<()> {
     Ok(())
 }
 
-fn join_router(plan: &Builder, sites: &[Site]) -> Result<Netns> {
-    let router = Netns::create(&format!("{}-wan", plan.prefix))?;
+fn create_router(plan: &Builder, name: &str) -> Result<Netns> {
+    let router = Netns::create(&format!("{}-{name}", plan.prefix))?;
     router.set_sysctl("net/ipv4/ip_forward", "1")?;
     router.set_sysctl("net/ipv6/conf/all/forwarding", "1")?;
+    Ok(router)
+}
+
+fn join_router(plan: &Builder, sites: &[Site], router: &Netns) -> Result<()> {
     for site in sites {
         let port = format!("wan{}", site.number);
         let mtu = if site.number == 1 {
@@ -85,17 +98,33 @@ fn join_router(plan: &Builder, sites: &[Site]) -> Result<Netns> {
         };
         cable(
             End::new(&site.gateway, "wan0", mtu),
-            End::new(&router, &port, mtu),
+            End::new(router, &port, mtu),
         )?;
         for (family, length) in [(Family::V4, 30), (Family::V6, 64)] {
             let next_hop = router_address(site, family);
             add_address(&site.gateway, "wan0", site.wan_address(family), length)?;
-            add_address(&router, &port, next_hop, length)?;
+            add_address(router, &port, next_hop, length)?;
             site.gateway
                 .ip(&format!("route add default via {next_hop}"))?;
         }
     }
-    Ok(router)
+    Ok(())
+}
+
+fn join_middle(near: &Netns, far: &Netns, mtu: u16) -> Result<()> {
+    cable(End::new(near, "middle", mtu), End::new(far, "middle", mtu))?;
+    for (family, length) in [(Family::V4, 30), (Family::V6, 64)] {
+        let addresses: [IpAddr; 2] = [1, 2].map(|last| match family {
+            Family::V4 => Ipv4Addr::new(198, 51, 100, last as u8).into(),
+            Family::V6 => Ipv6Addr::new(0xfd00, 0x100, 0, 0, 0, 0, 0, last).into(),
+        });
+        let [near_address, far_address] = addresses;
+        add_address(near, "middle", near_address, length)?;
+        add_address(far, "middle", far_address, length)?;
+        near.ip(&format!("route add default via {far_address}"))?;
+        far.ip(&format!("route add default via {near_address}"))?;
+    }
+    Ok(())
 }
 
 /// The router's address on the cable to a site: the one after the gateway's.

@@ -1,0 +1,52 @@
+//! Two sites over each outer family, dialled by one side only, so that the other must learn where its
+//! peer is; both inner families through each: all four nestings.
+//!
+//! ```text
+//!   host a ── gateway a ═══ WAN, outer IPv4 or IPv6 ═══ gateway b ── host b
+//!   10.1.0.10, 2001:db8:1::10                    10.2.0.10, 2001:db8:2::10
+//! ```
+
+use vm_tests::crossway;
+use vm_tests::plan::{self, Shape};
+use vm_tests::topology::{Builder, Family};
+use vm_tests::traffic;
+
+/// Enough for thousands of packets and many super-packets.
+const TRANSFER: u64 = 8 << 20;
+
+#[test]
+fn both_families_pass_over_ipv4_dialled_by_a() {
+    all_traffic_passes(Family::V4, "a");
+}
+
+#[test]
+fn both_families_pass_over_ipv4_dialled_by_b() {
+    all_traffic_passes(Family::V4, "b");
+}
+
+#[test]
+fn both_families_pass_over_ipv6_dialled_by_a() {
+    all_traffic_passes(Family::V6, "a");
+}
+
+#[test]
+fn both_families_pass_over_ipv6_dialled_by_b() {
+    all_traffic_passes(Family::V6, "b");
+}
+
+fn all_traffic_passes(outer: Family, dialler: &str) {
+    let topology = Builder::new(&["a", "b"]).build().unwrap();
+    let mut plans = plan::plan(&topology, Shape::FullMesh, outer).unwrap();
+    for plan in plans.iter_mut().filter(|plan| plan.site != dialler) {
+        plan.peers[0].endpoint = None;
+    }
+    let gateways = crossway::start_all(&topology, &plans).unwrap();
+    let (a, b) = (&topology.sites[0], &topology.sites[1]);
+    traffic::exchange_both_ways(a, b, TRANSFER).unwrap();
+    for (gateway, far) in gateways.iter().zip([b, a]) {
+        let links = gateway.query(&["links"]).unwrap();
+        let link = &links["links"][0];
+        assert_eq!(link["endpoint"], far.endpoint(outer).to_string(), "{link}");
+        assert_eq!(link["state"], "Up", "{link}");
+    }
+}
