@@ -52,7 +52,7 @@ impl Lane {
             if !inbound.send.has_room(ANSWERS.0, ANSWERS.1) {
                 inbound.drops.add_send(inbound.send.send(&mut self.udp));
             }
-            for datagram in message.bytes.chunks(message.segment) {
+            for datagram in message.datagrams() {
                 inbound.handle_datagram(datagram, message.from);
             }
         }

@@ -36,9 +36,17 @@ pub struct Received<'a> {
     /// Where it came from, and which of our addresses it was sent to.
     pub from: Endpoint,
     /// Bytes of each datagram but perhaps the last.
-    pub segment: usize,
+    segment: usize,
     /// The datagrams, one behind the other.
-    pub bytes: &'a [u8],
+    bytes: &'a [u8],
+}
+
+impl<'a> Received<'a> {
+    /// The datagrams, one by one; an empty one is one too.
+    pub fn datagrams(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let empty = self.bytes.is_empty().then_some(self.bytes);
+        empty.into_iter().chain(self.bytes.chunks(self.segment))
+    }
 }
 
 impl ReceiveBatch {

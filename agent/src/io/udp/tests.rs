@@ -25,7 +25,7 @@ fn receive(socket: &UdpSocket, wanted: usize) -> Vec<(Endpoint, Vec<u8>)> {
         poll::wait(&[socket.as_fd(); 3], Duration::from_millis(100)).unwrap();
         batch.receive(socket).unwrap();
         for message in batch.messages() {
-            for datagram in message.bytes.chunks(message.segment) {
+            for datagram in message.datagrams() {
                 datagrams.push((message.from, datagram.to_vec()));
             }
         }
@@ -150,4 +150,16 @@ fn segmentation_that_fails_is_switched_off_and_what_failed_is_sent_again() {
         "{}",
         sender.gso
     );
+}
+
+#[test]
+fn an_empty_datagram_is_not_lost_without_a_word() {
+    let (sender, _) = socket("127.0.0.1:0");
+    let (receiver, address) = socket("127.0.0.1:0");
+    let sender = std::net::UdpSocket::from(sender.fd);
+    for datagram in [&[][..], &[7; 10]] {
+        sender.send_to(datagram, address).unwrap();
+    }
+    let datagrams = receive(&receiver, 2);
+    assert_eq!((datagrams[0].1.len(), datagrams[1].1.len()), (0, 10));
 }
