@@ -39,9 +39,10 @@ impl Crossway {
         Ok(packets)
     }
 
-    /// The flows of a protocol, each as it is in `flows --json`, with its counters.
-    pub fn flows(&self, protocol: &str) -> Result<Vec<(Value, Counters)>> {
-        let mut reply = self.query(&["flows", "--proto", protocol])?;
+    /// The flows that a filter of the command line lets through (none for all), each as it is in
+    /// `flows --json`, with its counters.
+    pub fn flows(&self, filter: &[&str]) -> Result<Vec<(Value, Counters)>> {
+        let mut reply = self.query(&[&["flows"], filter].concat())?;
         let flows = reply["flows"].as_array_mut().context("no flows")?;
         flows
             .drain(..)

@@ -29,7 +29,7 @@ pub fn traceroute(from: &Netns, to: IpAddr, probe: Probe) -> Result<Vec<IpAddr>>
 
 /// The routers and the target, as `mtr --report` lists them. A lost probe is an error.
 pub fn mtr(from: &Netns, to: IpAddr) -> Result<Vec<IpAddr>> {
-    let text = from.run(&format!("mtr -n --report -c 3 -i 0.2 -G 2 {to}"))?;
+    let text = from.run(&format!("mtr -n --report -c 2 -i 0.2 -G 1 {to}"))?;
     parse_mtr(&text).with_context(|| format!("mtr {to} wrote\n{text}"))
 }
 
