@@ -4,12 +4,9 @@ mod capture;
 mod exchange;
 mod iperf3;
 mod ping;
-<<<<<<< HEAD
-mod steady;
-=======
 mod raw;
 mod recording;
->>>>>>> net1
+mod steady;
 mod tcp;
 mod trace;
 mod udp;
@@ -18,12 +15,9 @@ pub use capture::{Capture, LinkCounters};
 pub use exchange::{exchange, exchange_both_ways};
 pub use iperf3::{Iperf3, Iperf3Report};
 pub use ping::{PingReport, ping, wait_for_ping};
-<<<<<<< HEAD
-pub use steady::{Replies, SteadyPing, SteadyTcp};
-=======
 pub use raw::RawSocket;
 pub use recording::{Packet, Recording};
->>>>>>> net1
+pub use steady::{Replies, SteadyPing, SteadyTcp};
 pub use tcp::{TcpReport, tcp_transfer};
 pub use trace::{Probe, mtr, traceroute};
 pub use udp::{UdpEcho, UdpEchoReport, udp_echo};
