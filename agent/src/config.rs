@@ -147,7 +147,7 @@ pub struct RemoteGateway {
     pub lanes: u16,
     /// Links of the highest priority that are up carry the site's flows.
     pub priority: u32,
-    /// Seconds between keepalives, for a gateway behind NAT.
+    /// Seconds between keepalives; without it, those of `gateway::links::DEFAULT_KEEPALIVE`.
     pub persistent_keepalive: Option<u16>,
 }
 

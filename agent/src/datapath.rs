@@ -170,7 +170,7 @@ fn load_pinned(pins: &Pins, took_over: bool) -> Result<Ebpf> {
     }
     let mut programs = loader
         .load(object::OBJECT)
-        .context("load the eBPF maps: it needs root and Linux 5.10 or later")?;
+        .context("load the eBPF maps: it needs root (or CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN) and Linux 5.12 or later")?;
     check_shapes(pins)?;
     for (name, program) in programs.programs_mut() {
         let loaded = match program {

@@ -131,6 +131,29 @@ routes = ["10.2.0.0/24", "2001:db8:2::/48"]
     assert!(accepted.config.gateway.fast_path);
 }
 
+/// Both ends of the set-up in the README, which shows the files as they are.
+#[test]
+fn the_packaged_examples_are_accepted_face_each_other_and_stand_in_the_readme() {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let readme = fs::read_to_string(workspace.join("README.md")).unwrap();
+    let [berlin, paris] = ["berlin", "paris"].map(|place| {
+        let file = workspace.join(format!("packaging/example-{place}.toml"));
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(readme.contains(&text), "{place} differs in the README");
+        // Not `load`: the key files are those of the machines that the examples are for.
+        let accepted = Config::parse(&text, &file).unwrap();
+        assert!(accepted.warnings.is_empty());
+        accepted.config
+    });
+    for (here, there) in [(&berlin, &paris), (&paris, &berlin)] {
+        let [site] = &here.sites[..] else {
+            panic!("one site is enough for an example")
+        };
+        assert_eq!(site.gateways[0].name, there.gateway.name);
+        assert_eq!(here.gateway.listen, there.gateway.listen);
+    }
+}
+
 #[test]
 fn unusual_but_right_files_are_accepted() {
     for (replace, with) in [

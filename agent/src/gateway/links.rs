@@ -57,7 +57,7 @@ pub struct Links {
 }
 
 impl PlannedLink {
-    /// Seconds between keepalives; `None` where the file turns them off.
+    /// Seconds between keepalives. A file cannot turn them off: what it takes starts at 1.
     pub fn keepalive(&self) -> Option<u16> {
         Some(
             self.gateway
