@@ -152,8 +152,9 @@ impl<'a> End<'a> {
     }
 }
 
-/// A veth pair that behaves like a wire: no segment larger than the MTU crosses it (`tso off gso off`),
-/// and what arrives is joined again as a NIC does (`gro on`).
+/// A veth pair that behaves like a wire: nothing larger than the MTU crosses it, neither TCP segments
+/// (`tso off gso off`) nor datagrams (`tx-udp-segmentation off`: a tunnel's, for example, sent with
+/// UDP_SEGMENT), and what arrives is joined again as a NIC does (`gro on`).
 fn cable(one: End<'_>, other: End<'_>) -> Result<()> {
     one.netns.ip(&format!(
         "link add {} mtu {} type veth peer name {} mtu {} netns {}",
@@ -165,8 +166,9 @@ fn cable(one: End<'_>, other: End<'_>) -> Result<()> {
     ))?;
     for end in [one, other] {
         let interface = end.interface;
-        end.netns
-            .run(&format!("ethtool -K {interface} tso off gso off gro on"))?;
+        end.netns.run(&format!(
+            "ethtool -K {interface} tso off gso off tx-udp-segmentation off gro on"
+        ))?;
         end.netns.ip(&format!("link set {interface} up"))?;
     }
     Ok(())
