@@ -141,7 +141,9 @@ fn dead_peer(number: u8) -> PeerPlan {
         site: format!("dead-{number}"),
         gateway: format!("dead-{number}-1"),
         public_key: KeyPair::generate().unwrap().public,
-        endpoint: (number % 2 == 0).then(|| format!("198.51.100.{number}:51820").parse().unwrap()),
+        endpoint: number
+            .is_multiple_of(2)
+            .then(|| format!("198.51.100.{number}:51820").parse().unwrap()),
         routes: vec![
             format!("10.100.{number}.0/24"),
             format!("2001:db8:100:{number}::/64"),
