@@ -87,7 +87,7 @@ fn a_link_without_an_endpoint_waits_to_be_dialled() {
         endpoint: None,
         ..peer(1, false)
     };
-    links.on_snapshot(vec![unheard], start + Duration::from_secs(60));
+    links.on_snapshot(vec![unheard], start + Duration::from_mins(1));
     let link = links.get(LinkId(1)).unwrap();
     assert_eq!(link.state, LinkState::Connecting);
     assert!(link.why.starts_with("waits for the far gateway to dial"));
