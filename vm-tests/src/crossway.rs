@@ -43,6 +43,7 @@ pub struct Crossway {
     netns: String,
     config: PathBuf,
     log: PathBuf,
+    hosts: Option<PathBuf>,
     process: Option<ProcessGuard>,
 }
 
@@ -63,11 +64,17 @@ impl Crossway {
             netns: topology.site(&plan.site).gateway.name().to_owned(),
             config: directory.join(format!("{}.toml", plan.name)),
             log: directory.join(format!("{}.log", plan.name)),
+            hosts: None,
             process: None,
         };
         plan.keys.write_private(&gateway.key_file())?;
         gateway.write_config(plan)?;
         Ok(gateway)
+    }
+
+    /// From the next start on, the agent sees `file` as `/etc/hosts`.
+    pub fn set_hosts(&mut self, file: &Path) {
+        self.hosts = Some(file.to_owned());
     }
 
     /// Starts the agent with the configuration as it is now; it must not be running.
@@ -96,8 +103,13 @@ impl Crossway {
             );
         }
         let mut command = Command::new("nsenter");
+        command.arg(format!("--net={}/{}", crate::netns::NETNS_DIR, self.netns));
+        if let Some(hosts) = &self.hosts {
+            let script = r#"mount --bind "$0" /etc/hosts && exec "$@""#;
+            command.args(["unshare", "--mount", "sh", "-c", script]);
+            command.arg(hosts);
+        }
         command
-            .arg(format!("--net={}/{}", crate::netns::NETNS_DIR, self.netns))
             .arg(&binary)
             .args(["run", "--config"])
             .arg(&self.config);

@@ -17,6 +17,7 @@ use vm_tests::netns::Netns;
 use vm_tests::pair::Pair;
 use vm_tests::plan::{self, GatewayPlan, Shape};
 use vm_tests::topology::{Builder, Family};
+use vm_tests::traffic::SteadyPing;
 use vm_tests::{process, traffic};
 
 const UP: Duration = Duration::from_secs(10);
@@ -124,6 +125,23 @@ fn traffic_resumes_after_a_stop_and_a_start() {
     eprintln!("stop and start: longest gap {:?}", replies.longest_gap());
     assert!(replies.longest_gap() < SECONDS);
     tcp.finish().unwrap();
+}
+
+/// WireGuard's own time: the far side misses answers for 15 s (KEEPALIVE_TIMEOUT and REKEY_TIMEOUT,
+/// whitepaper 6.5) before it begins a new handshake, and the agent that starts has nowhere to dial.
+#[test]
+fn an_agent_that_cannot_dial_is_found_again_by_the_far_side() {
+    let mut pair = Pair::start(|plans| plans[0].peers[0].endpoint = None).unwrap();
+    let (to, from) = (pair.site_a().host_address(Family::V4), &pair.site_b().host);
+    let ping = SteadyPing::start(from, to, pair.topology.directory()).unwrap();
+    assert!(pair.a.stop().unwrap().success());
+    pair.a.start_again().unwrap();
+    ping.goes_on(Duration::from_secs(25)).unwrap();
+    let replies = ping.finish(SECONDS).unwrap();
+    eprintln!(
+        "start without an endpoint: longest gap {:?}",
+        replies.longest_gap()
+    );
 }
 
 #[test]

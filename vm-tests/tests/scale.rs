@@ -1,0 +1,163 @@
+//! Many peers, many routes, and the memory that they take.
+//!
+//! ```text
+//!  host b ── [gateway b] ──┐
+//!                          ├── wan (router) ── [gateway a: hub, 50 peers and 48 of them dead] ── host a
+//!  host c ── [gateway c] ──┤
+//!  host d ── [gateway d] ──┘ dials the hub, which does not know it
+//! ```
+
+use std::fs;
+use std::time::Duration;
+
+use vm_tests::crossway::Crossway;
+use vm_tests::keys::KeyPair;
+use vm_tests::plan::{self, PeerPlan, Shape};
+use vm_tests::topology::{Builder, Family};
+use vm_tests::traffic;
+use vm_tests::wait;
+
+const UP: Duration = Duration::from_secs(10);
+const DEAD_PEERS: u8 = 48;
+const MIB: u64 = 1 << 20;
+/// What an idle agent may take.
+const IDLE_LIMIT: u64 = 40 * MIB;
+const ROUTES: u32 = 100_000;
+
+#[test]
+fn a_hub_of_fifty_peers_starts_quickly_and_passes_traffic() {
+    let topology = Builder::new(&["a", "b", "c", "d"]).build().unwrap();
+    let mut plans = plan::plan(&topology, Shape::Hub, Family::V4).unwrap();
+    // Gateway d is a stranger to the hub.
+    plans[0].peers.pop();
+    for number in 0..DEAD_PEERS {
+        plans[0].peers.push(dead_peer(number));
+    }
+    let start = wait::now();
+    let hub = Crossway::start(&topology, &plans[0]).unwrap();
+    let started = start.elapsed();
+    assert!(started < Duration::from_secs(5), "{started:?}");
+    let spokes: Vec<_> = plans[1..]
+        .iter()
+        .map(|plan| Crossway::start(&topology, plan).unwrap())
+        .collect();
+    let [_, b, c, d] = &topology.sites[..] else {
+        unreachable!("four sites were built")
+    };
+    for family in Family::ALL {
+        let target = c.host_address(family);
+        traffic::wait_for_ping(&b.host, target, UP).unwrap();
+        let tcp = traffic::tcp_transfer(&b.host, &c.host, target, 8 << 20).unwrap();
+        assert_eq!(tcp.source_seen, b.host_address(family));
+    }
+    wait::until("the stranger to be counted", UP, || {
+        let drops = hub.query(&["drops"]).unwrap();
+        let mut drops = drops["drops"].as_array()?.iter();
+        let unknown = drops.find(|drop| drop["reason"] == "unknown-peer")?;
+        (unknown["packets"].as_u64()? > 0).then_some(())
+    })
+    .unwrap();
+    let to_hub = topology.sites[0].host_address(Family::V4);
+    assert_eq!(traffic::ping(&d.host, to_hub, 1).unwrap().received, 0);
+    assert_ne!(
+        spokes[2].query(&["links"]).unwrap()["links"][0]["state"],
+        "Up"
+    );
+    let sites = hub.query(&["sites"]).unwrap();
+    let states = sites["sites"].as_array().unwrap().iter();
+    let active = states.filter(|site| site["state"] == "Active").count();
+    assert_eq!(active, 2, "{sites}");
+    eprintln!(
+        "hub of 50 peers: started in {started:?}, {} MiB",
+        rss(&hub) / MIB
+    );
+}
+
+#[test]
+fn an_idle_agent_is_small() {
+    let topology = Builder::new(&["a", "b"]).build().unwrap();
+    let plans = plan::plan(&topology, Shape::FullMesh, Family::V4).unwrap();
+    let agents: Vec<_> = plans
+        .iter()
+        .map(|plan| Crossway::start(&topology, plan).unwrap())
+        .collect();
+    let far = topology.sites[1].host_address(Family::V4);
+    traffic::wait_for_ping(&topology.sites[0].host, far, UP).unwrap();
+    for agent in &agents {
+        let memory = rss(agent);
+        eprintln!("idle agent: {:.1} MiB", memory as f64 / MIB as f64);
+        assert!(memory < IDLE_LIMIT, "{memory}");
+        let status = agent.query(&["status"]).unwrap();
+        let said = status["memory_rss_bytes"].as_u64().unwrap();
+        assert!(said.abs_diff(memory) < 4 * MIB, "{said} and {memory}");
+    }
+}
+
+#[test]
+fn a_hundred_thousand_routes_are_put_in_force_and_taken_away() {
+    let topology = Builder::new(&["a", "b"]).build().unwrap();
+    let mut plans = plan::plan(&topology, Shape::FullMesh, Family::V4).unwrap();
+    // /25 prefixes of 11.0.0.0/8.
+    let route = |number: u32| {
+        let [_, b, c, d] = (number << 7).to_be_bytes();
+        format!("11.{b}.{c}.{d}/25")
+    };
+    plans[0].peers[0].routes.extend((0..ROUTES).map(route));
+    let start = wait::now();
+    let mut agent = Crossway::start(&topology, &plans[0]).unwrap();
+    let started = start.elapsed();
+    let _far = Crossway::start(&topology, &plans[1]).unwrap();
+    let memory = rss(&agent) / MIB;
+    eprintln!("{ROUTES} routes: started in {started:?}, {memory} MiB");
+    let far = topology.sites[1].host_address(Family::V4);
+    traffic::wait_for_ping(&topology.sites[0].host, far, UP).unwrap();
+    let last = route(ROUTES - 1);
+    let address = last.replace(".0/25", ".1").replace(".128/25", ".129");
+    let answer = agent.query(&["routes", "get", &address]).unwrap();
+    assert_eq!(answer["prefix"], last, "{answer}");
+    let kernel = topology.sites[0]
+        .gateway
+        .ip(&format!("route get {address}"));
+    assert!(kernel.unwrap().contains("dev cw-"));
+
+    // Now it follows the host's changes with as many routes.
+    topology.sites[0]
+        .gateway
+        .ip("route add blackhole 11.0.0.5")
+        .unwrap();
+    wait::until("the foreign route to be followed", UP, || {
+        let answer = agent.query(&["routes", "get", "11.0.0.5"]).ok()?;
+        (answer["kind"] == "kernel").then_some(())
+    })
+    .unwrap();
+    let start = wait::now();
+    assert!(agent.stop().unwrap().success());
+    eprintln!("{ROUTES} routes: stopped in {:?}", start.elapsed());
+}
+
+/// A peer that never answers; every second one is dialled.
+fn dead_peer(number: u8) -> PeerPlan {
+    PeerPlan {
+        site: format!("dead-{number}"),
+        gateway: format!("dead-{number}-1"),
+        public_key: KeyPair::generate().unwrap().public,
+        endpoint: number
+            .is_multiple_of(2)
+            .then(|| format!("198.51.100.{number}:51820").parse().unwrap()),
+        routes: vec![
+            format!("10.100.{number}.0/24"),
+            format!("2001:db8:100:{number}::/64"),
+        ],
+        keepalive: None,
+        lines: Vec::new(),
+    }
+}
+
+/// Resident memory, bytes (proc(5), VmRSS in kB).
+fn rss(agent: &Crossway) -> u64 {
+    let path = format!("/proc/{}/status", agent.pid().unwrap());
+    let text = fs::read_to_string(path).unwrap();
+    let line = text.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+    let kilobytes: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    kilobytes * 1024
+}
