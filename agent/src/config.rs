@@ -77,13 +77,35 @@ pub struct InterfaceAddress {
     pub length: u8,
 }
 
+/// Most lanes of a gateway.
+pub const MAX_LANES: u16 = datapath_abi::site::MAX_LANES as u16;
+
 /// `lanes`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lanes {
-    /// As many as pay on this machine.
+    /// As many as the far gateway with the most lanes has, but no more than this machine has cores.
     Auto,
     /// That many.
     Count(u16),
+}
+
+impl Gateway {
+    /// Lanes to run on a machine with `cores`, for these sites.
+    pub fn lanes_to_run(&self, sites: &[Site], cores: usize) -> u16 {
+        match self.lanes {
+            Lanes::Count(lanes) => lanes,
+            Lanes::Auto => {
+                let far = sites
+                    .iter()
+                    .flat_map(|site| &site.gateways)
+                    .map(|gateway| gateway.lanes);
+                far.max()
+                    .unwrap_or(1)
+                    .min(u16::try_from(cores).unwrap_or(MAX_LANES))
+                    .max(1)
+            }
+        }
+    }
 }
 
 /// `[[gateway.lan]]`.

@@ -23,6 +23,7 @@ mod sys;
 mod tallies;
 mod xdp;
 
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow};
@@ -104,6 +105,14 @@ impl Datapath {
         self.attacher.attach(&mut self.programs, wanted)
     }
 
+    /// The program that says which queue of the TUN takes a packet.
+    pub fn steering(&self) -> Result<BorrowedFd<'_>> {
+        let name = maps::TUN_STEER;
+        let program = self.programs.program(name);
+        let program = program.with_context(|| format!("the eBPF object has no program {name}"))?;
+        Ok(program.fd()?.as_fd())
+    }
+
     /// What is attached where, with what is off and why.
     pub fn attachments(&self) -> &[Attachment] {
         self.attacher.attachments()
@@ -176,6 +185,7 @@ fn load_pinned(pins: &Pins, took_over: bool) -> Result<Ebpf> {
         let loaded = match program {
             Program::SchedClassifier(program) => verified(|| program.load()),
             Program::Xdp(program) => verified(|| program.load()),
+            Program::SocketFilter(program) => verified(|| program.load()),
             other => return Err(anyhow!("eBPF program {name} is a {:?}", other.prog_type())),
         };
         loaded.with_context(|| format!("load the eBPF program {name}"))?;

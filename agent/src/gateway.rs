@@ -7,16 +7,16 @@
 
 mod answer;
 mod apply;
+mod lanes;
 pub mod links;
 pub mod plan;
 mod reload;
 mod start;
 
 use std::path::PathBuf;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
@@ -30,9 +30,10 @@ use crate::host::tunnel_mtu::TunnelMtu;
 use crate::host::watch::Watch;
 use crate::ids::IfIndex;
 use crate::io::udp::Endpoint;
-use crate::lane::{Command, LaneHandle, LaneSnapshot};
+use crate::lane::Command;
 use crate::tunnel::noise::Identity;
 use answer::{PendingFlows, Rates};
+use lanes::Lanes;
 use links::{Dial, Links};
 use plan::{Numbers, Plan};
 
@@ -51,9 +52,7 @@ struct Gateway {
     host: Host,
     /// `None` where the fast path is off; then the kernel stack forwards everything.
     datapath: Option<Datapath>,
-    lane: LaneHandle,
-    lane_thread: Option<JoinHandle<std::io::Result<()>>>,
-    lane_state: Option<LaneSnapshot>,
+    lanes: Lanes,
     links: Links,
     tun: Tun,
     rates: Rates,
@@ -138,19 +137,8 @@ impl Gateway {
     }
 
     async fn handle_tick(&mut self) -> Result<()> {
-        if self
-            .lane_thread
-            .as_ref()
-            .is_some_and(JoinHandle::is_finished)
-        {
-            return Err(self.lane_failure());
-        }
         let now = clock::now();
-        let Ok(snapshot) = self.lane.snapshot().await else {
-            return Err(self.lane_failure());
-        };
-        self.links.on_snapshot(snapshot.peers.clone(), now);
-        self.lane_state = Some(snapshot);
+        self.refresh_links().await?;
         self.links.handle_timeout(now);
         if let Some(datapath) = &mut self.datapath {
             datapath
@@ -165,26 +153,24 @@ impl Gateway {
         Ok(())
     }
 
+    /// Asks the lanes for their state, and lets only those carry a site's flows whose links are up.
+    async fn refresh_links(&mut self) -> Result<()> {
+        let peers = self.lanes.refresh().await?;
+        self.links.on_snapshot(peers, clock::now());
+        self.write_sites()
+    }
+
     fn dial(&mut self, dial: Dial) -> Result<()> {
         let endpoint = Endpoint {
             remote: dial.remote,
             local: None,
         };
-        self.lane
-            .send(Command::SetEndpoint(dial.link, endpoint))
-            .map_err(|_| self.lane_failure())
-    }
-
-    /// Why the lane has ended.
-    fn lane_failure(&mut self) -> anyhow::Error {
-        match self.lane_thread.take().map(JoinHandle::join) {
-            Some(Ok(Err(error))) => anyhow!(error).context(format!(
-                "the lane ended: its TUN {} or its socket failed (was the device deleted?)",
-                self.tun.name
-            )),
-            Some(Err(_)) => anyhow!("the lane's thread panicked"),
-            _ => anyhow!("the lane has ended"),
-        }
+        let Some(link) = self.links.get(dial.link) else {
+            return Ok(());
+        };
+        let lane = link.planned.lane;
+        self.lanes
+            .send(lane, Command::SetEndpoint(dial.link, endpoint))
     }
 
     /// The clean stop: what was changed on the host is put back.
@@ -196,13 +182,7 @@ impl Gateway {
         {
             failures.push(format!("{error:#}"));
         }
-        // The lane may have ended on its own.
-        let _ = self.lane.send(Command::Stop);
-        if let Some(thread) = self.lane_thread.take()
-            && let Ok(Err(error)) = thread.join()
-        {
-            failures.push(format!("lane: {error}"));
-        }
+        failures.extend(self.lanes.stop());
         if let Err(error) = self.host.restore().await {
             failures.push(error.to_string());
         }

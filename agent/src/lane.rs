@@ -52,9 +52,10 @@ enum Flow {
     Stop,
 }
 
-/// Starts the thread of lane `number`.
+/// Starts the thread of lane `number`, on a core of its own if `pin`.
 pub fn spawn(
     number: usize,
+    pin: bool,
     tun: TunQueue,
     udp: UdpSocket,
     identity: Identity,
@@ -76,8 +77,38 @@ pub fn spawn(
     };
     let thread = std::thread::Builder::new()
         .name(format!("lane-{number}"))
-        .spawn(move || lane.run())?;
+        .spawn(move || {
+            if pin {
+                pin_to_core(number);
+            }
+            lane.run()
+        })?;
     Ok((handle, thread))
+}
+
+/// Keeps the calling thread on one of the cores it may use. A lane that cannot be pinned runs all
+/// the same.
+fn pin_to_core(number: usize) {
+    // SAFETY: `cpu_set_t` is plain data for which all zeroes is the empty set; the calls get its true
+    // size and address, and the CPU_* functions stay inside it.
+    let result = unsafe {
+        let mut allowed: libc::cpu_set_t = std::mem::zeroed();
+        let size = size_of::<libc::cpu_set_t>();
+        libc::sched_getaffinity(0, size, &raw mut allowed);
+        let cores: Vec<usize> = (0..libc::CPU_SETSIZE as usize)
+            .filter(|core| libc::CPU_ISSET(*core, &allowed))
+            .collect();
+        let Some(core) = cores.get(number % cores.len().max(1)) else {
+            return;
+        };
+        let mut one: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(*core, &mut one);
+        libc::sched_setaffinity(0, size, &raw const one)
+    };
+    if result < 0 {
+        let error = io::Error::last_os_error();
+        tracing::warn!(lane = number, %error, "the lane's thread could not be pinned to a core");
+    }
 }
 
 impl Lane {

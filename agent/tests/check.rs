@@ -708,11 +708,11 @@ const CASES: &[Case] = &[
         ],
     },
     Case {
-        about: "two lanes",
+        about: "too many lanes",
         replace: r#"lanes = "auto""#,
-        with: "lanes = 2",
+        with: "lanes = 33",
         errors: &[
-            r#"berlin.toml:6:9: gateway, lanes: 2 is not possible: this version runs one lane: write lanes = 1 or lanes = "auto""#,
+            r#"berlin.toml:6:9: gateway, lanes: 33 is not possible: write a number from 1 to 32, or lanes = "auto""#,
         ],
     },
     Case {
@@ -720,7 +720,7 @@ const CASES: &[Case] = &[
         replace: r#"lanes = "auto""#,
         with: r#"lanes = "many""#,
         errors: &[
-            r#"berlin.toml:6:9: gateway, lanes: many is no number of lanes: write lanes = 1 or lanes = "auto""#,
+            r#"berlin.toml:6:9: gateway, lanes: many is no number of lanes: write a number from 1 to 32, or lanes = "auto""#,
         ],
     },
     Case {
@@ -728,15 +728,15 @@ const CASES: &[Case] = &[
         replace: r#"lanes = "auto""#,
         with: "lanes = true",
         errors: &[
-            r#"berlin.toml:6:9: gateway, lanes: expected a number or "auto", found the boolean true: write lanes = 1 or lanes = "auto""#,
+            r#"berlin.toml:6:9: gateway, lanes: expected a number or "auto", found the boolean true: write a number from 1 to 32, or lanes = "auto""#,
         ],
     },
     Case {
-        about: "two lanes of a far gateway",
+        about: "no lane of a far gateway",
         replace: "lanes = 1",
-        with: "lanes = 4",
+        with: "lanes = 0",
         errors: &[
-            r#"berlin.toml:24:9: site "paris", gateway "paris-1", lanes: 4 is not possible: this version runs one lane: write lanes = 1 or lanes = "auto""#,
+            r#"berlin.toml:24:9: site "paris", gateway "paris-1", lanes: 0 is out of range: write a number from 1 to 32, such as 1"#,
         ],
     },
     Case {
@@ -932,11 +932,11 @@ xdp = "native"
         ],
     },
     Case {
-        about: "a keepalive of 0",
+        about: "a keepalive below 0",
         replace: "persistent_keepalive = 25",
-        with: "persistent_keepalive = 0",
+        with: "persistent_keepalive = -1",
         errors: &[
-            r#"berlin.toml:26:24: site "paris", gateway "paris-1", persistent_keepalive: 0 is out of range: write a number from 1 to 65535, such as 25"#,
+            r#"berlin.toml:26:24: site "paris", gateway "paris-1", persistent_keepalive: -1 is out of range: write a number from 0 to 65535, such as 25"#,
         ],
     },
     Case {
@@ -944,7 +944,7 @@ xdp = "native"
         replace: "persistent_keepalive = 25",
         with: "persistent_keepalive = 65536",
         errors: &[
-            r#"berlin.toml:26:24: site "paris", gateway "paris-1", persistent_keepalive: 65536 is out of range: write a number from 1 to 65535, such as 25"#,
+            r#"berlin.toml:26:24: site "paris", gateway "paris-1", persistent_keepalive: 65536 is out of range: write a number from 0 to 65535, such as 25"#,
         ],
     },
     Case {
@@ -1060,11 +1060,11 @@ mtu = 1400",
         about: "several faults at once",
         replace: r#"lanes = "auto"
 mtu = 1420"#,
-        with: "lanes = 9
+        with: "lanes = 99
 mtu = 1
 port = 3",
         errors: &[
-            r#"berlin.toml:6:9: gateway, lanes: 9 is not possible: this version runs one lane: write lanes = 1 or lanes = "auto""#,
+            r#"berlin.toml:6:9: gateway, lanes: 99 is not possible: write a number from 1 to 32, or lanes = "auto""#,
             "berlin.toml:7:7: gateway, mtu: 1 is out of range: write a number from 576 to 65455, such as 1420",
             r#"berlin.toml:8:1: gateway: unknown key "port": known here are name, private_key_file, listen, tunnel_addresses, lanes, mtu, fast_path, lan, wan"#,
         ],

@@ -1,13 +1,11 @@
 //! Packets from the hosts of this site: into the tunnel, if a site's route says so and nothing is odd.
 
-use datapath_abi::{
-    outcome::StackReason,
-    settings::{COUNTED_MARK, Role},
-};
+use datapath_abi::{outcome::StackReason, settings::Role};
 
 use crate::{
     flow::{self, Direction},
     headers::Headers,
+    lane,
     link::Link,
     maps, route, scope,
     skb::{Refused, Skb},
@@ -48,7 +46,7 @@ pub(crate) fn judge(skb: &Skb) -> Result<u32, StackReason> {
 
     rewrite(skb, &link, &headers).map_err(|Refused| StackReason::RedirectFailed)?;
     flow::count(Direction::ToSite, lan.vnet, site_id, &headers, &wire);
-    skb.set_mark(COUNTED_MARK);
+    skb.set_mark(lane::mark_for(site, &headers));
     Ok(tun)
 }
 

@@ -2,7 +2,7 @@
 //! to what the kernel shall do; the decision is read in the module of the same name.
 //!
 //! ```text
-//! LAN ──► lan_ingress ──redirect──► TUN (tun_egress) ──► lane ──► WAN
+//! LAN ──► lan_ingress ──redirect──► TUN (tun_egress, tun_steer) ──► lane ──► WAN
 //! LAN ◄── redirect_neigh ◄── tun_ingress ◄── TUN ◄────── lane ◄── wan_guard ◄── WAN
 //! ```
 //!
@@ -21,6 +21,7 @@ mod asm;
 mod flow;
 mod headers;
 mod lan_ingress;
+mod lane;
 mod link;
 mod maps;
 mod packet;
@@ -37,8 +38,8 @@ mod wireguard;
 
 use aya_ebpf::{
     bindings::{TC_ACT_UNSPEC, xdp_action},
-    macros::{classifier, xdp},
-    programs::{TcContext, XdpContext},
+    macros::{classifier, socket_filter, xdp},
+    programs::{SkBuffContext, TcContext, XdpContext},
 };
 use datapath_abi::outcome::StackReason;
 
@@ -59,6 +60,12 @@ fn lan_ingress(context: TcContext) -> i32 {
 fn tun_egress(context: TcContext) -> i32 {
     tun_egress::account(&Skb::new(&context));
     TC_ACT_UNSPEC
+}
+
+/// Into the TUN, last step: the queue of the packet's lane (`TUNSETSTEERINGEBPF`).
+#[socket_filter]
+fn tun_steer(context: SkBuffContext) -> i64 {
+    i64::from(lane::of_mark(Skb::of_filter(&context).mark()))
 }
 
 /// Out of the tunnel: to a host of this site, on to another site, or to the stack.

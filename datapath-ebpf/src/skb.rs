@@ -8,7 +8,7 @@ use aya_ebpf::{
         bpf_fib_lookup, bpf_redirect, bpf_redirect_neigh, bpf_skb_change_head, bpf_skb_load_bytes,
         bpf_skb_store_bytes, bpf_skb_vlan_pop,
     },
-    programs::TcContext,
+    programs::{SkBuffContext, TcContext},
 };
 
 use crate::packet::{Packet, Plain, Slot};
@@ -34,6 +34,12 @@ macro_rules! field {
 impl Skb {
     #[inline(always)]
     pub(crate) fn new(context: &TcContext) -> Self {
+        Self(context.skb.skb)
+    }
+
+    /// As a socket filter sees it: fields only.
+    #[inline(always)]
+    pub(crate) fn of_filter(context: &SkBuffContext) -> Self {
         Self(context.skb.skb)
     }
 

@@ -1,12 +1,12 @@
-//! Packets on their way into the tunnel: counts those that the stack routed there. What another
-//! program redirected with the mark is counted already.
+//! Packets on their way into the tunnel: counts those that the stack routed there, and gives each its
+//! lane. What another program redirected with the mark has both already.
 
-use datapath_abi::settings::{COUNTED_MARK, Role};
+use datapath_abi::settings::{COUNTED_MARK, COUNTED_MARK_MASK, Role};
 
 use crate::{
     flow::{self, Direction},
     headers::Headers,
-    maps, route,
+    lane, maps, route,
     skb::Skb,
     wire::Wire,
 };
@@ -15,8 +15,7 @@ use crate::{
 /// dropped by the lane, which names it.
 #[inline(always)]
 pub(crate) fn account(skb: &Skb) {
-    if skb.mark() == COUNTED_MARK {
-        skb.set_mark(0);
+    if skb.mark() & COUNTED_MARK_MASK == COUNTED_MARK {
         return;
     }
     let Some(tun) = maps::interface(skb.ifindex(), Role::Tun) else {
@@ -25,8 +24,11 @@ pub(crate) fn account(skb: &Skb) {
     let Ok(headers) = Headers::read_bare(skb, skb.length()) else {
         return;
     };
-    if let Some(site) = route::site_of(tun.vnet, headers.family, &headers.destination) {
+    if let Some(id) = route::site_of(tun.vnet, headers.family, &headers.destination) {
         let wire = Wire::of(&headers, skb.gso_size());
-        flow::count(Direction::ToSite, tun.vnet, site, &headers, &wire);
+        flow::count(Direction::ToSite, tun.vnet, id, &headers, &wire);
+        if let Some(site) = maps::site(id) {
+            skb.set_mark(lane::mark_for(site, &headers));
+        }
     }
 }

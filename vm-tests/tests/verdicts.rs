@@ -11,6 +11,8 @@ mod frame;
 mod harness;
 #[path = "verdicts/lan.rs"]
 mod lan;
+#[path = "verdicts/lanes.rs"]
+mod lanes;
 #[path = "verdicts/live.rs"]
 mod live;
 #[path = "verdicts/tun.rs"]

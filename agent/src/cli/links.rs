@@ -21,6 +21,7 @@ fn text(reply: &LinksReply, look: Look) -> String {
     let mut table = Table::new([
         "SITE",
         "GATEWAY",
+        ">LANE",
         "STATE",
         "ENDPOINT",
         "FROM",
@@ -50,6 +51,7 @@ fn text(reply: &LinksReply, look: Look) -> String {
         table.row([
             link.site.as_str().into(),
             link.gateway.as_str().into(),
+            link.lane.to_string().into(),
             Cell::coloured(link.state.as_str(), colour),
             link.endpoint.as_deref().unwrap_or("-").into(),
             local.into(),

@@ -7,7 +7,7 @@ use toml_edit::Item;
 
 use super::diagnostic::shown;
 use super::section::{At, Section};
-use super::{Gateway, InterfaceAddress, Lan, Lanes, Wan, endpoint, interface, name};
+use super::{Gateway, InterfaceAddress, Lan, Lanes, MAX_LANES, Wan, endpoint, interface, name};
 use crate::prefix::PrefixError;
 
 /// Smallest MTU: what every IPv4 host must take (RFC 791), as `SMALLEST_MTU_V6` for IPv6 (RFC 8200).
@@ -56,7 +56,7 @@ impl GatewayDraft {
             mtu: section
                 .number("mtu", SMALLEST_MTU.into()..=LARGEST_MTU.into(), "1420")
                 .map(|mtu| mtu.map(|mtu| mtu as u16)),
-            lanes: read_lanes(section, Lanes::Auto),
+            lanes: read_lanes(section),
             fast_path: section.boolean("fast_path").is_none_or(|on| on.value),
             lan,
             wan,
@@ -79,18 +79,23 @@ impl GatewayDraft {
     }
 }
 
-/// Reads `lanes`, which one lane must satisfy in this version.
-pub(super) fn read_lanes(section: &Section<'_>, default: Lanes) -> Lanes {
+/// Reads `lanes` of this gateway.
+fn read_lanes(section: &Section<'_>) -> Lanes {
     let Some(found) = section.item("lanes") else {
-        return default;
+        return Lanes::Auto;
     };
-    let mend = "write lanes = 1 or lanes = \"auto\"";
+    let mend = format!("write a number from 1 to {MAX_LANES}, or lanes = \"auto\"");
     let problem = match found.value {
-        item if item.as_integer() == Some(1) => return Lanes::Count(1),
         item if item.as_str() == Some("auto") => return Lanes::Auto,
         Item::Value(toml_edit::Value::Integer(number)) => {
             let number = *number.value();
-            format!("{number} is not possible: this version runs one lane")
+            match u16::try_from(number)
+                .ok()
+                .filter(|lanes| (1..=MAX_LANES).contains(lanes))
+            {
+                Some(lanes) => return Lanes::Count(lanes),
+                None => format!("{number} is not possible"),
+            }
         }
         Item::Value(toml_edit::Value::String(text)) => {
             format!("{} is no number of lanes", shown(text.value()))
@@ -98,7 +103,7 @@ pub(super) fn read_lanes(section: &Section<'_>, default: Lanes) -> Lanes {
         other => section.expected("a number or \"auto\"", other),
     };
     section.error("lanes", found.offset, problem, mend);
-    default
+    Lanes::Auto
 }
 
 /// Reads `vnet`: the key is there for later versions, which know more than one.

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use toml_edit::{Item, TableLike};
 
 use super::diagnostic::shown;
-use super::gateway::{prefix_problem, read_lanes, read_vnet};
+use super::gateway::{prefix_problem, read_vnet};
 use super::section::{At, Section};
-use super::{Endpoint, Lanes, RemoteGateway, Site, endpoint, name};
+use super::{Endpoint, MAX_LANES, RemoteGateway, Site, endpoint, name};
 use crate::keys::{KEY_BYTES, parse_public_key};
 use crate::prefix::Prefix;
 
@@ -96,7 +96,6 @@ impl RemoteDraft {
             "priority",
             "persistent_keepalive",
         ]);
-        read_lanes(section, Lanes::Count(1));
         Self {
             place: section.place.clone(),
             name: name::read(section, "\"paris-1\""),
@@ -105,12 +104,14 @@ impl RemoteDraft {
                 .string("preshared_key_file", "\"/etc/crossway/paris-1.psk\"")
                 .map(|path| path.map(|path| base.join(path))),
             endpoints: read_endpoints(section),
-            lanes: 1,
+            lanes: section
+                .number("lanes", 1..=i64::from(MAX_LANES), "1")
+                .map_or(1, |lanes| lanes.value as u16),
             priority: section
                 .number("priority", 0..=HIGHEST_PRIORITY, "100")
                 .map_or(DEFAULT_PRIORITY, |priority| priority.value as u32),
             persistent_keepalive: section
-                .number("persistent_keepalive", 1..=65_535, "25")
+                .number("persistent_keepalive", 0..=65_535, "25")
                 .map(|seconds| seconds.value as u16),
         }
     }

@@ -68,11 +68,10 @@ impl Gateway {
         let _ = request.reply.send(response);
     }
 
-    /// Asks the lane for its state now.
+    /// As [`Self::refresh_links`]. A lane that has ended is found, and told, by the loop's next tick.
     async fn refresh(&mut self) {
-        if let Ok(snapshot) = self.lane.snapshot().await {
-            self.links.on_snapshot(snapshot.peers.clone(), clock::now());
-            self.lane_state = Some(snapshot);
+        if let Err(error) = self.refresh_links().await {
+            tracing::debug!("{error:#}");
         }
     }
 
@@ -89,7 +88,7 @@ impl Gateway {
             uptime_seconds: seconds_since(self.started),
             config_file: self.path.display().to_string(),
             public_key: public_key_text(&self.identity.public_key()),
-            lanes: 1,
+            lanes: self.lanes.count(),
             listen: gateway.listen.to_string(),
             tun: Tun {
                 name: self.tun.name.clone(),
@@ -156,19 +155,22 @@ impl Gateway {
     }
 
     fn offloads(&self) -> Vec<Offload> {
-        let offloads = self.lane_state.iter().flat_map(|lane| &lane.offloads);
+        let offloads = self.lanes.offloads();
         offloads
-            .map(|offload| self.describe_offload(offload))
+            .map(|(lane, offload)| self.describe_offload(lane, offload))
             .collect()
     }
 
-    fn describe_offload(&self, offload: &offload::Offload) -> Offload {
+    fn describe_offload(&self, lane: usize, offload: &offload::Offload) -> Offload {
         let (why, since) = match &offload.off {
             Some(off) => (off.why.clone(), off.since),
             None => ("taken by the kernel at start".to_owned(), self.started),
         };
         Offload {
-            name: offload.name.to_owned(),
+            name: match lane {
+                0 => offload.name.to_owned(),
+                lane => format!("{} (lane {lane})", offload.name),
+            },
             on: offload.is_on(),
             why,
             since_seconds: seconds_since(since),
@@ -186,15 +188,10 @@ impl Gateway {
                 .find(|(other, _)| *other == reason)
                 .map(|(_, tally)| *tally)
         };
-        let in_lane = |reason: DropReason| {
-            self.lane_state
-                .as_ref()
-                .map(|lane| lane.drops[reason.index() as usize])
-        };
         let drops = DropReason::ALL.iter().map(|reason| {
             let tally = match DropSite::of(*reason) {
                 DropSite::WanGuard => in_guard(*reason),
-                DropSite::Agent => in_lane(*reason),
+                DropSite::Agent => Some(self.lanes.drops(*reason)),
             };
             DropCount::new(*reason, tally.unwrap_or_default())
         });
@@ -213,6 +210,7 @@ fn describe_link(link: &LinkStatus) -> Link {
         site: link.planned.site_name.clone(),
         gateway: link.planned.gateway.name.clone(),
         id: link.planned.id.0,
+        lane: link.planned.lane,
         endpoint: endpoint.map(|endpoint| endpoint.remote.to_string()),
         local_address: endpoint.and_then(|endpoint| endpoint.local),
         public_key: public_key_text(&link.planned.gateway.public_key),

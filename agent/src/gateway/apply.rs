@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use datapath_abi::ABI_VERSION;
 use datapath_abi::settings::{DEFAULT_VNET, Interface, Role, Settings};
 use datapath_abi::site::{Site, SiteState};
@@ -41,10 +41,7 @@ impl Gateway {
             self.rates.forget(site.id);
         }
         let table = RouteTable::new(self.plan.routes().map(|(_, prefix, site)| (prefix, site)));
-        self.lane
-            .set_routes(Arc::new(table))
-            .await
-            .map_err(|_| self.lane_failure())?;
+        self.lanes.set_routes(&Arc::new(table)).await?;
         let (reused, free): (Vec<SiteId>, Vec<SiteId>) = difference
             .sites_removed
             .iter()
@@ -84,16 +81,12 @@ impl Gateway {
                 .insert(link.receiver_index << 8, link.id)?;
         }
         self.links.insert(link.clone(), clock::now());
-        self.lane
-            .send(Command::AddPeer(Box::new(spec)))
-            .map_err(|_| self.lane_failure())
+        self.lanes.send(link.lane, Command::AddPeer(Box::new(spec)))
     }
 
     fn remove_link(&mut self, link: &PlannedLink) -> Result<()> {
         self.links.remove(link.id);
-        self.lane
-            .send(Command::RemovePeer(link.id))
-            .map_err(|_| self.lane_failure())?;
+        self.lanes.send(link.lane, Command::RemovePeer(link.id))?;
         if let Some(datapath) = &mut self.datapath {
             datapath.sessions.remove(link.receiver_index << 8)?;
         }
@@ -109,16 +102,18 @@ impl Gateway {
             .try_for_each(|site| datapath.sites.remove(*site))
     }
 
-    fn write_sites(&mut self) -> Result<()> {
+    /// Tells the programs of each site, and which lanes may carry its flows now: one whose link is
+    /// not up drains to lane 0.
+    pub(super) fn write_sites(&mut self) -> Result<()> {
         let Some(datapath) = &mut self.datapath else {
             return Ok(());
         };
         for site in &self.plan.sites {
             let wanted = Site {
                 state: SiteState::Up as u32,
-                queue_mask: 1,
+                queue_mask: self.links.lanes_up(site.id),
                 mtu: u32::from(self.tun.mtu.mtu),
-                flags: 0,
+                lanes: u32::from(site.lanes),
             };
             if datapath.sites.get(site.id)? != wanted {
                 datapath.sites.set(site.id, wanted)?;
@@ -206,7 +201,7 @@ impl Gateway {
         let attached = self.attach_to(&mut datapath);
         self.datapath = Some(datapath);
         if let Err(error) = attached {
-            self.without_fast_path(&error);
+            self.leave_fast_path(&error);
         }
     }
 
@@ -216,7 +211,7 @@ impl Gateway {
             abi_version: ABI_VERSION,
             tun_ifindex: self.tun.index.0,
             listen_port: gateway.listen.port(),
-            lanes: 1,
+            lanes: self.lanes.count(),
             reserved: 0,
         })?;
         datapath.attach(datapath::Wanted {
@@ -254,14 +249,11 @@ impl Gateway {
     }
 
     pub(super) async fn follow_host(&mut self) -> Result<()> {
-        let mtu = choose_mtu(&self.host, &self.config, &self.plan).await?;
+        let mtu = choose_mtu(&self.host, &self.config).await?;
         if mtu != self.tun.mtu {
             tracing::info!(mtu = mtu.mtu, why = mtu.reason, "MTU of the tunnel");
-            let command = Command::SetMtu(usize::from(mtu.mtu));
             self.tun.mtu = mtu;
-            self.lane
-                .send(command)
-                .map_err(|_| anyhow!("the lane has ended"))?;
+            self.lanes.set_mtu(self.tun.mtu.mtu)?;
             self.write_sites()?;
         }
         self.tun.index = index_of(&self.host, &self.tun.name).await?.0;

@@ -127,6 +127,14 @@ impl Links {
         links
     }
 
+    /// The lanes that may carry a site's flows, a bit each. Lane 0 always may: its session is begun
+    /// by the first packet.
+    pub fn lanes_up(&self, site: SiteId) -> u32 {
+        let links = self.by_id.values().filter(|link| link.planned.site == site);
+        let up = links.filter(|link| link.state == LinkState::Up);
+        up.fold(1, |mask, link| mask | 1 << link.planned.lane)
+    }
+
     /// Takes what a lane says of its peers.
     pub fn on_snapshot(&mut self, peers: Vec<PeerSnapshot>, now: Instant) {
         for peer in peers {
@@ -146,10 +154,11 @@ impl Links {
             let endpoint = endpoints[link.next_endpoint % endpoints.len()].clone();
             link.next_endpoint += 1;
             link.next_dial = now + REDIAL_AFTER;
-            let (id, resolved, ipv4_only) =
-                (link.planned.id, self.resolved.clone(), self.ipv4_only);
+            let (id, lane) = (link.planned.id, link.planned.lane);
+            let (resolved, ipv4_only) = (self.resolved.clone(), self.ipv4_only);
             tokio::spawn(async move {
-                if let Some(remote) = resolve(&endpoint, ipv4_only).await {
+                if let Some(mut remote) = resolve(&endpoint, ipv4_only).await {
+                    remote.set_port(remote.port().saturating_add(lane));
                     // The gateway has stopped if nobody takes it.
                     let _ = resolved.send(Dial { link: id, remote }).await;
                 }

@@ -27,6 +27,8 @@ pub struct PlannedSite {
     pub id: SiteId,
     /// Virtual network of its routes.
     pub vnet: VnetId,
+    /// Lanes that its flows are spread over.
+    pub lanes: u16,
     /// What the file says.
     pub config: Site,
 }
@@ -34,10 +36,12 @@ pub struct PlannedSite {
 /// A link with its numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlannedLink {
-    /// Kept by site and gateway name across reloads.
+    /// Kept by site, gateway and lane across reloads.
     pub id: LinkId,
     /// Our receiver index, without its session part.
     pub receiver_index: u32,
+    /// The lane that carries it: both ends use the UDP port of that number above their first.
+    pub lane: u16,
     /// The site it reaches.
     pub site: SiteId,
     /// Name of that site.
@@ -46,11 +50,14 @@ pub struct PlannedLink {
     pub gateway: RemoteGateway,
 }
 
+/// Site, gateway and lane.
+type LinkName = (String, String, u16);
+
 /// The numbers given out.
 #[derive(Debug, Default)]
 pub struct Numbers {
     sites: HashMap<String, SiteId>,
-    links: HashMap<(String, String), (LinkId, u32)>,
+    links: HashMap<LinkName, (LinkId, u32)>,
 }
 
 /// What a new plan changes.
@@ -71,21 +78,13 @@ pub struct Difference {
 }
 
 impl Numbers {
-    /// Numbers a configuration. Names that are gone give their numbers back.
-    pub fn plan(&mut self, config: &Config) -> Plan {
-        let names: HashSet<&str> = config.sites.iter().map(|site| site.name.as_str()).collect();
-        self.sites.retain(|name, _| names.contains(name.as_str()));
-        let pairs: HashSet<(&str, &str)> = config
-            .sites
-            .iter()
-            .flat_map(|site| {
-                site.gateways
-                    .iter()
-                    .map(|gateway| (site.name.as_str(), gateway.name.as_str()))
-            })
-            .collect();
-        self.links
-            .retain(|(site, gateway), _| pairs.contains(&(site.as_str(), gateway.as_str())));
+    /// Numbers a configuration, for a gateway that runs `lanes`. Names that are gone give their
+    /// numbers back.
+    pub fn plan(&mut self, config: &Config, lanes: u16) -> Plan {
+        let sites: HashSet<&str> = config.sites.iter().map(|site| site.name.as_str()).collect();
+        self.sites.retain(|name, _| sites.contains(name.as_str()));
+        let links: HashSet<LinkName> = link_names(config, lanes).collect();
+        self.links.retain(|name, _| links.contains(name));
 
         let mut plan = Plan::default();
         for site in &config.sites {
@@ -93,17 +92,27 @@ impl Numbers {
             plan.sites.push(PlannedSite {
                 id,
                 vnet: VnetId(DEFAULT_VNET),
+                lanes: site
+                    .gateways
+                    .iter()
+                    .map(|far| far.lanes.min(lanes))
+                    .max()
+                    .unwrap_or(1),
                 config: site.clone(),
             });
             for gateway in &site.gateways {
-                let (link, receiver_index) = self.link(&site.name, &gateway.name);
-                plan.links.push(PlannedLink {
-                    id: link,
-                    receiver_index,
-                    site: id,
-                    site_name: site.name.clone(),
-                    gateway: gateway.clone(),
-                });
+                for lane in 0..gateway.lanes.min(lanes) {
+                    let name = (site.name.clone(), gateway.name.clone(), lane);
+                    let (link, receiver_index) = self.link(name);
+                    plan.links.push(PlannedLink {
+                        id: link,
+                        receiver_index,
+                        lane,
+                        site: id,
+                        site_name: site.name.clone(),
+                        gateway: gateway.clone(),
+                    });
+                }
             }
         }
         plan
@@ -119,8 +128,7 @@ impl Numbers {
         id
     }
 
-    fn link(&mut self, site: &str, gateway: &str) -> (LinkId, u32) {
-        let name = (site.to_owned(), gateway.to_owned());
+    fn link(&mut self, name: LinkName) -> (LinkId, u32) {
         if let Some(numbers) = self.links.get(&name) {
             return *numbers;
         }
@@ -136,6 +144,15 @@ impl Numbers {
         self.links.insert(name, (link, receiver_index));
         (link, receiver_index)
     }
+}
+
+fn link_names(config: &Config, lanes: u16) -> impl Iterator<Item = LinkName> {
+    config.sites.iter().flat_map(move |site| {
+        site.gateways.iter().flat_map(move |gateway| {
+            let name = move |lane| (site.name.clone(), gateway.name.clone(), lane);
+            (0..gateway.lanes.min(lanes)).map(name)
+        })
+    })
 }
 
 fn lowest_free(taken: &HashSet<u32>) -> u32 {

@@ -54,11 +54,11 @@ impl Gateway {
     }
 
     async fn put_in_force(&mut self, new: Config, warnings: Vec<String>) -> Reload {
-        let plan = self.numbers.plan(&new);
-        let mtu = match choose_mtu(&self.host, &new, &plan).await {
+        let plan = self.numbers.plan(&new, self.lanes.count());
+        let mtu = match choose_mtu(&self.host, &new).await {
             Ok(mtu) => mtu,
             Err(error) => {
-                self.numbers.plan(&self.config);
+                self.numbers.plan(&self.config, self.lanes.count());
                 let errors = vec![format!("{error:#}")];
                 return Reload {
                     outcome: Outcome::Rejected,

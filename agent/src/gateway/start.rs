@@ -1,14 +1,15 @@
 //! Bringing a gateway up. Nothing is changed on the host before everything that can be refused has
 //! been looked at.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, anyhow, bail};
 use tokio::signal::unix::Signal;
 use tokio::sync::mpsc;
 
 use super::answer::Rates;
+use super::lanes::Lanes;
 use super::links::Links;
 use super::plan::{Numbers, Plan};
 use super::{Gateway, Inputs, Tun, Warnings};
@@ -25,7 +26,6 @@ use crate::ids::IfIndex;
 use crate::io::tun::TunQueue;
 use crate::io::udp::UdpSocket;
 use crate::keys::SecretKey;
-use crate::lane::{self, LaneHandle};
 use crate::tunnel::noise::Identity;
 
 /// Requests and resolved names that may wait; each is small and taken at once.
@@ -51,29 +51,24 @@ pub(super) async fn start(
     // Subscribed before the host is read, so that no change falls in between.
     let watch = Watch::start()?;
     let mut host = Host::connect(&config.gateway.name).await?;
-    let mut numbers = Numbers::default();
-    let plan = numbers.plan(&config);
-    let mtu = choose_mtu(&host, &config, &plan).await?;
+    let mtu = choose_mtu(&host, &config).await?;
     refuse_swallowed(&host, &config).await?;
 
-    let name = config.gateway.tun_name();
-    let udp = UdpSocket::bind(config.gateway.listen).with_context(|| {
-        format!(
-            "UDP {}: is another WireGuard or gateway on this port?",
-            config.gateway.listen
-        )
-    })?;
-    host.claim_tun(&name).await?;
-    let opened = open_lane(&host, &name, udp, identity.clone(), mtu.mtu).await;
-    let (index, lane, thread) = match opened {
+    let mut warnings = Warnings::default();
+    let datapath = load_datapath(&config, &mut warnings);
+    let count = lanes_to_run(&config, datapath.is_some(), &mut warnings);
+    let steering = datapath.as_ref().filter(|_| count > 1);
+    let opened = open_lanes(&mut host, &config, count, steering, &identity, mtu.mtu).await;
+    let (index, lanes) = match opened {
         Ok(opened) => opened,
         Err(error) => {
-            if let Err(second) = host.restore().await {
-                tracing::warn!("{second}");
-            }
+            undo(host, datapath).await;
             return Err(error);
         }
     };
+    let name = config.gateway.tun_name();
+    let mut numbers = Numbers::default();
+    let plan = numbers.plan(&config, lanes.count());
 
     let (resolved, dials) = mpsc::channel(QUEUE);
     let mut gateway = Gateway {
@@ -84,14 +79,12 @@ pub(super) async fn start(
         numbers,
         plan: Plan::default(),
         host,
-        datapath: None,
-        lane,
-        lane_thread: Some(thread),
-        lane_state: None,
+        datapath,
+        lanes,
         tun: Tun { name, index, mtu },
         rates: Rates::default(),
         pending_flows: Vec::new(),
-        warnings: Warnings::default(),
+        warnings,
         started: clock::now(),
         started_since_epoch: clock::since_epoch(),
     };
@@ -120,21 +113,89 @@ pub(super) async fn start(
     Ok((gateway, inputs))
 }
 
-type OpenLane = (IfIndex, LaneHandle, JoinHandle<std::io::Result<()>>);
-
-/// Opens the TUN called `name` and starts the lane between it and `udp`.
-async fn open_lane(
-    host: &Host,
-    name: &str,
-    udp: UdpSocket,
-    identity: Identity,
+/// Binds the ports, opens the TUN and starts a lane for each pair. Several lanes are steered by eBPF.
+async fn open_lanes(
+    host: &mut Host,
+    config: &Config,
+    count: u16,
+    steering: Option<&Datapath>,
+    identity: &Identity,
     mtu: u16,
-) -> Result<OpenLane> {
-    let queue = TunQueue::open(name).with_context(|| tun_failure(name))?;
-    let index = host.interface(name).await?.index;
-    let (lane, thread) = lane::spawn(0, queue, udp, identity, usize::from(mtu))
-        .context("to start the lane's thread")?;
-    Ok((index, lane, thread))
+) -> Result<(IfIndex, Lanes)> {
+    let mut sockets = Vec::new();
+    for lane in 0..count {
+        sockets.push(bind(config.gateway.listen, lane)?);
+    }
+    let name = config.gateway.tun_name();
+    host.claim_tun(&name).await?;
+    let mut pairs = Vec::new();
+    for socket in sockets {
+        let queue = TunQueue::open(&name).with_context(|| tun_failure(&name))?;
+        pairs.push((queue, socket));
+    }
+    if let (Some(datapath), Some((queue, _))) = (steering, pairs.first()) {
+        queue
+            .steer(datapath.steering()?)
+            .context("to let eBPF choose the lane of a packet (kernel 4.16)")?;
+    }
+    let index = host.interface(&name).await?.index;
+    Ok((index, Lanes::start(pairs, identity, mtu)?))
+}
+
+fn bind(listen: SocketAddr, lane: u16) -> Result<UdpSocket> {
+    let port = listen.port().checked_add(lane).with_context(|| {
+        format!("lane {lane} has no port above {listen}: choose a lower port for `listen`")
+    })?;
+    let listen = SocketAddr::new(listen.ip(), port);
+    UdpSocket::bind(listen)
+        .with_context(|| format!("UDP {listen}: is another WireGuard or gateway on this port?"))
+}
+
+/// Takes back what was done before there was a gateway to stop.
+async fn undo(mut host: Host, datapath: Option<Datapath>) {
+    if let Some(Err(error)) = datapath.map(Datapath::detach) {
+        tracing::warn!("{error:#}");
+    }
+    if let Err(error) = host.restore().await {
+        tracing::warn!("{error}");
+    }
+}
+
+/// Several lanes need eBPF to keep a flow on its lane, and stock peers on lane 0.
+fn lanes_to_run(config: &Config, fast_path: bool, warnings: &mut Warnings) -> u16 {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let wanted = config.gateway.lanes_to_run(&config.sites, cores);
+    if wanted > 1 && !fast_path {
+        let warning = format!("one lane runs instead of {wanted}: several need the fast path");
+        tracing::warn!("{warning}");
+        warnings.fast_path.push(warning);
+        return 1;
+    }
+    wanted
+}
+
+/// Loads the fast path. The connector works without it, so a failure is a warning.
+fn load_datapath(config: &Config, warnings: &mut Warnings) -> Option<Datapath> {
+    let name = &config.gateway.name;
+    let loaded = if config.gateway.fast_path {
+        Datapath::load(name, TcAttach::Auto).and_then(|mut datapath| {
+            // Receiver indices of an agent before us lead nowhere now.
+            datapath.sessions.clear()?;
+            Ok(Some(datapath))
+        })
+    } else {
+        Datapath::remove_left_behind(name).map(|()| None)
+    };
+    loaded.unwrap_or_else(|error| {
+        warnings.fast_path = vec![without_fast_path(&error)];
+        None
+    })
+}
+
+fn without_fast_path(error: &anyhow::Error) -> String {
+    let warning = format!("the fast path is off, the kernel stack forwards instead: {error:#}");
+    tracing::warn!("{warning}");
+    warning
 }
 
 impl Gateway {
@@ -142,36 +203,15 @@ impl Gateway {
     /// next is missing.
     async fn bring_up(&mut self, plan: Plan) -> Result<()> {
         let difference = self.plan.difference(&plan);
-        self.load_datapath();
         self.apply(plan, difference).await?;
         self.write_interfaces().await?;
         self.attach();
         Ok(())
     }
 
-    /// Loads the fast path. The connector works without it, so a failure is a warning.
-    fn load_datapath(&mut self) {
-        let name = &self.config.gateway.name;
-        let loaded = if self.config.gateway.fast_path {
-            Datapath::load(name, TcAttach::Auto).and_then(|mut datapath| {
-                // Receiver indices of an agent before us lead nowhere now.
-                datapath.sessions.clear()?;
-                Ok(Some(datapath))
-            })
-        } else {
-            Datapath::remove_left_behind(name).map(|()| None)
-        };
-        match loaded {
-            Ok(datapath) => self.datapath = datapath,
-            Err(error) => self.without_fast_path(&error),
-        }
-    }
-
     /// Goes on without the fast path.
-    pub(super) fn without_fast_path(&mut self, error: &anyhow::Error) {
-        let warning = format!("the fast path is off, the kernel stack forwards instead: {error:#}");
-        tracing::warn!("{warning}");
-        self.warnings.fast_path = vec![warning];
+    pub(super) fn leave_fast_path(&mut self, error: &anyhow::Error) {
+        self.warnings.fast_path = vec![without_fast_path(error)];
         if let Some(datapath) = self.datapath.take()
             && let Err(error) = datapath.detach()
         {
@@ -181,7 +221,7 @@ impl Gateway {
 }
 
 /// MTU inside the tunnel.
-pub(super) async fn choose_mtu(host: &Host, config: &Config, plan: &Plan) -> Result<TunnelMtu> {
+pub(super) async fn choose_mtu(host: &Host, config: &Config) -> Result<TunnelMtu> {
     let mut wans = Vec::new();
     for wan in &config.gateway.wan {
         let interface = host.interface(&wan.interface).await?;
@@ -190,7 +230,8 @@ pub(super) async fn choose_mtu(host: &Host, config: &Config, plan: &Plan) -> Res
             mtu: interface.mtu,
         });
     }
-    let routes = plan.routes().any(|(_, prefix, _)| !prefix.is_ipv4());
+    let mut prefixes = config.sites.iter().flat_map(|site| &site.routes);
+    let routes = prefixes.any(|prefix| !prefix.is_ipv4());
     let addresses = config
         .gateway
         .tunnel_addresses

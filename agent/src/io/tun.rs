@@ -11,6 +11,8 @@ use crate::clock;
 pub const MAX_READ: usize = virtio::HEADER_LEN + 65_535;
 
 // Linux include/uapi/linux/if_tun.h.
+/// `_IOR('T', 224, int)`.
+const TUNSETSTEERINGEBPF: libc::Ioctl = 0x8004_54e0_u32 as libc::Ioctl;
 const TUN_F_CSUM: libc::c_uint = 0x01;
 const TUN_F_TSO4: libc::c_uint = 0x02;
 const TUN_F_TSO6: libc::c_uint = 0x04;
@@ -60,6 +62,14 @@ impl TunQueue {
             tso: Offload::probed("tun-tso", tso, now),
             uso: Offload::probed("tun-uso", uso, now),
         })
+    }
+
+    /// Lets `program` (a socket filter) say which queue of the device takes a packet (kernel 4.16).
+    pub fn steer(&self, program: BorrowedFd<'_>) -> io::Result<()> {
+        let fd: libc::c_int = program.as_raw_fd();
+        // SAFETY: TUNSETSTEERINGEBPF reads one int.
+        check(unsafe { libc::ioctl(self.fd.as_raw_fd(), TUNSETSTEERINGEBPF, &raw const fd) })
+            .map(drop)
     }
 
     /// Reads one packet with its header; `None` when the queue is empty.

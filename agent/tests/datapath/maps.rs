@@ -32,7 +32,7 @@ fn a_removed_site_leaves_neither_state_nor_counters() {
         state: SiteState::Up as u32,
         queue_mask: 1,
         mtu: 1420,
-        flags: 0,
+        lanes: 1,
     };
     datapath.sites.set(id, site).unwrap();
     assert_eq!(datapath.sites.get(id).unwrap(), site);

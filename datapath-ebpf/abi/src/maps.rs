@@ -48,6 +48,8 @@ pub const LAN_INGRESS: &str = "lan_ingress";
 pub const TUN_EGRESS: &str = "tun_egress";
 /// Packets that came out of the tunnel.
 pub const TUN_INGRESS: &str = "tun_ingress";
+/// Says which queue of the TUN takes a packet: the lane in its mark.
+pub const TUN_STEER: &str = "tun_steer";
 /// Judges datagrams for our UDP ports.
 pub const WAN_GUARD: &str = "wan_guard";
 

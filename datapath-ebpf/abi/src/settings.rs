@@ -44,10 +44,14 @@ pub struct Interface {
     pub reserved: u32,
 }
 
-/// `skb->mark` of a packet that [`crate::maps::LAN_INGRESS`] counted and redirected into the TUN;
-/// [`crate::maps::TUN_EGRESS`] sees it, does not count again, and clears it. No netfilter hook or
-/// routing rule lies between the two programs, so no other user of marks meets it.
-pub const COUNTED_MARK: u32 = 0xc705_5a11;
+/// `skb->mark` of a packet in the TUN, but for its lowest byte, which is the lane that carries it:
+/// [`crate::maps::LAN_INGRESS`] and [`crate::maps::TUN_EGRESS`] count a packet and set it,
+/// [`crate::maps::TUN_STEER`] reads it. No netfilter hook or routing rule lies between them, so no
+/// other user of marks meets it.
+pub const COUNTED_MARK: u32 = 0xc705_5a00;
+
+/// The bits of a mark that make it [`COUNTED_MARK`].
+pub const COUNTED_MARK_MASK: u32 = 0xffff_ff00;
 
 /// Virtual network id of the vnet named `default`.
 pub const DEFAULT_VNET: u32 = 0;

@@ -14,18 +14,21 @@ pub enum SiteState {
     Down = 2,
 }
 
+/// Most lanes of a gateway: bits of [`Site::queue_mask`].
+pub const MAX_LANES: u32 = 32;
+
 /// Value of [`crate::maps::SITES`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Site {
     /// A [`SiteState`].
     pub state: u32,
-    /// Bit i set: TUN queue (lane) i may carry this site's flows.
+    /// Bit i set: TUN queue (lane) i may carry this site's flows. A flow whose lane may not goes to lane 0.
     pub queue_mask: u32,
     /// Largest inner IP packet, in bytes, that the tunnel to this site takes.
     pub mtu: u32,
-    /// No flag is defined yet.
-    pub flags: u32,
+    /// Lanes that the site's flows are spread over, 1 to [`MAX_LANES`]; 1 for any stock WireGuard peer.
+    pub lanes: u32,
 }
 
 /// Value of [`crate::maps::SITE_COUNTERS`], one per CPU: wire packets and inner IP bytes.

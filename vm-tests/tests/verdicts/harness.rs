@@ -5,7 +5,7 @@ use std::{collections::HashMap as StdHashMap, fs, net::IpAddr, path::PathBuf, pr
 use aya::{
     Ebpf, EbpfLoader, Pod, TestRun as _, TestRunOptions,
     maps::{Array, HashMap, LpmTrie, Map, MapData, PerCpuArray, RingBuf, lpm_trie::Key},
-    programs::{ProgramError, SchedClassifier, TcAttachType, Xdp},
+    programs::{ProgramError, SchedClassifier, SocketFilter, TcAttachType, Xdp},
 };
 use datapath_abi::{
     ABI_VERSION,
@@ -65,6 +65,8 @@ impl Datapath {
         }
         let guard: &mut Xdp = program(&mut ebpf, maps::WAN_GUARD);
         verify(maps::WAN_GUARD, || guard.load());
+        let steer: &mut SocketFilter = program(&mut ebpf, maps::TUN_STEER);
+        verify(maps::TUN_STEER, || steer.load());
         Self { ebpf }
     }
 
@@ -90,6 +92,18 @@ impl Datapath {
             frame: frame_out,
             mark: Context::mark_of(&context_out),
         }
+    }
+
+    /// The queue of the TUN that `tun_steer` chooses.
+    pub(crate) fn steer(&mut self, packet: &[u8], context: Context) -> u32 {
+        let context_in = context.to_bytes();
+        let program: &mut SocketFilter = program(&mut self.ebpf, maps::TUN_STEER);
+        let result = program.test_run(TestRunOptions {
+            data_in: Some(packet),
+            ctx_in: Some(&context_in),
+            ..TestRunOptions::default()
+        });
+        result.expect("tun_steer runs").return_value
     }
 
     /// Attaches a TC program to an interface; it is detached with the end of the test.
@@ -140,8 +154,12 @@ impl Datapath {
             state: state as u32,
             queue_mask: 1,
             mtu,
-            flags: 0,
+            lanes: 1,
         };
+        self.write_site(id, site);
+    }
+
+    pub(crate) fn write_site(&mut self, id: u32, site: Site) {
         self.array(maps::SITES).set(id, site, 0).unwrap();
     }
 

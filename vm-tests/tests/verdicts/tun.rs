@@ -269,9 +269,10 @@ fn what_the_stack_routes_into_the_tunnel_is_counted_once() {
     };
     let marked = |mark| Context { mark, ..tun() };
     let packet = Packet::new("10.1.0.5", "10.2.0.9").tcp(1, 2, 2, 100).bare();
-    assert_eq!(sent(&packet, tun()), (1, 140, 0));
-    assert_eq!(sent(&packet, marked(99)), (1, 140, 99));
-    assert_eq!(sent(&packet, marked(COUNTED_MARK)), (0, 0, 0));
+    assert_eq!(sent(&packet, tun()), (1, 140, COUNTED_MARK));
+    assert_eq!(sent(&packet, marked(99)), (1, 140, COUNTED_MARK));
+    let of_lane_3 = COUNTED_MARK | 3;
+    assert_eq!(sent(&packet, marked(of_lane_3)), (0, 0, of_lane_3));
     let gso = Context {
         gso_size: 1000,
         ..tun()
@@ -279,14 +280,14 @@ fn what_the_stack_routes_into_the_tunnel_is_counted_once() {
     let large = Packet::new("10.1.0.5", "10.2.0.9")
         .tcp(1, 2, 2, 2001)
         .bare();
-    assert_eq!(sent(&large, gso), (3, 2001 + 3 * 40, 0));
+    assert_eq!(sent(&large, gso), (3, 2001 + 3 * 40, COUNTED_MARK));
     // With options, with TTL 1: the stack has decided already.
     let optional = Packet::new("10.1.0.5", "10.2.0.9")
         .options(&[1; 4])
         .icmp(8, 1)
         .ttl(1)
         .bare();
-    assert_eq!(sent(&optional, tun()), (1, 36, 0));
+    assert_eq!(sent(&optional, tun()), (1, 36, COUNTED_MARK));
     for foreign in [
         Packet::new("10.1.0.5", "192.0.2.1").udp(1, 2, b"").bare(),
         Packet::new("fe80::1", "ff02::2").icmp(133, 0).bare(),

@@ -7,8 +7,10 @@ use datapath_abi::event::{EVENTS_PER_SECOND, Event, EventKind};
 use datapath_abi::flow::{FLOW_STAT_COUNT, FlowCounters, FlowKey, FlowStat, FlowVerdict};
 use datapath_abi::outcome::{DropReason, StackReason, Tally};
 use datapath_abi::route::{Route, RouteKey4, RouteKey6, SITE_KERNEL, VNET_BITS};
-use datapath_abi::settings::{COUNTED_MARK, DEFAULT_VNET, Interface, Role, Settings};
-use datapath_abi::site::{Site, SiteCounters, SiteState};
+use datapath_abi::settings::{
+    COUNTED_MARK, COUNTED_MARK_MASK, DEFAULT_VNET, Interface, Role, Settings,
+};
+use datapath_abi::site::{MAX_LANES, Site, SiteCounters, SiteState};
 use datapath_abi::{ABI_VERSION, maps};
 
 const HEADING: &str = "version ";
@@ -64,6 +66,7 @@ fn write_constants(text: &mut String) {
         maps::LAN_INGRESS,
         maps::TUN_EGRESS,
         maps::TUN_INGRESS,
+        maps::TUN_STEER,
         maps::WAN_GUARD,
     ] {
         let _ = writeln!(text, "program {name}");
@@ -81,6 +84,8 @@ fn write_constants(text: &mut String) {
         VNET_BITS,
         SITE_KERNEL,
         COUNTED_MARK,
+        COUNTED_MARK_MASK,
+        MAX_LANES,
         DEFAULT_VNET,
     );
 }
@@ -95,7 +100,7 @@ fn write_structs(text: &mut String) {
             state,
             queue_mask,
             mtu,
-            flags
+            lanes
         }
     );
     layout!(

@@ -73,6 +73,8 @@ pub struct Link {
     pub gateway: String,
     /// Its number, as in the SESSIONS map.
     pub id: u32,
+    /// Lane that carries it.
+    pub lane: u16,
     /// Address and port that packets go to; null until one is known.
     pub endpoint: Option<String>,
     /// Local address that packets leave from; null until one is known.

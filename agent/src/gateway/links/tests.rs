@@ -7,6 +7,7 @@ fn planned(id: u32, endpoints: &[&str]) -> PlannedLink {
     PlannedLink {
         id: LinkId(id),
         receiver_index: id,
+        lane: 0,
         site: SiteId(0),
         site_name: "paris".to_owned(),
         gateway: RemoteGateway {

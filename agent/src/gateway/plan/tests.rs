@@ -33,16 +33,16 @@ const ROME: (&str, &str, u8, &str) = ("rome", "10.3.0.0/24", 3, "192.0.2.3:1");
 #[test]
 fn the_same_file_changes_nothing() {
     let mut numbers = Numbers::default();
-    let old = numbers.plan(&config(&[PARIS, ROME]));
-    let new = numbers.plan(&config(&[PARIS, ROME]));
+    let old = numbers.plan(&config(&[PARIS, ROME]), 1);
+    let new = numbers.plan(&config(&[PARIS, ROME]), 1);
     assert!(old.difference(&new).is_empty());
 }
 
 #[test]
 fn a_site_keeps_its_numbers_when_others_come_and_go() {
     let mut numbers = Numbers::default();
-    let old = numbers.plan(&config(&[PARIS, ROME]));
-    let new = numbers.plan(&config(&[ROME]));
+    let old = numbers.plan(&config(&[PARIS, ROME]), 1);
+    let new = numbers.plan(&config(&[ROME]), 1);
     assert_eq!(old.sites[1], new.sites[0]);
     assert_eq!(old.links[1], new.links[0]);
     let difference = old.difference(&new);
@@ -54,8 +54,8 @@ fn a_site_keeps_its_numbers_when_others_come_and_go() {
 #[test]
 fn a_number_that_goes_to_another_name_is_given_back_first() {
     let mut numbers = Numbers::default();
-    let old = numbers.plan(&config(&[PARIS]));
-    let new = numbers.plan(&config(&[ROME]));
+    let old = numbers.plan(&config(&[PARIS]), 1);
+    let new = numbers.plan(&config(&[ROME]), 1);
     assert_eq!(old.sites[0].id, new.sites[0].id);
     let difference = old.difference(&new);
     assert_eq!(difference.sites_removed, [old.sites[0].clone()]);
@@ -67,13 +67,13 @@ fn a_number_that_goes_to_another_name_is_given_back_first() {
 #[test]
 fn another_endpoint_moves_the_link_and_another_key_replaces_it() {
     let mut numbers = Numbers::default();
-    let old = numbers.plan(&config(&[PARIS]));
-    let moved = numbers.plan(&config(&[("paris", "10.2.0.0/24", 2, "192.0.2.9:1")]));
+    let old = numbers.plan(&config(&[PARIS]), 1);
+    let moved = numbers.plan(&config(&[("paris", "10.2.0.0/24", 2, "192.0.2.9:1")]), 1);
     let difference = old.difference(&moved);
     assert_eq!(difference.links_moved, [moved.links[0].clone()]);
     assert!(difference.links_added.is_empty() && !difference.routes);
 
-    let rekeyed = numbers.plan(&config(&[("paris", "10.2.0.0/24", 7, "192.0.2.2:1")]));
+    let rekeyed = numbers.plan(&config(&[("paris", "10.2.0.0/24", 7, "192.0.2.2:1")]), 1);
     let difference = old.difference(&rekeyed);
     assert_eq!(difference.links_removed, [old.links[0].clone()]);
     assert_eq!(difference.links_added, [rekeyed.links[0].clone()]);
@@ -82,10 +82,29 @@ fn another_endpoint_moves_the_link_and_another_key_replaces_it() {
 #[test]
 fn another_prefix_touches_routes_only() {
     let mut numbers = Numbers::default();
-    let old = numbers.plan(&config(&[PARIS]));
-    let new = numbers.plan(&config(&[("paris", "10.2.0.0/23", 2, "192.0.2.2:1")]));
+    let old = numbers.plan(&config(&[PARIS]), 1);
+    let new = numbers.plan(&config(&[("paris", "10.2.0.0/23", 2, "192.0.2.2:1")]), 1);
     let difference = old.difference(&new);
     assert!(difference.routes && !difference.is_empty());
     assert!(difference.links_added.is_empty() && difference.links_removed.is_empty());
     assert!(difference.sites_added.is_empty() && difference.links_moved.is_empty());
+}
+
+#[test]
+fn a_far_gateway_with_lanes_has_a_link_for_each_that_both_ends_run() {
+    let mut numbers = Numbers::default();
+    let mut file = config(&[PARIS, ROME]);
+    file.sites[0].gateways[0].lanes = 4;
+    let plan = numbers.plan(&file, 2);
+    let lanes: Vec<_> = plan
+        .links
+        .iter()
+        .map(|link| (link.site_name.as_str(), link.lane))
+        .collect();
+    assert_eq!(lanes, [("paris", 0), ("paris", 1), ("rome", 0)]);
+    assert_eq!((plan.sites[0].lanes, plan.sites[1].lanes), (2, 1));
+    file.sites[0].gateways[0].lanes = 1;
+    let fewer = numbers.plan(&file, 2);
+    let difference = plan.difference(&fewer);
+    assert_eq!(difference.links_removed, [plan.links[1].clone()]);
 }

@@ -1,0 +1,139 @@
+//! The lanes of a running gateway: their threads, their commands, their state.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use anyhow::{Context, Result, anyhow};
+use datapath_abi::outcome::{DropReason, Tally};
+
+use crate::io::offload::Offload;
+use crate::io::tun::TunQueue;
+use crate::io::udp::UdpSocket;
+use crate::lane::{self, Command, LaneGone, LaneHandle, LaneSnapshot};
+use crate::routes::RouteTable;
+use crate::tunnel::PeerSnapshot;
+use crate::tunnel::noise::Identity;
+
+/// All lanes; there is at least one.
+pub(super) struct Lanes(Vec<Running>);
+
+struct Running {
+    handle: LaneHandle,
+    thread: Option<JoinHandle<io::Result<()>>>,
+    state: Option<LaneSnapshot>,
+}
+
+impl Lanes {
+    /// Starts a lane on each pair of a TUN queue and a socket, in the order of their ports.
+    pub(super) fn start(
+        pairs: Vec<(TunQueue, UdpSocket)>,
+        identity: &Identity,
+        mtu: u16,
+    ) -> Result<Self> {
+        // Alone, the scheduler places a lane better than we can; several must not share a core.
+        let pin = pairs.len() > 1;
+        let mut lanes = Vec::new();
+        for (number, (tun, udp)) in pairs.into_iter().enumerate() {
+            let (handle, thread) = lane::spawn(number, pin, tun, udp, identity.clone(), mtu.into())
+                .context("to start a lane's thread")?;
+            lanes.push(Running {
+                handle,
+                thread: Some(thread),
+                state: None,
+            });
+        }
+        Ok(Self(lanes))
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> u16 {
+        self.0.len() as u16
+    }
+
+    /// Hands a command to one lane.
+    pub(super) fn send(&mut self, lane: u16, command: Command) -> Result<()> {
+        let sent = match self.0.get(usize::from(lane)) {
+            Some(running) => running.handle.send(command),
+            None => Err(LaneGone),
+        };
+        sent.map_err(|LaneGone| self.failure(usize::from(lane)))
+    }
+
+    /// Holds TCP to the size of the largest inner packet.
+    pub(super) fn set_mtu(&mut self, mtu: u16) -> Result<()> {
+        (0..self.count()).try_for_each(|lane| self.send(lane, Command::SetMtu(mtu.into())))
+    }
+
+    /// Replaces the routes of every lane and frees the old ones here.
+    pub(super) async fn set_routes(&mut self, routes: &Arc<RouteTable>) -> Result<()> {
+        for lane in 0..self.0.len() {
+            let taken = self.0[lane].handle.set_routes(Arc::clone(routes)).await;
+            taken.map_err(|LaneGone| self.failure(lane))?;
+        }
+        Ok(())
+    }
+
+    /// Asks every lane for its state now; the peers of all.
+    pub(super) async fn refresh(&mut self) -> Result<Vec<PeerSnapshot>> {
+        let mut peers = Vec::new();
+        for lane in 0..self.0.len() {
+            let taken = self.0[lane].handle.snapshot().await;
+            let snapshot = taken.map_err(|LaneGone| self.failure(lane))?;
+            peers.extend_from_slice(&snapshot.peers);
+            self.0[lane].state = Some(snapshot);
+        }
+        Ok(peers)
+    }
+
+    /// What all lanes dropped for a reason, as of the last refresh.
+    pub(super) fn drops(&self, reason: DropReason) -> Tally {
+        let states = self.0.iter().filter_map(|running| running.state.as_ref());
+        let tallies = states.map(|state| state.drops[reason.index() as usize]);
+        tallies.fold(Tally::default(), |sum, tally| Tally {
+            packets: sum.packets + tally.packets,
+            bytes: sum.bytes + tally.bytes,
+        })
+    }
+
+    /// Every offload with its lane, as of the last refresh.
+    pub(super) fn offloads(&self) -> impl Iterator<Item = (usize, &Offload)> {
+        self.0.iter().enumerate().flat_map(|(lane, running)| {
+            let offloads = running.state.iter().flat_map(|state| &state.offloads);
+            offloads.map(move |offload| (lane, offload))
+        })
+    }
+
+    /// Ends every lane and waits for the threads; what went wrong in them.
+    pub(super) fn stop(&mut self) -> Vec<String> {
+        for running in &self.0 {
+            // One that ended on its own needs no telling.
+            let _ = running.handle.send(Command::Stop);
+        }
+        let ended = self
+            .0
+            .iter_mut()
+            .filter_map(|running| running.thread.take());
+        ended
+            .filter_map(|thread| match thread.join() {
+                Ok(Err(error)) => Some(format!("lane: {error}")),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Why a lane has ended that takes no commands any more.
+    fn failure(&mut self, lane: usize) -> anyhow::Error {
+        let thread = self
+            .0
+            .get_mut(lane)
+            .and_then(|running| running.thread.take());
+        match thread.map(JoinHandle::join) {
+            Some(Ok(Err(error))) => anyhow!(error).context(format!(
+                "lane {lane} ended: its TUN queue or its socket failed (was the device deleted?)"
+            )),
+            Some(Err(_)) => anyhow!("the thread of lane {lane} panicked"),
+            _ => anyhow!("lane {lane} has ended"),
+        }
+    }
+}
