@@ -20,7 +20,7 @@ pub(crate) fn mark_for(site: &Site, headers: &Headers) -> u32 {
         return COUNTED_MARK;
     }
     // The upper half of the hash, scaled to the number of lanes.
-    let lane = ((flow_hash(headers) >> 32) * lanes >> 32) as u32 & 0x1f;
+    let lane = (((flow_hash(headers) >> 32) * lanes) >> 32) as u32 & 0x1f;
     if site.queue_mask >> lane & 1 == 0 {
         return COUNTED_MARK;
     }
