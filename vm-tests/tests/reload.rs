@@ -112,13 +112,13 @@ fn a_prefix_moves_from_one_site_to_another() {
     traffic::wait_for_ping(a, moved, UP).unwrap();
     assert_eq!(mesh.site_of("10.9.0.9"), "b");
     let ping = SteadyPing::start(a, b, mesh.topology.directory()).unwrap();
-    let at_c = mesh.from_site("c");
+    let at_c = mesh.packets_from("c");
 
     let said = mesh.reload(|plan| plan.peers[1].routes.push("10.9.0.0/24".to_owned()));
     assert!(said.contains("routes"), "{said}");
     assert_eq!(mesh.site_of("10.9.0.9"), "c");
     traffic::wait_for_ping(a_host(&mesh.topology), moved, UP).unwrap();
-    assert!(mesh.from_site("c") > at_c);
+    assert!(mesh.packets_from("c") > at_c);
     assert_eq!(ping.finish(UP).unwrap().lost(), 0);
 }
 
@@ -234,7 +234,7 @@ impl Mesh {
         answer["site"].as_str().unwrap_or_default().to_owned()
     }
 
-    fn from_site(&self, name: &str) -> u64 {
+    fn packets_from(&self, name: &str) -> u64 {
         let sites = self.agent.query(&["sites"]).unwrap();
         let mut sites = sites["sites"].as_array().unwrap().iter();
         let site = sites.find(|site| site["name"] == name).unwrap();
