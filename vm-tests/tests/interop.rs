@@ -203,10 +203,19 @@ impl Interop {
             for (from, to) in [(first, second), (second, first)] {
                 let (source, target) = (from.host_address(family), to.host_address(family));
                 traffic::wait_for_ping(&from.host, target, UP).unwrap();
-                both_reach(from, to, source, target);
+                self.reaches(from, to, source, target);
             }
         }
         assert_eq!(self.state(), "Up");
+    }
+
+    fn reaches(&self, from: &Site, to: &Site, source: IpAddr, target: IpAddr) {
+        let report = traffic::ping(&from.host, target, 5).unwrap();
+        let drops = || self.agent.command(&["drops"]).unwrap();
+        let answered = (report.sent, report.received);
+        assert_eq!(answered, (5, 5), "{source} to {target}: {}", drops());
+        let tcp = traffic::tcp_transfer(&from.host, &to.host, target, BYTES).unwrap();
+        assert_eq!(tcp.source_seen, source);
     }
 
     fn link(&self) -> serde_json::Value {
@@ -231,13 +240,6 @@ impl Interop {
         let line = format!("wg set {interface} peer {key} {words}");
         self.sites().1.gateway.run(&line).unwrap();
     }
-}
-
-fn both_reach(from: &Site, to: &Site, source: IpAddr, target: IpAddr) {
-    let report = traffic::ping(&from.host, target, 5).unwrap();
-    assert_eq!((report.sent, report.received), (5, 5));
-    let tcp = traffic::tcp_transfer(&from.host, &to.host, target, BYTES).unwrap();
-    assert_eq!(tcp.source_seen, source);
 }
 
 fn topology() -> Topology {
