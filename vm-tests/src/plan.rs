@@ -80,7 +80,7 @@ pub fn plan(topology: &Topology, shape: Shape, outer: Family) -> Result<Vec<Gate
     Ok(plans.collect())
 }
 
-/// Gives every gateway an address inside the tunnel of each family ([`Site::tunnel_address`]), which the
+/// Gives every gateway an address inside the tunnel of each family ([`crate::topology::Site::tunnel_address`]), which the
 /// others' routes to its site hold: it answers from there, for example as a hop of traceroute.
 pub fn give_tunnel_addresses(topology: &Topology, plans: &mut [GatewayPlan]) {
     for plan in plans {
