@@ -16,7 +16,11 @@ use crate::tunnel::PeerSnapshot;
 use crate::tunnel::noise::Identity;
 
 /// All lanes; there is at least one.
-pub(super) struct Lanes(Vec<Running>);
+pub(super) struct Lanes {
+    /// Name of the device whose queues they own, for messages.
+    tun: String,
+    running: Vec<Running>,
+}
 
 struct Running {
     handle: LaneHandle,
@@ -25,35 +29,39 @@ struct Running {
 }
 
 impl Lanes {
-    /// Starts a lane on each pair of a TUN queue and a socket, in the order of their ports.
+    /// Starts a lane on each pair of a queue of `tun` and a socket, in the order of their ports.
     pub(super) fn start(
+        tun: &str,
         pairs: Vec<(TunQueue, UdpSocket)>,
         identity: &Identity,
         mtu: u16,
     ) -> Result<Self> {
         // Alone, the scheduler places a lane better than we can; several must not share a core.
         let pin = pairs.len() > 1;
-        let mut lanes = Vec::new();
+        let mut running = Vec::new();
         for (number, (tun, udp)) in pairs.into_iter().enumerate() {
             let (handle, thread) = lane::spawn(number, pin, tun, udp, identity.clone(), mtu.into())
                 .context("to start a lane's thread")?;
-            lanes.push(Running {
+            running.push(Running {
                 handle,
                 thread: Some(thread),
                 state: None,
             });
         }
-        Ok(Self(lanes))
+        Ok(Self {
+            tun: tun.to_owned(),
+            running,
+        })
     }
 
     /// How many there are.
     pub(super) fn count(&self) -> u16 {
-        self.0.len() as u16
+        self.running.len() as u16
     }
 
     /// Hands a command to one lane.
     pub(super) fn send(&mut self, lane: u16, command: Command) -> Result<()> {
-        let sent = match self.0.get(usize::from(lane)) {
+        let sent = match self.running.get(usize::from(lane)) {
             Some(running) => running.handle.send(command),
             None => Err(LaneGone),
         };
@@ -67,8 +75,11 @@ impl Lanes {
 
     /// Replaces the routes of every lane and frees the old ones here.
     pub(super) async fn set_routes(&mut self, routes: &Arc<RouteTable>) -> Result<()> {
-        for lane in 0..self.0.len() {
-            let taken = self.0[lane].handle.set_routes(Arc::clone(routes)).await;
+        for lane in 0..self.running.len() {
+            let taken = self.running[lane]
+                .handle
+                .set_routes(Arc::clone(routes))
+                .await;
             taken.map_err(|LaneGone| self.failure(lane))?;
         }
         Ok(())
@@ -77,18 +88,21 @@ impl Lanes {
     /// Asks every lane for its state now; the peers of all.
     pub(super) async fn refresh(&mut self) -> Result<Vec<PeerSnapshot>> {
         let mut peers = Vec::new();
-        for lane in 0..self.0.len() {
-            let taken = self.0[lane].handle.snapshot().await;
+        for lane in 0..self.running.len() {
+            let taken = self.running[lane].handle.snapshot().await;
             let snapshot = taken.map_err(|LaneGone| self.failure(lane))?;
             peers.extend_from_slice(&snapshot.peers);
-            self.0[lane].state = Some(snapshot);
+            self.running[lane].state = Some(snapshot);
         }
         Ok(peers)
     }
 
     /// What all lanes dropped for a reason, as of the last refresh.
     pub(super) fn drops(&self, reason: DropReason) -> Tally {
-        let states = self.0.iter().filter_map(|running| running.state.as_ref());
+        let states = self
+            .running
+            .iter()
+            .filter_map(|running| running.state.as_ref());
         let tallies = states.map(|state| state.drops[reason.index() as usize]);
         tallies.fold(Tally::default(), |sum, tally| Tally {
             packets: sum.packets + tally.packets,
@@ -98,7 +112,7 @@ impl Lanes {
 
     /// Every offload with its lane, as of the last refresh.
     pub(super) fn offloads(&self) -> impl Iterator<Item = (usize, &Offload)> {
-        self.0.iter().enumerate().flat_map(|(lane, running)| {
+        self.running.iter().enumerate().flat_map(|(lane, running)| {
             let offloads = running.state.iter().flat_map(|state| &state.offloads);
             offloads.map(move |offload| (lane, offload))
         })
@@ -106,7 +120,7 @@ impl Lanes {
 
     /// Ends every lane and waits for the threads; what went wrong in them.
     pub(super) fn stop(&mut self) -> Vec<String> {
-        for running in &self.0 {
+        for running in &self.running {
             // One that ended on its own needs no telling.
             let _ = running.handle.send(Command::Stop);
         }
@@ -130,7 +144,8 @@ impl Lanes {
             .and_then(|running| running.thread.take());
         match thread.map(JoinHandle::join) {
             Some(Ok(Err(error))) => anyhow!(error).context(format!(
-                "lane {lane} ended: its TUN queue or its socket failed (was the device deleted?)"
+                "lane {lane} ended: its TUN {} or its socket failed (was the device deleted?)",
+                self.tun
             )),
             Some(Err(_)) => anyhow!("the thread of lane {lane} panicked"),
             _ => anyhow!("lane {lane} has ended"),

@@ -139,7 +139,7 @@ async fn open_lanes(
             .context("to let eBPF choose the lane of a packet (kernel 4.16)")?;
     }
     let index = host.interface(&name).await?.index;
-    Ok((index, Lanes::start(pairs, identity, mtu)?))
+    Ok((index, Lanes::start(&name, pairs, identity, mtu)?))
 }
 
 fn bind(listen: SocketAddr, lane: u16) -> Result<UdpSocket> {
