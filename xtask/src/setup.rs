@@ -3,7 +3,7 @@
 
 use anyhow::{Result, bail};
 
-use crate::{cmd, environment};
+use crate::environment;
 
 mod debian;
 mod needs;
