@@ -8,17 +8,22 @@ use anyhow::Result;
 use crate::args::{Task, USAGE};
 use crate::results::Results;
 
+mod allocations;
 mod args;
 mod compare;
 mod contender;
 mod cpu;
 mod load;
 mod machine;
+mod micro;
 mod results;
 mod sites;
 mod summary;
 mod table;
 mod tcp;
+
+#[global_allocator]
+static ALLOCATOR: allocations::Counting = allocations::Counting;
 
 fn main() -> ExitCode {
     match run() {
@@ -35,7 +40,7 @@ fn run() -> Result<ExitCode> {
     match Task::parse(std::env::args().skip(1))? {
         Task::Help => println!("{USAGE}"),
         Task::Sites(args) => sites::run(&args)?,
-        Task::Micro { .. } => unreachable!(),
+        Task::Micro { json } => micro::run(json.as_deref())?,
         Task::Compare(before, after) => {
             let (before, after) = (Results::read(&before)?, Results::read(&after)?);
             let comparison = compare::compare(&before, &after);

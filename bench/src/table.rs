@@ -6,6 +6,7 @@ use crate::results::{Figure, Results};
 
 const NAME_WIDTH: usize = 22;
 const FIGURE_WIDTH: usize = 25;
+const LOAD_WIDTH: usize = 48;
 
 /// One block for each load, one line for each contender, one column for each figure; the first figure
 /// also as a share of plain forwarding and of the others.
@@ -60,6 +61,24 @@ fn block(text: &mut String, results: &Results, load: &str) {
         text.truncate(text.trim_end().len());
         text.push('\n');
     }
+}
+
+/// One line for each load: for results of one contender.
+pub(crate) fn list(results: &Results) -> String {
+    let mut text = format!("\n{}\n", results.machine.line());
+    for (name, value) in &results.settings {
+        let _ = writeln!(text, "  {name}: {value}");
+    }
+    text.push_str("Medians (lowest to highest).\n\n");
+    for load in results.loads() {
+        let _ = write!(text, "{load:<LOAD_WIDTH$}");
+        for figure in results.figures.iter().filter(|f| f.load == load) {
+            let _ = write!(text, "{:<FIGURE_WIDTH$}{:<16}", show(figure), figure.name);
+        }
+        text.truncate(text.trim_end().len());
+        text.push('\n');
+    }
+    text
 }
 
 fn ratios(figure: &Figure) -> String {
