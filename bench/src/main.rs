@@ -10,17 +10,21 @@ use crate::results::Results;
 
 mod allocations;
 mod args;
+mod chart;
 mod compare;
 mod contender;
 mod cpu;
+mod latency;
 mod load;
 mod machine;
 mod micro;
+mod rate;
 mod results;
 mod sites;
 mod summary;
 mod table;
 mod tcp;
+mod udp;
 
 #[global_allocator]
 static ALLOCATOR: allocations::Counting = allocations::Counting;

@@ -1,6 +1,8 @@
 //! All contenders under all loads on one topology. Runs are interleaved (A B A B), so that a change of
 //! the machine's mood meets all of them alike.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use vm_tests::sys;
 use vm_tests::topology::{Builder, Topology};
@@ -9,9 +11,16 @@ use crate::args::Args;
 use crate::contender::Contender;
 use crate::load::Load;
 use crate::machine::Machine;
-use crate::results::Results;
-use crate::table;
-use crate::tcp;
+use crate::results::{Better, Results};
+use crate::udp::Udp;
+use crate::udp::pattern::Pattern;
+use crate::udp::search;
+use crate::{chart, latency, rate, table, tcp};
+
+/// Datagrams a second beside [`Load::LatencyEqual`]: what every tunnel here carries with ease.
+const EQUAL_RATE: f64 = 5000.0;
+/// At least this much is beside [`Load::LatencyHalf`], also where the search found nothing.
+const LEAST_RATE: f64 = 250.0;
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     sys::watch_stop_signals();
@@ -38,6 +47,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         results.write(file)?;
         println!("\nWritten to {}", file.display());
     }
+    if let Some(file) = &args.svg {
+        std::fs::write(file, chart::svg(&results))
+            .with_context(|| format!("cannot write {}", file.display()))?;
+        println!("Drawn in {}", file.display());
+    }
     Ok(())
 }
 
@@ -49,16 +63,76 @@ fn one_run(
     args: &Args,
 ) -> Result<()> {
     let running = contender.start(topology)?;
+    let span = Duration::from_secs(args.seconds.into());
+    let mut udp = None;
     for &load in &args.loads {
         match load {
             Load::Tcp(_) | Load::TcpBoth => {
                 tcp::measure(results, topology, contender, load, args.seconds)?;
             }
-            _ => unreachable!(),
+            Load::Udp(_) | Load::UdpImix => {
+                let udp = open(&mut udp, topology)?;
+                rate::measure(results, udp, contender, load, args.trial)?;
+            }
+            Load::LatencyIdle => latency::measure(results, topology, contender, load, span)?,
+            Load::LatencyHalf | Load::LatencyEqual => {
+                let udp = open(&mut udp, topology)?;
+                let rate = if load == Load::LatencyHalf {
+                    half(results, udp, contender, args)?
+                } else {
+                    EQUAL_RATE
+                };
+                let (name, kpps) = (load.name(), rate / 1e3);
+                results.add(name, contender.name(), "beside kpps", Better::Neither, kpps);
+                udp.beside(Pattern::BACKGROUND, rate, || {
+                    latency::measure(results, topology, contender, load, span)
+                })?;
+            }
         }
+        progress(results, contender, load);
     }
     drop(running);
     Ok(())
+}
+
+/// Sockets are opened when the first load needs them.
+fn open<'a>(udp: &'a mut Option<Udp>, topology: &Topology) -> Result<&'a mut Udp> {
+    if udp.is_none() {
+        *udp = Some(Udp::open(topology)?);
+    }
+    udp.as_mut().context("just opened")
+}
+
+/// Half of the highest rate of datagrams of 512 bytes, in datagrams a second: that of this run, or
+/// searched for now.
+fn half(results: &Results, udp: &mut Udp, contender: Contender, args: &Args) -> Result<f64> {
+    let load = Load::Udp(512);
+    if let Some(figure) = results.get(load.name(), contender.name(), "kpps")
+        && let Some(kpps) = figure.samples.last()
+    {
+        return Ok((kpps * 1e3 / 2.0).max(LEAST_RATE));
+    }
+    let found = search::highest(|rate| udp.trial(Pattern::BACKGROUND, rate, args.trial))?;
+    let rate = found.map_or(0.0, |found| found.trial.offered() / 2.0);
+    Ok(rate.max(LEAST_RATE))
+}
+
+/// The sample that was just added.
+fn progress(results: &Results, contender: Contender, load: Load) {
+    let mut figures = results.figures.iter();
+    let headline = figures.find(|figure| {
+        figure.load == load.name()
+            && figure.contender == contender.name()
+            && figure.better != Better::Neither
+    });
+    if let Some((figure, sample)) = headline.and_then(|f| Some((f, f.samples.last()?))) {
+        eprintln!(
+            "  {:<14} {} {}",
+            figure.load,
+            table::number(*sample),
+            figure.name
+        );
+    }
 }
 
 /// Those that can run here; the others go into the results with the reason.
