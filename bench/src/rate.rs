@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::contender::Contender;
 use crate::cpu;
@@ -12,6 +12,15 @@ use crate::udp::Udp;
 use crate::udp::pattern::Pattern;
 use crate::udp::search;
 
+/// What a load of datagrams consists of; `None` for the other loads.
+pub(crate) fn pattern(load: Load) -> Option<Pattern> {
+    match load {
+        Load::Udp(payload) => Some(Pattern::of(payload)),
+        Load::UdpImix => Some(Pattern::IMIX),
+        _ => None,
+    }
+}
+
 /// Adds the figures of one search.
 pub(crate) fn measure(
     results: &mut Results,
@@ -20,10 +29,7 @@ pub(crate) fn measure(
     load: Load,
     span: Duration,
 ) -> Result<()> {
-    let pattern = match load {
-        Load::Udp(payload) => Pattern::of(payload),
-        _ => Pattern::IMIX,
-    };
+    let pattern = pattern(load).context("a load of datagrams")?;
     let mut busy = 0.0;
     let mut best = 0.0;
     let found = search::highest(|rate| {

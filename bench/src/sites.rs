@@ -34,6 +34,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if args.offloads {
         let_super_packets_pass(&topology)?;
     }
+    check_the_sender(&mut results, &topology, args)?;
     for round in 1..=args.runs {
         for &contender in &contenders {
             eprintln!("run {round}/{}: {}", args.runs, contender.name());
@@ -51,6 +52,25 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         std::fs::write(file, chart::svg(&results))
             .with_context(|| format!("cannot write {}", file.display()))?;
         println!("Drawn in {}", file.display());
+    }
+    Ok(())
+}
+
+/// How fast the sender is with nothing behind the first cable: a rate near this says more about the
+/// sender than about a contender.
+fn check_the_sender(results: &mut Results, topology: &Topology, args: &Args) -> Result<()> {
+    let mut udp = None;
+    let mut rates = Vec::new();
+    for &load in &args.loads {
+        let Some(pattern) = rate::pattern(load) else {
+            continue;
+        };
+        let rate = open(&mut udp, topology)?.sender_alone(pattern, args.trial)?;
+        rates.push(format!("{} {:.0} kpps", load.name(), rate / 1e3));
+    }
+    if !rates.is_empty() {
+        let rates = rates.join(", ");
+        results.settings.insert("sender alone".into(), rates);
     }
     Ok(())
 }
@@ -170,6 +190,22 @@ fn describe(results: &mut Results, args: &Args) {
         ),
         ("order", format!("{} runs, interleaved", args.runs)),
         ("TCP", format!("iperf3, {} s", args.seconds)),
+        (
+            "UDP",
+            format!(
+                "4 flows (IMIX: one for each of its 3 sizes), bytes of payload, highest rate with under {} % loss by binary search, trials of {} ms",
+                search::MOST_LOSS * 100.0,
+                args.trial.as_millis()
+            ),
+        ),
+        (
+            "latency",
+            format!(
+                "64 bytes of payload there and back by UDP, one at a time, {} s; half: beside 512-byte datagrams at half of the contender's highest rate; equal: beside {} kpps of them",
+                args.seconds,
+                EQUAL_RATE / 1e3
+            ),
+        ),
         (
             "CPU",
             "busy time of the whole machine, softirq included".to_owned(),

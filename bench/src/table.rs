@@ -2,14 +2,14 @@
 
 use std::fmt::Write as _;
 
-use crate::results::{Figure, Results};
+use crate::results::{Better, Figure, Results};
 
 const NAME_WIDTH: usize = 22;
 const FIGURE_WIDTH: usize = 25;
 const LOAD_WIDTH: usize = 48;
 
-/// One block for each load, one line for each contender, one column for each figure; the first figure
-/// also as a share of plain forwarding and of the others.
+/// One block for each load, one line for each contender, one column for each figure; the first judged
+/// figure also as a share of plain forwarding and of the others.
 pub(crate) fn table(results: &Results) -> String {
     let mut text = format!("\n{}\n", results.machine.line());
     for (name, value) in &results.settings {
@@ -29,15 +29,25 @@ fn block(text: &mut String, results: &Results, load: &str) {
     let of_load: Vec<&Figure> = results.figures.iter().filter(|f| f.load == load).collect();
     let names = unique(of_load.iter().map(|figure| figure.name.as_str()));
     let contenders = unique(of_load.iter().map(|figure| figure.contender.as_str()));
-    let width = names.iter().map(|name| name.len() + 2).max();
-    let width = width.unwrap_or(0).max(FIGURE_WIDTH);
+    let judged = |name: &str| {
+        let mut figures = of_load.iter();
+        figures.any(|figure| figure.name == name && figure.better != Better::Neither)
+    };
+    let width = |name: &str| {
+        if judged(name) {
+            FIGURE_WIDTH
+        } else {
+            name.len() + 2
+        }
+    };
+    let headline = names.iter().find(|name| judged(name));
     let compared = of_load
         .iter()
         .any(|f| f.of_plain.is_some() || !f.ratio_to.is_empty());
 
     let _ = write!(text, "\n{load:<NAME_WIDTH$}");
     for name in &names {
-        let _ = write!(text, "{name:<width$}");
+        let _ = write!(text, "{name:<0$}", width(name));
     }
     text.push_str(if compared {
         "of plain  of the others\n"
@@ -50,12 +60,9 @@ fn block(text: &mut String, results: &Results, load: &str) {
             let shown = results
                 .get(load, contender, name)
                 .map_or_else(String::new, show);
-            let _ = write!(text, "{shown:<width$}");
+            let _ = write!(text, "{shown:<0$}", width(name));
         }
-        if let Some(headline) = names
-            .first()
-            .and_then(|name| results.get(load, contender, name))
-        {
+        if let Some(headline) = headline.and_then(|name| results.get(load, contender, name)) {
             text.push_str(&ratios(headline));
         }
         text.truncate(text.trim_end().len());
@@ -99,7 +106,7 @@ fn show(figure: &Figure) -> String {
     let Figure {
         median, min, max, ..
     } = figure;
-    if figure.samples.len() == 1 {
+    if figure.samples.len() == 1 || figure.better == Better::Neither {
         return number(*median);
     }
     format!("{} ({} to {})", number(*median), number(*min), number(*max))
@@ -130,7 +137,6 @@ fn unique<'a>(words: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
 mod tests {
     use super::*;
     use crate::machine::Machine;
-    use crate::results::Better;
 
     #[test]
     fn a_line_holds_the_figures_and_the_ratios_of_the_first() {

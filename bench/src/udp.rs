@@ -3,8 +3,9 @@
 //! Sender and receiver are threads of this process in the hosts' namespaces. The sender hands over
 //! bursts by `sendmmsg` with UDP_SEGMENT, which the wire-like cable cuts into frames; the receiver takes
 //! them by `recvmmsg` with UDP_GRO into buffers of 8 MB. That neither is the bottleneck is checked: the
-//! sender must reach the rate that it is asked for (else it is named as the limit), drops at the
-//! receiver's socket are counted apart, and plain forwarding through both is in the table.
+//! sender's rate with nothing behind it is in the settings, a search that ended because asking for more
+//! brought no more is marked, drops at the receiver's socket are counted apart, and plain forwarding
+//! through both is in the table.
 
 mod header;
 pub(crate) mod pattern;
@@ -28,6 +29,8 @@ const PORT: u16 = 5300;
 /// What arrives later than this after the last datagram was sent counts as lost: a queue that only
 /// grows is no throughput.
 const GRACE: Duration = Duration::from_millis(50);
+/// Datagrams a second that no sender reaches.
+const FLAT_OUT: f64 = 1e9;
 
 /// Sender in host a, receiver in host b.
 pub(crate) struct Udp {
@@ -97,6 +100,14 @@ impl Udp {
         };
         self.let_queues_drain()?;
         Ok(trial)
+    }
+
+    /// Datagrams a second that the sender can hand to the first cable, for a path that drops them there.
+    pub(crate) fn sender_alone(&mut self, pattern: Pattern, span: Duration) -> Result<f64> {
+        self.trial += 1;
+        let start = clock::now();
+        let sent = self.sender.send(self.trial, pattern, FLAT_OUT, span)?;
+        Ok(sent as f64 / start.elapsed().as_secs_f64())
     }
 
     /// Sends in the background at `rate` while `work` runs.

@@ -10,11 +10,13 @@ use crossway::io::poll;
 use crossway::io::tun::{self, TunQueue};
 use crossway::io::udp::{Endpoint, SendBatch, UdpSocket};
 use vm_tests::netns::Netns;
+use vm_tests::traffic::LinkCounters;
 
 use super::{SAMPLES, add, check_stop};
 use crate::results::Results;
 
 const TUN: &str = "bench0";
+const FAR: &str = "far0";
 /// Datagrams of one burst: the TUN holds 500 packets (its default txqueuelen).
 const BURST: usize = 400;
 const BURSTS: usize = 20;
@@ -39,14 +41,18 @@ pub(super) fn measure(results: &mut Results, netns: &Netns) -> Result<()> {
         add(results, "TUN read, 1408 B", single);
         let joined = read(&tun, &mut into_tun, SEGMENTS)?;
         add(results, "TUN read, super-packets of 40 x 1408 B", joined);
-        let sent = send(&mut socket, endpoint, SEALED);
-        add(
-            results,
-            "UDP send, GSO of 1452 B to a wire-like cable",
-            sent,
-        );
-        let sent = send(&mut socket, endpoint, 96);
-        add(results, "UDP send, GSO of 96 B to a wire-like cable", sent);
+        for size in [SEALED, 96] {
+            let before = LinkCounters::of(netns, FAR)?;
+            let sent = send(&mut socket, endpoint, size);
+            let load = format!("UDP send, GSO of {size} B to a wire-like cable");
+            add(results, &load, sent);
+            let arrived = LinkCounters::of(netns, FAR)?.rx_packets - before.rx_packets;
+            ensure!(
+                arrived as usize >= BURSTS * SEGMENTS * 9 / 10,
+                "only {arrived} of {} frames crossed the cable",
+                BURSTS * SEGMENTS
+            );
+        }
     }
     Ok(())
 }
@@ -114,8 +120,8 @@ fn open_tun(netns: &Netns) -> Result<TunQueue> {
 
 /// A cable whose far end drops what arrives: the frames are for a machine that is not there.
 fn open_cable(netns: &Netns) -> Result<(UdpSocket, Endpoint)> {
-    netns.ip("link add wan0 type veth peer name far0")?;
-    for end in ["wan0", "far0"] {
+    netns.ip(&format!("link add wan0 type veth peer name {FAR}"))?;
+    for end in ["wan0", FAR] {
         netns.run(&format!("ethtool -K {end} tso off gso off gro on"))?;
         netns.ip(&format!("link set {end} up"))?;
     }

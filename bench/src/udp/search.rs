@@ -8,8 +8,10 @@ use super::Trial;
 pub(crate) const MOST_LOSS: f64 = 0.005;
 /// Rates closer than this are the same.
 const PRECISION: f64 = 1.04;
-/// A sender that offers less than this share of what it was asked for has met its own limit.
+/// A sender that offers less than this share of what it was asked for was held up.
 const SENDER_SHARE: f64 = 0.97;
+/// Trials without a better result by a sender that was held up: then it is not bad luck.
+const MOST_HELD_UP: u32 = 3;
 /// Datagrams a second to begin with.
 const FIRST: f64 = 20_000.0;
 /// Below this a path counts as dead.
@@ -30,21 +32,29 @@ pub(crate) fn highest(mut trial: impl FnMut(f64) -> Result<Trial>) -> Result<Opt
     let mut low = 0.0;
     let mut high = f64::INFINITY;
     let mut rate = FIRST;
+    let mut held_up = 0;
     while rate >= LOWEST && high / low > PRECISION {
         let outcome = twice(&mut trial, rate)?;
         let offered = outcome.offered();
         let at_limit = offered < rate * SENDER_SHARE;
         if passes(&outcome) {
-            if best.is_none_or(|best| offered > best.offered()) {
+            let before = best.map_or(0.0, |best: Trial| best.offered());
+            if offered > before {
                 best = Some(outcome);
             }
-            if at_limit {
-                return Ok(best.map(|trial| Found {
-                    trial,
-                    sender_was_the_limit: true,
-                }));
+            low = low.max(offered);
+            if at_limit && offered <= before * PRECISION {
+                held_up += 1;
+                if held_up == MOST_HELD_UP {
+                    return Ok(best.map(|trial| Found {
+                        trial,
+                        sender_was_the_limit: true,
+                    }));
+                }
+                // Once more: the machine may have been busy with something else.
+                continue;
             }
-            low = rate;
+            held_up = 0;
         } else {
             // What was offered, not what was asked for, was too much.
             high = if at_limit { offered.max(low) } else { rate };
