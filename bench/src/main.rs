@@ -49,7 +49,7 @@ fn run() -> Result<ExitCode> {
             let (before, after) = (Results::read(&before)?, Results::read(&after)?);
             let comparison = compare::compare(&before, &after);
             print!("{comparison}");
-            if comparison.changes.iter().any(|change| change.worse) {
+            if comparison.regressions() > 0 {
                 return Ok(ExitCode::FAILURE);
             }
         }

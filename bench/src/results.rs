@@ -21,6 +21,9 @@ pub(crate) struct Results {
     format: u32,
     pub(crate) machine: Machine,
     pub(crate) settings: BTreeMap<String, String>,
+    /// What was found out about the bench itself.
+    #[serde(default)]
+    pub(crate) checks: BTreeMap<String, String>,
     /// Version of each contender.
     pub(crate) versions: BTreeMap<String, String>,
     /// Contenders that were left out, and why.
@@ -65,6 +68,7 @@ impl Results {
             format: FORMAT,
             machine,
             settings: BTreeMap::new(),
+            checks: BTreeMap::new(),
             versions: BTreeMap::new(),
             skipped: BTreeMap::new(),
             figures: Vec::new(),

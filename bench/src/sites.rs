@@ -70,7 +70,7 @@ fn check_the_sender(results: &mut Results, topology: &Topology, args: &Args) -> 
     }
     if !rates.is_empty() {
         let rates = rates.join(", ");
-        results.settings.insert("sender alone".into(), rates);
+        results.checks.insert("sender alone".into(), rates);
     }
     Ok(())
 }

@@ -15,6 +15,12 @@ pub(crate) fn table(results: &Results) -> String {
     for (name, value) in &results.settings {
         let _ = writeln!(text, "  {name}: {value}");
     }
+    for (name, value) in &results.checks {
+        let _ = writeln!(text, "  {name}: {value}");
+    }
+    for (contender, version) in &results.versions {
+        let _ = writeln!(text, "  {contender}: {version}");
+    }
     for (contender, reason) in &results.skipped {
         let _ = writeln!(text, "  left out: {contender}: {reason}");
     }

@@ -3,7 +3,7 @@
 //! Sender and receiver are threads of this process in the hosts' namespaces. The sender hands over
 //! bursts by `sendmmsg` with UDP_SEGMENT, which the wire-like cable cuts into frames; the receiver takes
 //! them by `recvmmsg` with UDP_GRO into buffers of 8 MB. That neither is the bottleneck is checked: the
-//! sender's rate with nothing behind it is in the settings, a search that ended because asking for more
+//! sender's rate with nothing behind it is among the checks, a search that ended because asking for more
 //! brought no more is marked, drops at the receiver's socket are counted apart, and plain forwarding
 //! through both is in the table.
 
