@@ -118,7 +118,7 @@ impl Node {
             let (nanoseconds, packets) = without_allocation("open", || {
                 let start = clock::monotonic_ns();
                 let mut packets = 0;
-                for datagram in message.bytes.chunks(message.segment) {
+                for datagram in message.datagrams() {
                     let handled = tunnel.handle_datagram(datagram, message.from, landing, out);
                     packets += usize::from(matches!(handled, Handled::Packet(_)));
                 }
@@ -137,7 +137,7 @@ impl Node {
         let mut landing = vec![0; LONGEST];
         let mut packets = 0;
         for message in self.receive.messages() {
-            for datagram in message.bytes.chunks(message.segment) {
+            for datagram in message.datagrams() {
                 let (from, out) = (message.from, &mut self.out);
                 let handled = self
                     .tunnel

@@ -140,7 +140,7 @@ fn receive(socket: &UdpSocket, shared: &Shared) -> io::Result<()> {
             let mut counts = shared.counts.lock().unwrap_or_else(PoisonError::into_inner);
             let mut arrivals = 0;
             for message in batch.messages() {
-                for datagram in message.bytes.chunks(message.segment) {
+                for datagram in message.datagrams() {
                     counts.take(datagram);
                     arrivals += 1;
                 }

@@ -15,6 +15,13 @@ use datapath_abi::site::{Site, SiteState};
 
 use super::frames;
 
+/// Those that judge packets.
+const PROGRAMS: [&str; 4] = [
+    maps::LAN_INGRESS,
+    maps::TUN_EGRESS,
+    maps::TUN_INGRESS,
+    maps::WAN_GUARD,
+];
 /// The loopback device, on which BPF_PROG_TEST_RUN lets packets arrive; it plays LAN or TUN.
 const LOOPBACK: u32 = 1;
 const SITE: u32 = 1;
@@ -37,8 +44,9 @@ impl Datapath {
             .map_max_entries(maps::FLOWS, flows as u32)
             .load(&object)
             .context("loading the eBPF object")?;
-        for (name, program) in ebpf.programs_mut() {
-            verify(name, program)?;
+        for name in PROGRAMS {
+            let program = ebpf.program_mut(name);
+            verify(name, program.with_context(|| format!("no program {name}"))?)?;
         }
         let mut datapath = Self { ebpf };
         datapath.set_up()?;
@@ -88,7 +96,7 @@ impl Datapath {
             state: SiteState::Up as u32,
             queue_mask: 1,
             mtu: TUNNEL_MTU,
-            flags: 0,
+            lanes: 1,
         };
         let map = self.ebpf.map_mut(maps::SITES).context("no sites")?;
         Array::<_, Site>::try_from(map)?.set(SITE, site, 0)?;
