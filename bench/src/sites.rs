@@ -177,9 +177,9 @@ fn present(results: &mut Results, contenders: &[Contender]) -> Vec<Contender> {
 
 fn describe(results: &mut Results, args: &Args) {
     let cables = if args.offloads {
-        "veth that carries super-packets (tso on gso on gro on)"
+        "veth that carries super-packets (tso on gso on tx-udp-segmentation on gro on)"
     } else {
-        "wire-like veth (tso off gso off gro on)"
+        "wire-like veth (tso off gso off tx-udp-segmentation off gro on)"
     };
     let settings = [
         (
@@ -222,7 +222,9 @@ fn let_super_packets_pass(topology: &Topology) -> Result<()> {
             (&site.gateway, "lan0"),
             (&site.gateway, "wan0"),
         ] {
-            netns.run(&format!("ethtool -K {interface} tso on gso on"))?;
+            netns.run(&format!(
+                "ethtool -K {interface} tso on gso on tx-udp-segmentation on"
+            ))?;
         }
     }
     Ok(())

@@ -122,7 +122,8 @@ fn open_tun(netns: &Netns) -> Result<TunQueue> {
 fn open_cable(netns: &Netns) -> Result<(UdpSocket, Endpoint)> {
     netns.ip(&format!("link add wan0 type veth peer name {FAR}"))?;
     for end in ["wan0", FAR] {
-        netns.run(&format!("ethtool -K {end} tso off gso off gro on"))?;
+        let off = "tso off gso off tx-udp-segmentation off";
+        netns.run(&format!("ethtool -K {end} {off} gro on"))?;
         netns.ip(&format!("link set {end} up"))?;
     }
     netns.ip("address add 10.8.0.1/24 dev wan0")?;
