@@ -184,9 +184,9 @@ fn tunnel_cases(results: &mut Results, empty: &Empty, datapath: &Datapath) -> Re
             verdict,
         })
     };
-    // The packet that leaves has another header: one run for each.
+    // The packet that leaves has another header, or a mark that says that it is counted: one run each.
     case("tun_ingress", maps::TUN_INGRESS, TC_REDIRECT)?.spread(results, |_| from_site.clone())?;
-    case("tun_egress", maps::TUN_EGRESS, TC_NEXT)?.hot(results, &to_site, REPEAT)
+    case("tun_egress", maps::TUN_EGRESS, TC_NEXT)?.spread(results, |_| to_site.clone())
 }
 
 /// The known flow and destinations all over the table, with more and more routes.
