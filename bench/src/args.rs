@@ -1,41 +1,89 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::contender::Contender;
+use crate::load::Load;
 
 /// What `--help` prints.
 pub(crate) const USAGE: &str = "\
-cargo xtask bench [--seconds N] [--runs N] [--streams 1,4] [--json FILE] [--without crossway] [--with wireguard-go] [--with boringtun]
-  --seconds N   seconds of each transfer (default 5)
-  --runs N      runs of each contender, interleaved (default 5)
-  --streams L   numbers of parallel TCP streams, separated by commas (default 1,4)
-  --json FILE   also write every sample, the machine and the settings
-  --with NAME   another tunnel: wireguard-go, boringtun";
+cargo xtask bench [OPTIONS]                   between two sites, against plain forwarding and other tunnels
+cargo xtask bench micro [--json FILE]         the parts of the fast path one by one, under two minutes
+cargo xtask bench compare A.json B.json       what got worse from A to B beyond the noise; exit code 1 if any did
 
-/// What to measure.
+  --quick            3 runs of 2 s of fewer loads: a first look
+  --runs N           runs of each contender, interleaved (default 5)
+  --seconds N        seconds of each TCP transfer and each latency measurement (default 5)
+  --trial-ms N       milliseconds of each trial of the search for a UDP rate (default 1000)
+  --contenders LIST  plain,crossway,wireguard-go,wireguard-go-debian,gotatun,boringtun,kernel-wireguard
+  --with LIST, --without LIST
+                     more or fewer contenders than the default, which is all but wireguard-go-debian
+  --loads LIST       tcp-1,tcp-4,tcp-16,tcp-both,udp-64,udp-512,udp-1380,udp-imix,
+                     latency-idle,latency-half,latency-equal (default all)
+  --offloads         the cables carry super-packets (tso on gso on), as inside one hypervisor
+  --json FILE        write every sample, the machine and the settings
+  --svg FILE         draw the medians";
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Task {
+    Sites(Args),
+    Micro { json: Option<PathBuf> },
+    Compare(PathBuf, PathBuf),
+    Help,
+}
+
+/// What to measure between the sites.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Args {
     pub(crate) seconds: u32,
+    pub(crate) trial: Duration,
     pub(crate) runs: u32,
-    pub(crate) streams: Vec<u32>,
-    pub(crate) json: Option<PathBuf>,
-    /// Plain forwarding first.
+    pub(crate) loads: Vec<Load>,
     pub(crate) contenders: Vec<Contender>,
+    pub(crate) offloads: bool,
+    pub(crate) json: Option<PathBuf>,
+    pub(crate) svg: Option<PathBuf>,
+}
+
+impl Task {
+    pub(crate) fn parse(words: impl Iterator<Item = String>) -> Result<Self> {
+        let words: Vec<String> = words.collect();
+        if words.iter().any(|word| word == "--help" || word == "-h") {
+            return Ok(Self::Help);
+        }
+        match words.first().map(String::as_str) {
+            Some("micro") => match &words[1..] {
+                [] => Ok(Self::Micro { json: None }),
+                [option, file] if option == "--json" => Ok(Self::Micro {
+                    json: Some(file.into()),
+                }),
+                _ => bail!("micro takes nothing but --json FILE\n{USAGE}"),
+            },
+            Some("compare") => match &words[1..] {
+                [before, after] => Ok(Self::Compare(before.into(), after.into())),
+                _ => bail!("compare takes two files\n{USAGE}"),
+            },
+            _ => Args::parse(words.into_iter()).map(Self::Sites),
+        }
+    }
 }
 
 impl Args {
-    pub(crate) fn parse(words: impl Iterator<Item = String>) -> Result<Self> {
+    fn parse(mut words: impl Iterator<Item = String>) -> Result<Self> {
         let mut args = Self {
             seconds: 5,
+            trial: Duration::from_secs(1),
             runs: 5,
-            streams: vec![1, 4],
+            loads: Load::all(),
+            contenders: default_contenders(),
+            offloads: false,
             json: None,
-            contenders: vec![Contender::Plain, Contender::CROSSWAY],
+            svg: None,
         };
-        let mut words = words;
         while let Some(option) = words.next() {
             let mut value = || {
                 words
@@ -43,34 +91,54 @@ impl Args {
                     .with_context(|| format!("{option} needs a value\n{USAGE}"))
             };
             match option.as_str() {
+                "--quick" => args.make_quick(),
                 "--seconds" => args.seconds = number(&option, &value()?)?,
+                "--trial-ms" => {
+                    args.trial = Duration::from_millis(number(&option, &value()?)?.into());
+                }
                 "--runs" => args.runs = number(&option, &value()?)?,
-                "--streams" => {
-                    let list = value()?;
-                    let numbers = list.split(',').map(|word| number(&option, word));
-                    args.streams = numbers.collect::<Result<_>>()?;
-                }
-                "--json" => args.json = Some(value()?.into()),
-                "--with" => {
-                    let contender = Contender::from_name(&value()?)?;
-                    if !args.contenders.contains(&contender) {
-                        args.contenders.push(contender);
-                    }
-                }
+                "--loads" => args.loads = list(&value()?, Load::from_name)?,
+                "--contenders" => args.contenders = list(&value()?, Contender::from_name)?,
+                "--with" => args
+                    .contenders
+                    .extend(list(&value()?, Contender::from_name)?),
                 "--without" => {
-                    let contender = Contender::from_name(&value()?)?;
-                    args.contenders.retain(|other| *other != contender);
+                    let without = list(&value()?, Contender::from_name)?;
+                    args.contenders.retain(|other| !without.contains(other));
                 }
-                "--help" | "-h" => {
-                    println!("{USAGE}");
-                    std::process::exit(0);
-                }
+                "--offloads" => args.offloads = true,
+                "--json" => args.json = Some(value()?.into()),
+                "--svg" => args.svg = Some(value()?.into()),
                 _ => bail!("unknown option {option}\n{USAGE}"),
             }
         }
-        ensure!(!args.contenders.is_empty(), "nothing is left to measure");
+        // In the order of the table and of the runs, each once.
+        let chosen = std::mem::take(&mut args.contenders);
+        args.contenders = Contender::all().filter(|c| chosen.contains(c)).collect();
+        let chosen = std::mem::take(&mut args.loads);
+        args.loads = Load::all();
+        args.loads.retain(|load| chosen.contains(load));
+        ensure!(!args.contenders.is_empty(), "no contender is left");
         Ok(args)
     }
+
+    fn make_quick(&mut self) {
+        self.runs = 3;
+        self.seconds = 2;
+        self.trial = Duration::from_millis(400);
+        self.loads = Load::quick();
+    }
+}
+
+/// All but the old build: where the newest cannot be had, `--with` brings it in.
+fn default_contenders() -> Vec<Contender> {
+    let all = Contender::all();
+    all.filter(|contender| contender.name() != "wireguard-go-debian")
+        .collect()
+}
+
+fn list<T>(words: &str, parse: impl Fn(&str) -> Result<T>) -> Result<Vec<T>> {
+    words.split(',').map(parse).collect()
 }
 
 fn number(option: &str, word: &str) -> Result<u32> {
@@ -83,21 +151,35 @@ mod tests {
     use super::*;
 
     fn parse(line: &str) -> Result<Args> {
-        Args::parse(line.split_whitespace().map(str::to_owned))
+        match Task::parse(line.split_whitespace().map(str::to_owned))? {
+            Task::Sites(args) => Ok(args),
+            other => panic!("{line} is {other:?}"),
+        }
+    }
+
+    fn names(args: &Args) -> Vec<&str> {
+        args.contenders.iter().map(|c| c.name()).collect()
     }
 
     #[test]
-    fn without_words_plain_forwarding_meets_crossway() {
+    fn without_words_everything_meets_but_the_old_build() {
         let args = parse("").unwrap();
-        assert_eq!(args.contenders, [Contender::Plain, Contender::CROSSWAY]);
-        assert_eq!(args.streams, [1, 4]);
+        assert!(names(&args).contains(&"crossway"));
+        assert!(!names(&args).contains(&"wireguard-go-debian"));
+        assert_eq!(args.loads, Load::all());
     }
 
     #[test]
-    fn contenders_are_added_once_and_taken_away() {
-        let args = parse("--with wireguard-go --with wireguard-go --without crossway").unwrap();
-        let names: Vec<_> = args.contenders.iter().map(|c| c.name()).collect();
-        assert_eq!(names, ["plain", "wireguard-go"]);
+    fn contenders_are_added_once_and_taken_away_and_stand_in_one_order() {
+        let args = parse("--contenders crossway,plain --with gotatun,plain --without crossway");
+        assert_eq!(names(&args.unwrap()), ["plain", "gotatun"]);
+    }
+
+    #[test]
+    fn quick_can_be_refined() {
+        let args = parse("--quick --runs 1 --loads udp-imix,tcp-1").unwrap();
+        assert_eq!((args.runs, args.seconds), (1, 2));
+        assert_eq!(args.loads, [Load::Tcp(1), Load::UdpImix]);
     }
 
     #[test]
@@ -106,5 +188,7 @@ mod tests {
         assert!(message.contains("\"none\""), "{message}");
         assert!(parse("--runs").is_err());
         assert!(parse("--fast").is_err());
+        assert!(parse("--loads tcp-3").is_err());
+        assert!(Task::parse(["compare".to_owned()].into_iter()).is_err());
     }
 }

@@ -1,13 +1,15 @@
 //! What carries the traffic between the sites.
 
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use vm_tests::gateways::{self, Gateway, GatewayKind};
 use vm_tests::peers::Implementation;
 use vm_tests::plan::{self, Shape};
 use vm_tests::topology::{Family, PlainForwarding, Topology};
-use vm_tests::traffic;
+use vm_tests::{crossway, process, traffic};
 
 const UP_LIMIT: Duration = Duration::from_secs(15);
 
@@ -27,34 +29,62 @@ pub(crate) enum Running<'a> {
     Tunnel(Vec<Gateway>),
 }
 
+const fn stock(implementation: Implementation) -> Contender {
+    Contender::Tunnel(GatewayKind::Stock(implementation))
+}
+
+/// Every contender under its name, in the order of the table.
+const NAMED: [(&str, Contender); 7] = [
+    ("plain", Contender::Plain),
+    ("crossway", Contender::CROSSWAY),
+    ("wireguard-go", stock(Implementation::WireguardGoNewest)),
+    ("wireguard-go-debian", stock(Implementation::WireguardGo)),
+    ("gotatun", stock(Implementation::GotatunCli)),
+    ("boringtun", stock(Implementation::BoringtunCli)),
+    ("kernel-wireguard", stock(Implementation::Kernel)),
+];
+
 impl Contender {
     pub(crate) const CROSSWAY: Self = Self::Tunnel(GatewayKind::Crossway);
-    const WIREGUARD_GO: Self = Self::Tunnel(GatewayKind::Stock(Implementation::WireguardGo));
-    const BORINGTUN: Self = Self::Tunnel(GatewayKind::Stock(Implementation::BoringtunCli));
-    const ALL: [Self; 4] = [
-        Self::Plain,
-        Self::CROSSWAY,
-        Self::WIREGUARD_GO,
-        Self::BORINGTUN,
-    ];
+
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        NAMED.iter().map(|(_, contender)| *contender)
+    }
 
     /// The name in options, the table and the JSON file.
     pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Plain => "plain",
-            Self::Tunnel(GatewayKind::Crossway) => "crossway",
-            Self::Tunnel(GatewayKind::Stock(Implementation::WireguardGo)) => "wireguard-go",
-            Self::Tunnel(GatewayKind::Stock(Implementation::BoringtunCli)) => "boringtun",
-        }
+        let named = NAMED.iter().find(|(_, contender)| *contender == self);
+        named.map_or("unnamed", |(name, _)| name)
     }
 
     pub(crate) fn from_name(name: &str) -> Result<Self> {
-        match Self::ALL.iter().find(|contender| contender.name() == name) {
-            Some(contender) => Ok(*contender),
+        match NAMED.iter().find(|(known, _)| *known == name) {
+            Some((_, contender)) => Ok(*contender),
             None => bail!(
                 "there is no contender {name:?}: known are {}",
-                Self::ALL.map(Self::name).join(", ")
+                NAMED.map(|(name, _)| name).join(", ")
             ),
+        }
+    }
+
+    /// Its version.
+    ///
+    /// # Errors
+    /// Why it cannot run here.
+    pub(crate) fn version(self) -> Result<String> {
+        match self {
+            Self::Plain => Ok("the kernel's".to_owned()),
+            Self::Tunnel(GatewayKind::Stock(implementation)) => implementation.version(),
+            Self::Tunnel(GatewayKind::Crossway) => {
+                let binary = crossway::binary();
+                ensure!(
+                    Path::new(&binary).exists(),
+                    "{} does not exist: run `cargo xtask build`",
+                    binary.display()
+                );
+                let text = process::run(Command::new(binary).arg("version"))?;
+                Ok(text.lines().next().unwrap_or_default().to_owned())
+            }
         }
     }
 
@@ -70,5 +100,19 @@ impl Contender {
         let (from, to) = (&topology.sites[0], &topology.sites[1]);
         traffic::wait_for_ping(&from.host, to.host_address(Family::V4), UP_LIMIT)?;
         Ok(running)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_contender_is_found_by_its_name() {
+        for contender in Contender::all() {
+            assert_eq!(Contender::from_name(contender.name()).unwrap(), contender);
+        }
+        let message = Contender::from_name("openvpn").unwrap_err().to_string();
+        assert!(message.contains("boringtun"), "{message}");
     }
 }

@@ -1,64 +1,58 @@
-//! `cargo xtask bench`: TCP between two sites through plain kernel forwarding, through Crossway, and on
-//! request through other tunnels. Same topology, runs interleaved (A B A B), so that a change of the
-//! machine's mood meets all of them alike.
+//! `cargo xtask bench`: traffic between two sites through plain kernel forwarding, through Crossway and
+//! through other tunnels; the parts of Crossway's fast path one by one; and two runs compared.
 
-use std::fs;
+use std::process::ExitCode;
 
-use anyhow::{Context, Result};
-use vm_tests::sys;
-use vm_tests::topology::Builder;
+use anyhow::Result;
 
-use crate::args::Args;
-use crate::measure::{Sample, measure};
-use crate::report::Report;
+use crate::args::{Task, USAGE};
+use crate::results::Results;
 
+mod allocations;
 mod args;
+mod chart;
+mod compare;
 mod contender;
 mod cpu;
-mod measure;
-mod report;
+mod latency;
+mod load;
+mod machine;
+mod micro;
+mod rate;
+mod results;
+mod sites;
+mod summary;
+mod table;
+mod tcp;
+mod udp;
 
-fn main() -> Result<()> {
-    let args = Args::parse(std::env::args().skip(1))?;
-    sys::watch_stop_signals();
-    let load_average = report::load_average();
-    if load_average > 0.5 {
-        eprintln!(
-            "others are at work here (load average {load_average}): the figures will be too low"
-        );
-    }
-    let samples = run(&args)?;
-    let report = Report::new(&args, &samples, load_average);
-    print!("{}", report.table());
-    if let Some(file) = &args.json {
-        fs::write(file, format!("{:#}\n", report.json()))
-            .with_context(|| format!("cannot write {}", file.display()))?;
-        println!("\nWritten to {}", file.display());
-    }
-    Ok(())
-}
+#[global_allocator]
+static ALLOCATOR: allocations::Counting = allocations::Counting;
 
-fn run(args: &Args) -> Result<Vec<Sample>> {
-    let topology = Builder::new(&["a", "b"]).build()?;
-    let mut samples = Vec::new();
-    for round in 1..=args.runs {
-        for &contender in &args.contenders {
-            let running = contender
-                .start(&topology)
-                .with_context(|| format!("cannot start {}", contender.name()))?;
-            for &streams in &args.streams {
-                let sample = measure(&topology, contender, streams, args.seconds)?;
-                eprintln!(
-                    "run {round}/{}  {:<13} TCP x{streams}  {:6.3} Gbit/s  {:6.2} CPU s/GB",
-                    args.runs,
-                    contender.name(),
-                    sample.gbit_per_second,
-                    sample.cpu_seconds_per_gb
-                );
-                samples.push(sample);
-            }
-            drop(running);
+fn main() -> ExitCode {
+    match run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
         }
     }
-    Ok(samples)
+}
+
+/// Exit code 1 is for a comparison that found something worse; errors are 2.
+fn run() -> Result<ExitCode> {
+    match Task::parse(std::env::args().skip(1))? {
+        Task::Help => println!("{USAGE}"),
+        Task::Sites(args) => sites::run(&args)?,
+        Task::Micro { json } => micro::run(json.as_deref())?,
+        Task::Compare(before, after) => {
+            let (before, after) = (Results::read(&before)?, Results::read(&after)?);
+            let comparison = compare::compare(&before, &after);
+            print!("{comparison}");
+            if comparison.regressions() > 0 {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }

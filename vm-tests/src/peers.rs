@@ -1,13 +1,14 @@
-//! Stock WireGuard in user space as the gateway of a site: what Crossway must interoperate with.
+//! Stock WireGuard as the gateway of a site: what Crossway must interoperate with and is measured against.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::netns::Netns;
+use crate::netns::{self, Netns};
 use crate::plan::GatewayPlan;
 use crate::process::{self, ProcessGuard};
 use crate::topology::Topology;
@@ -25,24 +26,50 @@ const SOCKETS: &str = "/var/run/wireguard";
 pub enum Implementation {
     /// `wireguard-go`, of Debian's package of the same name.
     WireguardGo,
+    /// The newest `wireguard-go` that Debian has, under a name of its own: that of Debian 12 (2022) is
+    /// older than its segmentation offloads (2023).
+    WireguardGoNewest,
     /// `boringtun-cli`, of crates.io.
     BoringtunCli,
+    /// `gotatun`, of the crate gotatun-cli.
+    GotatunCli,
+    /// The kernel's own.
+    Kernel,
 }
 
 impl Implementation {
-    /// Name of the program.
-    pub fn program(self) -> &'static str {
+    /// Name of the program; `None` for the kernel.
+    pub fn program(self) -> Option<&'static str> {
         match self {
-            Self::WireguardGo => "wireguard-go",
-            Self::BoringtunCli => "boringtun-cli",
+            Self::WireguardGo => Some("wireguard-go"),
+            Self::WireguardGoNewest => Some("wireguard-go-newest"),
+            Self::BoringtunCli => Some("boringtun-cli"),
+            Self::GotatunCli => Some("gotatun"),
+            Self::Kernel => None,
         }
     }
 
-    /// Where the program is, or how to get it.
-    fn find(self) -> Result<PathBuf> {
-        let program = self.program();
+    /// What its program or the kernel calls its version.
+    ///
+    /// # Errors
+    /// Why it cannot run here: not installed, or a kernel without it.
+    pub fn version(self) -> Result<String> {
+        let Some(program) = self.find()? else {
+            return kernel_version();
+        };
+        let text = process::run(Command::new(program).arg("--version"))?;
+        let line = text.lines().next().unwrap_or_default();
+        let word = line.split_whitespace().nth(1).unwrap_or(line);
+        Ok(word.trim_start_matches('v').to_owned())
+    }
+
+    /// Where the program is, or how to get it; `None` for the kernel.
+    fn find(self) -> Result<Option<PathBuf>> {
+        let Some(program) = self.program() else {
+            return Ok(None);
+        };
         if process::in_path(program) {
-            return Ok(program.into());
+            return Ok(Some(program.into()));
         }
         let home = std::env::var_os("CARGO_HOME").map_or_else(
             || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cargo"),
@@ -50,18 +77,30 @@ impl Implementation {
         );
         let installed = home.join("bin").join(program);
         if installed.is_file() {
-            return Ok(installed);
+            return Ok(Some(installed));
         }
-        bail!("{program} is not installed: run `cargo xtask setup test`")
+        bail!("{program} is not installed: run `cargo xtask setup bench`")
     }
+}
+
+/// The kernel's release, if it can make a WireGuard device.
+fn kernel_version() -> Result<String> {
+    let netns = Netns::create(&netns::unique_prefix())?;
+    netns
+        .ip("link add probe type wireguard")
+        .context("this kernel has no WireGuard")?;
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    Ok(release.trim().to_owned())
 }
 
 /// A gateway that runs a stock WireGuard. Dropped, it is gone with its interface and routes; the
 /// namespace's forwarding stays on.
 #[derive(Debug)]
 pub struct StockGateway {
-    process: ProcessGuard,
+    /// `None` for the kernel's.
+    process: Option<ProcessGuard>,
     interface: String,
+    netns: String,
 }
 
 impl StockGateway {
@@ -75,20 +114,23 @@ impl StockGateway {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let interface = format!("wg{}x{number}", std::process::id());
         let netns = &topology.site(&plan.site).gateway;
-        let log = topology.directory().join(format!("{}.log", plan.name));
-        let mut command = netns.command("env");
-        command.arg("WG_PROCESS_FOREGROUND=1");
-        command.arg(implementation.find()?).arg("--foreground");
-        if implementation == Implementation::BoringtunCli {
-            // It would become an unprivileged user that cannot reopen its socket.
-            command.arg("--disable-drop-privileges");
-        }
-        command.arg(&interface);
-        let mut process = ProcessGuard::spawn(&plan.name, &mut command, &log)?;
-        process.wait_until("answer", START_LIMIT, || {
-            netns.run(&format!("wg show {interface} public-key")).ok()
-        })?;
-        let gateway = Self { process, interface };
+        let process = if let Some(program) = implementation.find()? {
+            let log = topology.directory().join(format!("{}.log", plan.name));
+            let mut command = command(implementation, &program, netns, &interface);
+            let mut process = ProcessGuard::spawn(&plan.name, &mut command, &log)?;
+            process.wait_until("answer", START_LIMIT, || {
+                netns.run(&format!("wg show {interface} public-key")).ok()
+            })?;
+            Some(process)
+        } else {
+            netns.ip(&format!("link add {interface} type wireguard"))?;
+            None
+        };
+        let gateway = Self {
+            process,
+            interface,
+            netns: netns.name().to_owned(),
+        };
         gateway.configure(netns, topology, plan)?;
         Ok(gateway)
     }
@@ -98,9 +140,9 @@ impl StockGateway {
         &self.interface
     }
 
-    /// The process.
-    pub fn process(&mut self) -> &mut ProcessGuard {
-        &mut self.process
+    /// The process; `None` for the kernel's.
+    pub fn process(&mut self) -> Option<&mut ProcessGuard> {
+        self.process.as_mut()
     }
 
     fn configure(&self, netns: &Netns, topology: &Topology, plan: &GatewayPlan) -> Result<()> {
@@ -127,9 +169,36 @@ impl StockGateway {
 impl Drop for StockGateway {
     fn drop(&mut self) {
         // Killed or terminated, the interface goes with the process; its socket may stay.
-        let _ = self.process.terminate(Duration::from_secs(2));
+        match &mut self.process {
+            Some(process) => drop(process.terminate(Duration::from_secs(2))),
+            None => drop(process::ip(&format!(
+                "-n {} link delete {}",
+                self.netns, self.interface
+            ))),
+        }
         let _ = fs::remove_file(format!("{SOCKETS}/{}.sock", self.interface));
     }
+}
+
+/// The program in the foreground, inside the namespace.
+fn command(
+    implementation: Implementation,
+    program: &Path,
+    netns: &Netns,
+    interface: &str,
+) -> Command {
+    let mut command = netns.command("env");
+    command.arg("WG_PROCESS_FOREGROUND=1");
+    command.arg(program).arg("--foreground");
+    if matches!(
+        implementation,
+        Implementation::BoringtunCli | Implementation::GotatunCli
+    ) {
+        // They would become an unprivileged user that cannot reopen its socket.
+        command.arg("--disable-drop-privileges");
+    }
+    command.arg(interface);
+    command
 }
 
 /// A file for `wg setconf`.

@@ -2,23 +2,45 @@
 
 use anyhow::Result;
 
-use crate::setup::{self, Purpose};
+use crate::setup::{self, Purpose, toolchain::Toolchain};
 use crate::{build, cmd, environment};
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let asks_for_help = arguments
         .iter()
         .any(|word| word == "--help" || word == "-h");
-    if !asks_for_help {
-        // Other tunnels come with the tests' packages.
-        let others = arguments.iter().any(|word| word == "--with");
-        let toolchain = setup::ensure(if others { Purpose::Test } else { Purpose::Lab })?;
+    let only_reads = arguments.first().is_some_and(|word| word == "compare");
+    let measures = !asks_for_help && !only_reads;
+    if measures {
+        let micro = arguments.first().is_some_and(|word| word == "micro");
+        let toolchain = if micro {
+            setup::ensure(Purpose::Lab)?
+        } else {
+            ensure_peers()?
+        };
         build::build(&toolchain)?;
     }
     cmd::run(
         "building the bench",
-        &mut cmd::cargo(&["build", "--quiet", "-p", "bench"]),
+        &mut cmd::cargo(&["build", "--quiet", "--release", "-p", "bench"]),
     )?;
-    let program = environment::workspace().join("target/debug/bench");
-    cmd::become_command(cmd::as_root(program).args(arguments))
+    let program = environment::workspace().join("target/release/bench");
+    let mut command = if measures {
+        cmd::as_root(program)
+    } else {
+        std::process::Command::new(program)
+    };
+    cmd::become_command(command.args(arguments))
+}
+
+/// A peer that cannot be installed is left out by the bench, with the reason; the rest is measured.
+fn ensure_peers() -> Result<Toolchain> {
+    let toolchain = setup::ensure(Purpose::Lab)?;
+    match setup::ensure(Purpose::Bench) {
+        Ok(toolchain) => Ok(toolchain),
+        Err(error) => {
+            eprintln!("warning: not every peer could be installed: {error:#}");
+            Ok(toolchain)
+        }
+    }
 }

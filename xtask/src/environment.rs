@@ -22,6 +22,11 @@ pub(crate) fn cargo_bin() -> PathBuf {
     home_directory("CARGO_HOME", ".cargo").join("bin")
 }
 
+/// Programs that only this workspace uses, in `bin` below it.
+pub(crate) fn tools() -> PathBuf {
+    workspace().join("target/tools")
+}
+
 /// Where rustup keeps toolchains.
 pub(crate) fn rustup_toolchains() -> PathBuf {
     home_directory("RUSTUP_HOME", ".rustup").join("toolchains")
@@ -32,13 +37,18 @@ pub(crate) fn cargo() -> OsString {
     env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
-/// Makes programs in cargo's own directory and in `sbin` (which Debian leaves out for users) visible to
+/// Makes programs in cargo's own directory, among the tools and in `sbin` (which Debian leaves out for users) visible to
 /// everything that is started from here, by starting this process again where they are not.
 pub(crate) fn extend_search_path() -> Result<()> {
     let path = env::var_os("PATH").unwrap_or_default();
     let mut directories: Vec<PathBuf> = env::split_paths(&path).collect();
     let before = directories.len();
-    for directory in [cargo_bin(), "/usr/sbin".into(), "/sbin".into()] {
+    for directory in [
+        cargo_bin(),
+        tools().join("bin"),
+        "/usr/sbin".into(),
+        "/sbin".into(),
+    ] {
         if !directories.contains(&directory) {
             directories.push(directory);
         }

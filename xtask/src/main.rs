@@ -31,9 +31,11 @@ const TASKS: &[Task] = &[
     ("build", "", "the eBPF object and target/release/crossway", build::task),
     ("test", "[FILTER]", "the pure, verdict and namespace rings", test::run),
     ("check", "", "formatting, clippy, documentation and the ABI", check::run),
-    ("bench", "[--help]", "throughput and CPU against plain forwarding", bench::run),
+    ("bench", "[--quick] [--help]", "against plain forwarding and other tunnels", bench::run),
+    ("bench", "micro", "the parts of the fast path one by one", bench::run),
+    ("bench", "compare A.json B.json", "what got worse beyond the noise", bench::run),
     ("abi", "[--write]", "show, or record, the boundary between eBPF and agent", abi::run),
-    ("setup", "[build|lab|test]", "install what is missing; the other commands do it for themselves", setup::run),
+    ("setup", "[build|lab|test|bench]", "install what is missing; the other commands do it for themselves", setup::run),
     ("clean-lab", "", "remove what a killed lab or test left", clean::run),
 ];
 

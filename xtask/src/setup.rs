@@ -3,10 +3,11 @@
 
 use anyhow::{Result, bail};
 
-use crate::{cmd, environment};
+use crate::environment;
 
 mod debian;
 mod needs;
+mod newest;
 pub(crate) mod toolchain;
 
 use needs::Need;
@@ -17,20 +18,23 @@ use toolchain::Toolchain;
 pub(crate) enum Purpose {
     /// Building the eBPF object and the agent.
     Build,
-    /// The lab and the bench.
+    /// The lab, and the bench without peers.
     Lab,
     /// All test rings.
     Test,
+    /// The bench with every peer.
+    Bench,
 }
 
-/// `cargo xtask setup [build|lab|test]`.
+/// `cargo xtask setup [build|lab|test|bench]`.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let purpose = match arguments {
         [] => Purpose::Test,
         [word] if word == "build" => Purpose::Build,
         [word] if word == "lab" => Purpose::Lab,
         [word] if word == "test" => Purpose::Test,
-        _ => bail!("setup takes one of: build, lab, test"),
+        [word] if word == "bench" => Purpose::Bench,
+        _ => bail!("setup takes one of: build, lab, test, bench"),
     };
     let toolchain = ensure(purpose)?;
     println!("Nothing is missing. eBPF toolchain: {toolchain}");
@@ -47,9 +51,10 @@ pub(crate) fn ensure(purpose: Purpose) -> Result<Toolchain> {
         install(&packages, &missing)?;
         if let Some(need) = needs::missing(purpose).first() {
             bail!(
-                "{} was installed, but is neither in the search path nor in {}",
+                "{} was installed, but is neither in the search path nor in {} nor in {}",
                 need.name(),
-                environment::cargo_bin().display()
+                environment::cargo_bin().display(),
+                environment::tools().display()
             );
         }
     }
@@ -60,13 +65,7 @@ fn install(packages: &[&str], missing: &[&Need]) -> Result<()> {
     if !packages.is_empty() {
         debian::install(packages)?;
     }
-    for (name, version) in missing.iter().filter_map(|need| need.crate_and_version()) {
-        // Takes a minute or two.
-        cmd::run(
-            &format!("installing {name}"),
-            &mut cmd::cargo(&["install", name, "--version", version, "--locked"]),
-        )?;
-    }
+    missing.iter().try_for_each(|need| need.install())?;
     Ok(())
 }
 

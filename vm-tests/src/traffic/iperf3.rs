@@ -43,6 +43,32 @@ impl Iperf3 {
         to: &Site,
         address: IpAddr,
     ) -> Result<Iperf3Report> {
+        let json = self.json(topology, from, to, address, &[])?;
+        Iperf3Report::read(&json, "").with_context(|| format!("iperf3 wrote {json}"))
+    }
+
+    /// As [`Self::run`], with as many streams the other way at the same time: the way there, the way back.
+    pub fn run_both_ways(
+        self,
+        topology: &Topology,
+        from: &Site,
+        to: &Site,
+        address: IpAddr,
+    ) -> Result<[Iperf3Report; 2]> {
+        let json = self.json(topology, from, to, address, &["--bidir"])?;
+        let read =
+            |way| Iperf3Report::read(&json, way).with_context(|| format!("iperf3 wrote {json}"));
+        Ok([read("")?, read("_bidir_reverse")?])
+    }
+
+    fn json(
+        self,
+        topology: &Topology,
+        from: &Site,
+        to: &Site,
+        address: IpAddr,
+        options: &[&str],
+    ) -> Result<Value> {
         let log = topology.directory().join("iperf3-server.log");
         let (port, target) = (PORT.to_string(), address.to_string());
         let server_args = ["-s", "-1", "-p", &port, "-B", &target];
@@ -51,13 +77,13 @@ impl Iperf3 {
             .spawn("iperf3 server", "iperf3", &server_args, &log)?;
         let pid = server.pid();
         server.wait_until("listen", START_LIMIT, || listens(pid, PORT).then_some(()))?;
-        let text = self.client(&from.host, &target, &port)?;
-        let json: Value = serde_json::from_str(&text).context("iperf3 did not write JSON")?;
-        Iperf3Report::read(&json).with_context(|| format!("iperf3 wrote {text}"))
+        let text = self.client(&from.host, &target, &port, options)?;
+        serde_json::from_str(&text).context("iperf3 did not write JSON")
     }
 
-    fn client(self, host: &Netns, target: &str, port: &str) -> Result<String> {
-        process::run(host.command("iperf3").args([
+    fn client(self, host: &Netns, target: &str, port: &str, options: &[&str]) -> Result<String> {
+        let mut command = host.command("iperf3");
+        command.args([
             "-c",
             target,
             "-p",
@@ -69,17 +95,22 @@ impl Iperf3 {
             "--connect-timeout",
             "5000",
             "-J",
-        ]))
+        ]);
+        process::run(command.args(options))
     }
 }
 
 impl Iperf3Report {
-    fn read(json: &Value) -> Option<Self> {
-        let received = &json["end"]["sum_received"];
+    /// `way` ends the names of the sums: nothing, or what iperf3 appends for the way back.
+    fn read(json: &Value, way: &str) -> Option<Self> {
+        let end = &json["end"];
+        let received = &end[format!("sum_received{way}")];
         Some(Self {
             bytes: received["bytes"].as_f64()?,
             gbit_per_second: received["bits_per_second"].as_f64()? / 1e9,
-            retransmits: json["end"]["sum_sent"]["retransmits"].as_u64().unwrap_or(0),
+            retransmits: end[format!("sum_sent{way}")]["retransmits"]
+                .as_u64()
+                .unwrap_or(0),
         })
     }
 }

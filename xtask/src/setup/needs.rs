@@ -1,8 +1,10 @@
 //! The list of what each purpose needs.
 
+use anyhow::Result;
 use vm_tests::process;
 
-use super::Purpose;
+use super::{Purpose, newest};
+use crate::{cmd, environment};
 
 /// A program, where it comes from and what for.
 #[derive(Debug)]
@@ -18,6 +20,10 @@ enum Source {
     Debian(&'static str),
     /// Crate and version.
     Crate(&'static str, &'static str),
+    /// Crate and version, kept among this workspace's tools.
+    CrateTool(&'static str, &'static str),
+    /// The newest build of a Debian package, kept among this workspace's tools.
+    NewestDebian(&'static str),
 }
 
 const fn program(
@@ -42,6 +48,10 @@ const fn built(name: &'static str, version: &'static str) -> Source {
     Source::Crate(name, version)
 }
 
+const fn tool(name: &'static str, version: &'static str) -> Source {
+    Source::CrateTool(name, version)
+}
+
 /// A purpose needs also what the purposes before it need.
 #[rustfmt::skip]
 const NEEDS: &[Need] = &[
@@ -60,6 +70,8 @@ const NEEDS: &[Need] = &[
     program("wg", packaged("wireguard-tools"), Purpose::Test, "sets up stock WireGuard peers"),
     program("wireguard-go", packaged("wireguard-go"), Purpose::Test, "a stock WireGuard peer"),
     program("boringtun-cli", built("boringtun-cli", "0.7.1"), Purpose::Test, "a stock WireGuard peer"),
+    program("wireguard-go-newest", Source::NewestDebian("wireguard-go"), Purpose::Bench, "a peer to be measured against"),
+    program("gotatun", tool("gotatun-cli", "0.10.2"), Purpose::Bench, "a peer to be measured against"),
 ];
 
 /// What `purpose` needs and this machine lacks.
@@ -84,25 +96,38 @@ impl Need {
     pub(crate) fn package(&self) -> Option<&'static str> {
         match self.source {
             Source::Debian(package) => Some(package),
-            Source::Crate(..) => None,
+            _ => None,
         }
     }
 
-    /// Name and version of the crate, if it comes from one.
-    pub(crate) fn crate_and_version(&self) -> Option<(&'static str, &'static str)> {
-        match self.source {
-            Source::Debian(_) => None,
-            Source::Crate(name, version) => Some((name, version)),
+    /// Installs it, if it is no package of this system.
+    pub(crate) fn install(&self) -> Result<()> {
+        let words = match self.source {
+            Source::Debian(_) => return Ok(()),
+            Source::NewestDebian(package) => return newest::install(package, self.program),
+            Source::Crate(name, version) | Source::CrateTool(name, version) => {
+                ["install", name, "--version", version, "--locked"]
+            }
+        };
+        let mut command = cmd::cargo(&words);
+        if let Source::CrateTool(..) = self.source {
+            command.arg("--root").arg(environment::tools());
         }
+        // Takes a minute or two.
+        cmd::run(&format!("installing {}", self.program), &mut command)
     }
 
     /// Where it comes from and what it is for.
     pub(crate) fn explanation(&self) -> String {
         match self.source {
             Source::Debian(package) => format!("Debian package {package}: {}", self.what_for),
-            Source::Crate(name, version) => {
+            Source::Crate(name, version) | Source::CrateTool(name, version) => {
                 format!("crate {name} {version}, built by cargo: {}", self.what_for)
             }
+            Source::NewestDebian(package) => format!(
+                "newest build of Debian's {package}, beside the installed one: {}",
+                self.what_for
+            ),
         }
     }
 }

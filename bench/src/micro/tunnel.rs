@@ -1,0 +1,181 @@
+//! Sealing and opening by size, with real sessions between two tunnels on the loopback device.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use crossway::clock;
+use crossway::ids::{LinkId, SiteId};
+use crossway::io::udp::{Endpoint, ReceiveBatch, SendBatch, UdpSocket};
+use crossway::routes::RouteTable;
+use crossway::tunnel::noise::Identity;
+use crossway::tunnel::{Handled, PeerSlot, PeerSpec, Sealed, Tunnel};
+use vm_tests::wait;
+
+use super::packets::{self, Flow};
+use super::{SAMPLES, add, check_stop, without_allocation};
+use crate::results::Results;
+
+const SIZES: [usize; 4] = [64, 256, 576, 1420];
+/// Packets sealed between two sends, so that the memory behind them stays warm as in a lane.
+const BATCH: usize = 40;
+/// Batches of one sample.
+const BATCHES: usize = 50;
+const DEADLINE: Duration = Duration::from_secs(5);
+const LONGEST: usize = 2048;
+
+pub(crate) fn measure(results: &mut Results) -> Result<()> {
+    let (mut a, mut b) = pair()?;
+    let slot = shake_hands(&mut a, &mut b).context("no session between two tunnels here")?;
+    for _ in 0..SAMPLES {
+        for size in SIZES {
+            check_stop()?;
+            let (seal, open) = sample(&mut a, &mut b, slot, size)?;
+            add(results, &format!("seal {size} B"), seal);
+            add(results, &format!("open {size} B"), open);
+        }
+    }
+    Ok(())
+}
+
+/// Nanoseconds for one packet sealed, and for one opened.
+fn sample(a: &mut Node, b: &mut Node, slot: PeerSlot, size: usize) -> Result<(f64, f64)> {
+    let packet = packets::udp(Flow::A_TO_B, size);
+    let (mut sealing, mut opening) = (0, 0);
+    let mut landing = vec![0; LONGEST];
+    for _ in 0..BATCHES {
+        let (tunnel, out) = (&mut a.tunnel, &mut a.out);
+        sealing += without_allocation("seal", || {
+            let start = clock::monotonic_ns();
+            let mut ready = true;
+            for _ in 0..BATCH {
+                ready &= tunnel.seal(slot, &packet, out) == Sealed::Ready;
+            }
+            ready.then(|| clock::monotonic_ns() - start)
+        })?
+        .context("the session ended")?;
+        a.flush();
+
+        let mut left = BATCH;
+        wait::try_until("sealed datagrams on the loopback device", DEADLINE, || {
+            let (took, count) = b.open(&mut landing)?;
+            opening += took;
+            left -= count.min(left);
+            Ok((left == 0).then_some(()))
+        })?;
+    }
+    let packets = (BATCH * BATCHES) as f64;
+    Ok((sealing as f64 / packets, opening as f64 / packets))
+}
+
+/// A tunnel and its socket.
+struct Node {
+    tunnel: Tunnel,
+    out: SendBatch,
+    socket: UdpSocket,
+    receive: ReceiveBatch,
+}
+
+impl Node {
+    fn new(key: u8) -> Result<Self> {
+        Ok(Self {
+            tunnel: Tunnel::new(Identity::new([key; 32])),
+            out: SendBatch::new(),
+            socket: UdpSocket::bind("127.0.0.1:0".parse()?)?,
+            receive: ReceiveBatch::new(),
+        })
+    }
+
+    /// Adds the far node, whose site is behind 10.`site`.0.0/16.
+    fn add(&mut self, site: u32, key: u8, endpoint: Option<Endpoint>) -> Result<()> {
+        let spec = PeerSpec {
+            link: LinkId(site),
+            site: SiteId(site),
+            receiver_index: site,
+            public_key: Identity::new([key; 32]).public_key(),
+            preshared_key: None,
+            keepalive: None,
+            endpoint,
+        };
+        self.tunnel.add_peer(spec, &mut self.out);
+        let route = (format!("10.{site}.0.0/16").parse()?, SiteId(site));
+        self.tunnel.set_routes(Arc::new(RouteTable::new([route])));
+        Ok(())
+    }
+
+    fn flush(&mut self) {
+        if !self.out.is_empty() {
+            self.out.send(&mut self.socket);
+        }
+    }
+
+    /// Opens what waits in the socket: nanoseconds that it took, inner packets.
+    fn open(&mut self, landing: &mut [u8]) -> Result<(u64, usize)> {
+        self.receive.receive(&self.socket)?;
+        let (tunnel, receive, out) = (&mut self.tunnel, &self.receive, &mut self.out);
+        let (mut took, mut count) = (0, 0);
+        for message in receive.messages() {
+            let (nanoseconds, packets) = without_allocation("open", || {
+                let start = clock::monotonic_ns();
+                let mut packets = 0;
+                for datagram in message.datagrams() {
+                    let handled = tunnel.handle_datagram(datagram, message.from, landing, out);
+                    packets += usize::from(matches!(handled, Handled::Packet(_)));
+                }
+                (clock::monotonic_ns() - start, packets)
+            })?;
+            took += nanoseconds;
+            count += packets;
+        }
+        self.flush();
+        Ok((took, count))
+    }
+
+    /// As [`Self::open`] for handshakes, which may allocate.
+    fn answer(&mut self) -> Result<usize> {
+        self.receive.receive(&self.socket)?;
+        let mut landing = vec![0; LONGEST];
+        let mut packets = 0;
+        for message in self.receive.messages() {
+            for datagram in message.datagrams() {
+                let (from, out) = (message.from, &mut self.out);
+                let handled = self
+                    .tunnel
+                    .handle_datagram(datagram, from, &mut landing, out);
+                packets += usize::from(matches!(handled, Handled::Packet(_)));
+            }
+        }
+        self.flush();
+        Ok(packets)
+    }
+}
+
+/// A (site 1) knows where B (site 2) is.
+fn pair() -> Result<(Node, Node)> {
+    let (mut a, mut b) = (Node::new(1)?, Node::new(2)?);
+    let endpoint = Endpoint {
+        remote: b.socket.local_address()?,
+        local: None,
+    };
+    a.add(2, 2, Some(endpoint))?;
+    b.add(1, 1, None)?;
+    Ok((a, b))
+}
+
+/// Returns the slot of B in A when a first packet has arrived.
+fn shake_hands(a: &mut Node, b: &mut Node) -> Result<PeerSlot> {
+    let slot = a.tunnel.peer_for(Flow::A_TO_B.destination.0.into());
+    let slot = slot.context("no route to the far node")?;
+    let packet = packets::udp(Flow::A_TO_B, 100);
+    let sealed = a.tunnel.seal(slot, &packet, &mut a.out);
+    ensure!(
+        sealed == Sealed::Queued,
+        "the first packet was {sealed:?} where it should wait for the handshake"
+    );
+    a.flush();
+    wait::try_until("a handshake on the loopback device", DEADLINE, || {
+        let arrived = b.answer()?;
+        a.answer()?;
+        Ok((arrived > 0).then_some(slot))
+    })
+}
