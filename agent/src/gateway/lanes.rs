@@ -125,7 +125,7 @@ impl Lanes {
             let _ = running.handle.send(Command::Stop);
         }
         let ended = self
-            .0
+            .running
             .iter_mut()
             .filter_map(|running| running.thread.take());
         ended
@@ -139,7 +139,7 @@ impl Lanes {
     /// Why a lane has ended that takes no commands any more.
     fn failure(&mut self, lane: usize) -> anyhow::Error {
         let thread = self
-            .0
+            .running
             .get_mut(lane)
             .and_then(|running| running.thread.take());
         match thread.map(JoinHandle::join) {
