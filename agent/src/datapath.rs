@@ -72,6 +72,11 @@ pub struct Datapath {
     took_over: bool,
 }
 
+/// Whether the interface cuts TCP super-packets into segments itself; one that does not say does.
+pub fn segments_tcp(interface: &str) -> bool {
+    sys::interface::segments_tcp(interface).unwrap_or(true)
+}
+
 impl Datapath {
     /// Loads programs and maps for `gateway` (a valid name of the configuration). Takes over pinned
     /// maps, or removes them if they are of another version or shape. Mounts the BPF file system if

@@ -4,7 +4,10 @@ use aya_ebpf::bindings::{
     BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS,
     bpf_fib_lookup, bpf_redir_neigh, bpf_redir_neigh__bindgen_ty_1,
 };
-use datapath_abi::{outcome::StackReason, settings::Role};
+use datapath_abi::{
+    outcome::StackReason,
+    settings::{Role, SOFTWARE_GSO},
+};
 use network_types::eth::EthHdr;
 
 use crate::{
@@ -105,6 +108,9 @@ fn to_lan(
         .ok_or(StackReason::NotToLan)?;
     if wire.largest > lan.mtu {
         return Err(StackReason::TooBig);
+    }
+    if skb.gso_size() != 0 && lan.flags & SOFTWARE_GSO != 0 {
+        return Err(StackReason::SoftwareGso);
     }
     ttl::decrement(skb, headers).map_err(|Refused| StackReason::RedirectFailed)?;
     // The kernel takes the neighbour's header from here: without one it drops the packet.

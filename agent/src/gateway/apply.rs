@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use datapath_abi::ABI_VERSION;
-use datapath_abi::settings::{DEFAULT_VNET, Interface, Role, Settings};
+use datapath_abi::settings::{DEFAULT_VNET, Interface, Role, SOFTWARE_GSO, Settings};
 use datapath_abi::site::{Site, SiteState};
 
 use super::Gateway;
@@ -230,7 +230,8 @@ impl Gateway {
         for (name, role) in lan.chain(wan).chain([(&self.tun.name, Role::Tun)]) {
             // One that is away has no index; it gets its role when it comes back.
             if let Ok((index, mtu)) = index_of(&self.host, name).await {
-                interfaces.push((index, abi_interface(role, mtu)));
+                let software_gso = role == Role::Lan && !datapath::segments_tcp(name);
+                interfaces.push((index, abi_interface(role, mtu, software_gso)));
             }
         }
         match &mut self.datapath {
@@ -265,11 +266,11 @@ impl Gateway {
     }
 }
 
-fn abi_interface(role: Role, mtu: u32) -> Interface {
+fn abi_interface(role: Role, mtu: u32, software_gso: bool) -> Interface {
     Interface {
         role: role as u32,
         vnet: DEFAULT_VNET,
         mtu,
-        reserved: 0,
+        flags: if software_gso { SOFTWARE_GSO } else { 0 },
     }
 }

@@ -86,7 +86,7 @@ fn interfaces_are_those_given_last() {
         role: role as u32,
         vnet: 0,
         mtu,
-        reserved: 0,
+        flags: 0,
     };
     let lan = (IfIndex(2), interface(Role::Lan, 1500));
     let wan = (IfIndex(3), interface(Role::Wan, 1500));

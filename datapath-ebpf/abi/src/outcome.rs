@@ -121,6 +121,10 @@ outcomes! {
         NotToLan = "not-to-lan",
         /// The neighbour's link-layer address is not known yet: the stack resolves it.
         NoNeighbour = "no-neighbour",
+        /// A super-packet for a LAN interface that leaves segmenting to the kernel. The stack takes the
+        /// TUN's ownership off it; redirected as it is, the kernel would hand that to the last segment,
+        /// which then overtakes the others where the receiver is on this machine (a container, a test).
+        SoftwareGso = "software-gso",
         /// The packet could not be rewritten or redirected.
         RedirectFailed = "redirect-failed",
     }

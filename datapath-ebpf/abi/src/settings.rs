@@ -40,9 +40,12 @@ pub struct Interface {
     pub vnet: u32,
     /// MTU of the interface in bytes.
     pub mtu: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// [`SOFTWARE_GSO`], or zero.
+    pub flags: u32,
 }
+
+/// Flag of a LAN interface that does not segment TCP itself (`ethtool -k`: tcp-segmentation-offload off).
+pub const SOFTWARE_GSO: u32 = 1;
 
 /// `skb->mark` of a packet in the TUN, but for its lowest byte, which is the lane that carries it:
 /// [`crate::maps::LAN_INGRESS`] and [`crate::maps::TUN_EGRESS`] count a packet and set it,

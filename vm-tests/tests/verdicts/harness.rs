@@ -142,7 +142,7 @@ impl Datapath {
             role: role as u32,
             vnet,
             mtu,
-            reserved: 0,
+            flags: 0,
         };
         self.hash(maps::INTERFACES)
             .insert(ifindex, interface, 0)

@@ -8,7 +8,7 @@ use datapath_abi::flow::{FLOW_STAT_COUNT, FlowCounters, FlowKey, FlowStat, FlowV
 use datapath_abi::outcome::{DropReason, StackReason, Tally};
 use datapath_abi::route::{Route, RouteKey4, RouteKey6, SITE_KERNEL, VNET_BITS};
 use datapath_abi::settings::{
-    COUNTED_MARK, COUNTED_MARK_MASK, DEFAULT_VNET, Interface, Role, Settings,
+    COUNTED_MARK, COUNTED_MARK_MASK, DEFAULT_VNET, Interface, Role, SOFTWARE_GSO, Settings,
 };
 use datapath_abi::site::{MAX_LANES, Site, SiteCounters, SiteState};
 use datapath_abi::{ABI_VERSION, maps};
@@ -85,6 +85,7 @@ fn write_constants(text: &mut String) {
         SITE_KERNEL,
         COUNTED_MARK,
         COUNTED_MARK_MASK,
+        SOFTWARE_GSO,
         MAX_LANES,
         DEFAULT_VNET,
     );
@@ -158,7 +159,7 @@ fn write_structs(text: &mut String) {
             role,
             vnet,
             mtu,
-            reserved
+            flags
         }
     );
     layout!(

@@ -6,6 +6,14 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 /// From linux/ethtool.h.
 const ETHTOOL_GDRVINFO: u32 = 3;
+const ETHTOOL_GTSO: u32 = 0x1e;
+
+/// `struct ethtool_value` of linux/ethtool.h.
+#[repr(C)]
+struct Value {
+    cmd: u32,
+    data: u32,
+}
 
 /// `struct ethtool_drvinfo` of linux/ethtool.h.
 #[repr(C)]
@@ -61,6 +69,18 @@ pub(in crate::datapath) fn driver(name: &str) -> io::Result<String> {
     Ok(text(&info.driver))
 }
 
+/// Whether the device cuts TCP super-packets into segments itself.
+pub(in crate::datapath) fn segments_tcp(name: &str) -> io::Result<bool> {
+    let mut value = Value {
+        cmd: ETHTOOL_GTSO,
+        data: 0,
+    };
+    let mut request = request(name)?;
+    request.ifr_ifru.ifru_data = (&raw mut value).cast();
+    control(libc::SIOCETHTOOL, &mut request)?;
+    Ok(value.data != 0)
+}
+
 fn request(name: &str) -> io::Result<libc::ifreq> {
     // SAFETY: `ifreq` is made of integers and a pointer, for which zero is a valid value.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
@@ -83,7 +103,7 @@ fn control(command: libc::Ioctl, request: &mut libc::ifreq) -> io::Result<()> {
     // SAFETY: the kernel has just returned this descriptor, so nobody else owns it.
     let socket = unsafe { OwnedFd::from_raw_fd(socket) };
     // SAFETY: both commands of this file take an `ifreq`, which is writable for the whole call, and
-    // so is the `DriverInfo` that SIOCETHTOOL's points to: its command writes no more than that.
+    // so is the `DriverInfo` or `Value` that SIOCETHTOOL's points to: its command writes no more.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), command, &raw mut *request) };
     if result < 0 {
         return Err(io::Error::last_os_error());

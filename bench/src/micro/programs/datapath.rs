@@ -111,7 +111,7 @@ impl Datapath {
             role: role as u32,
             vnet: DEFAULT_VNET,
             mtu: LAN_MTU,
-            reserved: 0,
+            flags: 0,
         };
         let map = self.ebpf.map_mut(maps::INTERFACES);
         let map = map.context("no interfaces")?;
