@@ -14,7 +14,7 @@ use crate::tunnel::noise::DATA_OVERHEAD;
 /// Reads of one turn, so that the other direction gets its own.
 const READS_PER_TURN: usize = 64;
 /// Sealed bytes that are worth a system call of their own: about one super-packet.
-const SEND_BYTES: usize = 48 * 1024;
+const SEND_BYTES: usize = 160 * 1024;
 /// Room for the handshake that a packet may start.
 const HANDSHAKE_ROOM: usize = 512;
 
