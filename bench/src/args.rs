@@ -23,7 +23,9 @@ cargo xtask bench compare A.json B.json       what got worse from A to B beyond 
                      more or fewer contenders than the default, which is all but wireguard-go-debian
   --loads LIST       tcp-1,tcp-4,tcp-16,tcp-both,udp-64,udp-512,udp-1380,udp-imix,
                      latency-idle,latency-half,latency-equal (default all)
-  --offloads         the cables carry super-packets (tso on gso on), as inside one hypervisor
+  --cable KIND       wire: every packet by itself, as on a wire (default); udp-whole: so for TCP, but UDP_SEGMENT
+                     datagrams cross in one piece, as `tso off gso off` alone leaves it; whole: all super-packets
+                     cross in one piece, as inside one hypervisor
   --json FILE        write every sample, the machine and the settings
   --svg FILE         draw the medians";
 
@@ -36,6 +38,37 @@ pub(crate) enum Task {
     Help,
 }
 
+/// What the cables between the namespaces carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cable {
+    /// Every packet by itself.
+    Wire,
+    /// TCP packet by packet, UDP super-packets in one piece.
+    UdpWhole,
+    /// All super-packets in one piece.
+    Whole,
+}
+
+impl Cable {
+    fn from_name(name: &str) -> Result<Self> {
+        match name {
+            "wire" => Ok(Self::Wire),
+            "udp-whole" => Ok(Self::UdpWhole),
+            "whole" => Ok(Self::Whole),
+            _ => bail!("--cable {name}: write wire, udp-whole or whole"),
+        }
+    }
+
+    /// The features of its ends, as `ethtool -K` takes them.
+    pub(crate) fn features(self) -> &'static str {
+        match self {
+            Self::Wire => "tso off gso off tx-udp-segmentation off gro on",
+            Self::UdpWhole => "tso off gso off tx-udp-segmentation on gro on",
+            Self::Whole => "tso on gso on tx-udp-segmentation on gro on",
+        }
+    }
+}
+
 /// What to measure between the sites.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Args {
@@ -44,7 +77,7 @@ pub(crate) struct Args {
     pub(crate) runs: u32,
     pub(crate) loads: Vec<Load>,
     pub(crate) contenders: Vec<Contender>,
-    pub(crate) offloads: bool,
+    pub(crate) cable: Cable,
     pub(crate) json: Option<PathBuf>,
     pub(crate) svg: Option<PathBuf>,
 }
@@ -80,7 +113,7 @@ impl Args {
             runs: 5,
             loads: Load::all(),
             contenders: default_contenders(),
-            offloads: false,
+            cable: Cable::Wire,
             json: None,
             svg: None,
         };
@@ -106,7 +139,7 @@ impl Args {
                     let without = list(&value()?, Contender::from_name)?;
                     args.contenders.retain(|other| !without.contains(other));
                 }
-                "--offloads" => args.offloads = true,
+                "--cable" => args.cable = Cable::from_name(&value()?)?,
                 "--json" => args.json = Some(value()?.into()),
                 "--svg" => args.svg = Some(value()?.into()),
                 _ => bail!("unknown option {option}\n{USAGE}"),

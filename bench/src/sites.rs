@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use vm_tests::sys;
 use vm_tests::topology::{Builder, Topology};
 
-use crate::args::Args;
+use crate::args::{Args, Cable};
 use crate::contender::Contender;
 use crate::load::Load;
 use crate::machine::Machine;
@@ -31,9 +31,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     ensure!(!contenders.is_empty(), "no contender can run here");
 
     let topology = Builder::new(&["a", "b"]).build()?;
-    if args.offloads {
-        let_super_packets_pass(&topology)?;
-    }
+    lay_cables(&topology, args.cable)?;
     check_the_sender(&mut results, &topology, args)?;
     for round in 1..=args.runs {
         for &contender in &contenders {
@@ -176,11 +174,7 @@ fn present(results: &mut Results, contenders: &[Contender]) -> Vec<Contender> {
 }
 
 fn describe(results: &mut Results, args: &Args) {
-    let cables = if args.offloads {
-        "veth that carries super-packets (tso on gso on tx-udp-segmentation on gro on)"
-    } else {
-        "wire-like veth (tso off gso off tx-udp-segmentation off gro on)"
-    };
+    let cables = format!("veth ({})", args.cable.features());
     let settings = [
         (
             "topology",
@@ -215,16 +209,14 @@ fn describe(results: &mut Results, args: &Args) {
     results.settings.extend(settings);
 }
 
-fn let_super_packets_pass(topology: &Topology) -> Result<()> {
+fn lay_cables(topology: &Topology, cable: Cable) -> Result<()> {
     for site in &topology.sites {
         for (netns, interface) in [
             (&site.host, "eth0"),
             (&site.gateway, "lan0"),
             (&site.gateway, "wan0"),
         ] {
-            netns.run(&format!(
-                "ethtool -K {interface} tso on gso on tx-udp-segmentation on"
-            ))?;
+            netns.run(&format!("ethtool -K {interface} {}", cable.features()))?;
         }
     }
     Ok(())
