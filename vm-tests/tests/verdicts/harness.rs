@@ -144,6 +144,10 @@ impl Datapath {
             mtu,
             flags: 0,
         };
+        self.write_interface(ifindex, interface);
+    }
+
+    pub(crate) fn write_interface(&mut self, ifindex: u32, interface: Interface) {
         self.hash(maps::INTERFACES)
             .insert(ifindex, interface, 0)
             .unwrap();

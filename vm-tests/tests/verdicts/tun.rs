@@ -11,9 +11,9 @@ use datapath_abi::{
     maps,
     outcome::StackReason::{
         self, IpOptions, Malformed, NoNeighbour, NotIp, NotReady, NotRoutable, NotToLan, SiteDown,
-        TooBig, TtlExpiring,
+        SoftwareGso, TooBig, TtlExpiring,
     },
-    settings::{COUNTED_MARK, Role},
+    settings::{COUNTED_MARK, Interface, Role, SOFTWARE_GSO},
     site::{SiteCounters, SiteState},
 };
 
@@ -237,6 +237,31 @@ fn a_mangled_packet_out_of_the_tunnel_is_routed_or_left_as_it_is() {
         }
     }
     assert!(redirected > 200, "the mutations are too wild: {redirected}");
+}
+
+#[test]
+fn a_super_packet_for_a_device_that_does_not_segment_is_the_stacks() {
+    let mut datapath = ready();
+    datapath.write_interface(
+        ifindex("lan0"),
+        Interface {
+            role: Role::Lan as u32,
+            vnet: 0,
+            mtu: 1500,
+            flags: SOFTWARE_GSO,
+        },
+    );
+    let packet = v4("10.1.0.5").tcp(1, 2, 0x10, 3000).bare();
+    let large = Context {
+        gso_size: 1460,
+        ..tun()
+    };
+    let (_, verdict, sites) = run(&mut datapath, maps::TUN_INGRESS, &packet, large);
+    assert_eq!(verdict, Verdict::Stack(SoftwareGso));
+    assert_eq!(sites.from_site_packets, 3, "counted all the same");
+    let single = v4("10.1.0.5").tcp(1, 2, 0x10, 1000).bare();
+    let (_, verdict, _) = run(&mut datapath, maps::TUN_INGRESS, &single, tun());
+    assert_eq!(verdict, Verdict::Redirect);
 }
 
 #[test]
