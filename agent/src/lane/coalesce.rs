@@ -5,19 +5,17 @@
 //! payload; if it continues the flow, the tail is put back and the new payload already lies where it
 //! belongs. Only a packet that starts anew is moved.
 
+mod growth;
+
 use crate::io::checksum;
 use crate::io::virtio::{self, GsoType, Header};
 use crate::packet;
+use growth::{Growth, MAX_HEADERS, PSH};
 
-/// Longest IP and TCP header that is joined: no IPv4 options, no IPv6 extension headers.
-const MAX_HEADERS: usize = 40 + 60;
 /// Longest IP packet.
 const MAX_PACKET: usize = 65_535;
 /// Room behind the packet for the tag of the message that is decrypted there.
 const SLACK: usize = 64;
-
-const ACK: u8 = 0x10;
-const PSH: u8 = 0x08;
 
 /// What may be joined.
 #[derive(Clone, Copy, Debug)]
@@ -40,22 +38,6 @@ pub struct Coalescer {
     tail: [u8; MAX_HEADERS],
     /// A packet that starts anew, on its way to the front.
     moving: Vec<u8>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Growth {
-    ipv4: bool,
-    tcp: bool,
-    /// Offset of the transport header.
-    transport: usize,
-    headers: usize,
-    /// Payload of every segment but perhaps the last.
-    segment: usize,
-    count: usize,
-    next_sequence: u32,
-    next_id: u16,
-    /// Whether the first packet's checksum was found right.
-    verified: bool,
 }
 
 impl Coalescer {
@@ -238,118 +220,6 @@ impl Coalescer {
 impl Default for Coalescer {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl Growth {
-    /// How a single packet may grow.
-    fn of(bytes: &[u8], joins: Joins) -> Option<Self> {
-        let (transport, protocol) = packet::transport(bytes)?;
-        let ipv4 = transport == 20 && bytes[0] == 0x45;
-        if !ipv4 && bytes[0] >> 4 != 6 {
-            return None;
-        }
-        let tcp = match protocol {
-            packet::TCP if joins.tcp => true,
-            packet::UDP if joins.udp => false,
-            _ => return None,
-        };
-        let headers = if tcp {
-            let flags = *bytes.get(transport + 13)?;
-            if flags != ACK {
-                return None;
-            }
-            transport + usize::from(bytes[transport + 12] >> 4) * 4
-        } else {
-            // A zero checksum (IPv4 only) would have to stay zero.
-            if *bytes.get(transport + 6)? == 0 && bytes[transport + 7] == 0 {
-                return None;
-            }
-            transport + 8
-        };
-        let stated = if ipv4 {
-            usize::from(u16::from_be_bytes([bytes[2], bytes[3]]))
-        } else {
-            40 + usize::from(u16::from_be_bytes([bytes[4], bytes[5]]))
-        };
-        let payload = bytes.len().checked_sub(headers)?;
-        if stated != bytes.len() || headers > MAX_HEADERS || payload < headers {
-            return None;
-        }
-        let id = u16::from_be_bytes([bytes[4], bytes[5]]);
-        let sequence = if tcp {
-            let at = transport + 4;
-            u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
-        } else {
-            0
-        };
-        Some(Self {
-            ipv4,
-            tcp,
-            transport,
-            headers,
-            segment: payload,
-            count: 1,
-            next_sequence: sequence.wrapping_add(payload as u32),
-            next_id: id.wrapping_add(1),
-            verified: false,
-        })
-    }
-
-    /// Whether `new` follows in the flow of the packet that begins with `first`: all header fields
-    /// equal but those that segments of one stream differ in.
-    fn same_flow(&self, first: &[u8], new: &[u8]) -> bool {
-        let stated = if self.ipv4 {
-            usize::from(u16::from_be_bytes([new[2], new[3]]))
-        } else {
-            40 + usize::from(u16::from_be_bytes([new[4], new[5]]))
-        };
-        stated == new.len() && self.same_network(first, new) && self.same_transport(first, new)
-    }
-
-    fn same_network(&self, first: &[u8], new: &[u8]) -> bool {
-        if self.ipv4 {
-            // Ids count up, or do not matter where fragments are forbidden (RFC 6864 4.1).
-            let atomic = new[6] & 0x40 != 0;
-            let id = u16::from_be_bytes([new[4], new[5]]);
-            first[..2] == new[..2]
-                && (atomic || id == self.next_id)
-                && first[6..10] == new[6..10]
-                && first[12..20] == new[12..20]
-        } else {
-            first[..4] == new[..4] && first[6..40] == new[6..40]
-        }
-    }
-
-    fn same_transport(&self, first: &[u8], new: &[u8]) -> bool {
-        let (old, tcp) = (&first[self.transport..], &new[self.transport..self.headers]);
-        if !self.tcp {
-            return old[..4] == tcp[..4] && (tcp[6] != 0 || tcp[7] != 0);
-        }
-        let sequence = u32::from_be_bytes([tcp[4], tcp[5], tcp[6], tcp[7]]);
-        old[..4] == tcp[..4]
-            && sequence == self.next_sequence
-            && old[8..13] == tcp[8..13]
-            && tcp[13] & !PSH == ACK
-            && old[14..16] == tcp[14..16]
-            && old[18..] == tcp[18..]
-    }
-
-    /// Whether the transport checksum of a single packet is right.
-    fn sums_right(&self, bytes: &[u8]) -> bool {
-        let length = bytes.len() - self.transport;
-        let sum = self.pseudo_of_length(bytes, length);
-        checksum::fold(checksum::add(sum, &bytes[self.transport..])) == 0xffff
-    }
-
-    fn pseudo(&self, headers: &[u8]) -> u64 {
-        self.pseudo_of_length(headers, self.headers - self.transport + self.segment)
-    }
-
-    fn pseudo_of_length(&self, headers: &[u8], length: usize) -> u64 {
-        let addresses = if self.ipv4 { 12..20 } else { 8..40 };
-        let protocol = if self.tcp { packet::TCP } else { packet::UDP };
-        checksum::pseudo_header(&headers[addresses], protocol, length)
     }
 }
 

@@ -167,6 +167,7 @@ impl SendBatch {
     fn send_from(&mut self, first: usize, socket: &UdpSocket) -> io::Result<usize> {
         self.vectors.clear();
         self.headers.clear();
+        self.make_room_for_headers();
         for index in first..self.messages.len() {
             let message = self.messages[index];
             self.add_header(index, message, socket.ipv6);
@@ -199,6 +200,18 @@ impl SendBatch {
                 _ => return Err(error),
             }
         }
+    }
+
+    /// [`Self::has_room`] keeps the messages few; answers to a hostile mix of datagrams may still be
+    /// more. Nothing may grow once headers point into it.
+    fn make_room_for_headers(&mut self) {
+        let count = self.messages.len();
+        if count > self.control.len() {
+            self.control.resize(count, Control([0; CONTROL_BYTES]));
+            self.addresses.resize(count, address::empty());
+        }
+        self.vectors.reserve(count);
+        self.headers.reserve(count);
     }
 
     fn add_header(&mut self, index: usize, message: Message, ipv6: bool) {

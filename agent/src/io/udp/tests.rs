@@ -163,3 +163,21 @@ fn an_empty_datagram_is_not_lost_without_a_word() {
     let datagrams = receive(&receiver, 2);
     assert_eq!((datagrams[0].1.len(), datagrams[1].1.len()), (0, 10));
 }
+
+#[test]
+fn more_messages_than_expected_are_sent_all_the_same() {
+    let (mut sender, _) = socket("127.0.0.1:0");
+    let (receiver, address) = socket("127.0.0.1:0");
+    let to = Endpoint {
+        remote: address,
+        local: None,
+    };
+    let mut batch = SendBatch::new();
+    for index in 0..200 {
+        // Each larger than the last, so that none joins another's message.
+        push(&mut batch, 5, 100 + index, to);
+    }
+    assert_eq!(batch.messages.len(), 200);
+    assert_eq!(batch.send(&mut sender), SendOutcome::default());
+    assert_eq!(receive(&receiver, 200).len(), 200);
+}

@@ -1,3 +1,4 @@
+use super::growth::ACK;
 use super::*;
 use crate::io::checksum::finish;
 use crate::io::split;
@@ -234,5 +235,28 @@ fn whatever_is_joined_comes_apart_as_it_was() {
             apart.into_iter().map(without_id).collect::<Vec<_>>(),
             packets.into_iter().map(without_id).collect::<Vec<_>>()
         );
+    }
+}
+
+#[test]
+fn no_header_length_or_short_packet_makes_it_read_past_the_packet() {
+    for ipv6 in [false, true] {
+        let bytes = [7; 200];
+        let ip = if ipv6 { 40 } else { 20 };
+        for data_offset in 0..16u8 {
+            let mut first = segment(ipv6, 500, &bytes, ACK);
+            let mut second = segment(ipv6, 700, &bytes, ACK);
+            first[ip + 12] = data_offset << 4;
+            second[ip + 12] = data_offset << 4;
+            join(&[first, second], ALL);
+        }
+        let tcp = segment(ipv6, 500, &bytes, ACK);
+        let udp = datagram(100, 3);
+        for whole in [tcp, udp] {
+            for length in 1..whole.len() {
+                let short = whole[..length].to_vec();
+                assert_eq!(join(&[short.clone(), short], ALL).len(), 2);
+            }
+        }
     }
 }
