@@ -45,6 +45,10 @@ fn head(status: &Status, look: Look) -> String {
     } else {
         "off: the kernel stack forwards"
     };
+    let pins = match status.pins.as_str() {
+        "" => String::new(),
+        folder => format!("  pins        {folder}\n"),
+    };
     let totals = &status.totals;
     format!(
         "{name}  up {}  crossway {} (abi {})  pid {}  memory {}\n\
@@ -54,8 +58,7 @@ fn head(status: &Status, look: Look) -> String {
          \x20 to sites    {}, {}\n\
          \x20 from sites  {}, {}\n\
          \x20 public key  {}\n\
-         \x20 config      {}\n\
-         \x20 pins        {}\n",
+         \x20 config      {}\n{pins}",
         duration(status.uptime_seconds),
         status.version,
         status.abi_version,
@@ -72,7 +75,6 @@ fn head(status: &Status, look: Look) -> String {
         now(totals.from_site_bytes_per_second),
         status.public_key,
         status.config_file,
-        status.pins,
     )
 }
 
