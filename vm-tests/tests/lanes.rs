@@ -92,6 +92,8 @@ fn packets_of_a_flow_keep_their_order() {
     let gateways = crossway::start_all(&topology, &plans).unwrap();
     wait_until_up(&gateways, LANES);
     let to = topology.sites[1].host_address(Family::V4);
+    // What waits in the kernel for a neighbour's address may be overtaken when it comes.
+    traffic::wait_for_ping(&topology.sites[0].host, to, Duration::from_secs(5)).unwrap();
     thread::scope(|scope| {
         let flows: Vec<_> = (0..4)
             .map(|_| scope.spawn(|| send_numbered(&topology, to)))
