@@ -105,7 +105,7 @@ impl Gateway {
             offloads: self.offloads(),
             host_changes: self.host.changed_sysctls(),
             warnings: self.warnings.all(),
-            totals: flows::total(sites.iter().map(|site| &site.traffic)),
+            totals: flows::total(sites.iter().map(|site| site.traffic)),
             sites,
             memory_rss_bytes: resident_bytes(),
         }

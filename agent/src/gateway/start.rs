@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use tokio::signal::unix::Signal;
 use tokio::sync::mpsc;
 
@@ -318,6 +318,6 @@ fn tun_failure(name: &str) -> String {
 
 /// Index of an interface, for maps that want it.
 pub(super) async fn index_of(host: &Host, name: &str) -> Result<(IfIndex, u32)> {
-    let interface = host.interface(name).await.map_err(|error| anyhow!(error))?;
+    let interface = host.interface(name).await?;
     Ok((interface.index, interface.mtu))
 }

@@ -162,14 +162,8 @@ impl Gateway {
             .sort
             .keep_top(&mut flows, pending.request.top);
         let (packets, bytes) = self.counted_in_flows()?;
-        let totals = super::flows::total(
-            self.plan
-                .sites
-                .iter()
-                .map(|site| self.site_traffic(site.id))
-                .collect::<Vec<_>>()
-                .iter(),
-        );
+        let sites = self.plan.sites.iter();
+        let totals = total(sites.map(|site| self.site_traffic(site.id)));
         let summary = match &mut self.datapath {
             Some(datapath) => datapath.flows.summary()?,
             None => crate::datapath::FlowSummary::default(),
@@ -225,7 +219,7 @@ impl Gateway {
 }
 
 /// The sum of all.
-pub(super) fn total<'a>(all: impl Iterator<Item = &'a Traffic>) -> Traffic {
+pub(super) fn total(all: impl Iterator<Item = Traffic>) -> Traffic {
     all.fold(Traffic::default(), |sum, one| Traffic {
         to_site_packets: sum.to_site_packets + one.to_site_packets,
         to_site_bytes: sum.to_site_bytes + one.to_site_bytes,

@@ -57,13 +57,8 @@ impl Growth {
             }
             transport + 8
         };
-        let stated = if ipv4 {
-            usize::from(u16::from_be_bytes([bytes[2], bytes[3]]))
-        } else {
-            40 + usize::from(u16::from_be_bytes([bytes[4], bytes[5]]))
-        };
         let payload = bytes.len().checked_sub(headers)?;
-        if stated != bytes.len() || headers > MAX_HEADERS || payload < headers {
+        if stated_length(ipv4, bytes) != bytes.len() || headers > MAX_HEADERS || payload < headers {
             return None;
         }
         let id = u16::from_be_bytes([bytes[4], bytes[5]]);
@@ -89,12 +84,9 @@ impl Growth {
     /// Whether `new` follows in the flow of the packet that begins with `first`: all header fields
     /// equal but those that segments of one stream differ in.
     pub(super) fn same_flow(&self, first: &[u8], new: &[u8]) -> bool {
-        let stated = if self.ipv4 {
-            usize::from(u16::from_be_bytes([new[2], new[3]]))
-        } else {
-            40 + usize::from(u16::from_be_bytes([new[4], new[5]]))
-        };
-        stated == new.len() && self.same_network(first, new) && self.same_transport(first, new)
+        stated_length(self.ipv4, new) == new.len()
+            && self.same_network(first, new)
+            && self.same_transport(first, new)
     }
 
     fn same_network(&self, first: &[u8], new: &[u8]) -> bool {
@@ -141,5 +133,14 @@ impl Growth {
         let addresses = if self.ipv4 { 12..20 } else { 8..40 };
         let protocol = if self.tcp { packet::TCP } else { packet::UDP };
         checksum::pseudo_header(&headers[addresses], protocol, length)
+    }
+}
+
+/// The length of a packet by its IP header.
+fn stated_length(ipv4: bool, bytes: &[u8]) -> usize {
+    if ipv4 {
+        usize::from(u16::from_be_bytes([bytes[2], bytes[3]]))
+    } else {
+        40 + usize::from(u16::from_be_bytes([bytes[4], bytes[5]]))
     }
 }
