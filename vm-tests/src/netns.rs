@@ -84,7 +84,8 @@ impl Netns {
         process::ip(&format!("-n {} {words}", self.name))
     }
 
-    /// Starts a process inside that lives until its guard is dropped; output goes to `log`.
+    /// Starts a process that is inside from its first moment and lives until its guard is dropped;
+    /// output goes to `log`.
     pub fn spawn(
         &self,
         name: &str,
@@ -92,7 +93,7 @@ impl Netns {
         args: &[&str],
         log: &Path,
     ) -> Result<ProcessGuard> {
-        ProcessGuard::spawn(name, self.command(program).args(args), log)
+        self.enter(|| ProcessGuard::spawn(name, Command::new(program).args(args), log))?
     }
 
     /// Runs `work` on a thread inside. Sockets that it opens and returns stay in this namespace and
