@@ -2,11 +2,14 @@
 //! and a 64-bit little-endian counter, and nothing but the packet is authenticated (whitepaper 5.4.6).
 //!
 //! A key seals from one buffer into another, so that a packet is encrypted on its way from the TUN's
-//! buffer into the socket's and never copied for its own sake.
+//! buffer into the socket's and never copied for its own sake. On machines with AVX-512 the code is
+//! our own, about twice as fast as ring's; elsewhere, and as the oracle of the tests, it is ring's.
+
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod ring;
 
 use std::fmt;
-
-use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 
 /// Bytes of a key.
 pub const KEY_LEN: usize = 32;
@@ -26,16 +29,36 @@ impl fmt::Display for Forged {
 impl std::error::Error for Forged {}
 
 /// A key of one direction of a session.
-pub struct Key {
-    ring: LessSafeKey,
+pub struct Key(Engine);
+
+/// What computes with it.
+enum Engine {
+    #[cfg(target_arch = "x86_64")]
+    Avx512(avx512::Key),
+    Ring(Box<ring::Key>),
 }
 
 impl Key {
-    /// Prepares a key.
+    /// Prepares a key, for the fastest code that this machine can run.
     pub fn new(bytes: &[u8; KEY_LEN]) -> Self {
-        let unbound = UnboundKey::new(&CHACHA20_POLY1305, bytes).expect("a key of 32 bytes");
-        Self {
-            ring: LessSafeKey::new(unbound),
+        #[cfg(target_arch = "x86_64")]
+        if let Some(key) = avx512::Key::new(bytes) {
+            return Self(Engine::Avx512(key));
+        }
+        Self::portable(bytes)
+    }
+
+    /// Prepares a key for the code that runs everywhere: the comparison for tests and benches.
+    pub fn portable(bytes: &[u8; KEY_LEN]) -> Self {
+        Self(Engine::Ring(Box::new(ring::Key::new(bytes))))
+    }
+
+    /// Name of the code that this key is computed with.
+    pub fn engine(&self) -> &'static str {
+        match &self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Engine::Avx512(_) => "avx512",
+            Engine::Ring(_) => "ring",
         }
     }
 
@@ -44,15 +67,13 @@ impl Key {
     ///
     /// # Panics
     /// Where `to` is shorter than that.
+    #[inline]
     pub fn seal(&self, counter: u64, plain: &[u8], to: &mut [u8]) -> usize {
-        let (text, rest) = to.split_at_mut(plain.len());
-        text.copy_from_slice(plain);
-        let tag = self
-            .ring
-            .seal_in_place_separate_tag(nonce(counter), Aad::empty(), text)
-            .expect("a packet is far shorter than 256 GiB");
-        rest[..TAG_LEN].copy_from_slice(tag.as_ref());
-        plain.len() + TAG_LEN
+        match &self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Engine::Avx512(key) => key.seal(counter, plain, to),
+            Engine::Ring(key) => key.seal(counter, plain, to),
+        }
     }
 
     /// Decrypts `sealed` to the start of `to`; the plain length, `sealed.len() - TAG_LEN`. What `to`
@@ -60,24 +81,21 @@ impl Key {
     ///
     /// # Panics
     /// Where `to` is shorter than `sealed`.
+    #[inline]
     pub fn open(&self, counter: u64, sealed: &[u8], to: &mut [u8]) -> Result<usize, Forged> {
-        let text = &mut to[..sealed.len()];
-        text.copy_from_slice(sealed);
-        self.ring
-            .open_in_place(nonce(counter), Aad::empty(), text)
-            .map(|plain| plain.len())
-            .map_err(|_| Forged)
+        match &self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Engine::Avx512(key) => key.open(counter, sealed, to),
+            Engine::Ring(key) => key.open(counter, sealed, to),
+        }
     }
 }
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Key(..)")
+        write!(f, "Key({})", self.engine())
     }
 }
 
-fn nonce(counter: u64) -> Nonce {
-    let mut bytes = [0; 12];
-    bytes[4..].copy_from_slice(&counter.to_le_bytes());
-    Nonce::assume_unique_for_key(bytes)
-}
+#[cfg(test)]
+mod tests;
