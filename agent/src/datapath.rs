@@ -38,6 +38,7 @@ use tracing::{info, warn};
 use self::attach::Attacher;
 use self::pins::Pins;
 use self::shape::Shape;
+use crate::interface;
 
 pub use self::attach::Wanted;
 pub use self::attachment::{Attachment, Hook, Mode, TcAttach};
@@ -74,7 +75,7 @@ pub struct Datapath {
 
 /// Whether the interface cuts TCP super-packets into segments itself; one that does not say does.
 pub fn segments_tcp(interface: &str) -> bool {
-    sys::interface::segments_tcp(interface).unwrap_or(true)
+    interface::segments_tcp(interface).unwrap_or(true)
 }
 
 impl Datapath {

@@ -17,6 +17,7 @@ pub mod addresses;
 pub mod error;
 pub mod forwarding;
 pub mod guard;
+mod kept_features;
 pub mod kept_sysctls;
 pub mod kernel_routes;
 pub mod links;
@@ -126,12 +127,15 @@ impl Host {
         kernel_routes::list(&self.handle).await
     }
 
-    /// The sysctls that are changed now, a line each, for `status`.
-    pub fn changed_sysctls(&self) -> Vec<String> {
-        let changes = self.file.state.sysctls.iter();
-        changes
+    /// The sysctls and device features that are changed now, a line each, for `status`.
+    pub fn changes(&self) -> Vec<String> {
+        let sysctls = self.file.state.sysctls.iter();
+        let sysctls = sysctls
             .filter(|change| change.before != change.set)
-            .map(kept_sysctls::describe)
+            .map(kept_sysctls::describe);
+        let features = self.file.state.features.iter();
+        sysctls
+            .chain(features.map(kept_features::describe))
             .collect()
     }
 
@@ -165,6 +169,7 @@ impl Host {
         let handle = &self.handle;
         tunnel::set_mtu(handle, &tun, wanted.mtu, &mut report).await?;
         set_sysctls(&mut self.file, wanted, &mut report)?;
+        kept_features::reconcile(&mut self.file, &wanted.lan, &mut report)?;
         let file = &mut self.file;
         let added = tunnel::add_addresses(handle, file, &tun, &wanted.addresses, &mut report);
         let leftover = added.await?;
@@ -179,13 +184,14 @@ impl Host {
     /// fails, what is left stays remembered for the next start.
     pub async fn restore(&mut self) -> Result<Report, HostError> {
         let released = tunnel::release(&self.handle, &mut self.file).await;
-        let changes = kept_sysctls::reconcile(&mut self.file, Vec::new())?;
+        let mut report = Report::default();
+        kept_features::reconcile(&mut self.file, &[], &mut report)?;
+        report
+            .changes
+            .extend(kept_sysctls::reconcile(&mut self.file, Vec::new())?);
         released?;
         self.file.clear()?;
-        Ok(Report {
-            changes,
-            warnings: Vec::new(),
-        })
+        Ok(report)
     }
 
     async fn resolve(

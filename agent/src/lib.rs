@@ -15,6 +15,7 @@ pub mod datapath;
 pub mod gateway;
 pub mod host;
 pub mod ids;
+mod interface;
 pub mod io;
 pub mod keys;
 pub mod lane;

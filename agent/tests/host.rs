@@ -48,6 +48,10 @@ fn wanted() -> Wanted {
     }
 }
 
+fn feature(interface: &str, line: &str) -> bool {
+    lab::run("ethtool", &format!("-k {interface}")).contains(line)
+}
+
 fn address(text: &str, length: u8) -> InterfaceAddress {
     InterfaceAddress {
         address: text.parse().unwrap(),
@@ -82,6 +86,8 @@ fn a_clean_stop_leaves_the_host_as_it_was() {
         assert_eq!(sysctl("ipv4/conf/lan/forwarding"), "1");
         assert_eq!(sysctl("ipv4/conf/wan/forwarding"), "0");
         assert!(!ip("-6 addr show dev cw-a").contains("fe80"));
+        assert!(feature("lan", "rx-udp-gro-forwarding: on"));
+        assert!(feature("wan", "rx-udp-gro-forwarding: off"));
         assert_eq!(
             host.apply(&wanted()).await.unwrap(),
             Report::default(),
@@ -91,6 +97,22 @@ fn a_clean_stop_leaves_the_host_as_it_was() {
         host.restore().await.unwrap();
         assert_same(&before, &snapshot());
         assert!(!path.exists());
+    });
+}
+
+#[test]
+fn a_feature_that_somebody_had_on_stays_on() {
+    in_namespace(async || {
+        gateway();
+        lab::run("ethtool", "-K lan rx-udp-gro-forwarding on");
+        let before = snapshot();
+        let mut host = Host::connect_with_state(state_path()).await.unwrap();
+        host.claim_tun(TUN).await.unwrap();
+        let _tun = Tun::open(TUN);
+        host.apply(&wanted()).await.unwrap();
+        host.restore().await.unwrap();
+        assert_same(&before, &snapshot());
+        assert!(feature("lan", "rx-udp-gro-forwarding: on"));
     });
 }
 

@@ -17,9 +17,10 @@ use tracing::{info, warn};
 use super::attachment::{Attachment, Hook, Mode, Place, TcAttach};
 use super::kernel_at_least;
 use super::pins::Pins;
-use super::sys::{interface, link};
+use super::sys::link;
 use super::xdp::{self, XdpPlan};
 use crate::config::{Lan, Wan, XdpChoice};
+use crate::interface;
 
 /// From linux/if_arp.h.
 const ARPHRD_ETHER: u16 = 1;

@@ -2,7 +2,6 @@
 
 pub(super) mod batch;
 pub(super) mod bpffs;
-pub(super) mod interface;
 pub(super) mod link;
 pub(super) mod pod;
 pub(super) mod ring;

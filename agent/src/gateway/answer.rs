@@ -103,7 +103,7 @@ impl Gateway {
                 .unwrap_or_default(),
             attachments: self.attachments(),
             offloads: self.offloads(),
-            host_changes: self.host.changed_sysctls(),
+            host_changes: self.host.changes(),
             warnings: self.warnings.all(),
             totals: flows::total(sites.iter().map(|site| site.traffic)),
             sites,

@@ -22,6 +22,9 @@ pub struct State {
     pub tun: Option<TunState>,
     /// Sysctls that have been changed.
     pub sysctls: Vec<SysctlChange>,
+    /// Device features that have been switched on.
+    #[serde(default)]
+    pub features: Vec<FeatureChange>,
 }
 
 /// The TUN before Crossway.
@@ -55,6 +58,15 @@ pub struct SysctlChange {
     pub set: String,
     /// Why, for people.
     pub why: String,
+}
+
+/// A device feature, as `ethtool -k` names it, that was off and is switched on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeatureChange {
+    /// The device.
+    pub interface: String,
+    /// The feature.
+    pub feature: String,
 }
 
 /// When and where a state holds.
@@ -128,6 +140,7 @@ impl StateFile {
     pub fn clear(&mut self) -> Result<(), HostError> {
         self.state.tun = None;
         self.state.sysctls.clear();
+        self.state.features.clear();
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(HostError::file("remove", &self.path, error))

@@ -67,7 +67,7 @@ pub(crate) fn ip(arguments: &str) -> String {
     run("ip", arguments)
 }
 
-fn run(program: &str, arguments: &str) -> String {
+pub(crate) fn run(program: &str, arguments: &str) -> String {
     let output = Command::new(program)
         .args(arguments.split_whitespace())
         .output()
@@ -100,6 +100,8 @@ pub(crate) fn snapshot() -> Vec<String> {
         ("ip", "rule"),
         ("ip", "-6 rule"),
         ("tc", "qdisc"),
+        ("ethtool", "-k lan"),
+        ("ethtool", "-k wan"),
     ] {
         let output = run(program, arguments);
         lines.extend(

@@ -16,7 +16,7 @@ use tracing::info;
 use super::links::classifier;
 use crate::datapath::attachment::Place;
 use crate::datapath::pins::{Pins, remove_directory};
-use crate::datapath::sys::interface;
+use crate::interface;
 
 /// Priority of our filters: in front of what `tc` gives by default (49152), behind what people number by hand.
 const PRIORITY: u16 = 0xb000;

@@ -1,5 +1,7 @@
 //! What the kernel says about a network interface, in the network namespace of the calling thread.
 
+pub(crate) mod feature;
+
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -7,6 +9,18 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 /// From linux/ethtool.h.
 const ETHTOOL_GDRVINFO: u32 = 3;
 const ETHTOOL_GTSO: u32 = 0x1e;
+
+/// A structure of linux/ethtool.h that SIOCETHTOOL takes: its first word is the command, and the
+/// kernel reads and writes no more than the structure's length for what the structure says.
+///
+/// # Safety
+/// The type holds only integers, and is as long as its command with its counts makes the kernel write.
+unsafe trait Command {}
+
+// SAFETY: linux/ethtool.h, fixed lengths.
+unsafe impl Command for Value {}
+// SAFETY: linux/ethtool.h, fixed lengths.
+unsafe impl Command for DriverInfo {}
 
 /// `struct ethtool_value` of linux/ethtool.h.
 #[repr(C)]
@@ -29,7 +43,7 @@ struct DriverInfo {
 }
 
 /// The index of the interface `name`.
-pub(in crate::datapath) fn index(name: &str) -> io::Result<u32> {
+pub(crate) fn index(name: &str) -> io::Result<u32> {
     let name = CString::new(name)?;
     // SAFETY: the name ends in a zero byte.
     let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
@@ -40,7 +54,7 @@ pub(in crate::datapath) fn index(name: &str) -> io::Result<u32> {
 }
 
 /// The present name of the interface `index`.
-pub(in crate::datapath) fn name(index: u32) -> io::Result<String> {
+pub(crate) fn name(index: u32) -> io::Result<String> {
     let mut name = [0_u8; libc::IF_NAMESIZE];
     // SAFETY: the buffer has the length that the function asks for.
     let result = unsafe { libc::if_indextoname(index, name.as_mut_ptr().cast()) };
@@ -51,7 +65,7 @@ pub(in crate::datapath) fn name(index: u32) -> io::Result<String> {
 }
 
 /// The ARPHRD type of its link-layer addresses (`ARPHRD_ETHER` is 1).
-pub(in crate::datapath) fn hardware_type(name: &str) -> io::Result<u16> {
+pub(crate) fn hardware_type(name: &str) -> io::Result<u16> {
     let mut request = request(name)?;
     control(libc::SIOCGIFHWADDR, &mut request)?;
     // SAFETY: SIOCGIFHWADDR fills this member of the union.
@@ -59,26 +73,28 @@ pub(in crate::datapath) fn hardware_type(name: &str) -> io::Result<u16> {
 }
 
 /// The name of its driver.
-pub(in crate::datapath) fn driver(name: &str) -> io::Result<String> {
+pub(crate) fn driver(name: &str) -> io::Result<String> {
     // SAFETY: `DriverInfo` is made of integers, for which zero is a valid value.
     let mut info: DriverInfo = unsafe { std::mem::zeroed() };
     info.cmd = ETHTOOL_GDRVINFO;
-    let mut request = request(name)?;
-    request.ifr_ifru.ifru_data = (&raw mut info).cast();
-    control(libc::SIOCETHTOOL, &mut request)?;
+    ethtool(name, &mut info)?;
     Ok(text(&info.driver))
 }
 
 /// Whether the device cuts TCP super-packets into segments itself.
-pub(in crate::datapath) fn segments_tcp(name: &str) -> io::Result<bool> {
+pub(crate) fn segments_tcp(name: &str) -> io::Result<bool> {
     let mut value = Value {
         cmd: ETHTOOL_GTSO,
         data: 0,
     };
-    let mut request = request(name)?;
-    request.ifr_ifru.ifru_data = (&raw mut value).cast();
-    control(libc::SIOCETHTOOL, &mut request)?;
+    ethtool(name, &mut value)?;
     Ok(value.data != 0)
+}
+
+fn ethtool(name: &str, command: &mut impl Command) -> io::Result<()> {
+    let mut request = request(name)?;
+    request.ifr_ifru.ifru_data = (&raw mut *command).cast();
+    control(libc::SIOCETHTOOL, &mut request)
 }
 
 fn request(name: &str) -> io::Result<libc::ifreq> {
@@ -103,7 +119,7 @@ fn control(command: libc::Ioctl, request: &mut libc::ifreq) -> io::Result<()> {
     // SAFETY: the kernel has just returned this descriptor, so nobody else owns it.
     let socket = unsafe { OwnedFd::from_raw_fd(socket) };
     // SAFETY: both commands of this file take an `ifreq`, which is writable for the whole call, and
-    // so is the `DriverInfo` or `Value` that SIOCETHTOOL's points to: its command writes no more.
+    // so is the `Command` that SIOCETHTOOL's points to.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), command, &raw mut *request) };
     if result < 0 {
         return Err(io::Error::last_os_error());
