@@ -11,6 +11,7 @@ use crate::load::Load;
 /// What `--help` prints.
 pub(crate) const USAGE: &str = "\
 cargo xtask bench [OPTIONS]                   between two sites, against plain forwarding and other tunnels
+cargo xtask bench to HOST [--label NAME]      from this host to one elsewhere, through whatever joins them
 cargo xtask bench micro [--json FILE]         the parts of the fast path one by one, under two minutes
 cargo xtask bench compare A.json B.json       what got worse from A to B beyond the noise; exit code 1 if any did
 
@@ -33,6 +34,7 @@ cargo xtask bench compare A.json B.json       what got worse from A to B beyond 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Task {
     Sites(Args),
+    Remote(RemoteArgs),
     Micro { json: Option<PathBuf> },
     Compare(PathBuf, PathBuf),
     Help,
@@ -82,6 +84,16 @@ pub(crate) struct Args {
     pub(crate) svg: Option<PathBuf>,
 }
 
+/// What to measure from this host to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RemoteArgs {
+    pub(crate) server: String,
+    pub(crate) label: String,
+    pub(crate) runs: u32,
+    pub(crate) seconds: u32,
+    pub(crate) json: Option<PathBuf>,
+}
+
 impl Task {
     pub(crate) fn parse(words: impl Iterator<Item = String>) -> Result<Self> {
         let words: Vec<String> = words.collect();
@@ -96,12 +108,42 @@ impl Task {
                 }),
                 _ => bail!("micro takes nothing but --json FILE\n{USAGE}"),
             },
+            Some("to") => RemoteArgs::parse(&words[1..]).map(Self::Remote),
             Some("compare") => match &words[1..] {
                 [before, after] => Ok(Self::Compare(before.into(), after.into())),
                 _ => bail!("compare takes two files\n{USAGE}"),
             },
             _ => Args::parse(words.into_iter()).map(Self::Sites),
         }
+    }
+}
+
+impl RemoteArgs {
+    fn parse(words: &[String]) -> Result<Self> {
+        let (server, options) = words
+            .split_first()
+            .filter(|(server, _)| !server.starts_with('-'))
+            .with_context(|| format!("to takes the far host's address\n{USAGE}"))?;
+        let mut args = Self {
+            server: server.clone(),
+            label: "tunnel".to_owned(),
+            runs: 5,
+            seconds: 5,
+            json: None,
+        };
+        for pair in options.chunks(2) {
+            let [option, value] = pair else {
+                bail!("{} needs a value\n{USAGE}", pair[0]);
+            };
+            match option.as_str() {
+                "--label" => args.label.clone_from(value),
+                "--runs" => args.runs = number(option, value)?,
+                "--seconds" => args.seconds = number(option, value)?,
+                "--json" => args.json = Some(value.into()),
+                _ => bail!("unknown option {option} of `to`\n{USAGE}"),
+            }
+        }
+        Ok(args)
     }
 }
 
@@ -222,6 +264,9 @@ mod tests {
         assert!(parse("--runs").is_err());
         assert!(parse("--fast").is_err());
         assert!(parse("--loads tcp-3").is_err());
-        assert!(Task::parse(["compare".to_owned()].into_iter()).is_err());
+        for line in ["compare", "to", "to --label x", "to 10.2.0.2 --runs"] {
+            let words = line.split_whitespace().map(str::to_owned);
+            assert!(Task::parse(words).is_err(), "{line}");
+        }
     }
 }

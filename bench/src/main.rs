@@ -19,6 +19,7 @@ mod load;
 mod machine;
 mod micro;
 mod rate;
+mod remote;
 mod results;
 mod sites;
 mod summary;
@@ -44,6 +45,7 @@ fn run() -> Result<ExitCode> {
     match Task::parse(std::env::args().skip(1))? {
         Task::Help => println!("{USAGE}"),
         Task::Sites(args) => sites::run(&args)?,
+        Task::Remote(args) => remote::run(&args)?,
         Task::Micro { json } => micro::run(json.as_deref())?,
         Task::Compare(before, after) => {
             let (before, after) = (Results::read(&before)?, Results::read(&after)?);

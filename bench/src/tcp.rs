@@ -10,7 +10,7 @@ use crate::load::Load;
 use crate::results::{Better, Results};
 
 /// Streams each way of [`Load::TcpBoth`].
-const STREAMS_BOTH: u32 = 4;
+pub(crate) const STREAMS_BOTH: u32 = 4;
 
 /// One transfer.
 pub(crate) fn measure(

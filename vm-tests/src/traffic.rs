@@ -14,7 +14,7 @@ mod udp;
 pub use capture::{Capture, LinkCounters};
 pub use exchange::{exchange, exchange_both_ways};
 pub use iperf3::{Iperf3, Iperf3Report};
-pub use ping::{PingReport, ping, wait_for_ping};
+pub use ping::{PingReport, ping, round_trips, wait_for_ping};
 pub use raw::RawSocket;
 pub use recording::{Packet, Recording};
 pub use steady::{Replies, SteadyPing, SteadyTcp};

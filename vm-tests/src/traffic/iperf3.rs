@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::net::IpAddr;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::netns::Netns;
 use crate::process;
 use crate::topology::{Site, Topology};
 
@@ -56,9 +56,23 @@ impl Iperf3 {
         address: IpAddr,
     ) -> Result<[Iperf3Report; 2]> {
         let json = self.json(topology, from, to, address, &["--bidir"])?;
-        let read =
-            |way| Iperf3Report::read(&json, way).with_context(|| format!("iperf3 wrote {json}"));
-        Ok([read("")?, read("_bidir_reverse")?])
+        Iperf3Report::read_both(&json)
+    }
+
+    /// Runs a client here against a server that runs elsewhere (`iperf3 -s`): the way there and, with
+    /// `both`, the way back at the same time.
+    pub fn run_here(self, server: &str, both: bool) -> Result<Vec<Iperf3Report>> {
+        let mut command = Command::new("iperf3");
+        let options: &[&str] = if both { &["--bidir"] } else { &[] };
+        let text = self.client(&mut command, server, &PORT.to_string(), options)?;
+        let json = serde_json::from_str(&text).context("iperf3 did not write JSON")?;
+        if both {
+            return Ok(Iperf3Report::read_both(&json)?.to_vec());
+        }
+        let report = Iperf3Report::read(&json, "");
+        Ok(vec![
+            report.with_context(|| format!("iperf3 wrote {json}"))?,
+        ])
     }
 
     fn json(
@@ -77,12 +91,18 @@ impl Iperf3 {
             .spawn("iperf3 server", "iperf3", &server_args, &log)?;
         let pid = server.pid();
         server.wait_until("listen", START_LIMIT, || listens(pid, PORT).then_some(()))?;
-        let text = self.client(&from.host, &target, &port, options)?;
+        let mut command = from.host.command("iperf3");
+        let text = self.client(&mut command, &target, &port, options)?;
         serde_json::from_str(&text).context("iperf3 did not write JSON")
     }
 
-    fn client(self, host: &Netns, target: &str, port: &str, options: &[&str]) -> Result<String> {
-        let mut command = host.command("iperf3");
+    fn client(
+        self,
+        command: &mut Command,
+        target: &str,
+        port: &str,
+        options: &[&str],
+    ) -> Result<String> {
         command.args([
             "-c",
             target,
@@ -101,6 +121,11 @@ impl Iperf3 {
 }
 
 impl Iperf3Report {
+    fn read_both(json: &Value) -> Result<[Self; 2]> {
+        let read = |way| Self::read(json, way).with_context(|| format!("iperf3 wrote {json}"));
+        Ok([read("")?, read("_bidir_reverse")?])
+    }
+
     /// `way` ends the names of the sums: nothing, or what iperf3 appends for the way back.
     fn read(json: &Value, way: &str) -> Option<Self> {
         let end = &json["end"];

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::netns::Netns;
 use crate::wait;
@@ -46,6 +46,30 @@ pub fn ping(from: &Netns, to: IpAddr, count: u32) -> Result<PingReport> {
     })
 }
 
+/// Sends `count` requests of 56 bytes from here, `interval` apart; the round-trip times in milliseconds
+/// of those that were answered, in their order.
+pub fn round_trips(to: &str, count: u32, interval: Duration) -> Result<Vec<f64>> {
+    let output = Command::new("ping")
+        .args(["-n", "-W", "2", "-c", &count.to_string()])
+        .args(["-i", &format!("{:.3}", interval.as_secs_f64()), to])
+        .stdin(Stdio::null())
+        .output()
+        .context("cannot start `ping` (package iputils-ping)")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let times: Vec<f64> = text.lines().filter_map(round_trip).collect();
+    ensure!(
+        !times.is_empty(),
+        "`ping {to}` got no answer: {text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(times)
+}
+
+fn round_trip(line: &str) -> Option<f64> {
+    let (_, time) = line.split_once("time=")?;
+    time.split_whitespace().next()?.parse().ok()
+}
+
 /// Waits until one ping is answered: the tunnel is up.
 pub fn wait_for_ping(from: &Netns, to: IpAddr, limit: Duration) -> Result<()> {
     let what = format!("{} to reach {to}", from.name());
@@ -80,6 +104,16 @@ fn parse(text: &str) -> Option<PingReport> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reply_tells_its_time() {
+        let line = "64 bytes from 10.2.0.2: icmp_seq=3 ttl=62 time=0.187 ms";
+        assert_eq!(round_trip(line), Some(0.187));
+        assert_eq!(
+            round_trip("From 10.1.0.1 icmp_seq=4 Time to live exceeded"),
+            None
+        );
+    }
 
     #[test]
     fn the_summary_is_read_with_and_without_replies() {

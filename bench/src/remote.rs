@@ -1,0 +1,97 @@
+//! From this host to one in another site, through whatever joins them: one's own gateways, or a tunnel
+//! to compare them with. The far host runs `iperf3 -s` and answers pings.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use vm_tests::traffic::{Iperf3, round_trips};
+
+use crate::args::RemoteArgs;
+use crate::cpu;
+use crate::load::Load;
+use crate::machine::Machine;
+use crate::results::{Better, Results};
+use crate::table;
+use crate::tcp::STREAMS_BOTH;
+
+/// Between two pings: ping allows less to root alone.
+const PING_INTERVAL: Duration = Duration::from_millis(2);
+
+pub(crate) fn run(args: &RemoteArgs) -> Result<()> {
+    let mut results = Results::new(Machine::here());
+    describe(&mut results, args);
+    for round in 1..=args.runs {
+        eprintln!(
+            "run {round}/{}: {} to {}",
+            args.runs, args.label, args.server
+        );
+        for load in [Load::Tcp(1), Load::Tcp(4), Load::Tcp(16), Load::TcpBoth] {
+            transfer(&mut results, args, load)
+                .with_context(|| format!("{} to {}", load.name(), args.server))?;
+        }
+        pings(&mut results, args)?;
+    }
+    results.finish();
+    print!("{}", table::table(&results));
+    if let Some(file) = &args.json {
+        results.write(file)?;
+        println!("\nWritten to {}", file.display());
+    }
+    Ok(())
+}
+
+fn transfer(results: &mut Results, args: &RemoteArgs, load: Load) -> Result<()> {
+    let streams = match load {
+        Load::Tcp(streams) => streams,
+        _ => STREAMS_BOTH,
+    };
+    let iperf3 = Iperf3 {
+        streams,
+        seconds: args.seconds,
+    };
+    let before = cpu::busy_seconds()?;
+    let reports = iperf3.run_here(&args.server, load == Load::TcpBoth)?;
+    let busy = cpu::busy_seconds()? - before;
+    let rate: f64 = reports.iter().map(|report| report.gbit_per_second).sum();
+    let bytes: f64 = reports.iter().map(|report| report.bytes).sum();
+    let again: u64 = reports.iter().map(|report| report.retransmits).sum();
+    ensure!(bytes > 0.0, "nothing arrived");
+    let mut add = |figure, better, sample| {
+        results.add(load.name(), &args.label, figure, better, sample);
+    };
+    add("Gbit/s", Better::Higher, rate);
+    // Of this host only: it says what the tunnel takes where this host is a gateway too.
+    add("CPU s/GB here", Better::Neither, busy / (bytes / 1e9));
+    add("retransmits", Better::Neither, again as f64);
+    Ok(())
+}
+
+fn pings(results: &mut Results, args: &RemoteArgs) -> Result<()> {
+    let count = args.seconds * 1000 / PING_INTERVAL.as_millis() as u32;
+    let mut times = round_trips(&args.server, count, PING_INTERVAL)?;
+    let lost = f64::from(count) - times.len() as f64;
+    times.sort_by(f64::total_cmp);
+    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize] * 1e3;
+    let load = Load::LatencyIdle.name();
+    let mut add = |figure, better, sample| {
+        results.add(load, &args.label, figure, better, sample);
+    };
+    add("p50 us", Better::Lower, at(0.5));
+    add("p99 us", Better::Lower, at(0.99));
+    add("lost", Better::Neither, lost);
+    Ok(())
+}
+
+fn describe(results: &mut Results, args: &RemoteArgs) {
+    let settings = [
+        ("topology", format!("this host to {}", args.server)),
+        ("order", format!("{} runs", args.runs)),
+        ("TCP", format!("iperf3, {} s", args.seconds)),
+        (
+            "latency",
+            format!("ping, 56 bytes, every {} ms", PING_INTERVAL.as_millis()),
+        ),
+    ];
+    let settings = settings.map(|(name, value)| (name.to_owned(), value));
+    results.settings.extend(settings);
+}
