@@ -9,23 +9,24 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let asks_for_help = arguments
         .iter()
         .any(|word| word == "--help" || word == "-h");
-    let only_reads = arguments.first().is_some_and(|word| word == "compare");
-    let measures = !asks_for_help && !only_reads;
-    if measures {
-        let micro = arguments.first().is_some_and(|word| word == "micro");
-        let toolchain = if micro {
+    let task = arguments.first().map(String::as_str);
+    let runs_the_product = !asks_for_help && !matches!(task, Some("compare" | "to"));
+    if runs_the_product {
+        let toolchain = if task == Some("micro") {
             setup::ensure(Purpose::Lab)?
         } else {
             ensure_peers()?
         };
         build::build(&toolchain)?;
+    } else if task == Some("to") {
+        setup::ensure(Purpose::Lab)?;
     }
     cmd::run(
         "building the bench",
         &mut cmd::cargo(&["build", "--quiet", "--release", "-p", "bench"]),
     )?;
     let program = environment::workspace().join("target/release/bench");
-    let mut command = if measures {
+    let mut command = if runs_the_product {
         cmd::as_root(program)
     } else {
         std::process::Command::new(program)
