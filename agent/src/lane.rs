@@ -13,7 +13,9 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use datapath_abi::outcome::DropReason;
 
 use crate::clock;
 use crate::io::poll::{self, Waker};
@@ -21,6 +23,7 @@ use crate::io::tun::{self, TunQueue};
 use crate::io::udp::{ReceiveBatch, SendBatch, UdpSocket};
 use crate::tunnel::Tunnel;
 use crate::tunnel::noise::Identity;
+use crate::tunnel::tai64n::Calendar;
 use coalesce::Coalescer;
 pub use command::{Command, LaneGone, LaneHandle, LaneSnapshot};
 use drops::Drops;
@@ -41,6 +44,8 @@ struct Lane {
     outgoing: Box<[u8]>,
     drops: Drops,
     mtu: usize,
+    /// The time of the batch under way.
+    now: Instant,
     commands: mpsc::Receiver<Command>,
     waker: Arc<Waker>,
 }
@@ -62,16 +67,19 @@ pub fn spawn(
     mtu: usize,
 ) -> io::Result<(LaneHandle, JoinHandle<io::Result<()>>)> {
     let (handle, commands, waker) = command::channel()?;
+    let now = clock::now();
+    let calendar = Calendar::new(now, clock::since_epoch());
     let lane = Lane {
         tun,
         udp,
-        tunnel: Tunnel::new(identity),
+        tunnel: Tunnel::new(identity, calendar, now),
         send: SendBatch::new(),
         receive: ReceiveBatch::new(),
         coalescer: Coalescer::new(),
         outgoing: vec![0; tun::MAX_READ].into_boxed_slice(),
         drops: Drops::default(),
         mtu,
+        now,
         commands,
         waker,
     };
@@ -113,8 +121,9 @@ fn pin_to_core(number: usize) {
 
 impl Lane {
     fn run(mut self) -> io::Result<()> {
-        let mut next_timers = clock::now();
+        let mut next_timers = self.now;
         loop {
+            self.now = clock::now();
             if self.handle_commands() == Flow::Stop {
                 return Ok(());
             }
@@ -126,13 +135,12 @@ impl Lane {
                 busy = received || sent;
                 turns += 1;
             }
-            let now = clock::now();
-            if now >= next_timers {
+            if self.now >= next_timers {
                 self.handle_timers();
-                next_timers = now + TIMER_PERIOD;
+                next_timers = self.now + TIMER_PERIOD;
             }
             if !busy {
-                self.wait(next_timers.saturating_duration_since(now))?;
+                self.wait(next_timers.saturating_duration_since(self.now))?;
             }
         }
     }
@@ -148,8 +156,13 @@ impl Lane {
 
     fn handle_timers(&mut self) {
         let (udp, drops) = (&mut self.udp, &mut self.drops);
-        self.tunnel
-            .handle_timeout(&mut self.send, |send| drops.add_send(send.send(udp)));
+        let (now, send) = (self.now, &mut self.send);
+        let given_up = self
+            .tunnel
+            .handle_timeout(now, clock::since_epoch(), send, |send| {
+                drops.add_send(send.send(udp));
+            });
+        self.drops.add(DropReason::HandshakeQueueFull, given_up);
         self.flush_send();
     }
 
@@ -171,10 +184,11 @@ impl Lane {
 
     fn handle_command(&mut self, command: Command) -> Flow {
         match command {
-            Command::AddPeer(spec) => self.tunnel.add_peer(*spec, &mut self.send),
+            Command::AddPeer(spec) => self.tunnel.add_peer(*spec, self.now, &mut self.send),
             Command::RemovePeer(link) => self.tunnel.remove_peer(link),
             Command::SetEndpoint(link, endpoint) => {
-                self.tunnel.set_endpoint(link, endpoint, &mut self.send);
+                self.tunnel
+                    .set_endpoint(link, endpoint, self.now, &mut self.send);
             }
             Command::SetRoutes(routes, reply) => {
                 // Nobody waits for it any more: then it is freed here.
@@ -191,7 +205,7 @@ impl Lane {
 
     fn snapshot(&self) -> LaneSnapshot {
         LaneSnapshot {
-            peers: self.tunnel.snapshot(),
+            peers: self.tunnel.snapshot(self.now),
             drops: self.drops.tallies(),
             offloads: vec![
                 self.tun.tso.clone(),

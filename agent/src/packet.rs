@@ -28,6 +28,16 @@ pub fn addresses(packet: &[u8]) -> Option<(IpAddr, IpAddr)> {
     }
 }
 
+/// The length of a packet by its IP header; `None` for what is no whole IPv4 or IPv6 header.
+pub fn stated_length(packet: &[u8]) -> Option<usize> {
+    let word = |at: usize| usize::from(u16::from_be_bytes([packet[at], packet[at + 1]]));
+    match (packet.first()? >> 4, packet.len()) {
+        (4, 20..) => Some(word(2)),
+        (6, 40..) => Some(40 + word(4)),
+        _ => None,
+    }
+}
+
 /// Offset and protocol of the transport header of a packet that is not a fragment; IPv6 extension
 /// headers are not walked (such packets are rare and need no offload).
 pub fn transport(packet: &[u8]) -> Option<(usize, u8)> {

@@ -3,22 +3,35 @@
 //! Owned by a lane's thread; nothing here waits, allocates per packet or reads a socket. Datagrams
 //! to be sent are pushed into the caller's [`SendBatch`].
 
+mod keypair;
+mod macs;
+pub mod message;
 pub mod noise;
-pub mod peer;
+mod peer;
+mod queue;
+mod replay;
+mod session;
+pub mod tai64n;
+mod timers;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use datapath_abi::outcome::DropReason;
+use datapath_abi::outcome::{DropReason, Tally};
 
 use crate::ids::{LinkId, SiteId};
 use crate::io::udp::{Endpoint, SendBatch};
 use crate::packet;
 use crate::routes::RouteTable;
-use noise::{Gatekeeper, Identity, Opened};
+use macs::{Admission, Gatekeeper};
+use message::Message;
+use noise::{Identity, Responder};
 use peer::Peer;
 pub use peer::{PeerSnapshot, PeerSpec};
+use session::{Local, Opened};
+use tai64n::Calendar;
 
 /// Position of a peer in the table; stable while the peer is configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +61,7 @@ pub enum Sealed {
 
 /// The peers and the routes that lead to them.
 pub struct Tunnel {
-    identity: Identity,
+    local: Local,
     gatekeeper: Gatekeeper,
     peers: Vec<Option<Peer>>,
     by_index: HashMap<u32, PeerSlot>,
@@ -61,11 +74,10 @@ pub struct Tunnel {
 
 impl Tunnel {
     /// A tunnel without peers.
-    pub fn new(identity: Identity) -> Self {
-        let gatekeeper = Gatekeeper::new(&identity);
+    pub fn new(identity: Identity, calendar: Calendar, now: Instant) -> Self {
         Self {
-            identity,
-            gatekeeper,
+            gatekeeper: Gatekeeper::new(&identity.public_key(), now),
+            local: Local { identity, calendar },
             peers: Vec::new(),
             by_index: HashMap::new(),
             by_key: HashMap::new(),
@@ -76,7 +88,7 @@ impl Tunnel {
     }
 
     /// Adds a peer and dials it if its endpoint is known. A peer of the same link is replaced.
-    pub fn add_peer(&mut self, spec: PeerSpec, out: &mut SendBatch) {
+    pub fn add_peer(&mut self, spec: PeerSpec, now: Instant, out: &mut SendBatch) {
         self.remove_peer(spec.link);
         let free = self.peers.iter().position(Option::is_none);
         let slot = PeerSlot(free.unwrap_or_else(|| {
@@ -86,8 +98,8 @@ impl Tunnel {
         self.by_index.insert(spec.receiver_index, slot);
         self.by_key.insert(spec.public_key, slot);
         self.by_site.insert(spec.site, slot);
-        let mut peer = Peer::new(spec, &self.identity, &self.gatekeeper);
-        peer.dial(out);
+        let mut peer = Peer::new(spec, now);
+        peer.dial(&self.local, now, out);
         self.peers[slot.0] = Some(peer);
     }
 
@@ -112,7 +124,13 @@ impl Tunnel {
     }
 
     /// Sends to `endpoint` from now on, until the peer itself is heard from elsewhere.
-    pub fn set_endpoint(&mut self, link: LinkId, endpoint: Endpoint, out: &mut SendBatch) {
+    pub fn set_endpoint(
+        &mut self,
+        link: LinkId,
+        endpoint: Endpoint,
+        now: Instant,
+        out: &mut SendBatch,
+    ) {
         if let Some(peer) = self
             .peers
             .iter_mut()
@@ -120,7 +138,7 @@ impl Tunnel {
             .find(|peer| peer.link() == link)
         {
             peer.set_endpoint(endpoint);
-            peer.dial(out);
+            peer.dial(&self.local, now, out);
         }
     }
 
@@ -139,12 +157,15 @@ impl Tunnel {
             .copied()
     }
 
-    /// Encrypts an inner packet for a peer.
-    pub fn seal(&mut self, slot: PeerSlot, packet: &[u8], out: &mut SendBatch) -> Sealed {
-        match &mut self.peers[slot.0] {
-            Some(peer) => peer.seal(packet, out),
-            None => Sealed::Dropped(DropReason::NoRoute),
-        }
+    /// What encrypts packets for a peer, so that it is looked up once for a super-packet; `None` when
+    /// the peer is gone.
+    pub fn sealer(&mut self, slot: PeerSlot, now: Instant) -> Option<Sealer<'_>> {
+        let peer = self.peers[slot.0].as_mut()?;
+        Some(Sealer {
+            peer,
+            local: &self.local,
+            now,
+        })
     }
 
     /// Takes a datagram from the WAN. `landing` must be as long as the datagram; an inner packet is
@@ -153,116 +174,146 @@ impl Tunnel {
         &mut self,
         datagram: &[u8],
         from: Endpoint,
+        now: Instant,
         landing: &mut [u8],
         out: &mut SendBatch,
     ) -> Handled {
-        match noise::Message::parse(datagram) {
-            Some(noise::Message::Data { receiver }) => {
-                let Some(slot) = self.slot_of(receiver) else {
-                    return Handled::Dropped(DropReason::NoSession);
-                };
-                self.handle_data(slot, datagram, from, landing, out)
+        let result = match Message::parse(datagram) {
+            Some(Message::Data { receiver }) => {
+                self.handle_data(receiver, datagram, from, landing, out)
             }
-            Some(message) => self.handle_handshake(message, datagram, from, out),
-            None => Handled::Dropped(DropReason::NotWireGuard),
-        }
-    }
-
-    fn slot_of(&mut self, receiver: u32) -> Option<PeerSlot> {
-        if let Some((index, slot)) = self.last
-            && index == receiver
-        {
-            return Some(slot);
-        }
-        let slot = *self.by_index.get(&receiver)?;
-        self.last = Some((receiver, slot));
-        Some(slot)
+            Some(message) => self
+                .handle_handshake(message, datagram, from, now, out)
+                .map(|()| Handled::Control),
+            None => Err(DropReason::NotWireGuard),
+        };
+        result.unwrap_or_else(Handled::Dropped)
     }
 
     fn handle_data(
         &mut self,
-        slot: PeerSlot,
+        receiver: u32,
         datagram: &[u8],
         from: Endpoint,
         landing: &mut [u8],
         out: &mut SendBatch,
-    ) -> Handled {
-        let Some(peer) = &mut self.peers[slot.0] else {
-            return Handled::Dropped(DropReason::NoSession);
+    ) -> Result<Handled, DropReason> {
+        let slot = self.slot_of(receiver).ok_or(DropReason::NoSession)?;
+        let peer = self.peers[slot.0].as_mut().ok_or(DropReason::NoSession)?;
+        let length = match peer.open(receiver, datagram, from, landing, out)? {
+            Opened::Keepalive => return Ok(Handled::Control),
+            Opened::Packet(length) => length,
         };
-        match peer.open(datagram, from, landing, out) {
-            Ok(Opened::Control) => Handled::Control,
-            Ok(Opened::Packet(length)) => {
-                let Some((source, _)) = packet::addresses(&landing[..length]) else {
-                    return Handled::Dropped(DropReason::InnerMalformed);
-                };
-                let routes = &self.routes;
-                if !peer.may_send_from(source, |source| routes.site_of(source)) {
-                    return Handled::Dropped(DropReason::SourceNotInSite);
-                }
-                peer.on_received(length);
-                Handled::Packet(length)
-            }
-            Err(reason) => Handled::Dropped(reason),
+        let (source, _) =
+            packet::addresses(&landing[..length]).ok_or(DropReason::InnerMalformed)?;
+        let routes = &self.routes;
+        if !peer.may_send_from(source, |source| routes.site_of(source)) {
+            return Err(DropReason::SourceNotInSite);
         }
+        peer.on_received(length);
+        Ok(Handled::Packet(length))
+    }
+
+    /// The peer of a receiver index, whose low eight bits number the peer's sessions.
+    fn slot_of(&mut self, receiver: u32) -> Option<PeerSlot> {
+        let index = receiver >> 8;
+        if let Some((last, slot)) = self.last
+            && last == index
+        {
+            return Some(slot);
+        }
+        let slot = *self.by_index.get(&index)?;
+        self.last = Some((index, slot));
+        Some(slot)
     }
 
     fn handle_handshake(
         &mut self,
-        message: noise::Message,
+        message: Message,
         datagram: &[u8],
         from: Endpoint,
+        now: Instant,
         out: &mut SendBatch,
-    ) -> Handled {
+    ) -> Result<(), DropReason> {
         match self
             .gatekeeper
-            .admit(datagram, from.remote.ip(), out.spare())
+            .admit(datagram, from.remote, now, out.spare())
         {
-            noise::Admission::Admitted => {}
-            noise::Admission::Cookie(length) => {
+            Admission::Admitted => {}
+            Admission::Cookie(length) => {
                 out.push(length, from);
-                return Handled::Dropped(DropReason::CookieDemanded);
+                return Err(DropReason::CookieDemanded);
             }
-            noise::Admission::Refused(reason) => return Handled::Dropped(reason),
+            Admission::Refused(reason) => return Err(reason),
         }
-        let slot = match message {
-            noise::Message::Initiation => match self.identity.initiator_of(datagram) {
-                Some(key) => match self.by_key.get(&key) {
-                    Some(slot) => *slot,
-                    None => return Handled::Dropped(DropReason::UnknownPeer),
-                },
-                None => return Handled::Dropped(DropReason::HandshakeInvalid),
-            },
-            noise::Message::Answer { receiver } | noise::Message::Data { receiver } => {
-                match self.slot_of(receiver) {
-                    Some(slot) => slot,
-                    None => return Handled::Dropped(DropReason::HandshakeInvalid),
-                }
+        match message {
+            Message::Initiation => {
+                let initiation = Responder::read(&self.local.identity, datagram)
+                    .ok_or(DropReason::HandshakeInvalid)?;
+                let slot = self.by_key.get(&initiation.peer);
+                let peer = slot
+                    .and_then(|slot| self.peers[slot.0].as_mut())
+                    .ok_or(DropReason::UnknownPeer)?;
+                peer.answer(initiation, from, now, out)
             }
-        };
-        let Some(peer) = &mut self.peers[slot.0] else {
-            return Handled::Dropped(DropReason::UnknownPeer);
-        };
-        match peer.handle_handshake(datagram, from, out) {
-            Ok(()) => Handled::Control,
-            Err(reason) => Handled::Dropped(reason),
+            Message::Response { receiver } => self
+                .answered_peer(receiver)?
+                .handle_response(receiver, datagram, from, now, out),
+            Message::Cookie { receiver } => {
+                self.answered_peer(receiver)?.handle_cookie(datagram, now)
+            }
+            Message::Data { .. } => Err(DropReason::HandshakeInvalid),
         }
     }
 
-    /// Rekeys, keepalives and retries that are due. To be called several times a second.
-    pub fn handle_timeout(&mut self, out: &mut SendBatch, mut flush: impl FnMut(&mut SendBatch)) {
-        self.gatekeeper.handle_timeout();
+    /// The peer that a handshake message with this receiver index answers.
+    fn answered_peer(&mut self, receiver: u32) -> Result<&mut Peer, DropReason> {
+        self.slot_of(receiver)
+            .and_then(|slot| self.peers[slot.0].as_mut())
+            .ok_or(DropReason::HandshakeInvalid)
+    }
+
+    /// Rekeys, keepalives and retries that are due. To be called several times a second, with the
+    /// wall clock's time. Returns the packets that have waited for a handshake in vain.
+    pub fn handle_timeout(
+        &mut self,
+        now: Instant,
+        since_epoch: Duration,
+        out: &mut SendBatch,
+        mut flush: impl FnMut(&mut SendBatch),
+    ) -> Tally {
+        self.local.calendar.adjust(now, since_epoch);
+        let mut given_up = Tally::default();
         for peer in self.peers.iter_mut().flatten() {
-            peer.handle_timeout(out);
+            let tally = peer.handle_timeout(&self.local, now, out);
+            given_up.packets += tally.packets;
+            given_up.bytes += tally.bytes;
             if !out.has_room(4, 4096) {
                 flush(out);
             }
         }
+        given_up
     }
 
     /// The state of every peer.
-    pub fn snapshot(&self) -> Vec<PeerSnapshot> {
-        self.peers.iter().flatten().map(Peer::snapshot).collect()
+    pub fn snapshot(&self, now: Instant) -> Vec<PeerSnapshot> {
+        let peers = self.peers.iter().flatten();
+        peers.map(|peer| peer.snapshot(now)).collect()
+    }
+}
+
+/// Encrypts packets for one peer.
+pub struct Sealer<'a> {
+    peer: &'a mut Peer,
+    local: &'a Local,
+    now: Instant,
+}
+
+impl Sealer<'_> {
+    /// Encrypts an inner packet.
+    #[inline]
+    pub fn seal(&mut self, packet: &[u8], out: &mut SendBatch) -> Sealed {
+        self.peer.seal(packet, self.local, self.now, out)
     }
 }
 

@@ -8,8 +8,8 @@ use datapath_abi::maps;
 use super::{removed, take};
 use crate::ids::LinkId;
 
-/// The map SESSIONS. A link has one entry: boringtun numbers the sessions of a link in the low
-/// eight bits of the receiver index, the rest stays the same.
+/// The map SESSIONS. A link has one entry: the handshakes of a link are numbered in the low eight
+/// bits of the receiver index, the rest stays the same.
 pub struct Sessions {
     map: HashMap<MapData, u32, u32>,
 }

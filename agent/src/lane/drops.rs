@@ -16,11 +16,20 @@ impl Drops {
         tally.bytes += bytes as u64;
     }
 
+    /// Counts several packets.
+    pub(super) fn add(&mut self, reason: DropReason, more: Tally) {
+        let tally = &mut self.0[reason.index() as usize];
+        tally.packets += more.packets;
+        tally.bytes += more.bytes;
+    }
+
     /// Counts what a send refused.
     pub(super) fn add_send(&mut self, outcome: SendOutcome) {
-        let tally = &mut self.0[DropReason::SendFailed.index() as usize];
-        tally.packets += outcome.dropped_packets;
-        tally.bytes += outcome.dropped_bytes;
+        let refused = Tally {
+            packets: outcome.dropped_packets,
+            bytes: outcome.dropped_bytes,
+        };
+        self.add(DropReason::SendFailed, refused);
     }
 
     /// All of them, by index.

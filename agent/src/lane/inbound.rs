@@ -1,6 +1,7 @@
 //! From the WAN to the TUN: receive, open, check, join, write.
 
 use std::io;
+use std::time::Instant;
 
 use datapath_abi::outcome::DropReason;
 
@@ -45,6 +46,7 @@ impl Lane {
             tun: &mut self.tun,
             drops: &mut self.drops,
             send: &mut self.send,
+            now: self.now,
             mtu: self.mtu,
             joins,
         };
@@ -67,6 +69,7 @@ struct Inbound<'a> {
     tun: &'a mut TunQueue,
     drops: &'a mut Drops,
     send: &'a mut SendBatch,
+    now: Instant,
     mtu: usize,
     joins: Joins,
 }
@@ -79,7 +82,7 @@ impl Inbound<'_> {
         let landing = self.coalescer.landing();
         match self
             .tunnel
-            .handle_datagram(datagram, from, landing, self.send)
+            .handle_datagram(datagram, from, self.now, landing, self.send)
         {
             Handled::Packet(length) => {
                 mss::clamp(self.coalescer.landed(length), self.mtu);

@@ -9,7 +9,7 @@ use crate::io::split;
 use crate::io::virtio::{self, Header};
 use crate::packet;
 use crate::tunnel::Sealed;
-use crate::tunnel::noise::DATA_OVERHEAD;
+use crate::tunnel::message::DATA_OVERHEAD;
 
 /// Reads of one turn, so that the other direction gets its own.
 const READS_PER_TURN: usize = 64;
@@ -63,12 +63,15 @@ impl Lane {
             self.drops.count(DropReason::TunMalformed, bytes.len());
             return;
         }
-        let (tunnel, send, drops, mtu) =
-            (&mut self.tunnel, &mut self.send, &mut self.drops, self.mtu);
+        let Some(mut sealer) = self.tunnel.sealer(peer, self.now) else {
+            self.drops.count(DropReason::NoRoute, bytes.len());
+            return;
+        };
+        let (send, drops, mtu) = (&mut self.send, &mut self.drops, self.mtu);
         let whole = bytes.len();
         let cut = split::for_each_packet(&header, bytes, |packet| {
             mss::clamp(packet, mtu);
-            if let Sealed::Dropped(reason) = tunnel.seal(peer, packet, send) {
+            if let Sealed::Dropped(reason) = sealer.seal(packet, send) {
                 drops.count(reason, packet.len());
             }
         });

@@ -1,12 +1,14 @@
 //! One remote gateway: its session, its endpoint, its counters.
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use datapath_abi::outcome::DropReason;
+use datapath_abi::outcome::{DropReason, Tally};
 
 use super::Sealed;
-use super::noise::{Gatekeeper, Identity, Opened, Session, Wrapped};
+use super::message::DATA_OVERHEAD;
+use super::noise::Responder;
+use super::session::{Held, Local, Opened, Session};
 use crate::ids::{LinkId, SiteId};
 use crate::io::udp::{Endpoint, SendBatch};
 
@@ -49,7 +51,7 @@ pub struct PeerSnapshot {
 }
 
 /// A peer.
-pub struct Peer {
+pub(super) struct Peer {
     spec: PeerSpec,
     session: Session,
     endpoint: Option<Endpoint>,
@@ -63,14 +65,13 @@ pub struct Peer {
 
 impl Peer {
     /// A peer without a session.
-    pub fn new(spec: PeerSpec, identity: &Identity, gatekeeper: &Gatekeeper) -> Self {
+    pub(super) fn new(spec: PeerSpec, now: Instant) -> Self {
         let session = Session::new(
-            identity,
-            gatekeeper,
             spec.public_key,
             spec.preshared_key,
             spec.keepalive,
             spec.receiver_index,
+            now,
         );
         Self {
             endpoint: spec.endpoint,
@@ -85,86 +86,129 @@ impl Peer {
     }
 
     /// Which link it is.
-    pub fn link(&self) -> LinkId {
+    pub(super) fn link(&self) -> LinkId {
         self.spec.link
     }
 
     /// What it was made from.
-    pub fn spec(&self) -> &PeerSpec {
+    pub(super) fn spec(&self) -> &PeerSpec {
         &self.spec
     }
 
     /// Sends there from now on, until the peer itself is heard from elsewhere.
-    pub fn set_endpoint(&mut self, endpoint: Endpoint) {
+    pub(super) fn set_endpoint(&mut self, endpoint: Endpoint) {
         self.endpoint = Some(endpoint);
     }
 
     /// Starts a handshake if the endpoint is known and none is under way.
-    pub fn dial(&mut self, out: &mut SendBatch) {
+    pub(super) fn dial(&mut self, local: &Local, now: Instant, out: &mut SendBatch) {
         if let Some(endpoint) = self.endpoint
-            && let Some(length) = self.session.initiate(out.spare())
+            && let Some(length) = self.session.initiate(local, now, out.spare())
         {
             out.push(length, endpoint);
         }
     }
 
     /// Encrypts an inner packet.
-    pub fn seal(&mut self, packet: &[u8], out: &mut SendBatch) -> Sealed {
+    #[inline]
+    pub(super) fn seal(
+        &mut self,
+        packet: &[u8],
+        local: &Local,
+        now: Instant,
+        out: &mut SendBatch,
+    ) -> Sealed {
         let Some(endpoint) = self.endpoint else {
             return Sealed::Dropped(DropReason::NoEndpoint);
         };
-        match self.session.wrap(packet, out.spare()) {
-            Wrapped::Data(length) => {
-                out.push(length, endpoint);
-                self.sent_packets += 1;
-                self.sent_bytes += packet.len() as u64;
-                Sealed::Ready
-            }
-            Wrapped::Initiation(length) => {
+        let Some(length) = self.session.seal(packet, out.spare()) else {
+            return self.hold(packet, endpoint, local, now, out);
+        };
+        out.push(length, endpoint);
+        self.sent_packets += 1;
+        self.sent_bytes += packet.len() as u64;
+        Sealed::Ready
+    }
+
+    #[cold]
+    fn hold(
+        &mut self,
+        packet: &[u8],
+        endpoint: Endpoint,
+        local: &Local,
+        now: Instant,
+        out: &mut SendBatch,
+    ) -> Sealed {
+        match self.session.hold(packet, local, now, out.spare()) {
+            Held::Initiation(length) => {
                 out.push(length, endpoint);
                 Sealed::Queued
             }
-            Wrapped::Queued => Sealed::Queued,
-            Wrapped::QueueFull => Sealed::Dropped(DropReason::HandshakeQueueFull),
+            Held::Queued => Sealed::Queued,
+            Held::QueueFull => Sealed::Dropped(DropReason::HandshakeQueueFull),
         }
     }
 
-    /// Decrypts a data message to the start of `landing`. The endpoint follows its source, for it
-    /// is authentic.
-    pub fn open(
+    /// Decrypts a data message for `receiver` to the start of `landing`. The endpoint follows its
+    /// source, for it is authentic.
+    #[inline]
+    pub(super) fn open(
         &mut self,
+        receiver: u32,
         datagram: &[u8],
         from: Endpoint,
         landing: &mut [u8],
         out: &mut SendBatch,
     ) -> Result<Opened, DropReason> {
-        let opened = self.session.open(datagram, landing)?;
+        let opened = self.session.open(receiver, datagram, landing)?;
         self.endpoint = Some(from);
-        self.send_queued(out);
+        if self.session.has_held() {
+            self.send_held(out);
+        }
         Ok(opened)
     }
 
-    /// Takes an admitted handshake message. Only an initiation or response that authenticates moves
-    /// the endpoint, not a cookie reply.
-    pub fn handle_handshake(
+    /// Answers the peer's initiation. The endpoint follows its source.
+    pub(super) fn answer(
         &mut self,
-        datagram: &[u8],
+        initiation: Responder,
         from: Endpoint,
+        now: Instant,
         out: &mut SendBatch,
     ) -> Result<(), DropReason> {
-        let reply = self
-            .session
-            .handle_handshake(datagram, from.remote.ip(), out.spare())?;
-        if let Some(length) = reply {
-            self.endpoint = Some(from);
-            out.push(length, from);
-            self.send_queued(out);
-        }
+        let length = self.session.answer(initiation, now, out.spare())?;
+        self.endpoint = Some(from);
+        out.push(length, from);
         Ok(())
     }
 
+    /// Takes the response to our initiation. The endpoint follows its source.
+    pub(super) fn handle_response(
+        &mut self,
+        receiver: u32,
+        response: &[u8],
+        from: Endpoint,
+        now: Instant,
+        out: &mut SendBatch,
+    ) -> Result<(), DropReason> {
+        let keepalive = self
+            .session
+            .handle_response(receiver, response, now, out.spare())?;
+        self.endpoint = Some(from);
+        if let Some(length) = keepalive {
+            out.push(length, from);
+        }
+        self.send_held(out);
+        Ok(())
+    }
+
+    /// Takes a cookie reply. It proves too little to move the endpoint.
+    pub(super) fn handle_cookie(&mut self, reply: &[u8], now: Instant) -> Result<(), DropReason> {
+        self.session.handle_cookie(reply, now)
+    }
+
     /// Whether an inner packet may have this source: one that `site_of` gives to this peer's site.
-    pub fn may_send_from(
+    pub(super) fn may_send_from(
         &mut self,
         source: IpAddr,
         site_of: impl FnOnce(IpAddr) -> Option<SiteId>,
@@ -180,34 +224,44 @@ impl Peer {
     }
 
     /// The routes have changed.
-    pub fn forget_checked_source(&mut self) {
+    pub(super) fn forget_checked_source(&mut self) {
         self.checked_source = None;
     }
 
     /// An inner packet of `length` bytes was taken.
-    pub fn on_received(&mut self, length: usize) {
+    pub(super) fn on_received(&mut self, length: usize) {
         self.received_packets += 1;
         self.received_bytes += length as u64;
     }
 
-    /// A rekey, retry or keepalive that is due.
-    pub fn handle_timeout(&mut self, out: &mut SendBatch) {
-        let Some(endpoint) = self.endpoint else {
-            // Nothing can be sent; the session's clock must go on all the same.
-            let _ = self.session.handle_timeout(out.spare());
-            return;
-        };
-        if let Some(length) = self.session.handle_timeout(out.spare()) {
-            out.push(length, endpoint);
+    /// Sends a rekey, retry or keepalive that is due. Returns the packets that have waited for a
+    /// handshake in vain.
+    #[inline]
+    pub(super) fn handle_timeout(
+        &mut self,
+        local: &Local,
+        now: Instant,
+        out: &mut SendBatch,
+    ) -> Tally {
+        // Without an endpoint there was no handshake yet, so nothing has a time.
+        match self.endpoint {
+            Some(endpoint) if self.session.is_due(now) => {
+                if let Some(length) = self.session.handle_timeout(local, now, out.spare()) {
+                    out.push(length, endpoint);
+                }
+                self.send_held(out);
+                self.session.take_given_up()
+            }
+            _ => Tally::default(),
         }
     }
 
     /// The state now.
-    pub fn snapshot(&self) -> PeerSnapshot {
+    pub(super) fn snapshot(&self, now: Instant) -> PeerSnapshot {
         PeerSnapshot {
             link: self.spec.link,
             endpoint: self.endpoint,
-            handshake_age: self.session.handshake_age(),
+            handshake_age: self.session.handshake_age(now),
             sent_packets: self.sent_packets,
             sent_bytes: self.sent_bytes,
             received_packets: self.received_packets,
@@ -216,20 +270,20 @@ impl Peer {
     }
 
     /// Sends what waited for the session, as far as the batch has room.
-    fn send_queued(&mut self, out: &mut SendBatch) {
+    fn send_held(&mut self, out: &mut SendBatch) {
         let Some(endpoint) = self.endpoint else {
             return;
         };
-        while out.has_room(1, LONGEST_QUEUED) {
-            let Some(length) = self.session.poll_queued(out.spare()) else {
+        while out.has_room(1, LONGEST_HELD) {
+            let Some(length) = self.session.poll_held(out.spare()) else {
                 return;
             };
             out.push(length, endpoint);
             self.sent_packets += 1;
-            self.sent_bytes += (length - super::noise::DATA_OVERHEAD) as u64;
+            self.sent_bytes += (length - DATA_OVERHEAD) as u64;
         }
     }
 }
 
-/// A queued packet is at most one IP packet.
-const LONGEST_QUEUED: usize = 65_535 + super::noise::DATA_OVERHEAD;
+/// A packet that waits is at most one IP packet.
+const LONGEST_HELD: usize = 65_535 + DATA_OVERHEAD;

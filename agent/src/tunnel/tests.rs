@@ -1,29 +1,36 @@
 //! Gateways that talk through a network of vectors: what is asserted is what crossed it.
 
 use super::*;
+use crate::clock;
 
 /// A gateway with a tunnel, seen from the wire.
 struct Node {
     tunnel: Tunnel,
     out: SendBatch,
     address: Endpoint,
+    now: Instant,
 }
 
 impl Node {
     fn new(key: u8, address: &str) -> Self {
-        let address = Endpoint {
-            remote: address.parse().unwrap(),
-            local: None,
-        };
+        Self::at(key, address, clock::now(), clock::since_epoch())
+    }
+
+    fn at(key: u8, address: &str, now: Instant, since_epoch: Duration) -> Self {
+        let calendar = Calendar::new(now, since_epoch);
         Self {
-            tunnel: Tunnel::new(Identity::new([key; 32])),
+            tunnel: Tunnel::new(Identity::new([key; 32]), calendar, now),
             out: SendBatch::new(),
-            address,
+            address: Endpoint {
+                remote: address.parse().unwrap(),
+                local: None,
+            },
+            now,
         }
     }
 
     fn public_key(&self) -> [u8; 32] {
-        self.tunnel.identity.public_key()
+        self.tunnel.local.identity.public_key()
     }
 
     /// Adds `peer` as site `site` behind 10.`site`.0.0/16.
@@ -37,7 +44,7 @@ impl Node {
             keepalive: None,
             endpoint: dials.then_some(peer.address),
         };
-        self.tunnel.add_peer(spec, &mut self.out);
+        self.tunnel.add_peer(spec, self.now, &mut self.out);
         let route = (format!("10.{site}.0.0/16").parse().unwrap(), SiteId(site));
         self.tunnel.set_routes(Arc::new(RouteTable::new([route])));
     }
@@ -45,18 +52,25 @@ impl Node {
     fn seal(&mut self, packet: &[u8]) -> Sealed {
         let (_, destination) = packet::addresses(packet).unwrap();
         let slot = self.tunnel.peer_for(destination).unwrap();
-        self.tunnel.seal(slot, packet, &mut self.out)
+        let mut sealer = self.tunnel.sealer(slot, self.now).unwrap();
+        sealer.seal(packet, &mut self.out)
     }
 
     fn handle(&mut self, datagram: &[u8], from: Endpoint) -> (Handled, Vec<u8>) {
         let mut landing = vec![0; datagram.len()];
-        let handled = self
-            .tunnel
-            .handle_datagram(datagram, from, &mut landing, &mut self.out);
+        let handled =
+            self.tunnel
+                .handle_datagram(datagram, from, self.now, &mut landing, &mut self.out);
         if let Handled::Packet(length) = handled {
             landing.truncate(length);
         }
         (handled, landing)
+    }
+}
+
+impl Node {
+    fn snapshot(&self) -> Vec<PeerSnapshot> {
+        self.tunnel.snapshot(self.now)
     }
 }
 
@@ -113,7 +127,7 @@ fn packets_cross_both_ways_once_one_side_has_dialled() {
     assert_eq!(a.seal(&out), Sealed::Ready);
     let (at_a, at_b) = exchange(&mut a, &mut b);
     assert_eq!((at_a, at_b), (vec![back], vec![out]));
-    let peer = &a.tunnel.snapshot()[0];
+    let peer = &a.snapshot()[0];
     assert_eq!(
         (
             peer.sent_packets,
@@ -172,9 +186,9 @@ fn only_an_authentic_message_moves_the_endpoint() {
     let mut forged = datagram.clone();
     forged[30] ^= 1;
     b.handle(&forged, elsewhere);
-    assert_eq!(b.tunnel.snapshot()[0].endpoint, Some(a.address));
+    assert_eq!(b.snapshot()[0].endpoint, Some(a.address));
     b.handle(&datagram, elsewhere);
-    assert_eq!(b.tunnel.snapshot()[0].endpoint, Some(elsewhere));
+    assert_eq!(b.snapshot()[0].endpoint, Some(elsewhere));
     b.seal(&inner([10, 2, 0, 1], [10, 1, 0, 1], 100));
     assert_eq!(
         b.out.take_datagrams()[0].0,
@@ -247,7 +261,7 @@ fn a_cookie_lets_the_next_try_through_and_does_not_move_the_endpoint() {
         local: None,
     };
     assert_eq!(a.handle(&cookie, elsewhere).0, Handled::Control);
-    assert_eq!(a.tunnel.snapshot()[0].endpoint, Some(b.address));
+    assert_eq!(a.snapshot()[0].endpoint, Some(b.address));
 }
 
 #[test]
@@ -273,7 +287,7 @@ fn a_removed_peer_is_forgotten() {
         b.handle(&datagram, a.address).0,
         Handled::Dropped(DropReason::NoSession)
     );
-    assert!(b.tunnel.snapshot().is_empty());
+    assert!(b.snapshot().is_empty());
 }
 
 #[test]

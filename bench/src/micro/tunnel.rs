@@ -9,6 +9,7 @@ use crossway::ids::{LinkId, SiteId};
 use crossway::io::udp::{Endpoint, ReceiveBatch, SendBatch, UdpSocket};
 use crossway::routes::RouteTable;
 use crossway::tunnel::noise::Identity;
+use crossway::tunnel::tai64n::Calendar;
 use crossway::tunnel::{Handled, PeerSlot, PeerSpec, Sealed, Tunnel};
 use vm_tests::wait;
 
@@ -44,12 +45,14 @@ fn sample(a: &mut Node, b: &mut Node, slot: PeerSlot, size: usize) -> Result<(f6
     let (mut sealing, mut opening) = (0, 0);
     let mut landing = vec![0; LONGEST];
     for _ in 0..BATCHES {
-        let (tunnel, out) = (&mut a.tunnel, &mut a.out);
+        let (tunnel, out, now) = (&mut a.tunnel, &mut a.out, clock::now());
         sealing += without_allocation("seal", || {
             let start = clock::monotonic_ns();
             let mut ready = true;
             for _ in 0..BATCH {
-                ready &= tunnel.seal(slot, &packet, out) == Sealed::Ready;
+                ready &= tunnel
+                    .sealer(slot, now)
+                    .is_some_and(|mut sealer| sealer.seal(&packet, out) == Sealed::Ready);
             }
             ready.then(|| clock::monotonic_ns() - start)
         })?
@@ -78,8 +81,10 @@ struct Node {
 
 impl Node {
     fn new(key: u8) -> Result<Self> {
+        let now = clock::now();
+        let calendar = Calendar::new(now, clock::since_epoch());
         Ok(Self {
-            tunnel: Tunnel::new(Identity::new([key; 32])),
+            tunnel: Tunnel::new(Identity::new([key; 32]), calendar, now),
             out: SendBatch::new(),
             socket: UdpSocket::bind("127.0.0.1:0".parse()?)?,
             receive: ReceiveBatch::new(),
@@ -97,7 +102,7 @@ impl Node {
             keepalive: None,
             endpoint,
         };
-        self.tunnel.add_peer(spec, &mut self.out);
+        self.tunnel.add_peer(spec, clock::now(), &mut self.out);
         let route = (format!("10.{site}.0.0/16").parse()?, SiteId(site));
         self.tunnel.set_routes(Arc::new(RouteTable::new([route])));
         Ok(())
@@ -113,13 +118,13 @@ impl Node {
     fn open(&mut self, landing: &mut [u8]) -> Result<(u64, usize)> {
         self.receive.receive(&self.socket)?;
         let (tunnel, receive, out) = (&mut self.tunnel, &self.receive, &mut self.out);
-        let (mut took, mut count) = (0, 0);
+        let (mut took, mut count, now) = (0, 0, clock::now());
         for message in receive.messages() {
             let (nanoseconds, packets) = without_allocation("open", || {
                 let start = clock::monotonic_ns();
                 let mut packets = 0;
                 for datagram in message.datagrams() {
-                    let handled = tunnel.handle_datagram(datagram, message.from, landing, out);
+                    let handled = tunnel.handle_datagram(datagram, message.from, now, landing, out);
                     packets += usize::from(matches!(handled, Handled::Packet(_)));
                 }
                 (clock::monotonic_ns() - start, packets)
@@ -135,13 +140,13 @@ impl Node {
     fn answer(&mut self) -> Result<usize> {
         self.receive.receive(&self.socket)?;
         let mut landing = vec![0; LONGEST];
-        let mut packets = 0;
+        let (mut packets, now) = (0, clock::now());
         for message in self.receive.messages() {
             for datagram in message.datagrams() {
                 let (from, out) = (message.from, &mut self.out);
                 let handled = self
                     .tunnel
-                    .handle_datagram(datagram, from, &mut landing, out);
+                    .handle_datagram(datagram, from, now, &mut landing, out);
                 packets += usize::from(matches!(handled, Handled::Packet(_)));
             }
         }
@@ -167,7 +172,11 @@ fn shake_hands(a: &mut Node, b: &mut Node) -> Result<PeerSlot> {
     let slot = a.tunnel.peer_for(Flow::A_TO_B.destination.0.into());
     let slot = slot.context("no route to the far node")?;
     let packet = packets::udp(Flow::A_TO_B, 100);
-    let sealed = a.tunnel.seal(slot, &packet, &mut a.out);
+    let mut sealer = a
+        .tunnel
+        .sealer(slot, clock::now())
+        .context("the far node is gone")?;
+    let sealed = sealer.seal(&packet, &mut a.out);
     ensure!(
         sealed == Sealed::Queued,
         "the first packet was {sealed:?} where it should wait for the handshake"

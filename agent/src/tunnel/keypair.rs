@@ -1,0 +1,211 @@
+//! The keys of one session and what was sent and received under them, and the sessions of a peer.
+
+use std::time::{Duration, Instant};
+
+use datapath_abi::outcome::DropReason;
+use wireguard_aead::Key;
+
+use super::message::{self, DATA_HEADER};
+use super::noise::TransportKeys;
+use super::replay::ReplayWindow;
+
+/// Messages after which a session is renewed (whitepaper 6.1).
+pub(super) const REKEY_AFTER_MESSAGES: u64 = 1 << 60;
+/// Messages after which a session may not be used, so that no counter and no replay window overflows.
+pub(super) const REJECT_AFTER_MESSAGES: u64 = u64::MAX - (1 << 13);
+/// Age at which a session ends.
+pub(super) const REJECT_AFTER: Duration = Duration::from_mins(3);
+/// Sessions kept beside the current one: the next, and those before, under which messages may
+/// still be on their way.
+const OTHERS: usize = 3;
+
+/// One session.
+pub(super) struct Keypair {
+    /// Our receiver index, with its session part.
+    pub(super) local: u32,
+    /// Theirs.
+    pub(super) remote: u32,
+    /// When it was agreed.
+    pub(super) created: Instant,
+    /// Whether it was begun from here.
+    pub(super) initiator: bool,
+    /// Whether the far side is known to have it as well: nothing is sent under it before.
+    confirmed: bool,
+    sending: Key,
+    counter: u64,
+    receiving: Key,
+    window: ReplayWindow,
+}
+
+impl Keypair {
+    /// A session without a message.
+    pub(super) fn new(
+        keys: &TransportKeys,
+        local: u32,
+        remote: u32,
+        initiator: bool,
+        created: Instant,
+    ) -> Self {
+        Self {
+            local,
+            remote,
+            created,
+            initiator,
+            confirmed: initiator,
+            sending: Key::new(&keys.sending),
+            counter: 0,
+            receiving: Key::new(&keys.receiving),
+            window: ReplayWindow::new(),
+        }
+    }
+
+    /// Writes `packet` as a data message to the start of `to`; its length. `None` when the session
+    /// is used up.
+    pub(super) fn seal(&mut self, packet: &[u8], to: &mut [u8]) -> Option<usize> {
+        let counter = self.counter;
+        if counter >= REJECT_AFTER_MESSAGES {
+            return None;
+        }
+        self.counter = counter + 1;
+        message::write_data(to, self.remote, counter);
+        Some(DATA_HEADER + self.sending.seal(counter, packet, &mut to[DATA_HEADER..]))
+    }
+
+    /// Opens a data message to the start of `landing`; the length of what was in it.
+    pub(super) fn open(
+        &mut self,
+        datagram: &[u8],
+        landing: &mut [u8],
+    ) -> Result<usize, DropReason> {
+        let counter = message::counter(datagram).ok_or(DropReason::NotWireGuard)?;
+        if counter >= REJECT_AFTER_MESSAGES || !self.window.is_fresh(counter) {
+            return Err(DropReason::Replayed);
+        }
+        let length = self
+            .receiving
+            .open(counter, &datagram[DATA_HEADER..], landing)
+            .map_err(|_| DropReason::AuthenticationFailed)?;
+        self.window.accept(counter);
+        Ok(length)
+    }
+
+    /// Whether so much was sent that it must be renewed.
+    pub(super) fn is_worn(&self) -> bool {
+        self.counter >= REKEY_AFTER_MESSAGES
+    }
+
+    /// As if `counter` messages had been sent.
+    #[cfg(test)]
+    pub(super) fn wear(&mut self, counter: u64) {
+        self.counter = counter;
+    }
+
+    /// When it ends.
+    pub(super) fn ends(&self) -> Instant {
+        self.created + REJECT_AFTER
+    }
+}
+
+/// The sessions of one peer.
+#[derive(Default)]
+pub(super) struct Keypairs {
+    current: Option<Box<Keypair>>,
+    /// Newest last.
+    others: Vec<Keypair>,
+}
+
+impl Keypairs {
+    /// The one to send with.
+    pub(super) fn current(&mut self) -> Option<&mut Keypair> {
+        self.current.as_deref_mut()
+    }
+
+    /// The same, to be read.
+    pub(super) fn peek(&self) -> Option<&Keypair> {
+        self.current.as_deref()
+    }
+
+    /// Adds one that we began: the far side has it already.
+    pub(super) fn add_confirmed(&mut self, keypair: Keypair) {
+        self.make_current(keypair);
+    }
+
+    /// Adds one that the far side began, and may not have until it sends under it.
+    pub(super) fn add_unconfirmed(&mut self, keypair: Keypair) {
+        self.keep(keypair);
+    }
+
+    /// Opens a data message under the session it is for.
+    pub(super) fn open(
+        &mut self,
+        receiver: u32,
+        datagram: &[u8],
+        landing: &mut [u8],
+    ) -> Result<usize, DropReason> {
+        if let Some(current) = &mut self.current
+            && current.local == receiver
+        {
+            return current.open(datagram, landing);
+        }
+        let at = self
+            .others
+            .iter()
+            .position(|keypair| keypair.local == receiver)
+            .ok_or(DropReason::NoSession)?;
+        let length = self.others[at].open(datagram, landing)?;
+        if !self.others[at].confirmed {
+            self.confirm(at);
+        }
+        Ok(length)
+    }
+
+    /// Whether a session has this receiver index.
+    pub(super) fn contains(&self, local: u32) -> bool {
+        self.iter().any(|keypair| keypair.local == local)
+    }
+
+    /// Ends what is too old.
+    pub(super) fn expire(&mut self, now: Instant) {
+        if self.peek().is_some_and(|current| now >= current.ends()) {
+            self.current = None;
+        }
+        self.others.retain(|keypair| now < keypair.ends());
+    }
+
+    /// When the next one ends.
+    pub(super) fn next_end(&self) -> Option<Instant> {
+        self.iter().map(Keypair::ends).min()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Keypair> {
+        self.peek().into_iter().chain(&self.others)
+    }
+
+    /// The far side has sent under it. Where both sides began one at the same time, the older may
+    /// be confirmed later: each then goes on sending with the newest that it knows.
+    fn confirm(&mut self, at: usize) {
+        let mut keypair = self.others.remove(at);
+        keypair.confirmed = true;
+        if self
+            .peek()
+            .is_none_or(|current| keypair.created >= current.created)
+        {
+            self.make_current(keypair);
+        } else {
+            self.keep(keypair);
+        }
+    }
+
+    fn make_current(&mut self, keypair: Keypair) {
+        if let Some(before) = self.current.replace(Box::new(keypair)) {
+            self.keep(*before);
+        }
+    }
+
+    fn keep(&mut self, keypair: Keypair) {
+        if self.others.len() >= OTHERS {
+            self.others.remove(0);
+        }
+        self.others.push(keypair);
+    }
+}

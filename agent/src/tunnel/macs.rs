@@ -1,0 +1,243 @@
+//! The two authentication codes of handshake messages and the cookies behind the second
+//! (whitepaper 5.3 and 5.4.4): cheap proofs that are asked for before public-key work is done.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use blake2::digest::consts::U16;
+use blake2::digest::{FixedOutput, KeyInit, Mac, Update};
+use blake2::{Blake2s256, Blake2sMac, Digest};
+use chacha20poly1305::XChaCha20Poly1305;
+use chacha20poly1305::aead::AeadInPlace;
+use datapath_abi::outcome::DropReason;
+use rand::Rng;
+
+use super::message::{self, COOKIE_BYTES, Message};
+
+/// Handshake messages a second that are answered without a cookie.
+const HANDSHAKES_PER_SECOND: u32 = 200;
+/// The time over which they are counted.
+const COUNTING_PERIOD: Duration = Duration::from_secs(1);
+/// Age at which the secret behind our cookies is replaced.
+const SECRET_LIFETIME: Duration = Duration::from_mins(2);
+/// Age at which a cookie of a peer is no longer worth sending: its secret may be replaced on the way.
+const COOKIE_LIFETIME: Duration = Duration::from_secs(115);
+
+/// Bytes of one authentication code, and of a cookie.
+const CODE: usize = 16;
+/// Bytes of both codes, at a message's end.
+pub(super) const MACS: usize = 2 * CODE;
+/// Where a cookie reply's nonce and sealed cookie lie.
+const NONCE: std::ops::Range<usize> = 8..32;
+const SEALED: std::ops::Range<usize> = 32..48;
+const TAG: std::ops::Range<usize> = 48..COOKIE_BYTES;
+
+/// What the gatekeeper says of a handshake message.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// Its first authentication code is right, and its second where one is demanded.
+    Admitted,
+    /// Under load: a cookie reply of this length was written.
+    Cookie(usize),
+    /// Refused.
+    Refused(DropReason),
+}
+
+/// Checks handshake messages to this gateway.
+pub(super) struct Gatekeeper {
+    keys: MacKeys,
+    /// What cookies are made from, and since when.
+    secret: ([u8; 32], Instant),
+    /// Messages since the start of the period.
+    counted: (u32, Instant),
+}
+
+impl Gatekeeper {
+    /// For messages to the owner of this public key.
+    pub(super) fn new(public_key: &[u8; 32], now: Instant) -> Self {
+        Self {
+            keys: MacKeys::of(public_key),
+            secret: (rand::rng().random(), now),
+            counted: (0, now),
+        }
+    }
+
+    /// Judges a handshake message; a cookie reply goes to the start of `reply`.
+    pub(super) fn admit(
+        &mut self,
+        datagram: &[u8],
+        source: SocketAddr,
+        now: Instant,
+        reply: &mut [u8],
+    ) -> Admission {
+        if let Some(Message::Cookie { .. }) = Message::parse(datagram) {
+            // It has no codes: what it answers is in its seal.
+            return Admission::Admitted;
+        }
+        let Some((body, first, second)) = split_codes(datagram) else {
+            return Admission::Refused(DropReason::NotWireGuard);
+        };
+        if !verifies(&self.keys.mac1, &[body], first) {
+            return Admission::Refused(DropReason::BadMac);
+        }
+        if !self.under_load(now) {
+            return Admission::Admitted;
+        }
+        let cookie = self.cookie_for(source, now);
+        if verifies(&cookie, &[body, first], second) {
+            return Admission::Admitted;
+        }
+        let sender = message::sender(datagram).unwrap_or_default();
+        Admission::Cookie(self.write_cookie(sender, first, cookie, reply))
+    }
+
+    /// Counts a message; whether there were too many of late.
+    fn under_load(&mut self, now: Instant) -> bool {
+        let (count, since) = &mut self.counted;
+        if now.saturating_duration_since(*since) >= COUNTING_PERIOD {
+            (*count, *since) = (0, now);
+        }
+        *count = count.saturating_add(1);
+        *count > HANDSHAKES_PER_SECOND
+    }
+
+    fn cookie_for(&mut self, source: SocketAddr, now: Instant) -> [u8; CODE] {
+        if now.saturating_duration_since(self.secret.1) >= SECRET_LIFETIME {
+            self.secret = (rand::rng().random(), now);
+        }
+        let port = source.port().to_be_bytes();
+        match source.ip().to_canonical() {
+            std::net::IpAddr::V4(ip) => code(&self.secret.0, &[&ip.octets(), &port]),
+            std::net::IpAddr::V6(ip) => code(&self.secret.0, &[&ip.octets(), &port]),
+        }
+    }
+
+    fn write_cookie(
+        &self,
+        receiver: u32,
+        first: &[u8],
+        cookie: [u8; CODE],
+        reply: &mut [u8],
+    ) -> usize {
+        message::write_cookie(reply, receiver);
+        rand::rng().fill(&mut reply[NONCE]);
+        reply[SEALED].copy_from_slice(&cookie);
+        let (head, sealed) = reply.split_at_mut(SEALED.start);
+        let tag = self
+            .keys
+            .cookie_cipher()
+            .encrypt_in_place_detached(head[NONCE].into(), first, &mut sealed[..CODE])
+            .expect("a cookie is short");
+        reply[TAG].copy_from_slice(&tag);
+        COOKIE_BYTES
+    }
+}
+
+/// Puts the codes on our handshake messages to one peer.
+pub(super) struct Stamper {
+    keys: MacKeys,
+    /// The first code of the message sent last, which a cookie reply is bound to.
+    last: Option<[u8; CODE]>,
+    cookie: Option<([u8; CODE], Instant)>,
+}
+
+impl Stamper {
+    /// For messages to the owner of this public key.
+    pub(super) fn new(public_key: &[u8; 32]) -> Self {
+        Self {
+            keys: MacKeys::of(public_key),
+            last: None,
+            cookie: None,
+        }
+    }
+
+    /// Writes the codes at the end of a message.
+    pub(super) fn stamp(&mut self, message: &mut [u8], now: Instant) {
+        let (body, codes) = message.split_at_mut(message.len() - MACS);
+        let (first, second) = codes.split_at_mut(CODE);
+        let code1 = code(&self.keys.mac1, &[body]);
+        first.copy_from_slice(&code1);
+        self.last = Some(code1);
+        match self.cookie {
+            Some((cookie, since)) if is_valid(since, now) => {
+                second.copy_from_slice(&code(&cookie, &[body, first]));
+            }
+            _ => second.fill(0),
+        }
+    }
+
+    /// Takes a cookie reply; whether it answers the message that was sent last.
+    pub(super) fn take_cookie(&mut self, reply: &[u8], now: Instant) -> bool {
+        // Taken, so that a second reply to the same message changes nothing.
+        let (Some(last), COOKIE_BYTES) = (self.last, reply.len()) else {
+            return false;
+        };
+        let mut cookie = [0; CODE];
+        cookie.copy_from_slice(&reply[SEALED]);
+        let opened = self.keys.cookie_cipher().decrypt_in_place_detached(
+            reply[NONCE].into(),
+            &last,
+            &mut cookie,
+            reply[TAG].into(),
+        );
+        if opened.is_ok() {
+            self.last = None;
+            self.cookie = Some((cookie, now));
+        }
+        opened.is_ok()
+    }
+}
+
+fn is_valid(since: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(since) < COOKIE_LIFETIME
+}
+
+/// What both sides derive from the public key of a message's receiver.
+struct MacKeys {
+    mac1: [u8; 32],
+    cookie: [u8; 32],
+}
+
+impl MacKeys {
+    fn of(public_key: &[u8; 32]) -> Self {
+        let hash = |label: &[u8]| {
+            Blake2s256::new()
+                .chain_update(label)
+                .chain_update(public_key)
+                .finalize()
+                .into()
+        };
+        Self {
+            mac1: hash(b"mac1----"),
+            cookie: hash(b"cookie--"),
+        }
+    }
+
+    fn cookie_cipher(&self) -> XChaCha20Poly1305 {
+        XChaCha20Poly1305::new(&self.cookie.into())
+    }
+}
+
+/// A message without its codes, its first code and its second.
+fn split_codes(message: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let (body, codes) = message.split_at_checked(message.len().checked_sub(MACS)?)?;
+    let (first, second) = codes.split_at(CODE);
+    Some((body, first, second))
+}
+
+fn keyed(key: &[u8], parts: &[&[u8]]) -> Blake2sMac<U16> {
+    let mut mac = <Blake2sMac<U16> as KeyInit>::new_from_slice(key).expect("at most 32 bytes");
+    for part in parts {
+        Update::update(&mut mac, part);
+    }
+    mac
+}
+
+fn code(key: &[u8], parts: &[&[u8]]) -> [u8; CODE] {
+    keyed(key, parts).finalize_fixed().into()
+}
+
+/// In constant time.
+fn verifies(key: &[u8], parts: &[&[u8]], expected: &[u8]) -> bool {
+    keyed(key, parts).verify_slice(expected).is_ok()
+}
