@@ -274,7 +274,7 @@ impl Peer {
         let Some(endpoint) = self.endpoint else {
             return;
         };
-        while out.has_room(1, LONGEST_HELD) {
+        while out.has_room(1, HELD_ROOM) {
             let Some(length) = self.session.poll_held(out.spare()) else {
                 return;
             };
@@ -285,5 +285,5 @@ impl Peer {
     }
 }
 
-/// A packet that waits is at most one IP packet.
-const LONGEST_HELD: usize = 65_535 + DATA_OVERHEAD;
+/// Room for the longest IP packet, and for the answers that the rest of a batch may ask for.
+const HELD_ROOM: usize = 80 * 1024;

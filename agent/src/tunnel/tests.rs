@@ -66,9 +66,17 @@ impl Node {
         }
         (handled, landing)
     }
-}
 
-impl Node {
+    /// The timers run at `seconds` after now; packets that were given up.
+    fn tick(&mut self, seconds: u64) -> u64 {
+        self.now += Duration::from_secs(seconds);
+        let (now, out) = (self.now, &mut self.out);
+        let given_up = self
+            .tunnel
+            .handle_timeout(now, Duration::ZERO, out, |_| panic!("there is room"));
+        given_up.packets
+    }
+
     fn snapshot(&self) -> Vec<PeerSnapshot> {
         self.tunnel.snapshot(self.now)
     }
@@ -252,16 +260,33 @@ fn a_flood_of_handshakes_is_answered_with_cookies() {
 fn a_cookie_lets_the_next_try_through_and_does_not_move_the_endpoint() {
     let (mut a, mut b) = pair();
     let (_, initiation) = a.out.take_datagrams().remove(0);
-    while b.handle(&initiation, a.address).0 != Handled::Dropped(DropReason::CookieDemanded) {
-        b.out.take_datagrams();
-    }
-    let (_, cookie) = b.out.take_datagrams().remove(0);
+    let address = a.address;
+    let flood = |b: &mut Node| {
+        while b.handle(&initiation, address).0 != Handled::Dropped(DropReason::CookieDemanded) {
+            b.out.take_datagrams();
+        }
+        b.out.take_datagrams().remove(0).1
+    };
+    let cookie = flood(&mut b);
     let elsewhere = Endpoint {
         remote: "198.51.100.9:4000".parse().unwrap(),
         local: None,
     };
     assert_eq!(a.handle(&cookie, elsewhere).0, Handled::Control);
     assert_eq!(a.snapshot()[0].endpoint, Some(b.address));
+
+    assert_eq!((a.tick(6), b.tick(6)), (0, 0));
+    flood(&mut b);
+    let (_, again) = a.out.take_datagrams().remove(0);
+    assert_eq!(
+        b.handle(&again, elsewhere).0,
+        Handled::Dropped(DropReason::CookieDemanded),
+        "the cookie is for another address"
+    );
+    b.out.take_datagrams();
+    assert_eq!(b.handle(&again, address).0, Handled::Control);
+    exchange(&mut a, &mut b);
+    assert_eq!(b.snapshot()[0].handshake_age, Some(Duration::ZERO));
 }
 
 #[test]
@@ -274,6 +299,24 @@ fn the_queue_before_a_handshake_is_bounded_and_counted() {
         results[256],
         Sealed::Dropped(DropReason::HandshakeQueueFull)
     );
+    let given_up: u64 = (0..20).map(|_| a.tick(5)).sum();
+    assert_eq!(given_up, 256, "what waited in vain is counted too");
+    assert_eq!(a.seal(&packet), Sealed::Queued, "and there is room again");
+}
+
+#[test]
+fn a_session_ends_when_nothing_renews_it() {
+    let (mut a, mut b) = pair();
+    exchange(&mut a, &mut b);
+    a.tick(0);
+    a.tick(179);
+    assert_eq!(
+        a.snapshot()[0].handshake_age,
+        Some(Duration::from_secs(179))
+    );
+    a.tick(1);
+    assert_eq!(a.snapshot()[0].handshake_age, None);
+    assert!(a.out.is_empty(), "nobody asked for another");
 }
 
 #[test]
