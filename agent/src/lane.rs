@@ -162,7 +162,7 @@ impl Lane {
             .handle_timeout(now, clock::since_epoch(), send, |send| {
                 drops.add_send(send.send(udp));
             });
-        self.drops.add(DropReason::HandshakeQueueFull, given_up);
+        self.drops.add(DropReason::HandshakeTimedOut, given_up);
         self.flush_send();
     }
 

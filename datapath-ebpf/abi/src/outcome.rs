@@ -60,7 +60,8 @@ outcomes! {
         CookieDemanded = "cookie-demanded",
         /// A handshake initiation from a public key that is not configured.
         UnknownPeer = "unknown-peer",
-        /// A handshake message that does not decrypt, is stale or answers nothing.
+        /// A handshake message that does not decrypt, is stale, follows another too soon or answers
+        /// nothing.
         HandshakeInvalid = "handshake-invalid",
         /// A data message for a session that we do not have (any more).
         NoSession = "no-session",
@@ -78,6 +79,8 @@ outcomes! {
         NoEndpoint = "no-endpoint",
         /// No session yet, and the queue that waits for the handshake was full.
         HandshakeQueueFull = "handshake-queue-full",
+        /// The packet waited for a handshake that was given up after 90 s.
+        HandshakeTimedOut = "handshake-timed-out",
         /// A packet read from the TUN that is no IPv4 or IPv6 packet or has an impossible offload header.
         TunMalformed = "tun-malformed",
         /// The kernel refused a datagram for the WAN.
