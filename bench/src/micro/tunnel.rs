@@ -1,7 +1,8 @@
-//! Sealing and opening by size, with real sessions between two tunnels on the loopback device.
+//! Sealing and opening by size, with real sessions between two tunnels on the loopback device, and
+//! the timers of many.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use crossway::clock;
@@ -24,6 +25,10 @@ const BATCH: usize = 40;
 const BATCHES: usize = 50;
 const DEADLINE: Duration = Duration::from_secs(5);
 const LONGEST: usize = 2048;
+/// Peers of a large hub.
+const PEERS: u16 = 2000;
+/// Looks at their timers in one sample.
+const LOOKS: usize = 100;
 
 pub(crate) fn measure(results: &mut Results) -> Result<()> {
     let (mut a, mut b) = pair()?;
@@ -36,7 +41,50 @@ pub(crate) fn measure(results: &mut Results) -> Result<()> {
             add(results, &format!("open {size} B"), open);
         }
     }
+    let mut hub = hub()?;
+    for _ in 0..SAMPLES {
+        add(results, "timers of a quiet peer", look_at_timers(&mut hub)?);
+    }
     Ok(())
+}
+
+/// A gateway that has dialled many peers and waits for them.
+fn hub() -> Result<Node> {
+    let mut hub = Node::new(1)?;
+    for peer in 0..PEERS {
+        let mut key = [9; 32];
+        key[..2].copy_from_slice(&peer.to_le_bytes());
+        let number = u32::from(peer);
+        let spec = PeerSpec {
+            link: LinkId(number),
+            site: SiteId(number),
+            receiver_index: number,
+            public_key: Identity::new(key).public_key(),
+            preshared_key: None,
+            keepalive: Some(25),
+            endpoint: Some(Endpoint {
+                remote: "127.0.0.1:9".parse()?,
+                local: None,
+            }),
+        };
+        hub.tunnel.add_peer(spec, hub.now, &mut hub.out);
+    }
+    Ok(hub)
+}
+
+/// Nanoseconds for one peer when nothing is due.
+fn look_at_timers(hub: &mut Node) -> Result<f64> {
+    let (tunnel, out, now) = (&mut hub.tunnel, &mut hub.out, hub.now);
+    // What has passed becomes deadlines.
+    tunnel.handle_timeout(now, Duration::ZERO, out, |_| {});
+    let took = without_allocation("the timers", || {
+        let start = clock::monotonic_ns();
+        for _ in 0..LOOKS {
+            tunnel.handle_timeout(now, Duration::ZERO, out, |_| {});
+        }
+        clock::monotonic_ns() - start
+    })?;
+    Ok(took as f64 / (LOOKS * usize::from(PEERS)) as f64)
 }
 
 /// Nanoseconds for one packet sealed, and for one opened.
@@ -77,6 +125,8 @@ struct Node {
     out: SendBatch,
     socket: UdpSocket,
     receive: ReceiveBatch,
+    /// When it was made.
+    now: Instant,
 }
 
 impl Node {
@@ -88,6 +138,7 @@ impl Node {
             out: SendBatch::new(),
             socket: UdpSocket::bind("127.0.0.1:0".parse()?)?,
             receive: ReceiveBatch::new(),
+            now,
         })
     }
 
@@ -102,7 +153,7 @@ impl Node {
             keepalive: None,
             endpoint,
         };
-        self.tunnel.add_peer(spec, clock::now(), &mut self.out);
+        self.tunnel.add_peer(spec, self.now, &mut self.out);
         let route = (format!("10.{site}.0.0/16").parse()?, SiteId(site));
         self.tunnel.set_routes(Arc::new(RouteTable::new([route])));
         Ok(())
