@@ -1,7 +1,8 @@
 //! The two authentication codes of handshake messages and the cookies behind the second
 //! (whitepaper 5.3 and 5.4.4): cheap proofs that are asked for before public-key work is done.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use blake2::digest::consts::U16;
@@ -28,9 +29,9 @@ const CODE: usize = 16;
 /// Bytes of both codes, at a message's end.
 pub(super) const MACS: usize = 2 * CODE;
 /// Where a cookie reply's nonce and sealed cookie lie.
-const NONCE: std::ops::Range<usize> = 8..32;
-const SEALED: std::ops::Range<usize> = 32..48;
-const TAG: std::ops::Range<usize> = 48..COOKIE_BYTES;
+const NONCE: Range<usize> = 8..32;
+const SEALED: Range<usize> = 32..48;
+const TAG: Range<usize> = 48..COOKIE_BYTES;
 
 /// What the gatekeeper says of a handshake message.
 #[derive(Debug, PartialEq, Eq)]
@@ -107,8 +108,8 @@ impl Gatekeeper {
         }
         let port = source.port().to_be_bytes();
         match source.ip().to_canonical() {
-            std::net::IpAddr::V4(ip) => code(&self.secret.0, &[&ip.octets(), &port]),
-            std::net::IpAddr::V6(ip) => code(&self.secret.0, &[&ip.octets(), &port]),
+            IpAddr::V4(ip) => code(&self.secret.0, &[&ip.octets(), &port]),
+            IpAddr::V6(ip) => code(&self.secret.0, &[&ip.octets(), &port]),
         }
     }
 

@@ -1,11 +1,13 @@
 //! The one file that knows snow: WireGuard's handshake as a Noise handshake (whitepaper 5.4.2 to
 //! 5.4.5). Handshakes are outside the fast path.
 
+use std::ops::Range;
+use std::sync::LazyLock;
+
 use snow::params::{CipherChoice, DHChoice, HashChoice, NoiseParams};
 use snow::resolvers::{CryptoResolver, DefaultResolver};
 use snow::types::{Cipher, Dh, Hash, Random};
 use snow::{Builder, HandshakeState};
-use std::sync::LazyLock;
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
@@ -21,8 +23,8 @@ const PROLOGUE: &[u8] = b"WireGuard v1 zx2c4 Jason@zx2c4.com";
 /// Where the pre-shared key is mixed in: in the second message.
 const PSK_LOCATION: u8 = 2;
 /// Noise's part of an initiation and of a response.
-const NOISE_INITIATION: std::ops::Range<usize> = 8..116;
-const NOISE_RESPONSE: std::ops::Range<usize> = 12..60;
+const NOISE_INITIATION: Range<usize> = 8..116;
+const NOISE_RESPONSE: Range<usize> = 12..60;
 
 /// A pre-shared key; all zeroes where there is none (whitepaper 5.4).
 pub(super) type PresharedKey = Zeroizing<[u8; 32]>;
@@ -162,7 +164,7 @@ impl CryptoResolver for Resolver {
 
     fn resolve_dh(&self, choice: &DHChoice) -> Option<Box<dyn Dh>> {
         match choice {
-            DHChoice::Curve25519 => Some(Box::new(X25519::new([0; 32]))),
+            DHChoice::Curve25519 => Some(Box::new(X25519::empty())),
             DHChoice::Curve448 => None,
         }
     }
@@ -184,6 +186,14 @@ struct X25519 {
 }
 
 impl X25519 {
+    /// To be set or generated.
+    fn empty() -> Self {
+        Self {
+            private: StaticSecret::from([0; 32]),
+            public: PublicKey::from([0; 32]),
+        }
+    }
+
     fn new(private: [u8; 32]) -> Self {
         let private = StaticSecret::from(private);
         let public = PublicKey::from(&private);

@@ -58,7 +58,10 @@ impl Growth {
             transport + 8
         };
         let payload = bytes.len().checked_sub(headers)?;
-        if stated_length(ipv4, bytes) != bytes.len() || headers > MAX_HEADERS || payload < headers {
+        if packet::stated_length(bytes) != Some(bytes.len())
+            || headers > MAX_HEADERS
+            || payload < headers
+        {
             return None;
         }
         let id = u16::from_be_bytes([bytes[4], bytes[5]]);
@@ -84,7 +87,7 @@ impl Growth {
     /// Whether `new` follows in the flow of the packet that begins with `first`: all header fields
     /// equal but those that segments of one stream differ in.
     pub(super) fn same_flow(&self, first: &[u8], new: &[u8]) -> bool {
-        stated_length(self.ipv4, new) == new.len()
+        packet::stated_length(new) == Some(new.len())
             && self.same_network(first, new)
             && self.same_transport(first, new)
     }
@@ -133,14 +136,5 @@ impl Growth {
         let addresses = if self.ipv4 { 12..20 } else { 8..40 };
         let protocol = if self.tcp { packet::TCP } else { packet::UDP };
         checksum::pseudo_header(&headers[addresses], protocol, length)
-    }
-}
-
-/// The length of a packet by its IP header.
-fn stated_length(ipv4: bool, bytes: &[u8]) -> usize {
-    if ipv4 {
-        usize::from(u16::from_be_bytes([bytes[2], bytes[3]]))
-    } else {
-        40 + usize::from(u16::from_be_bytes([bytes[4], bytes[5]]))
     }
 }
