@@ -10,6 +10,7 @@ pub mod noise;
 mod peer;
 mod queue;
 mod replay;
+mod route_cache;
 mod session;
 pub mod tai64n;
 mod timers;
@@ -21,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use datapath_abi::outcome::{DropReason, Tally};
 
-use crate::ids::{LinkId, SiteId};
+use crate::ids::LinkId;
 use crate::io::udp::{Endpoint, SendBatch};
 use crate::packet;
 use crate::routes::RouteTable;
@@ -30,6 +31,7 @@ use message::Message;
 use noise::{Identity, Responder};
 use peer::Peer;
 pub use peer::{PeerSnapshot, PeerSpec};
+use route_cache::RouteCache;
 use session::{Local, Opened};
 use tai64n::Calendar;
 
@@ -66,8 +68,9 @@ pub struct Tunnel {
     peers: Vec<Option<Peer>>,
     by_index: HashMap<u32, PeerSlot>,
     by_key: HashMap<[u8; 32], PeerSlot>,
-    by_site: HashMap<SiteId, PeerSlot>,
-    routes: Arc<RouteTable>,
+    /// By the number of the site.
+    by_site: Vec<Option<PeerSlot>>,
+    routes: RouteCache,
     /// The peer that the last data message came from: runs of datagrams are the rule.
     last: Option<(u32, PeerSlot)>,
 }
@@ -81,8 +84,8 @@ impl Tunnel {
             peers: Vec::new(),
             by_index: HashMap::new(),
             by_key: HashMap::new(),
-            by_site: HashMap::new(),
-            routes: Arc::new(RouteTable::default()),
+            by_site: Vec::new(),
+            routes: RouteCache::new(),
             last: None,
         }
     }
@@ -97,7 +100,11 @@ impl Tunnel {
         }));
         self.by_index.insert(spec.receiver_index, slot);
         self.by_key.insert(spec.public_key, slot);
-        self.by_site.insert(spec.site, slot);
+        let site = spec.site.0 as usize;
+        if self.by_site.len() <= site {
+            self.by_site.resize(site + 1, None);
+        }
+        self.by_site[site] = Some(slot);
         let mut peer = Peer::new(spec, now);
         peer.dial(&self.local, now, out);
         self.peers[slot.0] = Some(peer);
@@ -116,8 +123,9 @@ impl Tunnel {
             let spec = peer.spec();
             self.by_index.remove(&spec.receiver_index);
             self.by_key.remove(&spec.public_key);
-            if self.by_site.get(&spec.site) == Some(&PeerSlot(at)) {
-                self.by_site.remove(&spec.site);
+            let site = &mut self.by_site[spec.site.0 as usize];
+            if *site == Some(PeerSlot(at)) {
+                *site = None;
             }
         }
         self.last = None;
@@ -144,17 +152,13 @@ impl Tunnel {
 
     /// Replaces the routes; gives back the old table, to be freed elsewhere.
     pub fn set_routes(&mut self, routes: Arc<RouteTable>) -> Arc<RouteTable> {
-        for peer in self.peers.iter_mut().flatten() {
-            peer.forget_checked_source();
-        }
-        std::mem::replace(&mut self.routes, routes)
+        self.routes.replace(routes)
     }
 
     /// The peer that serves `destination`.
-    pub fn peer_for(&self, destination: IpAddr) -> Option<PeerSlot> {
-        self.by_site
-            .get(&self.routes.site_of(destination)?)
-            .copied()
+    pub fn peer_for(&mut self, destination: IpAddr) -> Option<PeerSlot> {
+        let site = self.routes.site_of(destination)?;
+        *self.by_site.get(site.0 as usize)?
     }
 
     /// What encrypts packets for a peer, so that it is looked up once for a super-packet; `None` when
@@ -206,8 +210,7 @@ impl Tunnel {
         };
         let (source, _) =
             packet::addresses(&landing[..length]).ok_or(DropReason::InnerMalformed)?;
-        let routes = &self.routes;
-        if !peer.may_send_from(source, |source| routes.site_of(source)) {
+        if self.routes.site_of(source) != Some(peer.site()) {
             return Err(DropReason::SourceNotInSite);
         }
         peer.on_received(length);

@@ -1,6 +1,5 @@
 //! One remote gateway: its session, its endpoint, its counters.
 
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use datapath_abi::outcome::{DropReason, Tally};
@@ -55,8 +54,6 @@ pub(super) struct Peer {
     spec: PeerSpec,
     session: Session,
     endpoint: Option<Endpoint>,
-    /// The source address that was last found in the site's routes.
-    checked_source: Option<IpAddr>,
     sent_packets: u64,
     sent_bytes: u64,
     received_packets: u64,
@@ -77,7 +74,6 @@ impl Peer {
             endpoint: spec.endpoint,
             spec,
             session,
-            checked_source: None,
             sent_packets: 0,
             sent_bytes: 0,
             received_packets: 0,
@@ -88,6 +84,11 @@ impl Peer {
     /// Which link it is.
     pub(super) fn link(&self) -> LinkId {
         self.spec.link
+    }
+
+    /// The site behind it: what it sends must come from there.
+    pub(super) fn site(&self) -> SiteId {
+        self.spec.site
     }
 
     /// What it was made from.
@@ -205,27 +206,6 @@ impl Peer {
     /// Takes a cookie reply. It proves too little to move the endpoint.
     pub(super) fn handle_cookie(&mut self, reply: &[u8], now: Instant) -> Result<(), DropReason> {
         self.session.handle_cookie(reply, now)
-    }
-
-    /// Whether an inner packet may have this source: one that `site_of` gives to this peer's site.
-    pub(super) fn may_send_from(
-        &mut self,
-        source: IpAddr,
-        site_of: impl FnOnce(IpAddr) -> Option<SiteId>,
-    ) -> bool {
-        if self.checked_source == Some(source) {
-            return true;
-        }
-        let may = site_of(source) == Some(self.spec.site);
-        if may {
-            self.checked_source = Some(source);
-        }
-        may
-    }
-
-    /// The routes have changed.
-    pub(super) fn forget_checked_source(&mut self) {
-        self.checked_source = None;
     }
 
     /// An inner packet of `length` bytes was taken.

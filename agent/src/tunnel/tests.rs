@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::clock;
+use crate::ids::SiteId;
 
 /// A gateway with a tunnel, seen from the wire.
 struct Node {

@@ -28,7 +28,7 @@ impl Oracle {
 
 #[test]
 fn every_order_is_judged_as_by_a_list_of_all_counters() {
-    for seed in 0..40 {
+    for seed in 0..12 {
         let mut random = StdRng::seed_from_u64(seed);
         let (mut window, mut oracle) = (ReplayWindow::new(), Oracle::default());
         let mut front = random.random_range(0..3u64);
