@@ -130,8 +130,10 @@ impl Keypairs {
         self.make_current(keypair);
     }
 
-    /// Adds one that the far side began, and may not have until it sends under it.
+    /// Adds one that the far side began, and may not have until it sends under it. It takes the
+    /// place of another such: the far side has begun anew, so it has not got our answer to that.
     pub(super) fn add_unconfirmed(&mut self, keypair: Keypair) {
+        self.others.retain(|other| other.confirmed);
         self.keep(keypair);
     }
 
