@@ -1,7 +1,6 @@
 //! Two ends that both dial, over a network that delays and reorders everything and loses
 //! handshakes: whatever crosses whatever, no data message that arrives is refused.
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use rand::rngs::StdRng;
@@ -12,13 +11,16 @@ use super::*;
 /// Seconds of one run: some renewals and more.
 const RUN: u64 = 420;
 
+/// The end that it is for, and its bytes.
+type Datagram = (usize, Vec<u8>);
+
 struct Network {
     random: StdRng,
     delay: Duration,
     /// Of ten handshake messages, how many are lost.
     lost: u32,
     /// By the time of arrival, and a number that makes it unique.
-    way: BTreeMap<Reverse<(Instant, u64)>, (usize, Vec<u8>)>,
+    way: BTreeMap<(Instant, u64), Datagram>,
     sent: u64,
 }
 
@@ -39,14 +41,14 @@ impl Network {
         }
         let jitter = Duration::from_millis(self.random.random_range(0..20));
         self.sent += 1;
-        let key = Reverse((now + self.delay + jitter, self.sent));
+        let key = (now + self.delay + jitter, self.sent);
         self.way.insert(key, (to, datagram));
     }
 
     /// The next datagram that has arrived by now.
-    fn receive(&mut self, now: Instant) -> Option<(usize, Vec<u8>)> {
-        let entry = self.way.last_entry()?;
-        (entry.key().0.0 <= now).then(|| entry.remove())
+    fn receive(&mut self, now: Instant) -> Option<Datagram> {
+        let entry = self.way.first_entry()?;
+        (entry.key().0 <= now).then(|| entry.remove())
     }
 }
 
