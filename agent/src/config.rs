@@ -48,6 +48,8 @@ pub struct Gateway {
     pub lanes: Lanes,
     /// MTU inside the tunnel; without it, the smallest WAN MTU less the tunnel's overhead.
     pub mtu: Option<u16>,
+    /// Flows of IPv4 that the flow table holds; see [`datapath_abi::maps::DEFAULT_FLOWS`].
+    pub flows: usize,
     /// Whether the eBPF programs are attached; without them the kernel stack forwards, more slowly.
     pub fast_path: bool,
     /// `[[gateway.lan]]`, at least one.

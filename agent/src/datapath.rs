@@ -83,15 +83,21 @@ impl Datapath {
     /// maps, or removes them if they are of another version or shape. Mounts the BPF file system if
     /// it is missing. Attaches nothing yet.
     pub fn load(gateway: &str, tc: TcAttach) -> Result<Self> {
+        Self::load_for(gateway, tc, maps::DEFAULT_FLOWS)
+    }
+
+    /// As [`Self::load`], with room for so many flows of IPv4, and [`maps::flows_of_ipv6`]. Pinned maps
+    /// with room for another number do not fit.
+    pub fn load_for(gateway: &str, tc: TcAttach, flows: usize) -> Result<Self> {
         pins::ensure_bpffs()?;
         let pins = Pins::new(gateway);
-        if let Some(misfit) = pins.misfit()? {
+        if let Some(misfit) = pins.misfit(flows)? {
             warn!("removing the eBPF maps and links left by another version: {misfit}");
             remove(&pins, gateway)?;
         }
         let took_over = pins.map(maps::SETTINGS).exists();
         pins.create()?;
-        let loaded = load_pinned(&pins, took_over)
+        let loaded = load_pinned(&pins, took_over, flows)
             .and_then(|programs| Self::new(programs, pins.clone(), gateway, tc, took_over));
         if loaded.is_err() && !took_over {
             // Whatever kept us from loading, half a set of pins helps nobody.
@@ -158,9 +164,9 @@ impl Datapath {
             settings.set(Settings::default())?;
         }
         Ok(Self {
-            settings,
             sites: Sites::new(&mut programs)?,
-            routes: Routes::new(&mut programs)?,
+            routes: Routes::new(&mut programs, settings.share())?,
+            settings,
             sessions: Sessions::new(&mut programs)?,
             flows: Flows::new(&mut programs)?,
             tallies: Tallies::new(&mut programs)?,
@@ -173,20 +179,22 @@ impl Datapath {
     }
 }
 
-fn load_pinned(pins: &Pins, took_over: bool) -> Result<Ebpf> {
+fn load_pinned(pins: &Pins, took_over: bool, flows: usize) -> Result<Ebpf> {
     if !kernel_at_least(5, 11) {
         sys::bpffs::lift_memlock_limit().context("lift the limit of locked memory")?;
     }
     let mut loader = EbpfLoader::new();
     // The programs use no type of the kernel's, so its type information need not be read.
     loader.btf(None);
+    loader.map_max_entries(maps::FLOWS4, flows as u32);
+    loader.map_max_entries(maps::FLOWS6, maps::flows_of_ipv6(flows) as u32);
     for name in maps::ALL {
         loader.map_pin_path(name, pins.map(name));
     }
     let mut programs = loader
         .load(object::OBJECT)
         .context("load the eBPF maps: it needs root (or CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN) and Linux 5.12 or later")?;
-    check_shapes(pins)?;
+    check_shapes(pins, flows)?;
     for (name, program) in programs.programs_mut() {
         let loaded = match program {
             Program::SchedClassifier(program) => verified(|| program.load()),
@@ -219,13 +227,13 @@ fn verified(mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<(), Pr
 }
 
 /// The object must have been built from the same shared crate as we.
-fn check_shapes(pins: &Pins) -> Result<()> {
+fn check_shapes(pins: &Pins, flows: usize) -> Result<()> {
     for name in maps::ALL {
         let path = pins.map(name);
         let info = MapInfo::from_pin(&path).with_context(|| {
             format!("the eBPF object has no map {name}: run `cargo xtask build`")
         })?;
-        let (expected, found) = (Shape::expected(name), Shape::of(&info));
+        let (expected, found) = (Shape::expected(name, flows), Shape::of(&info));
         if expected != found {
             return Err(anyhow!(
                 "map {name} of the eBPF object: expected {expected:?}, found {found:?}: run `cargo xtask build`"

@@ -876,6 +876,14 @@ xdp = "native"
         ],
     },
     Case {
+        about: "too small a flow table",
+        replace: "mtu = 1420",
+        with: "mtu = 1420\nflows = 100",
+        errors: &[
+            "berlin.toml:8:9: gateway, flows: 100 is out of range: write a number from 16384 to 16777216, such as 1000000",
+        ],
+    },
+    Case {
         about: "an MTU that is too large",
         replace: "mtu = 1420",
         with: "mtu = 65500",
@@ -1066,7 +1074,7 @@ port = 3",
         errors: &[
             r#"berlin.toml:6:9: gateway, lanes: 99 is not possible: write a number from 1 to 32, or lanes = "auto""#,
             "berlin.toml:7:7: gateway, mtu: 1 is out of range: write a number from 576 to 65455, such as 1420",
-            r#"berlin.toml:8:1: gateway: unknown key "port": known here are name, private_key_file, listen, tunnel_addresses, lanes, mtu, fast_path, lan, wan"#,
+            r#"berlin.toml:8:1: gateway: unknown key "port": known here are name, private_key_file, listen, tunnel_addresses, lanes, mtu, flows, fast_path, lan, wan"#,
         ],
     },
 ];

@@ -1,13 +1,23 @@
-//! The flow table and the sites' counters: every wire packet of the tunnel, once, in its direction.
+//! The flow table and the sites' counters: every wire packet of the tunnel, once, in its direction. A
+//! known flow also knows its site, so that its packets need no route lookup.
+//!
+//! The agent changes the routes first and raises their generation after. A program reads the generation
+//! first and looks up the route after. So a site is never remembered under a later generation than that
+//! of the routes that named it: once the agent has raised the number, no flow goes by an older route.
 
-use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
-use datapath_abi::flow::{FlowCounters, FlowKey, FlowStat, FlowVerdict};
+use core::mem;
+
+use datapath_abi::{
+    flow::{FlowCounters, FlowKey, FlowKey4, FlowStat, FlowVerdict},
+    settings::Settings,
+};
 
 use crate::{
-    address,
-    headers::Headers,
-    maps::{self, Inserted},
-    tally,
+    address::Address,
+    asm, clock,
+    headers::{Family, Headers, Ports},
+    maps::{self, FlowEntry, Inserted},
+    route, tally,
     wire::Wire,
 };
 
@@ -18,74 +28,160 @@ pub(crate) enum Direction {
     FromSite,
 }
 
-/// Counts a packet of `site` for its flow and for the site.
+/// The flow of a packet, in the table or not yet.
+pub(crate) struct Flow {
+    direction: Direction,
+    vnet: u32,
+    entry: Option<FlowEntry>,
+    /// Where the route to the far end leads, as [`route::look_up`] says it.
+    pub(crate) target: u32,
+    /// The routes that say so, or older ones.
+    generation: u32,
+}
+
+impl Flow {
+    /// The flow of a packet, and the site of its far end.
+    #[inline(always)]
+    pub(crate) fn of(
+        direction: Direction,
+        vnet: u32,
+        headers: &Headers,
+        settings: &Settings,
+    ) -> Self {
+        let generation = maps::route_generation(settings);
+        let ends = Ends::of(direction, headers);
+        let mut flow = Self {
+            direction,
+            vnet,
+            entry: find(vnet, headers, &ends),
+            target: 0,
+            generation,
+        };
+        if let Some(entry) = flow.entry {
+            let (site, seen) = entry.site();
+            if seen == generation {
+                flow.target = site;
+                return flow;
+            }
+        }
+        // What the module says of the order holds only if the CPU keeps to it.
+        asm::fence_reads();
+        flow.target = route::look_up(vnet, headers.family, ends.remote);
+        if let Some(entry) = flow.entry
+            && route::is_site(flow.target)
+        {
+            entry.set_site(flow.target, generation);
+        }
+        flow
+    }
+
+    /// Counts a packet for the flow and for its site, which it must have.
+    #[inline(always)]
+    pub(crate) fn count(&self, headers: &Headers, wire: &Wire) {
+        maps::add_to_site(self.target, self.direction, wire.packets, wire.bytes);
+        let now = clock::coarse_ns();
+        match self.entry {
+            Some(entry) => entry.add(self.direction, wire, headers.tcp_flags, now),
+            None => self.enter(headers, wire, now),
+        }
+    }
+
+    /// Enters the flow with its first packet.
+    #[inline(always)]
+    fn enter(&self, headers: &Headers, wire: &Wire, now: u64) {
+        let mut counters = FlowCounters {
+            first_seen_ns: now,
+            last_seen_ns: now,
+            site: self.target,
+            route_generation: self.generation,
+            verdict: FlowVerdict::Accept as u8,
+            ..FlowCounters::default()
+        };
+        match self.direction {
+            Direction::ToSite => {
+                counters.to_site_packets = wire.packets;
+                counters.to_site_bytes = wire.bytes;
+                counters.tcp_flags_to_site = headers.tcp_flags;
+            }
+            Direction::FromSite => {
+                counters.from_site_packets = wire.packets;
+                counters.from_site_bytes = wire.bytes;
+                counters.tcp_flags_from_site = headers.tcp_flags;
+            }
+        }
+        let ends = Ends::of(self.direction, headers);
+        let inserted = match headers.family {
+            Family::V4 => maps::insert_flow4(&ends.key4(self.vnet, headers), &counters),
+            Family::V6 => maps::insert_flow6(&ends.key(self.vnet, headers), &counters),
+        };
+        match inserted {
+            Inserted::Yes => {
+                maps::add_flow_stat(FlowStat::Inserted);
+                tally::new_flow(&ends.key(self.vnet, headers), self.target, now);
+            }
+            Inserted::Refused => maps::add_flow_stat(FlowStat::InsertFailed),
+            // Another CPU entered it between our look and our insert.
+            Inserted::Exists => match find(self.vnet, headers, &ends) {
+                Some(entry) => entry.add(self.direction, wire, headers.tcp_flags, now),
+                None => maps::add_flow_stat(FlowStat::InsertFailed),
+            },
+        }
+    }
+}
+
 #[inline(always)]
-pub(crate) fn count(direction: Direction, vnet: u32, site: u32, headers: &Headers, wire: &Wire) {
-    maps::add_to_site(site, direction, wire.packets, wire.bytes);
-    // To the tick (kernel 5.11): a flow's age needs no more, and the exact clock costs 20 ns a packet.
-    // SAFETY: the helper has no precondition.
-    let now = unsafe { bpf_ktime_get_coarse_ns() };
-    let key = key_of(direction, vnet, headers);
-    if !maps::add_to_flow(&key, direction, wire, headers.tcp_flags, now) {
-        enter(&key, direction, site, wire, headers.tcp_flags, now);
+fn find(vnet: u32, headers: &Headers, ends: &Ends<'_>) -> Option<FlowEntry> {
+    match headers.family {
+        Family::V4 => maps::flow4(&ends.key4(vnet, headers)),
+        Family::V6 => maps::flow6(&ends.key(vnet, headers)),
     }
 }
 
 /// Both directions have one key: `local` is the end on this gateway's side.
-#[inline(always)]
-fn key_of(direction: Direction, vnet: u32, headers: &Headers) -> FlowKey {
-    let Headers {
-        source,
-        destination,
-        source_port,
-        destination_port,
-        ..
-    } = *headers;
-    let (local, remote, local_port, remote_port) = match direction {
-        Direction::ToSite => (source, destination, source_port, destination_port),
-        Direction::FromSite => (destination, source, destination_port, source_port),
-    };
-    FlowKey {
-        vnet,
-        local: address::to_bytes(local),
-        remote: address::to_bytes(remote),
-        local_port,
-        remote_port,
-        protocol: headers.protocol,
-        family: headers.family as u8,
-        reserved: [0; 2],
-    }
+struct Ends<'a> {
+    local: &'a Address,
+    remote: &'a Address,
+    ports: Ports,
 }
 
-/// Enters a flow with its first packet.
-#[inline(always)]
-fn enter(key: &FlowKey, direction: Direction, site: u32, wire: &Wire, tcp_flags: u8, now: u64) {
-    let mut counters = FlowCounters {
-        first_seen_ns: now,
-        last_seen_ns: now,
-        site,
-        verdict: FlowVerdict::Accept as u8,
-        ..FlowCounters::default()
-    };
-    match direction {
-        Direction::ToSite => {
-            counters.to_site_packets = wire.packets;
-            counters.to_site_bytes = wire.bytes;
-            counters.tcp_flags_to_site = tcp_flags;
-        }
-        Direction::FromSite => {
-            counters.from_site_packets = wire.packets;
-            counters.from_site_bytes = wire.bytes;
-            counters.tcp_flags_from_site = tcp_flags;
+impl<'a> Ends<'a> {
+    #[inline(always)]
+    fn of(direction: Direction, headers: &'a Headers) -> Self {
+        match direction {
+            Direction::ToSite => Self {
+                local: &headers.source,
+                remote: &headers.destination,
+                ports: headers.ports,
+            },
+            Direction::FromSite => Self {
+                local: &headers.destination,
+                remote: &headers.source,
+                ports: headers.ports.swapped(),
+            },
         }
     }
-    match maps::insert_flow(key, &counters) {
-        Inserted::Yes => {
-            maps::add_flow_stat(FlowStat::Inserted);
-            tally::new_flow(key, site, now);
-        }
-        // Another CPU entered it between our look and our insert.
-        Inserted::Exists if maps::add_to_flow(key, direction, wire, tcp_flags, now) => {}
-        Inserted::Exists | Inserted::Refused => maps::add_flow_stat(FlowStat::InsertFailed),
+
+    #[inline(always)]
+    fn key(&self, vnet: u32, headers: &Headers) -> FlowKey {
+        let (local, remote) = (self.local, self.remote);
+        let last = u32::from_ne_bytes([headers.protocol, headers.family as u8, 0, 0]);
+        #[rustfmt::skip]
+        let words = [
+            vnet,
+            local[0], local[1], local[2], local[3],
+            remote[0], remote[1], remote[2], remote[3],
+            self.ports.word(),
+            last,
+        ];
+        // SAFETY: both are 44 bytes of which any value is valid. In the order of the fields.
+        unsafe { mem::transmute::<[u32; 11], FlowKey>(words) }
+    }
+
+    #[inline(always)]
+    fn key4(&self, vnet: u32, headers: &Headers) -> FlowKey4 {
+        let last = u32::from_ne_bytes([headers.protocol, 0, 0, 0]);
+        let words = [vnet, self.local[3], self.remote[3], self.ports.word(), last];
+        // SAFETY: both are 20 bytes of which any value is valid. In the order of the fields.
+        unsafe { mem::transmute::<[u32; 5], FlowKey4>(words) }
     }
 }

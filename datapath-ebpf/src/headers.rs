@@ -51,9 +51,7 @@ pub(crate) struct Headers {
     pub(crate) ip_length: u32,
     /// Bytes of the network header with options or extension headers, and of the header of TCP or UDP.
     pub(crate) header_length: u32,
-    /// Ports or echo identifier, as [`datapath_abi::flow::FlowKey`] defines them.
-    pub(crate) source_port: [u8; 2],
-    pub(crate) destination_port: [u8; 2],
+    pub(crate) ports: Ports,
     /// Byte 13 of the TCP header.
     pub(crate) tcp_flags: u8,
     /// Well-formed, but only the stack may forward it, and why.
@@ -109,16 +107,14 @@ impl Headers {
                 if length < TCP_HEADER || length > room {
                     return Err(StackReason::Malformed);
                 }
-                self.source_port = [head[0], head[1]];
-                self.destination_port = [head[2], head[3]];
+                self.ports = Ports::new([head[0], head[1], head[2], head[3]]);
                 self.tcp_flags = head[13];
                 self.header_length += length;
             }
             UDP | UDP_LITE | SCTP | DCCP => {
                 let mut slot = Slot::new();
                 let head = read_head(packet, offset, room, &mut slot)?;
-                self.source_port = [head[0], head[1]];
-                self.destination_port = [head[2], head[3]];
+                self.ports = Ports::new([head[0], head[1], head[2], head[3]]);
                 if self.protocol == UDP {
                     self.header_length += TRANSPORT_HEAD as u32;
                 }
@@ -128,7 +124,7 @@ impl Headers {
                 let head = read_head(packet, offset, room, &mut slot)?;
                 // Echo Reply and Echo (RFC 792).
                 if matches!(head[0], 0 | 8) {
-                    self.set_echo_identifier(*head);
+                    self.ports = Ports::of_echo(*head);
                 }
             }
             ICMPV6 if self.family == Family::V6 => {
@@ -136,7 +132,7 @@ impl Headers {
                 let head = read_head(packet, offset, room, &mut slot)?;
                 match head[0] {
                     // Echo Request and Echo Reply (RFC 4443, 4.1 and 4.2).
-                    128 | 129 => self.set_echo_identifier(*head),
+                    128 | 129 => self.ports = Ports::of_echo(*head),
                     // Neighbour and router discovery (RFC 4861, 4) never leaves the link.
                     133..=137 => self.stack_only = Some(StackReason::NotRoutable),
                     _ => {}
@@ -146,11 +142,47 @@ impl Headers {
         }
         Ok(())
     }
+}
+
+/// Source and destination port, or echo identifiers, as [`datapath_abi::flow::FlowKey`] defines them. One
+/// word, as in the packet and in the key: hashing a key that was just written in smaller pieces has to
+/// wait for them.
+#[derive(Clone, Copy)]
+pub(crate) struct Ports(u32);
+
+impl Ports {
+    const NONE: Self = Self(0);
 
     #[inline(always)]
-    fn set_echo_identifier(&mut self, head: [u8; TRANSPORT_HEAD]) {
-        self.source_port = [head[4], head[5]];
-        self.destination_port = self.source_port;
+    fn new(bytes: [u8; 4]) -> Self {
+        Self(u32::from_ne_bytes(bytes))
+    }
+
+    #[inline(always)]
+    fn of_echo(head: [u8; TRANSPORT_HEAD]) -> Self {
+        Self::new([head[4], head[5], head[4], head[5]])
+    }
+
+    /// Both, the source's in front in memory.
+    #[inline(always)]
+    pub(crate) fn word(self) -> u32 {
+        self.0
+    }
+
+    /// As of a packet of the other direction.
+    #[inline(always)]
+    pub(crate) fn swapped(self) -> Self {
+        Self(self.0.rotate_left(16))
+    }
+
+    #[inline(always)]
+    pub(crate) fn source(self) -> u16 {
+        (u32::from_be(self.0) >> 16) as u16
+    }
+
+    #[inline(always)]
+    pub(crate) fn destination(self) -> u16 {
+        u32::from_be(self.0) as u16
     }
 }
 
@@ -184,8 +216,7 @@ fn read_ipv4(packet: &impl Packet, ip_offset: usize) -> Result<(Headers, Upper),
         ip_offset,
         ip_length: u32::from(header.tot_len()),
         header_length: u32::from(header.ihl()),
-        source_port: [0; 2],
-        destination_port: [0; 2],
+        ports: Ports::NONE,
         tcp_flags: 0,
         stack_only: upper.stack_only,
     };
@@ -209,8 +240,7 @@ fn read_ipv6(packet: &impl Packet, ip_offset: usize) -> Result<(Headers, Upper),
         ip_offset,
         ip_length: Ipv6Hdr::LEN as u32 + u32::from(header.payload_len()),
         header_length: (upper.offset - ip_offset) as u32,
-        source_port: [0; 2],
-        destination_port: [0; 2],
+        ports: Ports::NONE,
         tcp_flags: 0,
         stack_only: upper.stack_only,
     };

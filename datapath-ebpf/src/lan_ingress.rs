@@ -3,7 +3,7 @@
 use datapath_abi::{outcome::StackReason, settings::Role};
 
 use crate::{
-    flow::{self, Direction},
+    flow::{Direction, Flow},
     headers::Headers,
     lane,
     link::Link,
@@ -17,9 +17,8 @@ use crate::{
 /// stack gets it, which is then as it came.
 #[inline(always)]
 pub(crate) fn judge(skb: &Skb) -> Result<u32, StackReason> {
-    let tun = maps::settings()
-        .map(|settings| settings.tun_ifindex)
-        .filter(|tun| *tun != 0)
+    let settings = maps::settings()
+        .filter(|settings| settings.tun_ifindex != 0)
         .ok_or(StackReason::NotReady)?;
     let lan = maps::interface(skb.ifindex(), Role::Lan).ok_or(StackReason::NotReady)?;
     if !skb.is_for_this_host() {
@@ -34,7 +33,8 @@ pub(crate) fn judge(skb: &Skb) -> Result<u32, StackReason> {
     }
     scope::check(&headers)?;
 
-    let (site_id, site) = route::site_for(lan.vnet, headers.family, &headers.destination)?;
+    let flow = Flow::of(Direction::ToSite, lan.vnet, &headers, settings);
+    let site = route::site_at(flow.target)?;
     if let Some(reason) = headers.stack_only {
         return Err(reason);
     }
@@ -45,9 +45,9 @@ pub(crate) fn judge(skb: &Skb) -> Result<u32, StackReason> {
     }
 
     rewrite(skb, &link, &headers).map_err(|Refused| StackReason::RedirectFailed)?;
-    flow::count(Direction::ToSite, lan.vnet, site_id, &headers, &wire);
+    flow.count(&headers, &wire);
     skb.set_mark(lane::mark_for(site, &headers));
-    Ok(tun)
+    Ok(settings.tun_ifindex)
 }
 
 /// Makes of the frame what a router sends on: TTL less one, no (priority) tag.

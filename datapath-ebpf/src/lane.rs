@@ -40,8 +40,8 @@ pub(crate) fn of_mark(mark: u32) -> u32 {
 /// Symmetric: the ends are hashed apart and their hashes added.
 #[inline(always)]
 fn flow_hash(headers: &Headers) -> u64 {
-    let source = end_hash(&headers.source, headers.source_port);
-    let destination = end_hash(&headers.destination, headers.destination_port);
+    let source = end_hash(&headers.source, headers.ports.source());
+    let destination = end_hash(&headers.destination, headers.ports.destination());
     let sum = source
         .wrapping_add(destination)
         .wrapping_add(headers.protocol.into());
@@ -49,10 +49,10 @@ fn flow_hash(headers: &Headers) -> u64 {
 }
 
 #[inline(always)]
-fn end_hash(address: &Address, port: [u8; 2]) -> u64 {
+fn end_hash(address: &Address, port: u16) -> u64 {
     let upper = u64::from(address[0]) << 32 | u64::from(address[1]);
     let lower = u64::from(address[2]) << 32 | u64::from(address[3]);
-    let port = u64::from(u16::from_be_bytes(port));
+    let port = u64::from(port);
     let mixed = (upper.wrapping_mul(ROOT) ^ lower)
         .wrapping_add(port << 40)
         .wrapping_mul(GOLDEN);

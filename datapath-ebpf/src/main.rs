@@ -18,6 +18,7 @@
 
 mod address;
 mod asm;
+mod clock;
 mod flow;
 mod headers;
 mod lan_ingress;

@@ -11,11 +11,14 @@ use aya_ebpf::{
 use datapath_abi::{
     ABI_VERSION,
     event::{Event, EventKind},
-    flow::{FLOW_STAT_COUNT, FlowCounters, FlowKey, FlowStat},
-    maps::{EVENTS_BYTES, MAX_FLOWS, MAX_INTERFACES, MAX_ROUTES, MAX_SESSIONS, MAX_SITES},
+    flow::{FLOW_STAT_COUNT, FlowCounters, FlowKey, FlowKey4, FlowStat},
+    maps::{
+        DEFAULT_FLOWS, EVENTS_BYTES, INTERFACE_SLOT_COUNT, MAX_INTERFACES, MAX_ROUTES,
+        MAX_SESSIONS, MAX_SITES, SESSION_WORDS, flows_of_ipv6, session_bit,
+    },
     outcome::{DropReason, StackReason, Tally},
     route::{Route, RouteKey4, RouteKey6},
-    settings::{Interface, Role, Settings},
+    settings::{Interface, InterfaceSlot, Role, Settings, slot_of},
     site::{Site, SiteCounters},
 };
 
@@ -30,7 +33,10 @@ static SITES: Array<Site, MAX_SITES> = Array::new();
 #[btf_map]
 static SITE_COUNTERS: PerCpuArray<SiteCounters, MAX_SITES> = PerCpuArray::new();
 #[btf_map]
-static FLOWS: LruHashMap<FlowKey, FlowCounters, MAX_FLOWS> = LruHashMap::new();
+static FLOWS4: LruHashMap<FlowKey4, FlowCounters, DEFAULT_FLOWS> = LruHashMap::new();
+#[btf_map]
+static FLOWS6: LruHashMap<FlowKey, FlowCounters, { flows_of_ipv6(DEFAULT_FLOWS) }> =
+    LruHashMap::new();
 #[btf_map]
 static FLOW_STATS: PerCpuArray<u64, FLOW_STAT_COUNT> = PerCpuArray::new();
 #[btf_map]
@@ -40,14 +46,29 @@ static TO_STACK: PerCpuArray<Tally, { StackReason::COUNT }> = PerCpuArray::new()
 #[btf_map]
 static SESSIONS: HashMap<u32, u32, MAX_SESSIONS> = HashMap::new();
 #[btf_map]
+static SESSION_BITS: Array<u64, SESSION_WORDS> = Array::new();
+#[btf_map]
 static SETTINGS: Array<Settings, 1> = Array::new();
 #[btf_map]
 static INTERFACES: HashMap<u32, Interface, MAX_INTERFACES> = HashMap::new();
+#[btf_map]
+static INTERFACE_SLOTS: Array<InterfaceSlot, INTERFACE_SLOT_COUNT> = Array::new();
 #[btf_map]
 static EVENTS: RingBuf<Event, EVENTS_BYTES> = RingBuf::new();
 /// How many events of each kind a CPU has sent in its current second. The programs' own: not pinned.
 #[btf_map]
 static EVENT_ALLOWANCE: PerCpuArray<EventAllowance, 3> = PerCpuArray::new();
+
+/// The tick that a CPU saw last, and its time. The programs' own: not pinned.
+#[btf_map]
+static TICK: PerCpuArray<Tick, 1> = PerCpuArray::new();
+
+/// Value of `TICK`.
+#[repr(C)]
+struct Tick {
+    number: u64,
+    time_ns: u64,
+}
 
 /// Value of `EVENT_ALLOWANCE`.
 #[repr(C)]
@@ -65,13 +86,24 @@ pub(crate) fn settings() -> Option<&'static Settings> {
         .filter(|settings| settings.abi_version == ABI_VERSION)
 }
 
+/// The number of the routes that are in force. Read here and now, not where the compiler would like to.
+#[inline(always)]
+pub(crate) fn route_generation(settings: &Settings) -> u32 {
+    // SAFETY: a reference is valid for reads.
+    unsafe { (&raw const settings.route_generation).read_volatile() }
+}
+
 /// The interface with this index, if it has the role.
 #[inline(always)]
 pub(crate) fn interface(ifindex: u32, role: Role) -> Option<Interface> {
-    let interface = INTERFACES.get_ptr(ifindex)?;
-    // SAFETY: the map is preallocated, so the pointer stays readable while the program runs; a
-    // concurrent update of the agent's can at worst show old and new fields together.
-    let interface = unsafe { *interface };
+    let interface = match INTERFACE_SLOTS.get_ptr(slot_of(ifindex)) {
+        // SAFETY: the elements of an array are always there; a concurrent update of the agent's can at
+        // worst show old and new fields together.
+        Some(slot) if unsafe { (*slot).ifindex } == ifindex => unsafe { (*slot).interface },
+        // SAFETY: the map is preallocated, so the pointer stays readable while the program runs; for
+        // the rest as above.
+        _ => unsafe { *INTERFACES.get_ptr(ifindex)? },
+    };
     (interface.role == role as u32).then_some(interface)
 }
 
@@ -96,7 +128,8 @@ pub(crate) fn site(id: u32) -> Option<&'static Site> {
 /// Whether a receiver index (shifted right by 8) is one of ours.
 #[inline(always)]
 pub(crate) fn has_session(index: u32) -> bool {
-    SESSIONS.get_ptr(index).is_some()
+    let (word, bit) = session_bit(index);
+    SESSION_BITS.get(word).is_some_and(|bits| bits & bit != 0) && SESSIONS.get_ptr(index).is_some()
 }
 
 /// Adds to a site's counters on this CPU.
@@ -119,49 +152,87 @@ pub(crate) fn add_to_site(id: u32, direction: Direction, packets: u64, bytes: u6
     }
 }
 
-/// Adds a packet to a flow's entry; `false` if there is none.
+/// The entry of a flow.
+///
+/// The map is preallocated, so the memory stays a `FlowCounters` while the program runs; what is counted
+/// for an entry that is evicted meanwhile goes to another flow. Other CPUs write to it, so it is touched
+/// by atomic or volatile accesses only, through places, with no references to its fields.
+#[derive(Clone, Copy)]
+pub(crate) struct FlowEntry(*mut FlowCounters);
+
+/// Looks up a flow of IPv4.
 #[inline(always)]
-pub(crate) fn add_to_flow(
-    key: &FlowKey,
-    direction: Direction,
-    wire: &Wire,
-    tcp_flags: u8,
-    now: u64,
-) -> bool {
-    let Some(counters) = FLOWS.get_ptr_mut(key) else {
-        return false;
-    };
-    // SAFETY: the map is preallocated, so the entry's memory stays a FlowCounters while the program
-    // runs. Other CPUs write to it: only atomic or volatile accesses, through places, no references
-    // to plain fields. An entry evicted meanwhile takes one packet of another flow with it.
-    unsafe {
-        let (packets, bytes, flags, shift) = match direction {
-            Direction::ToSite => (
-                &raw mut (*counters).to_site_packets,
-                &raw mut (*counters).to_site_bytes,
-                &raw const (*counters).tcp_flags_to_site,
-                FLAGS_TO_SITE_SHIFT,
-            ),
-            Direction::FromSite => (
-                &raw mut (*counters).from_site_packets,
-                &raw mut (*counters).from_site_bytes,
-                &raw const (*counters).tcp_flags_from_site,
-                FLAGS_FROM_SITE_SHIFT,
-            ),
-        };
-        asm::atomic_add(packets, wire.packets);
-        asm::atomic_add(bytes, wire.bytes);
-        (&raw mut (*counters).last_seen_ns).write_volatile(now);
-        if tcp_flags & !flags.read_volatile() != 0 {
-            let word = counters.byte_add(FLAGS_WORD).cast::<u64>();
-            asm::atomic_or(word, u64::from(tcp_flags) << shift);
-        }
-    }
-    true
+pub(crate) fn flow4(key: &FlowKey4) -> Option<FlowEntry> {
+    FLOWS4.get_ptr_mut(key).map(FlowEntry)
 }
 
+/// Looks up a flow of IPv6.
+#[inline(always)]
+pub(crate) fn flow6(key: &FlowKey) -> Option<FlowEntry> {
+    FLOWS6.get_ptr_mut(key).map(FlowEntry)
+}
+
+impl FlowEntry {
+    /// The flow's site, and the generation of the routes that said so.
+    #[inline(always)]
+    pub(crate) fn site(self) -> (u32, u32) {
+        // SAFETY: see `FlowEntry`; the word is aligned, see SITE_WORD.
+        let word = unsafe { self.0.byte_add(SITE_WORD).cast::<u64>().read_volatile() };
+        // SAFETY: both are 8 bytes of which any value is valid.
+        let [site, generation] = unsafe { mem::transmute::<u64, [u32; 2]>(word) };
+        (site, generation)
+    }
+
+    /// Remembers a flow's site. In one store: two CPUs that do so at the same time must not leave the
+    /// site of one with the generation of the other.
+    #[inline(always)]
+    pub(crate) fn set_site(self, site: u32, generation: u32) {
+        // SAFETY: both are 8 bytes of which any value is valid.
+        let word = unsafe { mem::transmute::<[u32; 2], u64>([site, generation]) };
+        // SAFETY: see `FlowEntry`; the word is aligned, see SITE_WORD.
+        let place = unsafe { self.0.byte_add(SITE_WORD).cast::<u64>() };
+        // SAFETY: as above.
+        unsafe { place.write_volatile(word) };
+    }
+
+    /// Adds a packet.
+    #[inline(always)]
+    pub(crate) fn add(self, direction: Direction, wire: &Wire, tcp_flags: u8, now: u64) {
+        let counters = self.0;
+        // SAFETY: see `FlowEntry`.
+        unsafe {
+            let (packets, bytes, flags, shift) = match direction {
+                Direction::ToSite => (
+                    &raw mut (*counters).to_site_packets,
+                    &raw mut (*counters).to_site_bytes,
+                    &raw const (*counters).tcp_flags_to_site,
+                    FLAGS_TO_SITE_SHIFT,
+                ),
+                Direction::FromSite => (
+                    &raw mut (*counters).from_site_packets,
+                    &raw mut (*counters).from_site_bytes,
+                    &raw const (*counters).tcp_flags_from_site,
+                    FLAGS_FROM_SITE_SHIFT,
+                ),
+            };
+            asm::atomic_add(packets, wire.packets);
+            asm::atomic_add(bytes, wire.bytes);
+            (&raw mut (*counters).last_seen_ns).write_volatile(now);
+            if tcp_flags & !flags.read_volatile() != 0 {
+                let word = counters.byte_add(FLAGS_WORD).cast::<u64>();
+                asm::atomic_or(word, u64::from(tcp_flags) << shift);
+            }
+        }
+    }
+}
+
+/// Site and generation are one word, in this order.
+const SITE_WORD: usize = mem::offset_of!(FlowCounters, site);
+const _: () = assert!(SITE_WORD.is_multiple_of(8));
+const _: () = assert!(mem::offset_of!(FlowCounters, route_generation) == SITE_WORD + 4);
+
 /// BPF has atomic access to whole words only: the one that holds the flags, and where they are in it.
-const FLAGS_WORD: usize = mem::offset_of!(FlowCounters, site);
+const FLAGS_WORD: usize = mem::offset_of!(FlowCounters, tcp_flags_to_site);
 const FLAGS_TO_SITE_SHIFT: usize = shift_of(mem::offset_of!(FlowCounters, tcp_flags_to_site));
 const FLAGS_FROM_SITE_SHIFT: usize = shift_of(mem::offset_of!(FlowCounters, tcp_flags_from_site));
 const _: () = assert!(FLAGS_WORD.is_multiple_of(8));
@@ -183,11 +254,22 @@ pub(crate) enum Inserted {
     Refused,
 }
 
-/// Enters a flow that is not in the table.
+/// Enters a flow of IPv4 that is not in the table.
 #[inline(always)]
-pub(crate) fn insert_flow(key: &FlowKey, counters: &FlowCounters) -> Inserted {
+pub(crate) fn insert_flow4(key: &FlowKey4, counters: &FlowCounters) -> Inserted {
+    inserted(FLOWS4.insert(key, counters, BPF_NOEXIST.into()))
+}
+
+/// Enters a flow of IPv6 that is not in the table.
+#[inline(always)]
+pub(crate) fn insert_flow6(key: &FlowKey, counters: &FlowCounters) -> Inserted {
+    inserted(FLOWS6.insert(key, counters, BPF_NOEXIST.into()))
+}
+
+#[inline(always)]
+fn inserted(result: Result<(), i32>) -> Inserted {
     const EEXIST: i32 = -17;
-    match FLOWS.insert(key, counters, BPF_NOEXIST.into()) {
+    match result {
         Ok(()) => Inserted::Yes,
         Err(EEXIST) => Inserted::Exists,
         Err(_) => Inserted::Refused,
@@ -237,6 +319,31 @@ pub(crate) fn set_event_allowance(kind: EventKind, allowance: EventAllowance) {
     if let Some(slot) = EVENT_ALLOWANCE.get_ptr_mut(kind as u32) {
         // SAFETY: an element of a per-CPU array belongs to this CPU while the program runs.
         unsafe { *slot = allowance };
+    }
+}
+
+/// The time of a tick, if this CPU has noted it.
+#[inline(always)]
+pub(crate) fn time_of_tick(number: u64) -> Option<u64> {
+    let tick = TICK.get_ptr(0)?;
+    // SAFETY: an element of a per-CPU array belongs to this CPU while the program runs. A run that this
+    // one interrupts may be about to write it: see `set_time_of_tick`.
+    unsafe {
+        ((&raw const (*tick).number).read_volatile() == number)
+            .then(|| (&raw const (*tick).time_ns).read_volatile())
+    }
+}
+
+/// Notes the time of a tick. The time first, so that a run that comes in between sees the old number
+/// and asks the clock itself.
+#[inline(always)]
+pub(crate) fn set_time_of_tick(number: u64, time_ns: u64) {
+    if let Some(tick) = TICK.get_ptr_mut(0) {
+        // SAFETY: as in `time_of_tick`.
+        unsafe {
+            (&raw mut (*tick).time_ns).write_volatile(time_ns);
+            (&raw mut (*tick).number).write_volatile(number);
+        }
     }
 }
 

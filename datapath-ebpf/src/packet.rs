@@ -11,7 +11,7 @@ use network_types::{
     vlan::VlanHdr,
 };
 
-use crate::asm::opaque;
+use crate::asm::{load_u8, load_u16, load_u32, load_u64, opaque};
 
 /// A header as it lies in a packet.
 ///
@@ -51,6 +51,39 @@ impl<T: Plain> Slot<T> {
         Self(MaybeUninit::uninit())
     }
 
+    /// Copies the header from packet memory, by words: the compiler would take it for unaligned and
+    /// copy it byte by byte.
+    ///
+    /// # Safety
+    ///
+    /// `size_of::<T>()` bytes from `at` on must be in the packet.
+    #[inline(always)]
+    pub(crate) unsafe fn fill(&mut self, at: usize) -> &T {
+        let size = mem::size_of::<T>();
+        let slot = self.as_mut_ptr().cast::<u64>();
+        let mut done = 0;
+        // SAFETY: reads within `at .. at + size`, as the caller vouches, and writes within the slot,
+        // which has that size and is aligned for 8 bytes; every step starts at a multiple of its width.
+        unsafe {
+            while size - done >= 8 {
+                slot.byte_add(done).write(load_u64(at + done));
+                done += 8;
+            }
+            if size - done >= 4 {
+                slot.byte_add(done).cast::<u32>().write(load_u32(at + done));
+                done += 4;
+            }
+            if size - done >= 2 {
+                slot.byte_add(done).cast::<u16>().write(load_u16(at + done));
+                done += 2;
+            }
+            if size > done {
+                slot.byte_add(done).cast::<u8>().write(load_u8(at + done));
+            }
+            self.filled()
+        }
+    }
+
     /// Where to write `size_of::<T>()` bytes.
     #[inline(always)]
     pub(crate) fn as_mut_ptr(&mut self) -> *mut T {
@@ -72,43 +105,49 @@ impl<T: Plain> Slot<T> {
 /// The verifier follows a variable offset into packet memory up to 65535; no header lies farther.
 const MAX_OFFSET: usize = 16 * 1024;
 
-/// An XDP frame. `bpf_xdp_load_bytes` exists from kernel 5.18 only, and a direct read is faster.
-pub(crate) struct Frame {
-    start: usize,
-    end: usize,
+/// Packet memory that the verifier lets a program touch: of an XDP frame all, of an skb its linear part.
+#[derive(Clone, Copy)]
+pub(crate) struct Memory {
+    pub(crate) start: usize,
+    pub(crate) end: usize,
 }
+
+impl Memory {
+    /// The address of `size` bytes at `offset`, if they lie in it.
+    #[inline(always)]
+    pub(crate) fn at(self, offset: usize, size: usize) -> Option<usize> {
+        if offset > MAX_OFFSET {
+            return None;
+        }
+        let at = opaque(self.start + offset);
+        (at + size <= self.end).then_some(at)
+    }
+}
+
+/// An XDP frame. `bpf_xdp_load_bytes` exists from kernel 5.18 only, and a direct read is faster.
+pub(crate) struct Frame(Memory);
 
 impl Frame {
     #[inline(always)]
     pub(crate) fn new(context: &XdpContext) -> Self {
-        Self {
+        Self(Memory {
             start: context.data(),
             end: context.data_end(),
-        }
+        })
     }
 
     /// Bytes of the frame.
     #[inline(always)]
     pub(crate) fn length(&self) -> u32 {
-        (self.end - self.start) as u32
+        (self.0.end - self.0.start) as u32
     }
 }
 
 impl Packet for Frame {
     #[inline(always)]
     fn read<'a, T: Plain>(&self, offset: usize, slot: &'a mut Slot<T>) -> Option<&'a T> {
-        if offset > MAX_OFFSET {
-            return None;
-        }
-        let at = opaque(self.start + offset);
-        if at + mem::size_of::<T>() > self.end {
-            return None;
-        }
-        // SAFETY: `at .. at + size` was just seen to end within the frame and, as the offset is
-        // not negative, starts within it; `T: Plain` takes any bytes. The slot is written whole.
-        Some(unsafe {
-            slot.as_mut_ptr().write((at as *const T).read_unaligned());
-            slot.filled()
-        })
+        let at = self.0.at(offset, mem::size_of::<T>())?;
+        // SAFETY: `at` says that so many bytes are there.
+        Some(unsafe { slot.fill(at) })
     }
 }

@@ -19,9 +19,9 @@ use crate::{
 const NO_SITE: u32 = SITE_KERNEL - 1;
 const _: () = assert!(NO_SITE as usize > MAX_SITES);
 
-/// The site to which the longest matching prefix leads, [`SITE_KERNEL`] or [`NO_SITE`].
+/// Where the longest matching prefix leads: the id of a site, [`SITE_KERNEL`] or [`NO_SITE`].
 #[inline(always)]
-fn look_up(vnet: u32, family: Family, address: &Address) -> u32 {
+pub(crate) fn look_up(vnet: u32, family: Family, address: &Address) -> u32 {
     let vnet = vnet.to_be_bytes();
     let route = match family {
         Family::V4 => {
@@ -39,28 +39,22 @@ fn look_up(vnet: u32, family: Family, address: &Address) -> u32 {
     }
 }
 
-/// The id of the site to which an address belongs, for accounting: whether it is up does not matter.
+/// Whether that is a site, up or not: its traffic is counted.
 #[inline(always)]
-pub(crate) fn site_of(vnet: u32, family: Family, address: &Address) -> Option<u32> {
-    let site = look_up(vnet, family, address);
-    (site < MAX_SITES as u32).then_some(site)
+pub(crate) fn is_site(target: u32) -> bool {
+    target < MAX_SITES as u32
 }
 
-/// The site that a packet may be sent to, or why it is not for the fast path.
+/// The site there, if packets may be sent to it, or why it is not for the fast path.
 #[inline(always)]
-pub(crate) fn site_for(
-    vnet: u32,
-    family: Family,
-    destination: &Address,
-) -> Result<(u32, &'static Site), StackReason> {
-    let id = look_up(vnet, family, destination);
-    match id {
+pub(crate) fn site_at(target: u32) -> Result<&'static Site, StackReason> {
+    match target {
         NO_SITE => return Err(StackReason::NoRoute),
         SITE_KERNEL => return Err(StackReason::KernelRoute),
         _ => {}
     }
-    match maps::site(id) {
-        Some(site) if site.state == SiteState::Up as u32 => Ok((id, site)),
+    match maps::site(target) {
+        Some(site) if site.state == SiteState::Up as u32 => Ok(site),
         _ => Err(StackReason::SiteDown),
     }
 }

@@ -3,7 +3,7 @@
 use core::mem;
 
 use aya_ebpf::{
-    bindings::{__sk_buff, bpf_redir_neigh},
+    bindings::{__sk_buff, BPF_F_RECOMPUTE_CSUM, bpf_redir_neigh},
     helpers::{
         bpf_fib_lookup, bpf_redirect, bpf_redirect_neigh, bpf_skb_change_head, bpf_skb_load_bytes,
         bpf_skb_store_bytes, bpf_skb_vlan_pop,
@@ -11,7 +11,10 @@ use aya_ebpf::{
     programs::{SkBuffContext, TcContext},
 };
 
-use crate::packet::{Packet, Plain, Slot};
+use crate::{
+    asm::store_u32,
+    packet::{Memory, Packet, Plain, Slot},
+};
 
 /// `PACKET_HOST` (linux/if_packet.h): the frame is for this machine's link-layer address.
 const PACKET_HOST: u32 = 0;
@@ -90,25 +93,45 @@ impl Skb {
         unsafe { (&raw mut (*self.0).mark).write_volatile(mark) }
     }
 
-    /// Overwrites bytes at `offset`. `recompute` keeps a sum over the whole packet
-    /// (CHECKSUM_COMPLETE) true; a change that is neutral to that sum does not need it.
+    /// Overwrites four bytes at `offset` by others with the same sum, so that a sum over the whole packet
+    /// (CHECKSUM_COMPLETE) stays true.
     #[inline(always)]
-    pub(crate) fn store<const N: usize>(
+    pub(crate) fn store_neutral(&self, offset: usize, bytes: [u8; 4]) -> Result<(), Refused> {
+        if let Some(at) = self.linear().at(offset, bytes.len()) {
+            // SAFETY: `at` says that so many bytes are there. They are this packet's alone: before a
+            // program that writes directly runs, the kernel takes a shared linear part apart
+            // (bpf_unclone_prologue).
+            unsafe { store_u32(at, u32::from_ne_bytes(bytes)) };
+            return Ok(());
+        }
+        self.store_by_helper(offset, &bytes, 0)
+    }
+
+    /// Overwrites a byte at `offset` and keeps a sum over the whole packet true.
+    #[inline(always)]
+    pub(crate) fn store_byte(&self, offset: usize, byte: u8) -> Result<(), Refused> {
+        self.store_by_helper(offset, &[byte], BPF_F_RECOMPUTE_CSUM.into())
+    }
+
+    #[inline(always)]
+    fn store_by_helper<const N: usize>(
         &self,
         offset: usize,
         bytes: &[u8; N],
-        recompute: bool,
+        flags: u64,
     ) -> Result<(), Refused> {
+        let bytes = bytes.as_ptr().cast();
         // SAFETY: the helper checks `offset` against the packet and reads N bytes of an array of N.
-        check(unsafe {
-            bpf_skb_store_bytes(
-                self.0,
-                offset as u32,
-                bytes.as_ptr().cast(),
-                N as u32,
-                recompute.into(),
-            )
-        })
+        check(unsafe { bpf_skb_store_bytes(self.0, offset as u32, bytes, N as u32, flags) })
+    }
+
+    /// The linear part, until a helper changes the packet.
+    #[inline(always)]
+    fn linear(&self) -> Memory {
+        Memory {
+            start: field!(self, data) as usize,
+            end: field!(self, data_end) as usize,
+        }
     }
 
     /// Takes off the outermost VLAN tag, wherever it is held.
@@ -169,9 +192,14 @@ pub(crate) struct NextHop {
 }
 
 impl Packet for Skb {
-    /// Works for bytes outside of the linear part as well, so nothing has to be pulled first.
+    /// From the linear part, where headers almost always are; elsewhere by the helper, so nothing has
+    /// to be pulled first.
     #[inline(always)]
     fn read<'a, T: Plain>(&self, offset: usize, slot: &'a mut Slot<T>) -> Option<&'a T> {
+        if let Some(at) = self.linear().at(offset, mem::size_of::<T>()) {
+            // SAFETY: `at` says that so many bytes are there.
+            return Some(unsafe { slot.fill(at) });
+        }
         // SAFETY: the helper checks `offset` against the packet and writes `size_of::<T>()` bytes
         // (zeroes on failure) into a slot of that size.
         unsafe {

@@ -1,13 +1,12 @@
 //! Counts outcomes, and tells the agent of the first drops of each second.
 
-use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 use datapath_abi::{
     event::{EVENTS_PER_SECOND, Event, EventKind},
     flow::FlowKey,
     outcome::{DropReason, StackReason},
 };
 
-use crate::maps;
+use crate::{clock, maps};
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -21,8 +20,7 @@ pub(crate) fn to_stack(reason: StackReason, bytes: u32) {
 #[inline(always)]
 pub(crate) fn drop(reason: DropReason, bytes: u32) {
     maps::add_drop(reason, bytes.into());
-    // SAFETY: the helper has no precondition.
-    let now = unsafe { bpf_ktime_get_coarse_ns() };
+    let now = clock::coarse_ns();
     if may_tell(EventKind::Drop, now) {
         maps::send_event(&Event {
             time_ns: now,

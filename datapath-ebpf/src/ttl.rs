@@ -42,9 +42,9 @@ fn write(skb: &Skb, headers: &Headers, ttl: u8) -> Result<(), Refused> {
             let [high, low] = checksum.to_be_bytes();
             // Neutral to a sum over the packet: the checksum takes up what the TTL loses.
             let bytes = [ttl, headers.protocol, high, low];
-            skb.store(headers.ip_offset + TTL4, &bytes, false)
+            skb.store_neutral(headers.ip_offset + TTL4, bytes)
         }
-        Family::V6 => skb.store(headers.ip_offset + HOP_LIMIT6, &[ttl], true),
+        Family::V6 => skb.store_byte(headers.ip_offset + HOP_LIMIT6, ttl),
     }
 }
 

@@ -4,7 +4,7 @@
 use datapath_abi::settings::{COUNTED_MARK, COUNTED_MARK_MASK, Role};
 
 use crate::{
-    flow::{self, Direction},
+    flow::{Direction, Flow},
     headers::Headers,
     lane, maps, route,
     skb::Skb,
@@ -18,16 +18,20 @@ pub(crate) fn account(skb: &Skb) {
     if skb.mark() & COUNTED_MARK_MASK == COUNTED_MARK {
         return;
     }
+    let Some(settings) = maps::settings() else {
+        return;
+    };
     let Some(tun) = maps::interface(skb.ifindex(), Role::Tun) else {
         return;
     };
     let Ok(headers) = Headers::read_bare(skb, skb.length()) else {
         return;
     };
-    if let Some(id) = route::site_of(tun.vnet, headers.family, &headers.destination) {
+    let flow = Flow::of(Direction::ToSite, tun.vnet, &headers, settings);
+    if route::is_site(flow.target) {
         let wire = Wire::of(&headers, skb.gso_size());
-        flow::count(Direction::ToSite, tun.vnet, id, &headers, &wire);
-        if let Some(site) = maps::site(id) {
+        flow.count(&headers, &wire);
+        if let Some(site) = maps::site(flow.target) {
             skb.set_mark(lane::mark_for(site, &headers));
         }
     }

@@ -11,7 +11,7 @@ use datapath_abi::{
 use network_types::eth::EthHdr;
 
 use crate::{
-    flow::{self, Direction},
+    flow::{Direction, Flow},
     headers::{Family, Headers},
     maps, route, scope,
     skb::{NextHop, Refused, Skb},
@@ -39,13 +39,13 @@ pub(crate) enum Way {
 /// Either way it is counted if its source belongs to a site: the lane has checked that it may use it.
 #[inline(always)]
 pub(crate) fn judge(skb: &Skb) -> Result<Way, StackReason> {
-    maps::settings().ok_or(StackReason::NotReady)?;
+    let settings = maps::settings().ok_or(StackReason::NotReady)?;
     let tun = maps::interface(skb.ifindex(), Role::Tun).ok_or(StackReason::NotReady)?;
     let headers = Headers::read_bare(skb, skb.length())?;
     let wire = Wire::of(&headers, skb.gso_size());
-    let from = route::site_of(tun.vnet, headers.family, &headers.source);
-    if let Some(site) = from {
-        flow::count(Direction::FromSite, tun.vnet, site, &headers, &wire);
+    let flow = Flow::of(Direction::FromSite, tun.vnet, &headers, settings);
+    if route::is_site(flow.target) {
+        flow.count(&headers, &wire);
     }
 
     scope::check(&headers)?;
@@ -56,7 +56,7 @@ pub(crate) fn judge(skb: &Skb) -> Result<Way, StackReason> {
     let mut question = question(skb, &headers);
     let answer = skb.look_up_fib(&mut question);
     if question.ifindex == skb.ifindex() && matches!(answer, FIB_SUCCESS | FIB_NO_NEIGHBOUR) {
-        return on_to_site(skb, tun.vnet, from, &headers, &wire);
+        return on_to_site(skb, tun.vnet, flow.target, &headers, &wire);
     }
     match answer {
         FIB_SUCCESS => to_lan(skb, tun.vnet, &question, &headers, &wire),
@@ -72,8 +72,8 @@ fn question(skb: &Skb, headers: &Headers) -> bpf_fib_lookup {
     // SAFETY: a C structure of integers and unions of integers; zeroes are valid.
     let mut question: bpf_fib_lookup = unsafe { core::mem::zeroed() };
     question.l4_protocol = headers.protocol;
-    question.sport = u16::from_ne_bytes(headers.source_port);
-    question.dport = u16::from_ne_bytes(headers.destination_port);
+    question.sport = headers.ports.source().to_be();
+    question.dport = headers.ports.destination().to_be();
     question.ifindex = skb.ifindex();
     // A length of 0 makes the helper leave a GSO packet alone: its segments are checked in `to_lan`.
     if skb.gso_size() == 0 {
@@ -138,13 +138,14 @@ fn to_lan(
 fn on_to_site(
     skb: &Skb,
     vnet: u32,
-    from: Option<u32>,
+    from: u32,
     headers: &Headers,
     wire: &Wire,
 ) -> Result<Way, StackReason> {
-    let (to, site) = route::site_for(vnet, headers.family, &headers.destination)?;
+    let to = route::look_up(vnet, headers.family, &headers.destination);
+    let site = route::site_at(to)?;
     // Back to where it came from: a loop or a mistake, for which the stack has its own answers.
-    if from == Some(to) {
+    if from == to {
         return Err(StackReason::NotToLan);
     }
     if wire.largest > site.mtu {

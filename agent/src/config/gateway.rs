@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use datapath_abi::maps::DEFAULT_FLOWS;
 use toml_edit::Item;
 
 use super::diagnostic::shown;
@@ -16,6 +17,11 @@ pub(super) const SMALLEST_MTU_V6: u16 = 1280;
 /// Largest MTU: 65,535 less IPv6, UDP and WireGuard headers (40 + 8 + 32).
 const LARGEST_MTU: u16 = 65_455;
 
+/// The kernel keeps up to 128 free entries for each CPU, so a table must have more (`LOCAL_FREE_TARGET`).
+const FEWEST_FLOWS: i64 = 1024 * 16;
+/// Some 3 GB of kernel memory.
+const MOST_FLOWS: i64 = 1 << 24;
+
 /// `[gateway]` as far as it could be read.
 pub(super) struct GatewayDraft {
     pub(super) name: Option<At<String>>,
@@ -24,6 +30,7 @@ pub(super) struct GatewayDraft {
     pub(super) tunnel_addresses: Vec<At<InterfaceAddress>>,
     pub(super) mtu: Option<At<u16>>,
     lanes: Lanes,
+    flows: usize,
     fast_path: bool,
     lan: Vec<Option<Lan>>,
     wan: Vec<Option<Wan>>,
@@ -39,6 +46,7 @@ impl GatewayDraft {
             "tunnel_addresses",
             "lanes",
             "mtu",
+            "flows",
             "fast_path",
             "lan",
             "wan",
@@ -57,6 +65,9 @@ impl GatewayDraft {
                 .number("mtu", SMALLEST_MTU.into()..=LARGEST_MTU.into(), "1420")
                 .map(|mtu| mtu.map(|mtu| mtu as u16)),
             lanes: read_lanes(section),
+            flows: section
+                .number("flows", FEWEST_FLOWS..=MOST_FLOWS, "1000000")
+                .map_or(DEFAULT_FLOWS, |flows| flows.value as usize),
             fast_path: section.boolean("fast_path").is_none_or(|on| on.value),
             lan,
             wan,
@@ -72,6 +83,7 @@ impl GatewayDraft {
             tunnel_addresses: self.tunnel_addresses.iter().map(|at| at.value).collect(),
             lanes: self.lanes,
             mtu: self.mtu.map(|mtu| mtu.value),
+            flows: self.flows,
             fast_path: self.fast_path,
             lan: self.lan.into_iter().collect::<Option<_>>()?,
             wan: self.wan.into_iter().collect::<Option<_>>()?,

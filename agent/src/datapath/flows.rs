@@ -1,22 +1,22 @@
 //! The flow table: reading it, cleaning it, and knowing what it lost.
 
 mod account;
+mod table;
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use aya::Ebpf;
-use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray};
-use datapath_abi::flow::{FlowCounters, FlowKey, FlowStat};
+use aya::maps::{MapData, PerCpuArray};
+use datapath_abi::flow::{FlowCounters, FlowKey, FlowKey4, FlowStat};
 use datapath_abi::maps;
 use serde::Serialize;
 
 use self::account::Account;
-use super::sys::batch::{BatchReader, Cursor};
-use super::{removed, take};
+use self::table::{BATCH, Table};
+use super::sys::batch::Cursor;
+use super::take;
 
-/// Entries read by one system call, about a millisecond's worth.
-const BATCH: usize = 4096;
 /// Entries that one step of a sweep looks at.
 const SWEEP_STEP: usize = 4 * BATCH;
 
@@ -58,7 +58,7 @@ pub struct Swept {
 pub struct FlowSummary {
     /// Flows in the table.
     pub present: u64,
-    /// Flows that it takes.
+    /// Flows that it takes: of IPv4, and of IPv6.
     pub capacity: u64,
     /// Flows that the programs entered.
     pub inserted: u64,
@@ -71,30 +71,30 @@ pub struct FlowSummary {
     pub insert_failed: u64,
 }
 
-/// The maps FLOWS and FLOW_STATS.
+/// The maps FLOWS4, FLOWS6 and FLOW_STATS.
 pub struct Flows {
-    map: HashMap<MapData, FlowKey, FlowCounters>,
-    reader: BatchReader<FlowKey, FlowCounters>,
+    v4: Table<FlowKey4>,
+    v6: Table<FlowKey>,
     stats: PerCpuArray<MapData, u64>,
     account: Account,
-    sweep: Option<Cursor>,
+    sweep: Sweep,
+}
+
+/// Where a sweep goes on: in which table, from its start without a cursor.
+#[derive(Clone, Copy, Debug)]
+enum Sweep {
+    V4(Option<Cursor>),
+    V6(Option<Cursor>),
 }
 
 impl Flows {
     pub(super) fn new(programs: &mut Ebpf) -> Result<Self> {
-        let map = programs
-            .take_map(maps::FLOWS)
-            .ok_or_else(|| anyhow!("the eBPF object has no map {}", maps::FLOWS))?;
-        let reader = match &map {
-            Map::LruHashMap(data) => BatchReader::new(data, BATCH),
-            other => Err(anyhow!("expected an LRU hash, found {other:?}")),
-        };
         let mut flows = Self {
-            map: map.try_into().context(maps::FLOWS)?,
-            reader: reader.context(maps::FLOWS)?,
+            v4: Table::take(programs, maps::FLOWS4)?,
+            v6: Table::take(programs, maps::FLOWS6)?,
             stats: take(programs, maps::FLOW_STATS)?,
             account: Account::default(),
-            sweep: None,
+            sweep: Sweep::V4(None),
         };
         // In this order a flow that comes in between hides one eviction at most, and makes up none.
         let present = flows.count()?;
@@ -104,53 +104,56 @@ impl Flows {
 
     /// One flow.
     pub fn get(&self, key: &FlowKey) -> Result<Option<FlowCounters>> {
-        match self.map.get(key, 0) {
-            Ok(counters) => Ok(Some(counters)),
-            Err(MapError::KeyNotFound) => Ok(None),
-            Err(error) => Err(error).context(maps::FLOWS),
+        match key.to_v4() {
+            Some(key) => self.v4.get(&key),
+            None => self.v6.get(key),
         }
     }
 
-    /// Shows every flow to `visit`. A full table takes some tens of milliseconds; flows that come or
-    /// go meanwhile may be missed.
+    /// Shows every flow to `visit`, those of IPv4 first. A full table takes some tens of milliseconds;
+    /// flows that come or go meanwhile may be missed.
     pub fn for_each(&mut self, mut visit: impl FnMut(&FlowKey, &FlowCounters)) -> Result<()> {
-        let mut cursor = None;
-        loop {
-            let (entries, next) = self.reader.read(cursor).context(maps::FLOWS)?;
-            for (key, counters) in entries {
-                visit(&key, &counters);
-            }
-            if next.is_none() {
-                return Ok(());
-            }
-            cursor = next;
-        }
+        self.v4.for_each(&mut visit)?;
+        self.v6.for_each(&mut visit)
     }
 
     /// Removes one flow; says whether it was there.
     pub fn remove(&mut self, key: &FlowKey) -> Result<bool> {
-        let removed = removed(self.map.remove(key)).context(maps::FLOWS)?;
+        let removed = match key.to_v4() {
+            Some(key) => self.v4.remove(&key)?,
+            None => self.v6.remove(key)?,
+        };
         if removed {
             self.account.on_removed();
         }
         Ok(removed)
     }
 
-    /// Takes one step through the table (a few milliseconds) and removes the idle flows it meets.
+    /// Takes one step through the tables (a few milliseconds) and removes the idle flows it meets.
     /// `now_ns` is [`crate::clock::monotonic_ns`].
     pub fn sweep(&mut self, now_ns: u64, limits: &IdleLimits) -> Result<Swept> {
         let mut swept = Swept::default();
         let mut idle = Vec::new();
         while swept.seen < SWEEP_STEP && !swept.finished {
-            let (entries, next) = self.reader.read(self.sweep).context(maps::FLOWS)?;
-            for (key, counters) in entries {
+            let visit = |key: &FlowKey, counters: &FlowCounters| {
                 swept.seen += 1;
-                if is_idle(&key, &counters, now_ns, limits) {
-                    idle.push(key);
+                if is_idle(key, counters, now_ns, limits) {
+                    idle.push(*key);
                 }
-            }
-            self.sweep = next;
-            swept.finished = next.is_none();
+            };
+            self.sweep = match self.sweep {
+                Sweep::V4(cursor) => match self.v4.read(cursor, visit)? {
+                    None => Sweep::V6(None),
+                    next => Sweep::V4(next),
+                },
+                Sweep::V6(cursor) => match self.v6.read(cursor, visit)? {
+                    None => {
+                        swept.finished = true;
+                        Sweep::V4(None)
+                    }
+                    next => Sweep::V6(next),
+                },
+            };
         }
         for key in &idle {
             swept.removed += usize::from(self.remove(key)?);
@@ -164,7 +167,7 @@ impl Flows {
         let present = self.count()?;
         Ok(FlowSummary {
             present,
-            capacity: maps::MAX_FLOWS as u64,
+            capacity: self.v4.capacity() + self.v6.capacity(),
             inserted: self.account.inserted(inserted),
             removed: self.account.removed(),
             evicted: self.account.evicted(inserted, present),

@@ -97,7 +97,7 @@ impl Pins {
     }
 
     /// Why the pinned maps cannot be taken over; `None` if they can, or if there are none.
-    pub(super) fn misfit(&self) -> Result<Option<String>> {
+    pub(super) fn misfit(&self, flows: usize) -> Result<Option<String>> {
         for name in maps::ALL {
             let path = self.map(name);
             if !path.exists() {
@@ -105,7 +105,7 @@ impl Pins {
             }
             let found = MapInfo::from_pin(&path)
                 .with_context(|| format!("read the pinned map {}", path.display()))?;
-            let (expected, found) = (Shape::expected(name), Shape::of(&found));
+            let (expected, found) = (Shape::expected(name, flows), Shape::of(&found));
             if expected != found {
                 return Ok(Some(format!(
                     "map {name}: expected {}, found {}",

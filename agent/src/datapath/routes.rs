@@ -13,6 +13,7 @@ use datapath_abi::maps;
 use datapath_abi::route::{Route, RouteKey4, RouteKey6, SITE_KERNEL};
 
 use self::key::TrieKey;
+use super::settings::SharedSettings;
 use super::{removed, take};
 use crate::ids::{SiteId, VnetId};
 use crate::prefix::Prefix;
@@ -48,14 +49,17 @@ pub struct Routes {
     v6: LpmTrie<MapData, RouteKey6, Route>,
     /// What is in them: after a take-over, what the agent before wrote.
     written: HashMap<(VnetId, Prefix), Target>,
+    /// Has the generation of what is in them.
+    settings: SharedSettings,
 }
 
 impl Routes {
-    pub(super) fn new(programs: &mut Ebpf) -> Result<Self> {
+    pub(super) fn new(programs: &mut Ebpf, settings: SharedSettings) -> Result<Self> {
         let mut routes = Self {
             v4: take(programs, maps::ROUTES4)?,
             v6: take(programs, maps::ROUTES6)?,
             written: HashMap::new(),
+            settings,
         };
         routes.written = routes.dump()?.into_iter().collect();
         Ok(routes)
@@ -68,6 +72,13 @@ impl Routes {
         &mut self,
         wanted: &HashMap<(VnetId, Prefix), Target>,
     ) -> Result<RouteChanges> {
+        let changes = self.write(wanted);
+        // Also after an error: part of it may be written.
+        self.settings.raise_route_generation()?;
+        changes
+    }
+
+    fn write(&mut self, wanted: &HashMap<(VnetId, Prefix), Target>) -> Result<RouteChanges> {
         let mut changes = RouteChanges::default();
         for ((vnet, prefix), target) in wanted {
             match self.written.get(&(*vnet, *prefix)) {
@@ -75,7 +86,7 @@ impl Routes {
                 Some(_) => changes.replaced += 1,
                 None => changes.inserted += 1,
             }
-            self.insert(*vnet, *prefix, *target)?;
+            self.insert_entry(*vnet, *prefix, *target)?;
         }
         let gone: Vec<_> = self
             .written
@@ -85,13 +96,24 @@ impl Routes {
             .collect();
         changes.removed = gone.len();
         for (vnet, prefix) in gone {
-            self.remove(vnet, prefix)?;
+            self.remove_entry(vnet, prefix)?;
         }
         Ok(changes)
     }
 
     /// Adds one route, or replaces that of the same prefix.
     pub fn insert(&mut self, vnet: VnetId, prefix: Prefix, target: Target) -> Result<()> {
+        self.insert_entry(vnet, prefix, target)?;
+        self.settings.raise_route_generation()
+    }
+
+    /// Removes one route; it may be gone already.
+    pub fn remove(&mut self, vnet: VnetId, prefix: Prefix) -> Result<()> {
+        self.remove_entry(vnet, prefix)?;
+        self.settings.raise_route_generation()
+    }
+
+    fn insert_entry(&mut self, vnet: VnetId, prefix: Prefix, target: Target) -> Result<()> {
         let value = target.to_abi();
         match TrieKey::new(vnet, prefix) {
             TrieKey::V4(key) => self.v4.insert(&key, value, 0),
@@ -108,8 +130,7 @@ impl Routes {
         Ok(())
     }
 
-    /// Removes one route; it may be gone already.
-    pub fn remove(&mut self, vnet: VnetId, prefix: Prefix) -> Result<()> {
+    fn remove_entry(&mut self, vnet: VnetId, prefix: Prefix) -> Result<()> {
         removed(match TrieKey::new(vnet, prefix) {
             TrieKey::V4(key) => self.v4.remove(&key),
             TrieKey::V6(key) => self.v6.remove(&key),

@@ -1,42 +1,55 @@
 //! What the programs are told about this gateway and its interfaces.
 
+mod shared;
+mod slots;
+
 use std::collections::HashMap as StdHashMap;
 
 use anyhow::{Context, Result};
 use aya::Ebpf;
-use aya::maps::{Array, HashMap, MapData};
+use aya::maps::{HashMap, MapData};
 use datapath_abi::settings::{Interface, Settings};
 use datapath_abi::{ABI_VERSION, maps};
 
+pub(super) use self::shared::SharedSettings;
+use self::slots::Slots;
 use super::{removed, take};
 use crate::ids::IfIndex;
 
-/// The maps SETTINGS and INTERFACES.
+/// The maps SETTINGS, INTERFACES and INTERFACE_SLOTS.
 pub struct SettingsMap {
-    settings: Array<MapData, Settings>,
+    shared: SharedSettings,
     interfaces: HashMap<MapData, u32, Interface>,
+    slots: Slots,
 }
 
 impl SettingsMap {
     pub(super) fn new(programs: &mut Ebpf) -> Result<Self> {
         Ok(Self {
-            settings: take(programs, maps::SETTINGS)?,
+            shared: SharedSettings::new(programs)?,
             interfaces: take(programs, maps::INTERFACES)?,
+            slots: Slots::new(programs)?,
         })
+    }
+
+    /// For the routes, whose generation is in the settings.
+    pub(super) fn share(&self) -> SharedSettings {
+        self.shared.clone()
     }
 
     /// What the programs go by now. All zero but the version: they leave everything to the stack.
     pub fn get(&self) -> Result<Settings> {
-        self.settings.get(&0, 0).context(maps::SETTINGS)
+        self.shared.get()
     }
 
-    /// Sets it, with this agent's version. One write, so that a program sees the old or the new one.
+    /// Sets it, with this agent's version and the generation of the routes as it is. One write, so that
+    /// a program sees the old or the new one.
     pub fn set(&mut self, settings: Settings) -> Result<()> {
-        let settings = Settings {
+        self.shared.change(|present| Settings {
             abi_version: ABI_VERSION,
+            route_generation: present.route_generation,
             ..settings
-        };
-        self.settings.set(0, settings, 0).context(maps::SETTINGS)
+        })
     }
 
     /// Makes these the interfaces with a role, and forgets all others.
@@ -54,7 +67,7 @@ impl SettingsMap {
                 removed(self.interfaces.remove(&index.0)).context(maps::INTERFACES)?;
             }
         }
-        Ok(())
+        self.slots.set(wanted)
     }
 
     /// Every interface with a role.

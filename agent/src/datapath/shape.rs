@@ -4,11 +4,11 @@ use std::fmt;
 
 use aya::maps::{MapInfo, MapType};
 use datapath_abi::event::Event;
-use datapath_abi::flow::{FLOW_STAT_COUNT, FlowCounters, FlowKey};
+use datapath_abi::flow::{FLOW_STAT_COUNT, FlowCounters, FlowKey, FlowKey4};
 use datapath_abi::maps;
 use datapath_abi::outcome::{DropReason, StackReason, Tally};
 use datapath_abi::route::{Route, RouteKey4, RouteKey6};
-use datapath_abi::settings::{Interface, Settings};
+use datapath_abi::settings::{Interface, InterfaceSlot, Settings};
 use datapath_abi::site::{Site, SiteCounters};
 
 /// Bytes in front of a longest-prefix-match key: its prefix length.
@@ -24,25 +24,25 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    /// The shape that the map `name` must have.
-    pub(super) fn expected(name: &str) -> Option<Self> {
+    /// The shape that the map `name` must have where so many flows of IPv4 are kept.
+    pub(super) fn expected(name: &str, flows: usize) -> Option<Self> {
         let (kind, key, value, capacity) = match name {
             maps::ROUTES4 => trie::<RouteKey4>(),
             maps::ROUTES6 => trie::<RouteKey6>(),
             maps::SITES => array::<Site>(MapType::Array, maps::MAX_SITES),
             maps::SITE_COUNTERS => array::<SiteCounters>(MapType::PerCpuArray, maps::MAX_SITES),
-            maps::FLOWS => (
-                MapType::LruHash,
-                size_of::<FlowKey>(),
-                size_of::<FlowCounters>(),
-                maps::MAX_FLOWS,
-            ),
+            maps::FLOWS4 => lru::<FlowKey4>(flows),
+            maps::FLOWS6 => lru::<FlowKey>(maps::flows_of_ipv6(flows)),
             maps::FLOW_STATS => array::<u64>(MapType::PerCpuArray, FLOW_STAT_COUNT),
             maps::DROPS => array::<Tally>(MapType::PerCpuArray, DropReason::COUNT),
             maps::TO_STACK => array::<Tally>(MapType::PerCpuArray, StackReason::COUNT),
             maps::SESSIONS => hash::<u32>(maps::MAX_SESSIONS),
+            maps::SESSION_BITS => array::<u64>(MapType::Array, maps::SESSION_WORDS),
             maps::SETTINGS => array::<Settings>(MapType::Array, 1),
             maps::INTERFACES => hash::<Interface>(maps::MAX_INTERFACES),
+            maps::INTERFACE_SLOTS => {
+                array::<InterfaceSlot>(MapType::Array, maps::INTERFACE_SLOT_COUNT)
+            }
             maps::EVENTS => (MapType::RingBuf, 0, 0, maps::EVENTS_BYTES),
             _ => return None,
         };
@@ -72,6 +72,11 @@ fn trie<K>() -> (MapType, usize, usize, usize) {
         size_of::<Route>(),
         maps::MAX_ROUTES,
     )
+}
+
+fn lru<K>(capacity: usize) -> (MapType, usize, usize, usize) {
+    let value = size_of::<FlowCounters>();
+    (MapType::LruHash, size_of::<K>(), value, capacity)
 }
 
 fn array<V>(kind: MapType, capacity: usize) -> (MapType, usize, usize, usize) {
@@ -105,8 +110,8 @@ mod tests {
     #[test]
     fn every_map_of_the_boundary_has_a_shape() {
         for name in maps::ALL {
-            assert!(Shape::expected(name).is_some(), "{name}");
+            assert!(Shape::expected(name, 1024).is_some(), "{name}");
         }
-        assert_eq!(Shape::expected("OTHER"), None);
+        assert_eq!(Shape::expected("OTHER", 1024), None);
     }
 }

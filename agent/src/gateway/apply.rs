@@ -212,7 +212,8 @@ impl Gateway {
             tun_ifindex: self.tun.index.0,
             listen_port: gateway.listen.port(),
             lanes: self.lanes.count(),
-            reserved: 0,
+            // The routes' own.
+            route_generation: 0,
         })?;
         datapath.attach(datapath::Wanted {
             lan: &gateway.lan,

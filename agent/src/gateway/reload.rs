@@ -113,6 +113,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
         ),
         ("gateway.listen", old.listen != new.listen),
         ("gateway.lanes", old.lanes != new.lanes),
+        ("gateway.flows", old.flows != new.flows),
         ("gateway.fast_path", old.fast_path != new.fast_path),
     ];
     settings

@@ -178,7 +178,7 @@ fn lanes_to_run(config: &Config, fast_path: bool, warnings: &mut Warnings) -> u1
 fn load_datapath(config: &Config, warnings: &mut Warnings) -> Option<Datapath> {
     let name = &config.gateway.name;
     let loaded = if config.gateway.fast_path {
-        Datapath::load(name, TcAttach::Auto).and_then(|mut datapath| {
+        Datapath::load_for(name, TcAttach::Auto, config.gateway.flows).and_then(|mut datapath| {
             // Receiver indices of an agent before us lead nowhere now.
             datapath.sessions.clear()?;
             Ok(Some(datapath))

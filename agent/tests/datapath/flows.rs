@@ -2,7 +2,7 @@
 
 use aya::maps::{HashMap, MapData, PerCpuArray, PerCpuValues};
 use crossway::datapath::{Datapath, IdleLimits, Swept, TcAttach};
-use datapath_abi::flow::{FlowCounters, FlowKey, FlowStat};
+use datapath_abi::flow::{FlowCounters, FlowKey, FlowKey4, FlowStat};
 use datapath_abi::maps;
 
 use super::support::*;
@@ -11,14 +11,14 @@ const SECOND: u64 = 1_000_000_000;
 
 /// The programs' side of the table, through the pins.
 struct Programs {
-    flows: HashMap<MapData, FlowKey, FlowCounters>,
+    flows: HashMap<MapData, FlowKey4, FlowCounters>,
     stats: PerCpuArray<MapData, u64>,
 }
 
 impl Programs {
     fn of(datapath: &Datapath) -> Self {
         Self {
-            flows: pinned(datapath, maps::FLOWS),
+            flows: pinned(datapath, maps::FLOWS4),
             stats: pinned(datapath, maps::FLOW_STATS),
         }
     }
@@ -29,7 +29,8 @@ impl Programs {
             last_seen_ns: seconds * SECOND,
             ..FlowCounters::default()
         };
-        self.flows.insert(key(number), counters, 0).unwrap();
+        let key = key(number).to_v4().unwrap();
+        self.flows.insert(key, counters, 0).unwrap();
     }
 
     /// Counts `count` flows as inserted, spread over the CPUs.
@@ -96,7 +97,7 @@ fn flows_that_a_full_table_gave_up_are_counted() {
     enter_sandbox();
     let mut datapath = Datapath::load("flows-full", TcAttach::Auto).unwrap();
     let mut programs = Programs::of(&datapath);
-    let entered = maps::MAX_FLOWS as u32 + 50_000;
+    let entered = maps::DEFAULT_FLOWS as u32 + 50_000;
     for number in 0..entered {
         programs.enter(number, 1);
     }
@@ -106,7 +107,7 @@ fn flows_that_a_full_table_gave_up_are_counted() {
     assert!(summary.evicted >= 50_000, "{summary:?}");
     assert_eq!(summary.present + summary.evicted, summary.inserted);
 
-    let memory = kernel_memory(&datapath.pin_directory(), maps::FLOWS);
+    let memory = kernel_memory(&datapath.pin_directory(), maps::FLOWS4);
     println!(
         "a full flow table takes {} KiB of kernel memory",
         memory / 1024
@@ -118,6 +119,35 @@ fn flows_that_a_full_table_gave_up_are_counted() {
     let after = datapath.flows.summary().unwrap();
     assert_eq!((after.removed, after.evicted), (1, summary.evicted));
     datapath.detach().unwrap();
+}
+
+#[test]
+fn a_million_flows_of_ipv4_fit_where_the_configuration_says_so() {
+    enter_sandbox();
+    let flows = 1 << 20;
+    let mut datapath = Datapath::load_for("flows-million", TcAttach::Auto, flows).unwrap();
+    let mut programs = Programs::of(&datapath);
+    for number in 0..1_000_000 {
+        programs.enter(number, 1);
+    }
+    programs.count_inserted(1_000_000);
+    let summary = datapath.flows.summary().unwrap();
+    assert_eq!((summary.present, summary.evicted), (1_000_000, 0));
+    assert_eq!(summary.capacity, (flows + flows / 4) as u64);
+    for name in [maps::FLOWS4, maps::FLOWS6] {
+        let memory = kernel_memory(&datapath.pin_directory(), name);
+        println!("{name}: {} MiB of kernel memory", memory >> 20);
+    }
+    drop(datapath);
+
+    // Another number is another table; the same one is taken over.
+    let again = Datapath::load_for("flows-million", TcAttach::Auto, flows).unwrap();
+    assert!(again.took_over());
+    drop(again);
+    let mut smaller = Datapath::load("flows-million", TcAttach::Auto).unwrap();
+    assert!(!smaller.took_over());
+    assert_eq!(smaller.flows.summary().unwrap().present, 0);
+    smaller.detach().unwrap();
 }
 
 #[test]
@@ -147,7 +177,7 @@ fn evictions_are_counted_right_after_a_take_over() {
     programs.enter(5000, 1);
     programs.count_inserted(1);
     // As the table itself would: the agent does not know.
-    programs.flows.remove(&key(7)).unwrap();
+    programs.flows.remove(&key(7).to_v4().unwrap()).unwrap();
     let summary = next.flows.summary().unwrap();
     assert_eq!((summary.inserted, summary.evicted), (1, 1));
     next.detach().unwrap();

@@ -8,7 +8,7 @@ use crossway::config::XdpChoice;
 use crossway::datapath::{Datapath, Hook, Mode, TcAttach, Wanted};
 use crossway::ids::VnetId;
 use datapath_abi::ABI_VERSION;
-use datapath_abi::flow::{FlowCounters, FlowKey};
+use datapath_abi::flow::{FlowCounters, FlowKey, FlowKey4};
 use datapath_abi::maps;
 use datapath_abi::settings::Settings;
 
@@ -90,7 +90,7 @@ fn another_gateways_pins_survive_a_clean_stop() {
     interfaces();
     let (first, second) = (load("one"), load("two"));
     first.detach().unwrap();
-    assert!(second.pin_directory().join(maps::FLOWS).exists());
+    assert!(second.pin_directory().join(maps::FLOWS4).exists());
     second.detach().unwrap();
     assert!(!any_pins());
 }
@@ -107,12 +107,14 @@ fn a_killed_agents_maps_and_links_are_taken_over() {
         ..killed.settings.get().unwrap()
     };
     killed.settings.set(settings).unwrap();
-    let mut flows: HashMap<MapData, FlowKey, FlowCounters> = pinned(&killed, maps::FLOWS);
+    let mut flows: HashMap<MapData, FlowKey4, FlowCounters> = pinned(&killed, maps::FLOWS4);
     let key = FlowKey {
         protocol: 6,
+        family: 4,
         ..FlowKey::default()
     };
-    flows.insert(key, FlowCounters::default(), 0).unwrap();
+    let entry = key.to_v4().unwrap();
+    flows.insert(entry, FlowCounters::default(), 0).unwrap();
     let ids = maps::ALL.map(|name| map_id(&directory, name));
     let programs = ["lan_ingress", "tun_ingress", "tun_egress", "wan_guard"];
     let before = programs.map(|program| link_and_program(&link_of(&directory, program)));
@@ -212,12 +214,12 @@ fn maps_of_another_version_are_replaced() {
         ..Settings::default()
     };
     settings.set(0, other, 0).unwrap();
-    let id = map_id(&directory, maps::FLOWS);
+    let id = map_id(&directory, maps::FLOWS4);
     drop((old, settings));
 
     let new = load("version");
     assert!(!new.took_over());
-    assert_ne!(map_id(&directory, maps::FLOWS), id);
+    assert_ne!(map_id(&directory, maps::FLOWS4), id);
     assert!(new.routes.is_empty());
     assert_eq!(
         link_names(&directory),
@@ -251,12 +253,12 @@ fn half_a_set_of_maps_is_replaced() {
     interfaces();
     let old = load("half");
     let directory = old.pin_directory();
-    let id = map_id(&directory, maps::FLOWS);
+    let id = map_id(&directory, maps::FLOWS4);
     drop(old);
     fs::remove_file(directory.join(maps::SETTINGS)).unwrap();
     let new = load("half");
     assert!(!new.took_over());
-    assert_ne!(map_id(&directory, maps::FLOWS), id);
+    assert_ne!(map_id(&directory, maps::FLOWS4), id);
     new.detach().unwrap();
 }
 

@@ -1,12 +1,12 @@
 //! The other maps, each against what another program sees in the pin.
 
-use aya::maps::{HashMap, MapData, PerCpuArray, PerCpuValues};
+use aya::maps::{Array, HashMap, MapData, PerCpuArray, PerCpuValues};
 use aya::util::nr_cpus;
 use crossway::datapath::{Datapath, TcAttach};
 use crossway::ids::{IfIndex, LinkId, SiteId};
-use datapath_abi::maps;
+use datapath_abi::maps::{self, INTERFACE_SLOT_COUNT, session_bit};
 use datapath_abi::outcome::{DropReason, StackReason, Tally};
-use datapath_abi::settings::{Interface, Role};
+use datapath_abi::settings::{Interface, InterfaceSlot, Role};
 use datapath_abi::site::{Site, SiteCounters, SiteState};
 
 use super::support::*;
@@ -95,7 +95,61 @@ fn interfaces_are_those_given_last() {
     datapath.settings.set_interfaces(&[smaller]).unwrap();
     let present = datapath.settings.interfaces().unwrap();
     assert_eq!(present.into_iter().collect::<Vec<_>>(), [smaller]);
-    datapath.detach().unwrap();
+    assert_eq!(slots(&datapath), [smaller]);
+
+    // Of two that meet in a slot the first has it, until it goes; the hash has both.
+    let meets = (
+        IfIndex(2 + INTERFACE_SLOT_COUNT as u32),
+        interface(Role::Lan, 9000),
+    );
+    datapath.settings.set_interfaces(&[smaller, meets]).unwrap();
+    assert_eq!(datapath.settings.interfaces().unwrap().len(), 2);
+    assert_eq!(slots(&datapath), [smaller]);
+    datapath.settings.set_interfaces(&[meets, wan]).unwrap();
+    assert_eq!(slots(&datapath), [meets, wan]);
+    drop(datapath);
+
+    // An agent that takes over knows which slots are full.
+    let mut next = Datapath::load("maps-interfaces", TcAttach::Auto).unwrap();
+    next.settings.set_interfaces(&[wan]).unwrap();
+    assert_eq!(slots(&next), [wan]);
+    next.detach().unwrap();
+}
+
+/// What the programs find first.
+fn slots(datapath: &Datapath) -> Vec<(IfIndex, Interface)> {
+    let slots: Array<MapData, InterfaceSlot> = pinned(datapath, maps::INTERFACE_SLOTS);
+    let full = slots
+        .iter()
+        .map(Result::unwrap)
+        .filter(|slot| slot.ifindex != 0);
+    full.map(|slot| (IfIndex(slot.ifindex), slot.interface))
+        .collect()
+}
+
+#[test]
+fn sessions_that_share_a_bit_keep_it_until_the_last_is_gone() {
+    let mut datapath = load("maps-session-bits");
+    let (first, second) = (0x0001_0200, 0x0101_0200);
+    let (word, bit) = session_bit(first >> 8);
+    assert_eq!(session_bit(second >> 8), (word, bit));
+    let bits: Array<MapData, u64> = pinned(&datapath, maps::SESSION_BITS);
+    for index in [first, first, second] {
+        datapath.sessions.insert(index, LinkId(1)).unwrap();
+    }
+    assert_eq!(bits.get(&word, 0).unwrap(), bit);
+    datapath.sessions.remove(first).unwrap();
+    datapath.sessions.remove(first).unwrap();
+    assert_eq!(bits.get(&word, 0).unwrap(), bit);
+    drop(datapath);
+
+    let mut next = Datapath::load("maps-session-bits", TcAttach::Auto).unwrap();
+    next.sessions.insert(first, LinkId(2)).unwrap();
+    next.sessions.remove(second).unwrap();
+    assert_eq!(bits.get(&word, 0).unwrap(), bit);
+    next.sessions.clear().unwrap();
+    assert_eq!(bits.get(&word, 0).unwrap(), 0);
+    next.detach().unwrap();
 }
 
 #[test]

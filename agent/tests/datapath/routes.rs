@@ -9,6 +9,7 @@ use crossway::ids::{SiteId, VnetId};
 use crossway::prefix::Prefix;
 use crossway::routes::RouteTable;
 use datapath_abi::maps;
+use datapath_abi::settings::Settings;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -124,6 +125,29 @@ fn the_map_and_the_table_in_user_space_agree_on_random_routes() {
         }
     }
     datapath.detach().unwrap();
+}
+
+#[test]
+fn every_change_of_the_routes_raises_their_generation_and_settings_keep_it() {
+    let mut datapath = load("routes-generation");
+    let generation = |datapath: &Datapath| datapath.settings.get().unwrap().route_generation;
+    let route = "10.2.0.0/16".parse().unwrap();
+    assert_eq!(generation(&datapath), 0);
+    datapath.routes.insert(VNET, route, to(1)).unwrap();
+    assert_eq!(generation(&datapath), 1);
+    datapath.routes.remove(VNET, route).unwrap();
+    assert_eq!(generation(&datapath), 2);
+    let wanted = HashMap::from([((VNET, route), to(2))]);
+    datapath.routes.replace_all(&wanted).unwrap();
+    assert_eq!(generation(&datapath), 3);
+    datapath.settings.set(Settings::default()).unwrap();
+    assert_eq!(generation(&datapath), 3);
+    drop(datapath);
+    let mut next = Datapath::load("routes-generation", TcAttach::Auto).unwrap();
+    assert_eq!(generation(&next), 3, "flows remember it across a take-over");
+    next.routes.replace_all(&HashMap::new()).unwrap();
+    assert_eq!(generation(&next), 4);
+    next.detach().unwrap();
 }
 
 #[test]

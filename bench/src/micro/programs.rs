@@ -20,16 +20,33 @@ use super::packets;
 use super::{SAMPLES, add, check_stop};
 use crate::results::{Better, Results};
 
-/// Repetitions of one call, less than the TTL that each takes one of.
-const REPEAT: u32 = 200;
-/// Calls of one sample.
-const HOT_CALLS: usize = 60;
+/// How often a sample repeats a frame.
+#[derive(Clone, Copy)]
+struct Hot {
+    calls: usize,
+    /// Repetitions of one call.
+    repeat: u32,
+}
+
+/// Fewer repetitions than the TTL, of which each takes one.
+const HOT_TC: Hot = Hot {
+    calls: 60,
+    repeat: 200,
+};
+/// Few calls: in each the kernel waits for all CPUs twice (`bpf_prog_change_xdp`), some 10 ms.
+const HOT_XDP: Hot = Hot {
+    calls: 5,
+    repeat: 5000,
+};
+/// Calls of one sample, each with another frame.
 const SPREAD_CALLS: usize = 3000;
 
 const ROUTES: [usize; 5] = [1, 100, 10_000, 100_000, 1_000_000];
 const FLOWS: [usize; 3] = [1, 10_000, 1_000_000];
-/// Routes while flows are measured, and flows while routes are.
+/// Routes while flows are measured.
 const FEW: usize = 100;
+/// Known flows while routes are measured.
+const SPREAD_FLOWS: usize = 1000;
 
 // Verdicts as the kernel numbers them.
 const TC_NEXT: i32 = -1;
@@ -63,11 +80,11 @@ struct Case<'a> {
 
 impl Case<'_> {
     /// The same frame over and over.
-    fn hot(&self, results: &mut Results, frame: &[u8], repeat: u32) -> Result<()> {
+    fn hot(&self, results: &mut Results, frame: &[u8], how: Hot) -> Result<()> {
         let (mut ours, mut base) = (Vec::new(), Vec::new());
-        for _ in 0..HOT_CALLS {
-            ours.push(self.run(self.program, frame, repeat, Some(self.verdict))?);
-            base.push(self.run(self.base, frame, repeat, None)?);
+        for _ in 0..how.calls {
+            ours.push(self.run(self.program, frame, how.repeat, Some(self.verdict))?);
+            base.push(self.run(self.base, frame, how.repeat, None)?);
         }
         self.add(results, ours, base);
         Ok(())
@@ -128,9 +145,9 @@ fn middle(mut times: Vec<u32>) -> f64 {
 
 /// Every program over every kind of packet, with few routes and flows.
 fn cases(results: &mut Results, empty: &Empty) -> Result<()> {
-    let mut lan = Datapath::load(maps::MAX_FLOWS)?;
+    let mut lan = Datapath::load(maps::DEFAULT_FLOWS)?;
     lan.grow_routes(0, FEW)?;
-    let mut tunnel = Datapath::load(maps::MAX_FLOWS)?;
+    let mut tunnel = Datapath::load(maps::DEFAULT_FLOWS)?;
     tunnel.grow_routes(0, FEW)?;
     tunnel.set_role(Role::Tun)?;
     for sample in 0..SAMPLES {
@@ -144,7 +161,7 @@ fn cases(results: &mut Results, empty: &Empty) -> Result<()> {
                 base: empty.xdp.as_fd(),
                 verdict,
             };
-            case.hot(results, &frame, REPEAT)?;
+            case.hot(results, &frame, HOT_XDP)?;
         }
     }
     Ok(())
@@ -165,9 +182,9 @@ fn lan_cases(
     };
     let known = packets::ethernet(&packets::udp(frames::KNOWN, 128));
     let unrouted = packets::ethernet(&packets::udp(frames::UNROUTED, 128));
-    case("known flow, hot", TC_REDIRECT).hot(results, &known, REPEAT)?;
-    case("no route", TC_NEXT).hot(results, &unrouted, REPEAT)?;
-    case("ARP", TC_NEXT).hot(results, &frames::arp(), REPEAT)?;
+    case("known flow, hot", TC_REDIRECT).hot(results, &known, HOT_TC)?;
+    case("no route", TC_NEXT).hot(results, &unrouted, HOT_TC)?;
+    case("ARP", TC_NEXT).hot(results, &frames::arp(), HOT_TC)?;
     case("new flow", TC_REDIRECT).spread(results, |call| {
         frames::new_flow(frames::KNOWN, sample * SPREAD_CALLS + call)
     })
@@ -189,32 +206,44 @@ fn tunnel_cases(results: &mut Results, empty: &Empty, datapath: &Datapath) -> Re
     case("tun_egress", maps::TUN_EGRESS, TC_NEXT)?.spread(results, |_| to_site.clone())
 }
 
-/// The known flow and destinations all over the table, with more and more routes.
+/// With more and more routes: the known flow, known flows to destinations all over the table, the first
+/// packets of flows to them (a lookup each), and a destination that has no route.
 fn routes(results: &mut Results, empty: &Empty) -> Result<()> {
-    let mut datapath = Datapath::load(maps::MAX_FLOWS)?;
+    let mut datapath = Datapath::load(maps::DEFAULT_FLOWS)?;
     let mut there = 0;
+    let mut first = 0;
     for count in ROUTES {
         datapath.grow_routes(there, count)?;
         there = count;
-        let case = |way: &str| -> Result<Case<'_>> {
+        let case = |what: &str, verdict| -> Result<Case<'_>> {
             Ok(Case {
-                name: format!("lan_ingress, {count} routes, {way}"),
+                name: format!("lan_ingress, {count} routes, {what}"),
                 program: datapath.fd(maps::LAN_INGRESS)?,
                 base: empty.tc.as_fd(),
-                verdict: TC_REDIRECT,
+                verdict,
             })
         };
         let known = packets::ethernet(&packets::udp(frames::KNOWN, 128));
-        // Flows that the spread will use, so that lookups and not inserts are measured.
-        let mut spread = Spread::new(count.min(SPREAD_CALLS), count);
-        let warm = case("warm-up")?;
-        for index in 0..spread.flows {
-            warm.run(warm.program, &spread.to_route(index), 1, Some(TC_REDIRECT))?;
+        let unrouted = packets::ethernet(&packets::udp(frames::UNROUTED, 128));
+        // As many flows with few routes as with many: what differs is the routes.
+        let mut spread = Spread::new(SPREAD_FLOWS, count);
+        let warm = case("warm-up", TC_REDIRECT)?;
+        for index in 0..SPREAD_FLOWS {
+            warm.run(warm.program, spread.route(index), 1, Some(TC_REDIRECT))?;
         }
         for _ in 0..SAMPLES {
             check_stop()?;
-            case("hot")?.hot(results, &known, REPEAT)?;
-            case("spread")?.spread(results, |_| spread.next_to_route())?;
+            case("known flow, hot", TC_REDIRECT)?.hot(results, &known, HOT_TC)?;
+            case("known flows, spread", TC_REDIRECT)?.spread(results, |_| spread.next_route())?;
+            case("no route", TC_NEXT)?.hot(results, &unrouted, HOT_TC)?;
+        }
+        // Apart, because they push the known ones out of the caches.
+        for _ in 0..SAMPLES {
+            check_stop()?;
+            case("new flows, spread", TC_REDIRECT)?.spread(results, |_| {
+                first += 1;
+                spread.first_on_route(first)
+            })?;
         }
     }
     Ok(())
@@ -225,16 +254,16 @@ fn flows(results: &mut Results, empty: &Empty) -> Result<()> {
     results.settings.insert(
         "flow table".into(),
         format!(
-            "{} entries as shipped; enlarged to twice the flows where more are measured",
-            maps::MAX_FLOWS
+            "{} entries as shipped; 2^20 where a million flows are measured",
+            maps::DEFAULT_FLOWS
         ),
     );
     for count in FLOWS {
-        let entries = maps::MAX_FLOWS.max(2 * count);
+        let entries = maps::DEFAULT_FLOWS.max(count.next_power_of_two());
         let mut datapath = Datapath::load(entries)?;
         datapath.grow_routes(0, FEW)?;
         let case = Case {
-            name: format!("lan_ingress, {count} flows, spread"),
+            name: format!("lan_ingress, {count} known flows, spread"),
             program: datapath.fd(maps::LAN_INGRESS)?,
             base: empty.tc.as_fd(),
             verdict: TC_REDIRECT,

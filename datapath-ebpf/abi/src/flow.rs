@@ -2,8 +2,9 @@
 
 use crate::pod;
 
-/// Key of [`crate::maps::FLOWS`]. `local` is always the end on this gateway's side, so both
-/// directions meet in one entry. IPv4 addresses are IPv4-mapped (`::ffff:a.b.c.d`, RFC 4291 2.5.5.2).
+/// A flow of either family, and the key of [`crate::maps::FLOWS6`]. `local` is always the end on this
+/// gateway's side, so both directions meet in one entry. IPv4 addresses, which events have, are
+/// IPv4-mapped (`::ffff:a.b.c.d`, RFC 4291 2.5.5.2).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct FlowKey {
@@ -26,7 +27,72 @@ pub struct FlowKey {
     pub reserved: [u8; 2],
 }
 
-/// Value of [`crate::maps::FLOWS`]. Wire packets: a GSO packet counts as its segments, and its
+/// Key of [`crate::maps::FLOWS4`]: a flow of IPv4, less than half as long as a [`FlowKey`], which is what
+/// hashing and comparing it cost. The fields mean the same.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct FlowKey4 {
+    /// Virtual network id.
+    pub vnet: u32,
+    /// Address on this gateway's side.
+    pub local: [u8; 4],
+    /// Address on the far site's side.
+    pub remote: [u8; 4],
+    /// Port or echo identifier.
+    pub local_port: [u8; 2],
+    /// Port or echo identifier.
+    pub remote_port: [u8; 2],
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Zero.
+    pub reserved: [u8; 3],
+}
+
+/// Head of an IPv4-mapped address.
+const MAPPED: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
+
+impl FlowKey {
+    /// The key in [`crate::maps::FLOWS4`], of a flow of IPv4.
+    pub fn to_v4(&self) -> Option<FlowKey4> {
+        (self.family == 4).then(|| FlowKey4 {
+            vnet: self.vnet,
+            local: unmapped(self.local),
+            remote: unmapped(self.remote),
+            local_port: self.local_port,
+            remote_port: self.remote_port,
+            protocol: self.protocol,
+            reserved: [0; 3],
+        })
+    }
+}
+
+impl From<FlowKey4> for FlowKey {
+    fn from(key: FlowKey4) -> Self {
+        Self {
+            vnet: key.vnet,
+            local: mapped(key.local),
+            remote: mapped(key.remote),
+            local_port: key.local_port,
+            remote_port: key.remote_port,
+            protocol: key.protocol,
+            family: 4,
+            reserved: [0; 2],
+        }
+    }
+}
+
+fn mapped(address: [u8; 4]) -> [u8; 16] {
+    let mut mapped = [0; 16];
+    mapped[..12].copy_from_slice(&MAPPED);
+    mapped[12..].copy_from_slice(&address);
+    mapped
+}
+
+fn unmapped([.., a, b, c, d]: [u8; 16]) -> [u8; 4] {
+    [a, b, c, d]
+}
+
+/// Value of [`crate::maps::FLOWS4`] and [`crate::maps::FLOWS6`]. Wire packets: a GSO packet counts as its segments, and its
 /// bytes are those of the segments with their repeated headers (inner IP bytes).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,8 +109,11 @@ pub struct FlowCounters {
     pub first_seen_ns: u64,
     /// The same at the last packet.
     pub last_seen_ns: u64,
-    /// Site id.
+    /// Id of the site that the route to `remote` named last.
     pub site: u32,
+    /// [`crate::settings::Settings::route_generation`] from before that route was looked up. While it is
+    /// the same, the programs go by `site` and do not look again.
+    pub route_generation: u32,
     /// TCP flags (byte 13 of the header) seen towards the site, ORed.
     pub tcp_flags_to_site: u8,
     /// TCP flags seen from the site, ORed.
@@ -52,7 +121,7 @@ pub struct FlowCounters {
     /// A [`FlowVerdict`].
     pub verdict: u8,
     /// Zero.
-    pub reserved: u8,
+    pub reserved: [u8; 5],
 }
 
 /// What was decided for a flow; the value in [`FlowCounters::verdict`].
@@ -77,5 +146,28 @@ pub enum FlowStat {
 pub const FLOW_STAT_COUNT: usize = 2;
 
 const _: () = assert!(size_of::<FlowKey>() == 44);
-const _: () = assert!(size_of::<FlowCounters>() == 56);
-pod!(FlowKey, FlowCounters);
+const _: () = assert!(size_of::<FlowKey4>() == 20);
+const _: () = assert!(size_of::<FlowCounters>() == 64);
+pod!(FlowKey, FlowKey4, FlowCounters);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flow_of_ipv4_is_the_same_in_either_form() {
+        let short = FlowKey4 {
+            vnet: 7,
+            local: [10, 1, 0, 5],
+            remote: [10, 2, 0, 9],
+            local_port: [3, 232],
+            remote_port: [1, 187],
+            protocol: 6,
+            reserved: [0; 3],
+        };
+        let long = FlowKey::from(short);
+        assert_eq!(long.local, *b"\0\0\0\0\0\0\0\0\0\0\xff\xff\x0a\x01\0\x05");
+        assert_eq!(long.to_v4(), Some(short));
+        assert_eq!(FlowKey { family: 6, ..long }.to_v4(), None);
+    }
+}

@@ -9,8 +9,10 @@ pub const ROUTES6: &str = "ROUTES6";
 pub const SITES: &str = "SITES";
 /// Site id to [`crate::site::SiteCounters`]: per-CPU array. Never loses what the flow table evicts.
 pub const SITE_COUNTERS: &str = "SITE_COUNTERS";
-/// [`crate::flow::FlowKey`] to [`crate::flow::FlowCounters`]: LRU hash, bounded.
-pub const FLOWS: &str = "FLOWS";
+/// [`crate::flow::FlowKey4`] to [`crate::flow::FlowCounters`], flows of IPv4: LRU hash, bounded.
+pub const FLOWS4: &str = "FLOWS4";
+/// [`crate::flow::FlowKey`] to [`crate::flow::FlowCounters`], flows of IPv6: LRU hash, bounded.
+pub const FLOWS6: &str = "FLOWS6";
 /// [`crate::flow::FlowStat`] to a count: per-CPU array.
 pub const FLOW_STATS: &str = "FLOW_STATS";
 /// [`crate::outcome::DropReason`] to [`crate::outcome::Tally`]: per-CPU array.
@@ -19,26 +21,35 @@ pub const DROPS: &str = "DROPS";
 pub const TO_STACK: &str = "TO_STACK";
 /// WireGuard receiver index shifted right by 8 to link id: hash.
 pub const SESSIONS: &str = "SESSIONS";
+/// Words of 64 bits, of which [`session_bit`] is set for each key of [`SESSIONS`]: array. Most junk finds
+/// none and needs no hash.
+pub const SESSION_BITS: &str = "SESSION_BITS";
 /// Key 0 to [`crate::settings::Settings`]: array.
 pub const SETTINGS: &str = "SETTINGS";
 /// Interface index to [`crate::settings::Interface`]: hash.
 pub const INTERFACES: &str = "INTERFACES";
+/// [`crate::settings::slot_of`] an interface index to [`crate::settings::InterfaceSlot`]: array. What the
+/// programs look at before [`INTERFACES`], of which it holds no more than copies.
+pub const INTERFACE_SLOTS: &str = "INTERFACE_SLOTS";
 /// [`crate::event::Event`] records: ring buffer.
 pub const EVENTS: &str = "EVENTS";
 
 /// Every map, in the order in which they are shown.
-pub const ALL: [&str; 12] = [
+pub const ALL: [&str; 15] = [
     ROUTES4,
     ROUTES6,
     SITES,
     SITE_COUNTERS,
-    FLOWS,
+    FLOWS4,
+    FLOWS6,
     FLOW_STATS,
     DROPS,
     TO_STACK,
     SESSIONS,
+    SESSION_BITS,
     SETTINGS,
     INTERFACES,
+    INTERFACE_SLOTS,
     EVENTS,
 ];
 
@@ -57,11 +68,27 @@ pub const WAN_GUARD: &str = "wan_guard";
 pub const MAX_ROUTES: usize = 1 << 20;
 /// Sites of one gateway.
 pub const MAX_SITES: usize = 4096;
-/// Flows kept at once; the least recently used one gives way.
-pub const MAX_FLOWS: usize = 262_144;
+/// Flows of IPv4 kept at once unless the configuration says otherwise; the least recently used one gives
+/// way. All are allocated from the start, 152 bytes for each.
+pub const DEFAULT_FLOWS: usize = 262_144;
+
+/// Flows of IPv6 kept at once, 176 bytes for each, beside so many of IPv4.
+pub const fn flows_of_ipv6(flows: usize) -> usize {
+    flows / 4
+}
+
 /// Links of one gateway.
 pub const MAX_SESSIONS: usize = 16_384;
+/// Words of [`SESSION_BITS`]: 8 KiB, of which even thousands of sessions set few.
+pub const SESSION_WORDS: usize = 1024;
 /// Interfaces with a role.
 pub const MAX_INTERFACES: usize = 64;
+/// A power of two, and more than the indices of most hosts, so that interfaces seldom meet in a slot.
+pub const INTERFACE_SLOT_COUNT: usize = 1024;
 /// Bytes of the event ring: a power of two and of pages.
 pub const EVENTS_BYTES: usize = 256 * 1024;
+
+/// Word and bit in it of a session, a key of [`SESSIONS`].
+pub const fn session_bit(session: u32) -> (u32, u64) {
+    (session / 64 % SESSION_WORDS as u32, 1 << (session % 64))
+}

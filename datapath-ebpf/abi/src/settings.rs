@@ -1,6 +1,6 @@
 //! What the agent tells the programs at start and on reload.
 
-use crate::pod;
+use crate::{maps::INTERFACE_SLOT_COUNT, pod};
 
 /// Value of [`crate::maps::SETTINGS`] at key 0.
 #[repr(C)]
@@ -14,8 +14,8 @@ pub struct Settings {
     pub listen_port: u16,
     /// Number of lanes, so of ports.
     pub lanes: u16,
-    /// Zero.
-    pub reserved: u32,
+    /// Raised after every change of [`crate::maps::ROUTES4`] or [`crate::maps::ROUTES6`].
+    pub route_generation: u32,
 }
 
 /// Role of an interface; the value in [`Interface::role`].
@@ -44,6 +44,22 @@ pub struct Interface {
     pub flags: u32,
 }
 
+/// Value of [`crate::maps::INTERFACE_SLOTS`]: a copy of an entry of [`crate::maps::INTERFACES`], found
+/// without a hash.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InterfaceSlot {
+    /// Interface index; 0 in an empty slot.
+    pub ifindex: u32,
+    /// The entry.
+    pub interface: Interface,
+}
+
+/// The slot of an interface. Another may be in it: then the hash knows.
+pub const fn slot_of(ifindex: u32) -> u32 {
+    ifindex % INTERFACE_SLOT_COUNT as u32
+}
+
 /// Flag of a LAN interface that does not segment TCP itself (`ethtool -k`: tcp-segmentation-offload off).
 pub const SOFTWARE_GSO: u32 = 1;
 
@@ -61,4 +77,5 @@ pub const DEFAULT_VNET: u32 = 0;
 
 const _: () = assert!(size_of::<Settings>() == 16);
 const _: () = assert!(size_of::<Interface>() == 16);
-pod!(Settings, Interface);
+const _: () = assert!(size_of::<InterfaceSlot>() == 20);
+pod!(Settings, Interface, InterfaceSlot);

@@ -6,18 +6,21 @@ use datapath_abi::{
     event::EventKind,
     flow::{FlowCounters, FlowKey, FlowStat},
     maps,
-    settings::Role,
+    outcome::StackReason,
+    route::SITE_KERNEL,
+    settings::{Role, Settings},
     site::{SiteCounters, SiteState},
 };
 
 use crate::{
     frame::Packet,
-    harness::{Context, Datapath, FLOWS, TC_REDIRECT, settings},
+    harness::{Context, Datapath, FLOWS, TC_REDIRECT, TC_TO_STACK, settings},
 };
 
 const LOOPBACK: u32 = 1;
 const VNET: u32 = 3;
 const SITE: u32 = 1;
+const OTHER: u32 = 2;
 
 fn ready() -> Datapath {
     let mut datapath = Datapath::load();
@@ -151,7 +154,7 @@ fn tcp_flags_are_kept_for_each_direction() {
     assert_eq!(counters.tcp_flags_to_site, 0x1b);
     assert_eq!(counters.tcp_flags_from_site, 0x1e);
     assert_eq!(counters.site, SITE);
-    assert_eq!((counters.verdict, counters.reserved), (0, 0));
+    assert_eq!((counters.verdict, counters.reserved), (0, [0; 5]));
 }
 
 #[test]
@@ -227,4 +230,113 @@ fn new_flows_are_told_but_not_all_of_a_flood() {
     let events = datapath.take_events().len();
     assert!(events < 400, "{events} events");
     assert_eq!(datapath.flow_stat(FlowStat::Inserted), 501);
+}
+
+/// Changes the routes as the agent does: the table first, then the number.
+fn change_routes(datapath: &mut Datapath, generation: u32, change: impl FnOnce(&mut Datapath)) {
+    change(datapath);
+    datapath.set_settings(Settings {
+        route_generation: generation,
+        ..settings(5)
+    });
+}
+
+#[test]
+fn a_known_flow_follows_its_route_from_the_change_on() {
+    for (name, there, back, prefix) in [
+        (
+            "IPv4",
+            Packet::new("10.1.0.5", "10.2.0.9").tcp(1000, 443, 0x10, 9),
+            Packet::new("10.2.0.9", "10.1.0.5").tcp(443, 1000, 0x10, 9),
+            "10.2.0.0/24",
+        ),
+        (
+            "IPv6",
+            Packet::new("2001:db8:1::5", "2001:db8:2::9").udp(1000, 443, b"?"),
+            Packet::new("2001:db8:2::9", "2001:db8:1::5").udp(443, 1000, b"!"),
+            "2001:db8:2::/64",
+        ),
+    ] {
+        let mut datapath = ready();
+        datapath.set_site(OTHER, SiteState::Up, 1420);
+        let counted = |datapath: &Datapath, site| {
+            let counters = datapath.site_counters(site);
+            (counters.to_site_packets, counters.from_site_packets)
+        };
+        to_site(&mut datapath, &there, Context::default());
+        from_site(&mut datapath, &back, Context::default());
+        assert_eq!(counted(&datapath, SITE), (1, 1), "{name}");
+
+        // A more specific route: it is in force when the agent says so, in both directions.
+        datapath.add_route(VNET, prefix, OTHER);
+        to_site(&mut datapath, &there, Context::default());
+        assert_eq!(counted(&datapath, SITE), (2, 1), "{name}: no lookup");
+        change_routes(&mut datapath, 1, |_| ());
+        to_site(&mut datapath, &there, Context::default());
+        from_site(&mut datapath, &back, Context::default());
+        assert_eq!(counted(&datapath, SITE), (2, 1), "{name}");
+        assert_eq!(counted(&datapath, OTHER), (1, 1), "{name}");
+        let (_, counters) = only_flow(&datapath);
+        assert_eq!((counters.site, counters.route_generation), (OTHER, 1));
+
+        // And back, where the first packet to notice comes from the site.
+        change_routes(&mut datapath, 2, |datapath| {
+            datapath.remove_route(VNET, prefix);
+        });
+        from_site(&mut datapath, &back, Context::default());
+        to_site(&mut datapath, &there, Context::default());
+        assert_eq!(counted(&datapath, SITE), (3, 2), "{name}");
+        assert_eq!(counted(&datapath, OTHER), (1, 1), "{name}");
+        let (_, counters) = only_flow(&datapath);
+        assert_eq!((counters.site, counters.route_generation), (SITE, 2));
+        assert_eq!(datapath.flow_stat(FlowStat::Inserted), 1, "{name}");
+    }
+}
+
+#[test]
+fn a_known_flow_without_a_route_any_more_goes_to_the_stack_and_comes_back_with_one() {
+    let mut datapath = ready();
+    let packet = Packet::new("10.1.0.5", "10.2.0.9").udp(1000, 443, b"?");
+    to_site(&mut datapath, &packet, Context::default());
+    let stack = |datapath: &mut Datapath, reason: StackReason| {
+        let before = datapath.to_stack(reason).packets;
+        let run = datapath.tc(maps::LAN_INGRESS, &packet.frame(), Context::default());
+        assert_eq!(run.verdict, TC_TO_STACK, "{reason:?}");
+        assert_eq!(datapath.to_stack(reason).packets, before + 1, "{reason:?}");
+    };
+    change_routes(&mut datapath, 1, |datapath| {
+        datapath.remove_route(VNET, "10.2.0.0/16");
+    });
+    // More than once: that there is no route is not remembered.
+    stack(&mut datapath, StackReason::NoRoute);
+    stack(&mut datapath, StackReason::NoRoute);
+    change_routes(&mut datapath, 2, |datapath| {
+        datapath.add_route(VNET, "10.2.0.9/32", SITE_KERNEL);
+    });
+    stack(&mut datapath, StackReason::KernelRoute);
+    change_routes(&mut datapath, 3, |datapath| {
+        datapath.remove_route(VNET, "10.2.0.9/32");
+        datapath.add_route(VNET, "10.2.0.0/16", SITE);
+    });
+    to_site(&mut datapath, &packet, Context::default());
+    let (_, counters) = only_flow(&datapath);
+    assert_eq!((counters.to_site_packets, counters.site), (2, SITE));
+}
+
+#[test]
+fn a_site_that_changes_needs_no_new_routes_to_be_noticed() {
+    let mut datapath = ready();
+    let packet = Packet::new("10.1.0.5", "10.2.0.9").udp(1000, 443, &[0; 1200]);
+    to_site(&mut datapath, &packet, Context::default());
+    for (state, mtu, reason) in [
+        (SiteState::Down, 1420, StackReason::SiteDown),
+        (SiteState::Up, 1000, StackReason::TooBig),
+    ] {
+        datapath.set_site(SITE, state, mtu);
+        let run = datapath.tc(maps::LAN_INGRESS, &packet.frame(), Context::default());
+        assert_eq!(run.verdict, TC_TO_STACK);
+        assert_eq!(datapath.to_stack(reason).packets, 1, "{reason:?}");
+    }
+    datapath.set_site(SITE, SiteState::Up, 1420);
+    to_site(&mut datapath, &packet, Context::default());
 }

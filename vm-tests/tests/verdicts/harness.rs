@@ -10,11 +10,11 @@ use aya::{
 use datapath_abi::{
     ABI_VERSION,
     event::Event,
-    flow::{FlowCounters, FlowKey, FlowStat},
+    flow::{FlowCounters, FlowKey, FlowKey4, FlowStat},
     maps,
     outcome::{DropReason, StackReason, Tally},
     route::{Route, RouteKey4, RouteKey6, VNET_BITS},
-    settings::{Interface, Role, Settings},
+    settings::{Interface, InterfaceSlot, Role, Settings, slot_of},
     site::{Site, SiteCounters, SiteState},
 };
 
@@ -56,7 +56,8 @@ impl Datapath {
         enter_new_namespace();
         let object = object();
         let mut ebpf = EbpfLoader::new()
-            .map_max_entries(maps::FLOWS, FLOWS)
+            .map_max_entries(maps::FLOWS4, FLOWS)
+            .map_max_entries(maps::FLOWS6, FLOWS)
             .load(&object)
             .expect("the object loads");
         for name in [maps::LAN_INGRESS, maps::TUN_EGRESS, maps::TUN_INGRESS] {
@@ -151,6 +152,9 @@ impl Datapath {
         self.hash(maps::INTERFACES)
             .insert(ifindex, interface, 0)
             .unwrap();
+        let slot = InterfaceSlot { ifindex, interface };
+        let mut slots = self.array(maps::INTERFACE_SLOTS);
+        slots.set(slot_of(ifindex), slot, 0).unwrap();
     }
 
     pub(crate) fn set_site(&mut self, id: u32, state: SiteState, mtu: u32) {
@@ -168,33 +172,28 @@ impl Datapath {
     }
 
     pub(crate) fn add_route(&mut self, vnet: u32, prefix: &str, site: u32) {
-        let (address, length) = prefix.split_once('/').expect("address/length");
-        let bits = VNET_BITS + length.parse::<u32>().unwrap();
-        let vnet = vnet.to_be_bytes();
         let route = Route { site, route: 1 };
-        match address.parse().unwrap() {
-            IpAddr::V4(address) => {
-                let address = address.octets();
-                self.trie(maps::ROUTES4).insert(
-                    &Key::new(bits, RouteKey4 { vnet, address }),
-                    route,
-                    0,
-                )
-            }
-            IpAddr::V6(address) => {
-                let address = address.octets();
-                self.trie(maps::ROUTES6).insert(
-                    &Key::new(bits, RouteKey6 { vnet, address }),
-                    route,
-                    0,
-                )
-            }
+        match route_key(vnet, prefix) {
+            RouteKey::V4(key) => self.trie(maps::ROUTES4).insert(&key, route, 0),
+            RouteKey::V6(key) => self.trie(maps::ROUTES6).insert(&key, route, 0),
+        }
+        .unwrap();
+    }
+
+    pub(crate) fn remove_route(&mut self, vnet: u32, prefix: &str) {
+        match route_key(vnet, prefix) {
+            RouteKey::V4(key) => self.trie(maps::ROUTES4).remove(&key),
+            RouteKey::V6(key) => self.trie(maps::ROUTES6).remove(&key),
         }
         .unwrap();
     }
 
     pub(crate) fn add_session(&mut self, index: u32) {
         self.hash(maps::SESSIONS).insert(index, 7u32, 0).unwrap();
+        let (word, bit) = maps::session_bit(index);
+        let mut bits = self.array::<u64>(maps::SESSION_BITS);
+        let others = bits.get(&word, 0).unwrap();
+        bits.set(word, others | bit, 0).unwrap();
     }
 
     pub(crate) fn to_stack(&self, reason: StackReason) -> Tally {
@@ -223,8 +222,11 @@ impl Datapath {
     }
 
     pub(crate) fn flows(&self) -> StdHashMap<FlowKey, FlowCounters> {
-        let flows: HashMap<_, FlowKey, FlowCounters> = self.map(maps::FLOWS);
-        flows.iter().map(Result::unwrap).collect()
+        let v4: HashMap<_, FlowKey4, FlowCounters> = self.map(maps::FLOWS4);
+        let v6: HashMap<_, FlowKey, FlowCounters> = self.map(maps::FLOWS6);
+        let v4 = v4.iter().map(Result::unwrap);
+        let v4 = v4.map(|(key, counters)| (FlowKey::from(key), counters));
+        v4.chain(v6.iter().map(Result::unwrap)).collect()
     }
 
     /// Takes what lies in the event ring.
@@ -275,6 +277,27 @@ impl Datapath {
     }
 }
 
+enum RouteKey {
+    V4(Key<RouteKey4>),
+    V6(Key<RouteKey6>),
+}
+
+fn route_key(vnet: u32, prefix: &str) -> RouteKey {
+    let (address, length) = prefix.split_once('/').expect("address/length");
+    let bits = VNET_BITS + length.parse::<u32>().unwrap();
+    let vnet = vnet.to_be_bytes();
+    match address.parse().unwrap() {
+        IpAddr::V4(address) => {
+            let address = address.octets();
+            RouteKey::V4(Key::new(bits, RouteKey4 { vnet, address }))
+        }
+        IpAddr::V6(address) => {
+            let address = address.octets();
+            RouteKey::V6(Key::new(bits, RouteKey6 { vnet, address }))
+        }
+    }
+}
+
 /// Offsets in `struct __sk_buff` (linux/bpf.h).
 const MARK: usize = 8;
 const IFINDEX: usize = 40;
@@ -320,7 +343,7 @@ pub(crate) fn settings(tun_ifindex: u32) -> Settings {
         tun_ifindex,
         listen_port: 51820,
         lanes: 2,
-        reserved: 0,
+        route_generation: 0,
     }
 }
 

@@ -1,13 +1,13 @@
 //! `lan_ingress`: frames from hosts of this site, case by case.
 
 use datapath_abi::{
-    maps,
+    maps::{self, INTERFACE_SLOT_COUNT},
     outcome::StackReason::{
         ExtensionHeader, IpOptions, KernelRoute, Malformed, NoRoute, NotForUs, NotIp, NotReady,
         NotRoutable, SiteDown, TooBig, TtlExpiring, VlanTagged,
     },
     route::SITE_KERNEL,
-    settings::{COUNTED_MARK, Role, Settings},
+    settings::{COUNTED_MARK, Role, Settings, slot_of},
     site::{SiteCounters, SiteState},
 };
 
@@ -357,4 +357,15 @@ fn nothing_is_redirected_before_the_agent_is_ready() {
     expect(&mut datapath, Verdict::Stack(NotReady));
     datapath.set_interface(LOOPBACK, Role::Lan, 7, 1500);
     expect(&mut datapath, Verdict::Stack(NoRoute));
+}
+
+#[test]
+fn an_interface_whose_slot_is_another_ones_is_found_all_the_same() {
+    let mut datapath = ready();
+    let taken = slot_of(LOOPBACK) + INTERFACE_SLOT_COUNT as u32;
+    assert_eq!(slot_of(taken), slot_of(LOOPBACK));
+    datapath.set_interface(taken, Role::Wan, 0, 1500);
+    let frame = v4().tcp(1, 2, 2, 0).frame();
+    let (_, verdict, _) = run(&mut datapath, maps::LAN_INGRESS, &frame, Context::default());
+    assert_eq!(verdict, Verdict::Redirect);
 }

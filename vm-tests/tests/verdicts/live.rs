@@ -13,6 +13,7 @@ use std::{
 };
 
 use datapath_abi::{
+    flow::FlowStat,
     maps,
     outcome::StackReason::{
         self, IpOptions, KernelRoute, Malformed, NoNeighbour, NotToLan, VlanTagged,
@@ -102,6 +103,16 @@ impl Gateway {
     fn receive_from_tun(&mut self, last: u8) -> Vec<u8> {
         let tun = &mut self.tun;
         receive(last, tun.as_raw_fd(), |buffer| tun.read(buffer))
+    }
+
+    /// The next packet in the tunnel of this length.
+    fn receive_whole_from_tun(&mut self, length: usize) -> Vec<u8> {
+        let tun = &mut self.tun;
+        receive_where(
+            |packet| packet.len() == length,
+            tun.as_raw_fd(),
+            |buffer| tun.read(buffer),
+        )
     }
 
     /// The next frame at the host with this last byte.
@@ -242,8 +253,60 @@ fn a_packet_between_two_sites_is_counted_for_both() {
     assert_eq!((to.from_site_packets, to.to_site_packets), (0, 1));
 }
 
+#[test]
+fn headers_outside_of_the_linear_part_are_read_and_changed_all_the_same() {
+    let mut gateway = Gateway::start();
+    // What it is told of the header's length is what it makes linear: of a frame larger than a page.
+    let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
+    let mut tap = open_tun_device(b"tap0", flags);
+    ip("link set tap0 address 02:00:00:00:00:07 mtu 9000 up");
+    ip("link set tun0 mtu 9000");
+    let index = ifindex("tap0");
+    gateway.datapath.set_interface(index, Role::Lan, 0, 9000);
+    gateway.datapath.set_site(2, SiteState::Up, 9000);
+    gateway.datapath.add_route(0, "2001:db8:2::/48", 2);
+    gateway.datapath.attach(
+        maps::LAN_INGRESS,
+        "tap0",
+        aya::programs::TcAttachType::Ingress,
+    );
+    let mut payload = vec![0; 4000];
+    payload[3999] = 6;
+    for packet in [
+        Packet::new("10.1.0.5", "10.2.0.9").udp(1000, 53, &payload),
+        Packet::new("2001:db8:1::5", "2001:db8:2::9").udp(1000, 53, &payload),
+    ] {
+        for linear in [ETHERNET, ETHERNET + 20, ETHERNET + 24] {
+            let mut frame = packet.frame();
+            frame[..6].copy_from_slice(&[2, 0, 0, 0, 0, 7]);
+            let mut offload = [0; 10];
+            offload[2..4].copy_from_slice(&(linear as u16).to_ne_bytes());
+            tap.write_all(&[&offload[..], &frame].concat()).unwrap();
+            let sent = gateway.receive_whole_from_tun(packet.bare().len());
+            assert_routed("not linear", &packet.bare(), &sent);
+        }
+    }
+    let counters = gateway.datapath.site_counters(2);
+    assert_eq!(counters.to_site_packets, 6);
+    assert_eq!(gateway.datapath.flow_stat(FlowStat::Inserted), 2);
+}
+
 /// Reads until a packet ends in `last`: the kernel sends packets of its own, too.
-fn receive(last: u8, fd: i32, mut read: impl FnMut(&mut [u8]) -> io::Result<usize>) -> Vec<u8> {
+fn receive(last: u8, fd: i32, read: impl FnMut(&mut [u8]) -> io::Result<usize>) -> Vec<u8> {
+    // The kernel's own packets end in other bytes or are of IPv6 (multicast).
+    let is_ipv4 = |packet: &[u8]| packet[0] >> 4 == 4 || packet[12..14] == [8, 0];
+    receive_where(
+        |packet| is_ipv4(packet) && packet.last() == Some(&last),
+        fd,
+        read,
+    )
+}
+
+fn receive_where(
+    is_it: impl Fn(&[u8]) -> bool,
+    fd: i32,
+    mut read: impl FnMut(&mut [u8]) -> io::Result<usize>,
+) -> Vec<u8> {
     let deadline = Deadline::start();
     let mut buffer = vec![0; 4096];
     loop {
@@ -254,14 +317,9 @@ fn receive(last: u8, fd: i32, mut read: impl FnMut(&mut [u8]) -> io::Result<usiz
         };
         // SAFETY: one structure, as said.
         let ready = unsafe { libc::poll(&raw mut poll, 1, deadline.left().as_millis() as i32) };
-        assert!(
-            ready > 0,
-            "no packet that ends in {last} within {DEADLINE:?}"
-        );
+        assert!(ready > 0, "no such packet within {DEADLINE:?}");
         let length = read(&mut buffer).expect("a packet can be read");
-        // The kernel's own packets end in other bytes or are of IPv6 (multicast).
-        let is_ipv4 = buffer[0] >> 4 == 4 || buffer[12..14] == [8, 0];
-        if is_ipv4 && buffer[length - 1] == last {
+        if is_it(&buffer[..length]) {
             return buffer[..length].to_vec();
         }
     }
@@ -285,6 +343,10 @@ impl Deadline {
 }
 
 fn open_tun() -> File {
+    open_tun_device(b"tun0", libc::IFF_TUN | libc::IFF_NO_PI)
+}
+
+fn open_tun_device(name: &[u8], flags: libc::c_int) -> File {
     let file = File::options()
         .read(true)
         .write(true)
@@ -292,10 +354,10 @@ fn open_tun() -> File {
         .expect("/dev/net/tun opens");
     // SAFETY: a C structure of integers and a union of them; zeroes are valid.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, from) in request.ifr_name.iter_mut().zip(b"tun0") {
+    for (to, from) in request.ifr_name.iter_mut().zip(name) {
         *to = *from as libc::c_char;
     }
-    request.ifr_ifru.ifru_flags = (libc::IFF_TUN | libc::IFF_NO_PI) as libc::c_short;
+    request.ifr_ifru.ifru_flags = flags as libc::c_short;
     // SAFETY: the request is of the type that this ioctl takes.
     let result = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, &raw mut request) };
     assert_eq!(result, 0, "{}", io::Error::last_os_error());

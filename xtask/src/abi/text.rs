@@ -4,11 +4,12 @@ use std::fmt::Write as _;
 use std::mem::offset_of;
 
 use datapath_abi::event::{EVENTS_PER_SECOND, Event, EventKind};
-use datapath_abi::flow::{FLOW_STAT_COUNT, FlowCounters, FlowKey, FlowStat, FlowVerdict};
+use datapath_abi::flow::{FLOW_STAT_COUNT, FlowCounters, FlowKey, FlowKey4, FlowStat, FlowVerdict};
 use datapath_abi::outcome::{DropReason, StackReason, Tally};
 use datapath_abi::route::{Route, RouteKey4, RouteKey6, SITE_KERNEL, VNET_BITS};
 use datapath_abi::settings::{
-    COUNTED_MARK, COUNTED_MARK_MASK, DEFAULT_VNET, Interface, Role, SOFTWARE_GSO, Settings,
+    COUNTED_MARK, COUNTED_MARK_MASK, DEFAULT_VNET, Interface, InterfaceSlot, Role, SOFTWARE_GSO,
+    Settings,
 };
 use datapath_abi::site::{MAX_LANES, Site, SiteCounters, SiteState};
 use datapath_abi::{ABI_VERSION, maps};
@@ -75,9 +76,11 @@ fn write_constants(text: &mut String) {
         text,
         maps::MAX_ROUTES,
         maps::MAX_SITES,
-        maps::MAX_FLOWS,
+        maps::DEFAULT_FLOWS,
         maps::MAX_SESSIONS,
+        maps::SESSION_WORDS,
         maps::MAX_INTERFACES,
+        maps::INTERFACE_SLOT_COUNT,
         maps::EVENTS_BYTES,
         EVENTS_PER_SECOND,
         FLOW_STAT_COUNT,
@@ -128,6 +131,18 @@ fn write_structs(text: &mut String) {
     );
     layout!(
         text,
+        FlowKey4 {
+            vnet,
+            local,
+            remote,
+            local_port,
+            remote_port,
+            protocol,
+            reserved,
+        }
+    );
+    layout!(
+        text,
         FlowCounters {
             to_site_packets,
             to_site_bytes,
@@ -136,6 +151,7 @@ fn write_structs(text: &mut String) {
             first_seen_ns,
             last_seen_ns,
             site,
+            route_generation,
             tcp_flags_to_site,
             tcp_flags_from_site,
             verdict,
@@ -150,7 +166,7 @@ fn write_structs(text: &mut String) {
             tun_ifindex,
             listen_port,
             lanes,
-            reserved
+            route_generation
         }
     );
     layout!(
@@ -162,6 +178,7 @@ fn write_structs(text: &mut String) {
             flags
         }
     );
+    layout!(text, InterfaceSlot { ifindex, interface });
     layout!(
         text,
         Event {

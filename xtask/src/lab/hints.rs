@@ -19,7 +19,7 @@ pub(super) fn of(topology: &Topology) -> String {
   {crossway} flows
   {crossway} routes get {far}
   {crossway} drops
-  sudo bpftool map dump pinned /sys/fs/bpf/crossway/{gateway}/FLOWS
+  sudo bpftool map dump pinned /sys/fs/bpf/crossway/{gateway}/FLOWS4
   sudo nsenter --net=/run/netns/{gateway} tcpdump -ni wan0 udp port {}
 ",
         b.host.name(),

@@ -10,7 +10,7 @@ use aya::{Ebpf, EbpfLoader};
 use datapath_abi::ABI_VERSION;
 use datapath_abi::maps;
 use datapath_abi::route::{Route, RouteKey4, VNET_BITS};
-use datapath_abi::settings::{DEFAULT_VNET, Interface, Role, Settings};
+use datapath_abi::settings::{DEFAULT_VNET, Interface, InterfaceSlot, Role, Settings, slot_of};
 use datapath_abi::site::{Site, SiteState};
 
 use super::frames;
@@ -41,7 +41,7 @@ impl Datapath {
             format!("no eBPF object {}: run `cargo xtask build`", path.display())
         })?;
         let mut ebpf = EbpfLoader::new()
-            .map_max_entries(maps::FLOWS, flows as u32)
+            .map_max_entries(maps::FLOWS4, flows as u32)
             .load(&object)
             .context("loading the eBPF object")?;
         for name in PROGRAMS {
@@ -88,7 +88,7 @@ impl Datapath {
             tun_ifindex: LOOPBACK,
             listen_port: frames::LISTEN_PORT,
             lanes: 1,
-            reserved: 0,
+            route_generation: 0,
         };
         let map = self.ebpf.map_mut(maps::SETTINGS).context("no settings")?;
         Array::<_, Settings>::try_from(map)?.set(0, settings, 0)?;
@@ -102,6 +102,9 @@ impl Datapath {
         Array::<_, Site>::try_from(map)?.set(SITE, site, 0)?;
         let map = self.ebpf.map_mut(maps::SESSIONS).context("no sessions")?;
         HashMap::<_, u32, u32>::try_from(map)?.insert(frames::SESSION >> 8, 1, 0)?;
+        let (word, bit) = maps::session_bit(frames::SESSION >> 8);
+        let map = self.ebpf.map_mut(maps::SESSION_BITS).context("no bits")?;
+        Array::<_, u64>::try_from(map)?.set(word, bit, 0)?;
         self.set_role(Role::Lan)
     }
 
@@ -113,16 +116,24 @@ impl Datapath {
             mtu: LAN_MTU,
             flags: 0,
         };
-        let map = self.ebpf.map_mut(maps::INTERFACES);
-        let map = map.context("no interfaces")?;
-        let mut interfaces = HashMap::<_, u32, Interface>::try_from(map)?;
-        interfaces.insert(LOOPBACK, interface, 0)?;
+        self.add_interface(LOOPBACK, interface)?;
         // Where packets out of the tunnel go.
         let lan = Interface {
             role: Role::Lan as u32,
             ..interface
         };
-        interfaces.insert(frames::lan_ifindex()?, lan, 0)?;
+        self.add_interface(frames::lan_ifindex()?, lan)
+    }
+
+    /// As the agent does: into the map and into the slot in front of it.
+    fn add_interface(&mut self, ifindex: u32, interface: Interface) -> Result<()> {
+        let map = self.ebpf.map_mut(maps::INTERFACES);
+        let map = map.context("no interfaces")?;
+        HashMap::<_, u32, Interface>::try_from(map)?.insert(ifindex, interface, 0)?;
+        let map = self.ebpf.map_mut(maps::INTERFACE_SLOTS);
+        let map = map.context("no interface slots")?;
+        let slot = InterfaceSlot { ifindex, interface };
+        Array::<_, InterfaceSlot>::try_from(map)?.set(slot_of(ifindex), slot, 0)?;
         Ok(())
     }
 }

@@ -89,7 +89,7 @@ impl Spread {
         }
     }
 
-    /// Flow `index` to the known destination. The header's checksum is not made right: no program
+    /// Flow `index` to the destination of the last call. The header's checksum is not made right: no program
     /// reads it, only changes it.
     pub(super) fn flow(&mut self, index: usize) -> &[u8] {
         let source = 0xac10_0000 + (index as u32 & 0xf_ffff);
@@ -104,18 +104,28 @@ impl Spread {
         self.flow(index).to_vec()
     }
 
-    /// Flow `index` of those that lead to different routes.
-    pub(super) fn to_route(&self, index: usize) -> Vec<u8> {
-        let mut frame = self.frame.clone();
+    /// Flow `index` of as many, each to another route where there are enough.
+    pub(super) fn route(&mut self, index: usize) -> &[u8] {
         let route = index * (self.routes / self.flows).max(1) % self.routes;
-        let destination = u32::from(prefix(route)) + 10;
-        frame[ETHERNET + 16..ETHERNET + 20].copy_from_slice(&destination.to_be_bytes());
-        frame
+        self.set_destination(route);
+        self.flow(index)
     }
 
-    pub(super) fn next_to_route(&mut self) -> Vec<u8> {
+    pub(super) fn next_route(&mut self) -> Vec<u8> {
         let index = self.random() % self.flows;
-        self.to_route(index)
+        self.route(index).to_vec()
+    }
+
+    /// The first packet of flow `number`, none of the others, to any route.
+    pub(super) fn first_on_route(&mut self, number: usize) -> Vec<u8> {
+        let route = self.random() % self.routes;
+        self.set_destination(route);
+        self.flow((1 << 20) + number).to_vec()
+    }
+
+    fn set_destination(&mut self, route: usize) {
+        let destination = u32::from(prefix(route)) + 10;
+        self.frame[ETHERNET + 16..ETHERNET + 20].copy_from_slice(&destination.to_be_bytes());
     }
 
     /// xorshift64: fast, and the same in every run.

@@ -1,0 +1,83 @@
+//! The flows of one family.
+
+use anyhow::{Context, Result, anyhow};
+use aya::maps::{HashMap, Map, MapData, MapError};
+use aya::{Ebpf, Pod};
+use datapath_abi::flow::{FlowCounters, FlowKey};
+
+use super::super::removed;
+use super::super::sys::batch::{BatchReader, Cursor};
+
+/// Entries read by one system call, about a millisecond's worth.
+pub(super) const BATCH: usize = 4096;
+
+/// A map from `K` to [`FlowCounters`].
+pub(super) struct Table<K: Pod> {
+    name: &'static str,
+    capacity: u64,
+    map: HashMap<MapData, K, FlowCounters>,
+    reader: BatchReader<K, FlowCounters>,
+}
+
+impl<K: Pod + Default + Into<FlowKey>> Table<K> {
+    /// Takes the map `name` out of the loaded object.
+    pub(super) fn take(programs: &mut Ebpf, name: &'static str) -> Result<Self> {
+        let map = programs
+            .take_map(name)
+            .with_context(|| format!("the eBPF object has no map {name}"))?;
+        let Map::LruHashMap(data) = &map else {
+            return Err(anyhow!("{name}: expected an LRU hash, found {map:?}"));
+        };
+        Ok(Self {
+            name,
+            capacity: data.info().context(name)?.max_entries().into(),
+            reader: BatchReader::new(data, BATCH).context(name)?,
+            map: map.try_into().context(name)?,
+        })
+    }
+
+    /// Flows that it takes.
+    pub(super) fn capacity(&self) -> u64 {
+        self.capacity
+    }
+
+    pub(super) fn get(&self, key: &K) -> Result<Option<FlowCounters>> {
+        match self.map.get(key, 0) {
+            Ok(counters) => Ok(Some(counters)),
+            Err(MapError::KeyNotFound) => Ok(None),
+            Err(error) => Err(error).context(self.name),
+        }
+    }
+
+    /// Says whether the flow was there.
+    pub(super) fn remove(&mut self, key: &K) -> Result<bool> {
+        removed(self.map.remove(key)).context(self.name)
+    }
+
+    pub(super) fn for_each(
+        &mut self,
+        mut visit: impl FnMut(&FlowKey, &FlowCounters),
+    ) -> Result<()> {
+        let mut cursor = None;
+        loop {
+            cursor = self.read(cursor, &mut visit)?;
+            if cursor.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Shows the flows behind `cursor`, up to [`BATCH`], from the start without one. Returns where to go
+    /// on, which is `None` behind the last.
+    pub(super) fn read(
+        &mut self,
+        cursor: Option<Cursor>,
+        mut visit: impl FnMut(&FlowKey, &FlowCounters),
+    ) -> Result<Option<Cursor>> {
+        let (entries, next) = self.reader.read(cursor).context(self.name)?;
+        for (key, counters) in entries {
+            visit(&key.into(), &counters);
+        }
+        Ok(next)
+    }
+}
