@@ -44,7 +44,7 @@ pub use self::attach::Wanted;
 pub use self::attachment::{Attachment, Hook, Mode, TcAttach};
 pub use self::events::{DatapathEvent, Events};
 pub use self::flows::{FlowSummary, Flows, IdleLimits, Swept};
-pub use self::routes::{RouteChanges, Routes, Target};
+pub use self::routes::{Entry, RouteChanges, Routes, Target};
 pub use self::sessions::Sessions;
 pub use self::settings::SettingsMap;
 pub use self::sites::Sites;

@@ -23,6 +23,7 @@ pub mod kernel_routes;
 pub mod links;
 pub mod mirror;
 mod netns;
+mod route_socket;
 pub mod site_routes;
 pub mod state;
 pub mod sysctl;
@@ -31,6 +32,7 @@ pub mod tunnel_mtu;
 pub mod watch;
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rtnetlink::Handle;
 use tokio::task::JoinHandle;
@@ -40,19 +42,26 @@ use self::error::HostError;
 use self::forwarding::{Facts, Need};
 use self::kernel_routes::KernelRoute;
 use self::links::Interface;
+use self::route_socket::RouteSocket;
 use self::site_routes::SiteRoute;
 use self::state::{StateFile, SysctlChange};
 use self::sysctl::Family;
 use crate::config::InterfaceAddress;
+use crate::ids::IfIndex;
 use crate::prefix::Prefix;
 
 /// The connection to the kernel, and the memory of what was changed.
 pub struct Host {
     handle: Handle,
     connection: JoinHandle<()>,
+    routes: Routes,
+    other_routes: Vec<KernelRoute>,
     file: StateFile,
     warning: Option<String>,
 }
+
+/// The socket for routes, for threads that may block.
+struct Routes(Arc<Mutex<RouteSocket>>);
 
 /// How the host is to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -91,14 +100,17 @@ impl Host {
     /// As [`Host::connect`], with the state file at `path`.
     pub async fn connect_with_state(path: PathBuf) -> Result<Self, HostError> {
         let (file, warning) = StateFile::open(path)?;
-        let connected = rtnetlink::new_connection();
-        let (connection, handle, _) = connected.map_err(|error| HostError::Netlink {
+        let failed = |error| HostError::Netlink {
             what: "to open a netlink socket".to_owned(),
             error,
-        })?;
+        };
+        let (connection, handle, _) = rtnetlink::new_connection().map_err(failed)?;
+        let routes = RouteSocket::open().map_err(failed)?;
         let host = Self {
             handle,
             connection: tokio::spawn(connection),
+            routes: Routes(Arc::new(Mutex::new(routes))),
+            other_routes: Vec::new(),
             file,
             warning,
         };
@@ -124,7 +136,24 @@ impl Host {
 
     /// All routes; [`site_routes::is_ours`] tells which are ours.
     pub async fn kernel_routes(&self) -> Result<Vec<KernelRoute>, HostError> {
-        kernel_routes::list(&self.handle).await
+        let all = self.routes.blocking(|socket| kernel_routes::list(socket, None));
+        Ok(all.await?.others)
+    }
+
+    /// All routes but ours into the TUN `tun`.
+    pub async fn other_routes(&self, tun: IfIndex) -> Result<Vec<KernelRoute>, HostError> {
+        let all = self.routes.blocking(move |socket| kernel_routes::list(socket, Some(tun)));
+        Ok(all.await?.others)
+    }
+
+    /// All routes but ours as the last [`Host::apply`] found them, once.
+    pub fn take_other_routes(&mut self) -> Vec<KernelRoute> {
+        std::mem::take(&mut self.other_routes)
+    }
+
+    /// What the kernel names as the cause of changes of routes made here; see [`watch`].
+    pub fn route_port(&self) -> u32 {
+        self.routes.lock().port()
     }
 
     /// The sysctls and device features that are changed now, a line each, for `status`.
@@ -149,7 +178,7 @@ impl Host {
                 name: name.to_owned(),
             });
         }
-        tunnel::claim(&self.handle, &mut self.file, name).await
+        tunnel::claim(&self.handle, &self.routes, &mut self.file, name).await
     }
 
     /// Makes the host as `wanted` says, touching only what differs. The TUN has been claimed and
@@ -163,7 +192,8 @@ impl Host {
         let tun = self.interface(&wanted.tun).await?;
         let claimed = self.file.state.tun.as_ref().map(|tun| &tun.name);
         if claimed != Some(&wanted.tun) {
-            tunnel::claim(&self.handle, &mut self.file, &wanted.tun).await?;
+            let file = &mut self.file;
+            tunnel::claim(&self.handle, &self.routes, file, &wanted.tun).await?;
         }
 
         let handle = &self.handle;
@@ -174,7 +204,8 @@ impl Host {
         let added = tunnel::add_addresses(handle, file, &tun, &wanted.addresses, &mut report);
         let leftover = added.await?;
         let routes = self.site_routes(wanted, &lan).await?;
-        tunnel::set_routes(&self.handle, &tun, &routes, &mut report).await?;
+        let set = tunnel::set_routes(&self.routes, &tun, routes, &mut report);
+        self.other_routes = set.await?;
         let file = &mut self.file;
         tunnel::remove_addresses(&self.handle, file, &tun, leftover, &mut report).await?;
         Ok(report)
@@ -183,7 +214,7 @@ impl Host {
     /// Puts everything back as it was before the first [`Host::apply`], and forgets it. If that
     /// fails, what is left stays remembered for the next start.
     pub async fn restore(&mut self) -> Result<Report, HostError> {
-        let released = tunnel::release(&self.handle, &mut self.file).await;
+        let released = tunnel::release(&self.handle, &self.routes, &mut self.file).await;
         let mut report = Report::default();
         kept_features::reconcile(&mut self.file, &[], &mut report)?;
         report
@@ -239,6 +270,24 @@ impl Host {
             mtu: None,
         });
         Ok(routes.collect())
+    }
+}
+
+impl Routes {
+    /// Runs `work` on a thread of its own, since the kernel takes seconds over a million routes.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut RouteSocket) -> T + Send + 'static,
+    ) -> T {
+        let routes = Self(Arc::clone(&self.0));
+        let done = tokio::task::spawn_blocking(move || work(&mut routes.lock()));
+        done.await
+            .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, RouteSocket> {
+        // Each call begins with a request of its own, whatever became of the one before.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

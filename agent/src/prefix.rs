@@ -1,8 +1,12 @@
 //! An IP prefix that cannot have host bits.
 
+mod index;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
+
+pub use self::index::PrefixIndex;
 
 /// A network prefix such as `10.2.0.0/24` or `2001:db8::/48`; its host bits are zero by construction.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

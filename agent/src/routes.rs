@@ -2,6 +2,7 @@
 //! decrypted packet's source may come from the site that sent it.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::ids::SiteId;
@@ -13,8 +14,44 @@ use crate::prefix::Prefix;
 /// lengths, so a lookup is a handful of probes.
 #[derive(Debug, Default)]
 pub struct RouteTable {
-    v4: Vec<(u8, HashMap<u32, SiteId>)>,
-    v6: Vec<(u8, HashMap<u128, SiteId>)>,
+    v4: Vec<(u8, OfLength<u32>)>,
+    v6: Vec<(u8, OfLength<u128>)>,
+}
+
+/// The prefixes of one length.
+type OfLength<K> = HashMap<K, SiteId, BuildHasherDefault<AddressHasher>>;
+
+/// One multiplication, of which both halves are used. Who writes the configuration chooses the keys,
+/// so nothing better is needed against collisions that somebody aims at.
+#[derive(Debug, Default)]
+struct AddressHasher(u64);
+
+impl Hasher for AddressHasher {
+    fn write_u32(&mut self, address: u32) {
+        self.mix(address.into());
+    }
+
+    fn write_u128(&mut self, address: u128) {
+        self.mix((address >> 64) as u64);
+        self.mix(address as u64);
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.mix((*byte).into()));
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+impl AddressHasher {
+    fn mix(&mut self, word: u64) {
+        // 2^64 divided by the golden ratio: any odd number without a pattern does.
+        const FACTOR: u128 = 0x9e37_79b9_7f4a_7c15;
+        let product = u128::from(self.0 ^ word) * FACTOR;
+        self.0 = (product >> 64) as u64 ^ product as u64;
+    }
 }
 
 impl RouteTable {
@@ -60,10 +97,10 @@ impl RouteTable {
 }
 
 /// The table for `length`, entered so that longer lengths come first.
-fn of_length<K>(tables: &mut Vec<(u8, HashMap<K, SiteId>)>, length: u8) -> &mut HashMap<K, SiteId> {
+fn of_length<K>(tables: &mut Vec<(u8, OfLength<K>)>, length: u8) -> &mut OfLength<K> {
     let at = tables.partition_point(|(other, _)| *other > length);
     if tables.get(at).is_none_or(|(other, _)| *other != length) {
-        tables.insert(at, (length, HashMap::new()));
+        tables.insert(at, (length, OfLength::default()));
     }
     &mut tables[at].1
 }

@@ -145,7 +145,7 @@ fn a_reload_touches_only_what_changed() {
         host.apply(&wanted()).await.unwrap();
 
         let mut ipv4_only = wanted();
-        ipv4_only.routes.retain(crossway::prefix::Prefix::is_ipv4);
+        ipv4_only.routes.retain(crossway::prefix::crossway::prefix::Prefix::is_ipv4);
         ipv4_only.addresses = vec![address("10.255.0.2", 32)];
         ipv4_only.lan.clear();
         let report = host.apply(&ipv4_only).await.unwrap();
@@ -192,7 +192,7 @@ fn a_sysctl_that_somebody_else_set_meanwhile_is_left_alone() {
 fn the_watch_tells_of_links_addresses_and_routes() {
     in_namespace(async || {
         gateway();
-        let mut watch = Watch::start().unwrap();
+        let mut watch = Watch::start(0).unwrap();
         ip("addr add 10.77.0.1/24 dev lan");
         until(&mut watch, |seen| seen.addresses && seen.routes).await;
         ip("link set wan mtu 1400");
@@ -200,6 +200,30 @@ fn the_watch_tells_of_links_addresses_and_routes() {
         ip("-6 route add 2001:db8:77::/48 dev lan");
         until(&mut watch, |seen| seen.routes).await;
         ip("route del default");
+        until(&mut watch, |seen| seen.routes).await;
+    });
+}
+
+/// Notes on a change are queued before the change returns.
+const SETTLED: std::time::Duration = std::time::Duration::from_millis(300);
+
+#[test]
+fn the_watch_is_silent_about_our_own_routes_and_tells_what_others_do_to_them() {
+    in_namespace(async || {
+        gateway();
+        let mut host = Host::connect_with_state(state_path()).await.unwrap();
+        host.claim_tun(TUN).await.unwrap();
+        let _tun = Tun::open(TUN);
+        let mut wanted = wanted();
+        host.apply(&wanted).await.unwrap();
+        let mut watch = Watch::start(host.route_port()).unwrap();
+        wanted.routes.retain(crossway::prefix::Prefix::is_ipv4);
+        wanted.routes.push("10.66.0.0/16".parse().unwrap());
+        host.apply(&wanted).await.unwrap();
+        assert!(ip("route show 10.66.0.0/16").contains(TUN));
+        let told = tokio::time::timeout(SETTLED, watch.changed()).await;
+        assert!(told.is_err(), "{told:?}");
+        ip("route del 10.66.0.0/16");
         until(&mut watch, |seen| seen.routes).await;
     });
 }

@@ -13,8 +13,8 @@ use datapath_abi::{
     event::{Event, EventKind},
     flow::{FLOW_STAT_COUNT, FlowCounters, FlowKey, FlowKey4, FlowStat},
     maps::{
-        DEFAULT_FLOWS, EVENTS_BYTES, INTERFACE_SLOT_COUNT, MAX_INTERFACES, MAX_ROUTES,
-        MAX_SESSIONS, MAX_SITES, SESSION_WORDS, flows_of_ipv6, session_bit,
+        DEFAULT_FLOWS, EVENTS_BYTES, INTERFACE_SLOT_COUNT, MAX_INTERFACES, MAX_SESSIONS,
+        MAX_SITES, ROUTE_ENTRIES, SESSION_WORDS, flows_of_ipv6, session_bit,
     },
     outcome::{DropReason, StackReason, Tally},
     route::{Route, RouteKey4, RouteKey6},
@@ -25,9 +25,9 @@ use datapath_abi::{
 use crate::{asm, flow::Direction, wire::Wire};
 
 #[btf_map]
-static ROUTES4: LpmTrie<RouteKey4, Route, MAX_ROUTES> = LpmTrie::new();
+static ROUTES4: LpmTrie<RouteKey4, Route, ROUTE_ENTRIES> = LpmTrie::new();
 #[btf_map]
-static ROUTES6: LpmTrie<RouteKey6, Route, MAX_ROUTES> = LpmTrie::new();
+static ROUTES6: LpmTrie<RouteKey6, Route, ROUTE_ENTRIES> = LpmTrie::new();
 #[btf_map]
 static SITES: Array<Site, MAX_SITES> = Array::new();
 #[btf_map]

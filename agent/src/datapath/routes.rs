@@ -2,7 +2,6 @@
 
 mod key;
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 
 use anyhow::{Context, Result};
@@ -32,6 +31,9 @@ pub enum Target {
     Kernel,
 }
 
+/// A route: of which network, which prefix, and where to.
+pub type Entry = ((VnetId, Prefix), Target);
+
 /// How many routes [`Routes::replace_all`] touched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RouteChanges {
@@ -47,8 +49,8 @@ pub struct RouteChanges {
 pub struct Routes {
     v4: LpmTrie<MapData, RouteKey4, Route>,
     v6: LpmTrie<MapData, RouteKey6, Route>,
-    /// What is in them: after a take-over, what the agent before wrote.
-    written: HashMap<(VnetId, Prefix), Target>,
+    /// What is in them, sorted: after a take-over, what the agent before wrote.
+    written: Vec<Entry>,
     /// Has the generation of what is in them.
     settings: SharedSettings,
 }
@@ -58,42 +60,56 @@ impl Routes {
         let mut routes = Self {
             v4: take(programs, maps::ROUTES4)?,
             v6: take(programs, maps::ROUTES6)?,
-            written: HashMap::new(),
+            written: Vec::new(),
             settings,
         };
-        routes.written = routes.dump()?.into_iter().collect();
+        routes.written = routes.dump()?;
         Ok(routes)
     }
 
-    /// Makes these the only routes, touching none that stays as it is. What is new or different is
-    /// written first and what is gone is removed after, so that no destination that has a route
-    /// before and after is without one in between. After an error, call it again.
-    pub fn replace_all(
-        &mut self,
-        wanted: &HashMap<(VnetId, Prefix), Target>,
-    ) -> Result<RouteChanges> {
-        let changes = self.write(wanted);
+    /// Makes these the only routes, touching none that stays as it is; of equal prefixes the last
+    /// counts. What is new or different is written first and what is gone is removed after, so that
+    /// no destination that has a route before and after is without one in between. After an error,
+    /// call it again.
+    pub fn replace_all(&mut self, mut wanted: Vec<Entry>) -> Result<RouteChanges> {
+        wanted.sort_by_key(|(route, _)| *route);
+        wanted.dedup_by(|next, kept| {
+            let same = next.0 == kept.0;
+            if same {
+                kept.1 = next.1;
+            }
+            same
+        });
+        let changes = self.write(&wanted);
         // Also after an error: part of it may be written.
         self.settings.raise_route_generation()?;
+        self.written = match changes {
+            Ok(_) => wanted,
+            // Some of it is written: the next call begins from what the maps say.
+            Err(_) => self.dump()?,
+        };
         changes
     }
 
-    fn write(&mut self, wanted: &HashMap<(VnetId, Prefix), Target>) -> Result<RouteChanges> {
+    /// Writes what differs from what is there. Both lists are sorted, so that neighbours share the
+    /// nodes of the trie that a write walks through.
+    fn write(&mut self, wanted: &[Entry]) -> Result<RouteChanges> {
         let mut changes = RouteChanges::default();
+        let mut gone = Vec::new();
+        let mut present = std::mem::take(&mut self.written).into_iter().peekable();
         for ((vnet, prefix), target) in wanted {
-            match self.written.get(&(*vnet, *prefix)) {
-                Some(present) if present == target => continue,
+            let route = (*vnet, *prefix);
+            while let Some((other, _)) = present.next_if(|(other, _)| *other < route) {
+                gone.push(other);
+            }
+            match present.next_if(|(other, _)| *other == route) {
+                Some((_, there)) if there == *target => continue,
                 Some(_) => changes.replaced += 1,
                 None => changes.inserted += 1,
             }
             self.insert_entry(*vnet, *prefix, *target)?;
         }
-        let gone: Vec<_> = self
-            .written
-            .keys()
-            .filter(|route| !wanted.contains_key(route))
-            .copied()
-            .collect();
+        gone.extend(present.map(|(other, _)| other));
         changes.removed = gone.len();
         for (vnet, prefix) in gone {
             self.remove_entry(vnet, prefix)?;
@@ -104,13 +120,26 @@ impl Routes {
     /// Adds one route, or replaces that of the same prefix.
     pub fn insert(&mut self, vnet: VnetId, prefix: Prefix, target: Target) -> Result<()> {
         self.insert_entry(vnet, prefix, target)?;
+        let route = (vnet, prefix);
+        match self.position(route) {
+            Ok(at) => self.written[at].1 = target,
+            Err(at) => self.written.insert(at, (route, target)),
+        }
         self.settings.raise_route_generation()
     }
 
     /// Removes one route; it may be gone already.
     pub fn remove(&mut self, vnet: VnetId, prefix: Prefix) -> Result<()> {
         self.remove_entry(vnet, prefix)?;
+        if let Ok(at) = self.position((vnet, prefix)) {
+            self.written.remove(at);
+        }
         self.settings.raise_route_generation()
+    }
+
+    /// Where a route is among those written, or where it would be.
+    fn position(&self, route: (VnetId, Prefix)) -> Result<usize, usize> {
+        self.written.binary_search_by_key(&route, |(other, _)| *other)
     }
 
     fn insert_entry(&mut self, vnet: VnetId, prefix: Prefix, target: Target) -> Result<()> {
@@ -123,11 +152,9 @@ impl Routes {
             let map = map_of(prefix);
             format!(
                 "{map}: insert {prefix} (it takes {} routes)",
-                maps::MAX_ROUTES
+                maps::ROUTE_ENTRIES
             )
-        })?;
-        self.written.insert((vnet, prefix), target);
-        Ok(())
+        })
     }
 
     fn remove_entry(&mut self, vnet: VnetId, prefix: Prefix) -> Result<()> {
@@ -136,7 +163,6 @@ impl Routes {
             TrieKey::V6(key) => self.v6.remove(&key),
         })
         .with_context(|| format!("{}: remove {prefix}", map_of(prefix)))?;
-        self.written.remove(&(vnet, prefix));
         Ok(())
     }
 
@@ -164,11 +190,11 @@ impl Routes {
         (0..=longest)
             .rev()
             .map(|length| Prefix::containing(destination, length))
-            .find(|prefix| self.written.contains_key(&(vnet, *prefix)))
+            .find(|prefix| self.position((vnet, *prefix)).is_ok())
     }
 
     /// Every route, read from the maps, in the order of vnet and prefix.
-    pub fn dump(&self) -> Result<Vec<((VnetId, Prefix), Target)>> {
+    pub fn dump(&self) -> Result<Vec<Entry>> {
         let mut routes = Vec::new();
         for entry in &self.v4 {
             let (key, route) = entry.context(maps::ROUTES4)?;

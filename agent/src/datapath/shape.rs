@@ -70,7 +70,7 @@ fn trie<K>() -> (MapType, usize, usize, usize) {
         MapType::LpmTrie,
         PREFIX_LENGTH + size_of::<K>(),
         size_of::<Route>(),
-        maps::MAX_ROUTES,
+        maps::ROUTE_ENTRIES,
     )
 }
 

@@ -112,11 +112,14 @@ impl Gateway {
     }
 
     fn sites(&self) -> Vec<Site> {
-        self.plan.sites.iter().map(|site| self.site(site)).collect()
+        let mut links = self.links.by_site();
+        let sites = self.plan.sites.iter();
+        sites
+            .map(|site| self.site(site, links.remove(&site.id).unwrap_or_default()))
+            .collect()
     }
 
-    fn site(&self, site: &PlannedSite) -> Site {
-        let links = self.links.of_site(site.id);
+    fn site(&self, site: &PlannedSite, links: Vec<&LinkStatus>) -> Site {
         let (state, why) = site_state(&links);
         Site {
             name: site.config.name.clone(),

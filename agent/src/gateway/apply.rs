@@ -1,6 +1,5 @@
 //! Making the lane, the host and the eBPF maps as a plan says, touching only what differs.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -13,6 +12,7 @@ use super::plan::{Difference, Plan, PlannedLink};
 use super::start::{choose_mtu, index_of};
 use crate::clock;
 use crate::datapath::{self, Datapath, Target};
+use crate::host::tunnel_mtu::TunnelMtu;
 use crate::host::{Wanted, mirror};
 use crate::ids::{SiteId, VnetId};
 use crate::keys::SecretKey;
@@ -40,8 +40,12 @@ impl Gateway {
         for site in &difference.sites_added {
             self.rates.forget(site.id);
         }
-        let table = RouteTable::new(self.plan.routes().map(|(_, prefix, site)| (prefix, site)));
-        self.lanes.set_routes(&Arc::new(table)).await?;
+        if difference.routes {
+            let routes = self.plan.routes().map(|(_, prefix, site)| (prefix, site));
+            self.lanes
+                .set_routes(Arc::new(RouteTable::new(routes)))
+                .await?;
+        }
         let (reused, free): (Vec<SiteId>, Vec<SiteId>) = difference
             .sites_removed
             .iter()
@@ -108,10 +112,11 @@ impl Gateway {
         let Some(datapath) = &mut self.datapath else {
             return Ok(());
         };
+        let lanes_up = self.links.lanes_up();
         for site in &self.plan.sites {
             let wanted = Site {
                 state: SiteState::Up as u32,
-                queue_mask: self.links.lanes_up(site.id),
+                queue_mask: lanes_up.get(&site.id).copied().unwrap_or(1),
                 mtu: u32::from(self.tun.mtu.mtu),
                 lanes: u32::from(site.lanes),
             };
@@ -161,7 +166,7 @@ impl Gateway {
     /// Routes of the sites, and those that the kernel keeps inside them.
     async fn write_routes(&mut self) -> Result<()> {
         let prefixes: Vec<Prefix> = self.plan.routes().map(|(_, prefix, _)| prefix).collect();
-        let kernel = self.host.kernel_routes().await?;
+        let kernel = self.host.take_other_routes();
         let mirror = mirror::mirror(&kernel, &prefixes, self.tun.index);
         for warning in mirror
             .warnings
@@ -174,20 +179,16 @@ impl Gateway {
         let Some(datapath) = &mut self.datapath else {
             return Ok(());
         };
-        let mut wanted = HashMap::with_capacity(prefixes.len() + mirror.kernel.len());
-        for (number, (vnet, prefix, site)) in self.plan.routes().enumerate() {
-            wanted.insert(
-                (vnet, prefix),
-                Target::Site {
-                    site,
-                    route: number as u32 + 1,
-                },
-            );
-        }
-        for prefix in mirror.kernel {
-            wanted.insert((VnetId(DEFAULT_VNET), prefix), Target::Kernel);
-        }
-        let changes = datapath.routes.replace_all(&wanted)?;
+        let of_sites = self.plan.routes().zip(1..);
+        let of_sites = of_sites
+            .map(|((vnet, prefix, site), route)| ((vnet, prefix), Target::Site { site, route }));
+        let of_kernel = mirror.kernel.into_iter();
+        let of_kernel = of_kernel.map(|prefix| ((VnetId(DEFAULT_VNET), prefix), Target::Kernel));
+        let mut wanted = Vec::with_capacity(prefixes.len() + of_kernel.len());
+        // In this order: of equal prefixes the last counts.
+        wanted.extend(of_sites);
+        wanted.extend(of_kernel);
+        let changes = datapath.routes.replace_all(wanted)?;
         tracing::debug!(?changes, "routes of the fast path");
         Ok(())
     }
@@ -252,15 +253,28 @@ impl Gateway {
 
     pub(super) async fn follow_host(&mut self) -> Result<()> {
         let mtu = choose_mtu(&self.host, &self.config).await?;
-        if mtu != self.tun.mtu {
-            tracing::info!(mtu = mtu.mtu, why = mtu.reason, "MTU of the tunnel");
-            self.tun.mtu = mtu;
-            self.lanes.set_mtu(self.tun.mtu.mtu)?;
+        if self.set_mtu(mtu)? {
             self.write_sites()?;
         }
         self.tun.index = index_of(&self.host, &self.tun.name).await?.0;
         self.apply_host().await?;
         self.write_routes().await?;
+        self.follow_interfaces().await
+    }
+
+    /// Holds the lanes to an MTU of the tunnel; says whether it is another one.
+    pub(super) fn set_mtu(&mut self, mtu: TunnelMtu) -> Result<bool> {
+        if mtu == self.tun.mtu {
+            return Ok(false);
+        }
+        tracing::info!(mtu = mtu.mtu, why = mtu.reason, "MTU of the tunnel");
+        self.tun.mtu = mtu;
+        self.lanes.set_mtu(self.tun.mtu.mtu)?;
+        Ok(true)
+    }
+
+    /// Roles and attachments, by the interfaces as they are now.
+    pub(super) async fn follow_interfaces(&mut self) -> Result<()> {
         self.write_interfaces().await?;
         self.attach();
         Ok(())

@@ -73,12 +73,12 @@ impl Lanes {
         (0..self.count()).try_for_each(|lane| self.send(lane, Command::SetMtu(mtu.into())))
     }
 
-    /// Replaces the routes of every lane and frees the old ones here.
-    pub(super) async fn set_routes(&mut self, routes: &Arc<RouteTable>) -> Result<()> {
+    /// Replaces the routes of every lane, which share one table, and frees the old one here.
+    pub(super) async fn set_routes(&mut self, routes: Arc<RouteTable>) -> Result<()> {
         for lane in 0..self.running.len() {
             let taken = self.running[lane]
                 .handle
-                .set_routes(Arc::clone(routes))
+                .set_routes(Arc::clone(&routes))
                 .await;
             taken.map_err(|LaneGone| self.failure(lane))?;
         }

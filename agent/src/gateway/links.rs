@@ -127,12 +127,29 @@ impl Links {
         links
     }
 
-    /// The lanes that may carry a site's flows, a bit each. Lane 0 always may: its session is begun
-    /// by the first packet.
-    pub fn lanes_up(&self, site: SiteId) -> u32 {
-        let links = self.by_id.values().filter(|link| link.planned.site == site);
-        let up = links.filter(|link| link.state == LinkState::Up);
-        up.fold(1, |mask, link| mask | 1 << link.planned.lane)
+    /// The lanes that may carry the flows of each site that has a link, a bit each. Lane 0 always may:
+    /// its session is begun by the first packet.
+    pub fn lanes_up(&self) -> HashMap<SiteId, u32> {
+        let mut masks = HashMap::new();
+        for link in self.by_id.values() {
+            let mask = masks.entry(link.planned.site).or_insert(1);
+            if link.state == LinkState::Up {
+                *mask |= 1 << link.planned.lane;
+            }
+        }
+        masks
+    }
+
+    /// All of them by site, in the order of their ids.
+    pub fn by_site(&self) -> HashMap<SiteId, Vec<&LinkStatus>> {
+        let mut sites: HashMap<SiteId, Vec<&LinkStatus>> = HashMap::new();
+        for link in self.by_id.values() {
+            sites.entry(link.planned.site).or_default().push(link);
+        }
+        for links in sites.values_mut() {
+            links.sort_by_key(|link| link.planned.id);
+        }
+        sites
     }
 
     /// Takes what a lane says of its peers.

@@ -58,6 +58,8 @@ type LinkName = (String, String, u16);
 pub struct Numbers {
     sites: HashMap<String, SiteId>,
     links: HashMap<LinkName, (LinkId, u32)>,
+    /// Those of `links`.
+    receiver_indices: HashSet<u32>,
 }
 
 /// What a new plan changes.
@@ -85,10 +87,13 @@ impl Numbers {
         self.sites.retain(|name, _| sites.contains(name.as_str()));
         let links: HashSet<LinkName> = link_names(config, lanes).collect();
         self.links.retain(|name, _| links.contains(name));
+        self.receiver_indices = self.links.values().map(|(_, index)| *index).collect();
+        let mut free_sites = free(self.sites.values().map(|id| id.0).collect());
+        let mut free_links = free(self.links.values().map(|(link, _)| link.0).collect());
 
         let mut plan = Plan::default();
         for site in &config.sites {
-            let id = self.site(&site.name);
+            let id = self.site(&site.name, &mut free_sites);
             plan.sites.push(PlannedSite {
                 id,
                 vnet: VnetId(DEFAULT_VNET),
@@ -103,7 +108,7 @@ impl Numbers {
             for gateway in &site.gateways {
                 for lane in 0..gateway.lanes.min(lanes) {
                     let name = (site.name.clone(), gateway.name.clone(), lane);
-                    let (link, receiver_index) = self.link(name);
+                    let (link, receiver_index) = self.link(name, &mut free_links);
                     plan.links.push(PlannedLink {
                         id: link,
                         receiver_index,
@@ -118,26 +123,24 @@ impl Numbers {
         plan
     }
 
-    fn site(&mut self, name: &str) -> SiteId {
+    fn site(&mut self, name: &str, free: &mut impl Iterator<Item = u32>) -> SiteId {
         if let Some(id) = self.sites.get(name) {
             return *id;
         }
-        let taken: HashSet<u32> = self.sites.values().map(|id| id.0).collect();
-        let id = SiteId(lowest_free(&taken));
+        let id = SiteId(free.next().unwrap_or(0));
         self.sites.insert(name.to_owned(), id);
         id
     }
 
-    fn link(&mut self, name: LinkName) -> (LinkId, u32) {
+    fn link(&mut self, name: LinkName, free: &mut impl Iterator<Item = u32>) -> (LinkId, u32) {
         if let Some(numbers) = self.links.get(&name) {
             return *numbers;
         }
-        let taken: HashSet<u32> = self.links.values().map(|(link, _)| link.0).collect();
-        let link = LinkId(lowest_free(&taken));
+        let link = LinkId(free.next().unwrap_or(0));
         let receiver_index = loop {
             // Random, so that nobody off the path can guess what `wan_guard` lets through.
             let index = rand::random::<u32>() % RECEIVER_INDICES;
-            if self.links.values().all(|(_, taken)| *taken != index) {
+            if self.receiver_indices.insert(index) {
                 break index;
             }
         };
@@ -155,8 +158,9 @@ fn link_names(config: &Config, lanes: u16) -> impl Iterator<Item = LinkName> {
     })
 }
 
-fn lowest_free(taken: &HashSet<u32>) -> u32 {
-    (0..=u32::MAX).find(|id| !taken.contains(id)).unwrap_or(0)
+/// Numbers that are not `taken`, from the lowest.
+fn free(taken: HashSet<u32>) -> impl Iterator<Item = u32> {
+    (0..=u32::MAX).filter(move |id| !taken.contains(id))
 }
 
 impl Plan {
@@ -189,11 +193,14 @@ impl Plan {
                 difference.sites_added.push(site.clone());
             }
         }
-        let kept = |site: &&PlannedSite| {
-            new.site(site.id)
+        let new_sites: HashMap<SiteId, &PlannedSite> =
+            new.sites.iter().map(|site| (site.id, site)).collect();
+        let gone = |site: &&PlannedSite| {
+            new_sites
+                .get(&site.id)
                 .is_none_or(|other| other.config.name != site.config.name)
         };
-        difference.sites_removed = self.sites.iter().filter(kept).cloned().collect();
+        difference.sites_removed = self.sites.iter().filter(gone).cloned().collect();
 
         let old_links: HashMap<LinkId, &PlannedLink> =
             self.links.iter().map(|link| (link.id, link)).collect();
@@ -213,8 +220,13 @@ impl Plan {
         };
         difference.links_removed = self.links.iter().filter(gone).cloned().collect();
 
-        let routes = |plan: &Self| plan.routes().collect::<HashSet<_>>();
-        difference.routes = routes(self) != routes(new);
+        let sorted = |plan: &Self| {
+            let mut routes: Vec<_> = plan.routes().collect();
+            routes.sort_unstable();
+            routes
+        };
+        // Most files keep their order, which is compared without a copy.
+        difference.routes = !self.routes().eq(new.routes()) && sorted(self) != sorted(new);
         difference
     }
 }

@@ -1,10 +1,14 @@
 //! Applying a changed file. A file that does not validate, or that cannot be put in force without a
 //! restart, changes nothing.
 
+use anyhow::Result;
+
 use super::Gateway;
+use super::plan::{Difference, Plan};
 use super::start::{choose_mtu, refuse_swallowed};
 use crate::config::Config;
 use crate::control::message::{Outcome, Reload};
+use crate::host::tunnel_mtu::TunnelMtu;
 
 impl Gateway {
     /// SIGHUP.
@@ -75,15 +79,10 @@ impl Gateway {
         }
         self.config = new;
         self.warnings.config.clone_from(&warnings);
-        let mut applied = self.apply(plan, difference).await;
-        if applied.is_ok() {
-            if mtu != self.tun.mtu {
-                changes.push(format!("MTU of the tunnel {}", mtu.mtu));
-            }
-            // The same steps as when the host has changed: MTU, interfaces, attachments.
-            applied = self.follow_host().await;
+        if mtu != self.tun.mtu {
+            changes.push(format!("MTU of the tunnel {}", mtu.mtu));
         }
-        match applied {
+        match self.put_plan_in_force(plan, difference, mtu).await {
             Ok(()) => Reload {
                 outcome: Outcome::Applied,
                 changes,
@@ -99,6 +98,19 @@ impl Gateway {
                 warnings,
             },
         }
+    }
+}
+
+impl Gateway {
+    async fn put_plan_in_force(
+        &mut self,
+        plan: Plan,
+        difference: Difference,
+        mtu: TunnelMtu,
+    ) -> Result<()> {
+        self.set_mtu(mtu)?;
+        self.apply(plan, difference).await?;
+        self.follow_interfaces().await
     }
 }
 
@@ -125,7 +137,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
         .collect()
 }
 
-fn describe(difference: &super::plan::Difference) -> Vec<String> {
+fn describe(difference: &Difference) -> Vec<String> {
     let mut changes = Vec::new();
     for site in &difference.sites_removed {
         changes.push(format!("site {} removed", site.config.name));

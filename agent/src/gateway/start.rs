@@ -19,7 +19,6 @@ use crate::control::{Server, socket_path};
 use crate::datapath::{Datapath, TcAttach};
 use crate::host::Host;
 use crate::host::guard::{self, NamedEndpoint, NamedInterface, NamedRoute};
-use crate::host::site_routes::is_ours;
 use crate::host::tunnel_mtu::{self, TunnelMtu, WanMtu};
 use crate::host::watch::Watch;
 use crate::ids::IfIndex;
@@ -48,9 +47,9 @@ pub(super) async fn start(
     })?;
     let identity = Identity::new(key.expose().to_bytes());
 
-    // Subscribed before the host is read, so that no change falls in between.
-    let watch = Watch::start()?;
     let mut host = Host::connect(&config.gateway.name).await?;
+    // Subscribed before the host is read, so that no change falls in between.
+    let watch = Watch::start(host.route_port())?;
     let mtu = choose_mtu(&host, &config).await?;
     refuse_swallowed(&host, &config).await?;
 
@@ -260,10 +259,10 @@ pub(super) async fn refuse_swallowed(host: &Host, config: &Config) -> Result<()>
             index: *index,
         })
         .collect();
-    let mut kernel = host.kernel_routes().await?;
-    if let Ok(tun) = host.interface(&config.gateway.tun_name()).await {
-        kernel.retain(|route| !is_ours(route, tun.index));
-    }
+    let kernel = match host.interface(&config.gateway.tun_name()).await {
+        Ok(tun) => host.other_routes(tun.index).await?,
+        Err(_) => host.kernel_routes().await?,
+    };
     let routes: Vec<_> = config
         .sites
         .iter()

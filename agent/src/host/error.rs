@@ -72,7 +72,8 @@ impl HostError {
         }
     }
 
-    fn of_errno(what: String, message: &ErrorMessage) -> Self {
+    /// The kernel's answer to a request made to do `what` ("to …").
+    pub(super) fn of_errno(what: String, message: &ErrorMessage) -> Self {
         let error = io::Error::from_raw_os_error(message.raw_code().saturating_neg());
         if error.kind() == io::ErrorKind::PermissionDenied {
             Self::NotPermitted { what }

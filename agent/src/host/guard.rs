@@ -1,12 +1,13 @@
 //! Refuses site routes that would swallow the tunnel's own packets: those to a peer's endpoint, or
 //! to the router that leads there. Pure: it looks at lists, not at the host.
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::net::IpAddr;
 
 use super::kernel_routes::{Hop, KernelRoute, RouteKind};
 use crate::ids::IfIndex;
-use crate::prefix::Prefix;
+use crate::prefix::{Prefix, PrefixIndex};
 
 /// A route of a site, as the configuration has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,14 +65,16 @@ pub fn refusals(
     endpoints: &[NamedEndpoint<'_>],
     wans: &[NamedInterface<'_>],
 ) -> Vec<Refusal> {
+    let sites = PrefixIndex::new(sites.iter().map(|route| (route.prefix, *route)));
+    let kernel = KernelTables::new(kernel);
     let of_endpoints = endpoints.iter().filter_map(|endpoint| {
-        let swallower = swallower(kernel, sites, endpoint.address)?;
-        Some(refuse_endpoint(kernel, swallower, endpoint))
+        let swallower = swallower(&kernel, &sites, endpoint.address)?;
+        Some(refuse_endpoint(&kernel, swallower, endpoint))
     });
-    let of_uplinks = next_hops(kernel, wans)
+    let of_uplinks = next_hops(kernel.all, wans)
         .into_iter()
         .filter_map(|(gateway, wan)| {
-            let swallower = swallower(kernel, sites, gateway)?;
+            let swallower = swallower(&kernel, &sites, gateway)?;
             Some(refuse_uplink(swallower, gateway, wan))
         });
     of_endpoints.chain(of_uplinks).collect()
@@ -79,27 +82,41 @@ pub fn refusals(
 
 /// The site route that would take packets to `address` from the kernel's.
 fn swallower<'a, 's>(
-    kernel: &[KernelRoute],
-    sites: &'a [NamedRoute<'s>],
+    kernel: &KernelTables<'_>,
+    sites: &'a PrefixIndex<NamedRoute<'s>>,
     address: IpAddr,
 ) -> Option<&'a NamedRoute<'s>> {
-    let site = sites
-        .iter()
-        .filter(|route| route.prefix.contains(address))
-        .max_by_key(|route| route.prefix.length())?;
-    let kept = best(kernel, address).is_some_and(|route| {
+    let (_, site) = sites.longest_match(address)?;
+    let kept = kernel.best(address).is_some_and(|route| {
         route.kind == RouteKind::Local || route.prefix.length() > site.prefix.length()
     });
     (!kept).then_some(site)
 }
 
-/// The kernel's own choice for `address`.
-fn best(kernel: &[KernelRoute], address: IpAddr) -> Option<&KernelRoute> {
-    kernel
-        .iter()
-        .filter(|route| route.is_in_default_tables() && !route.dead)
-        .filter(|route| route.prefix.contains(address))
-        .max_by_key(|route| (route.prefix.length(), std::cmp::Reverse(route.metric)))
+/// The kernel's routes, and of each prefix the one that packets find first: it may have as many as
+/// the Internet, and there may be thousands of endpoints.
+struct KernelTables<'a> {
+    all: &'a [KernelRoute],
+    live: PrefixIndex<&'a KernelRoute>,
+}
+
+impl<'a> KernelTables<'a> {
+    fn new(all: &'a [KernelRoute]) -> Self {
+        let live = all.iter();
+        let live = live.filter(|route| route.is_in_default_tables() && !route.dead);
+        let mut live: Vec<_> = live.map(|route| (route.prefix, route)).collect();
+        // An index answers with the first of equal prefixes: the local table is looked up first.
+        live.sort_by_key(|(prefix, route)| (*prefix, Reverse(route.table), route.metric));
+        Self {
+            all,
+            live: PrefixIndex::new(live),
+        }
+    }
+
+    /// The kernel's own choice for `address`.
+    fn best(&self, address: IpAddr) -> Option<&'a KernelRoute> {
+        self.live.longest_match(address).map(|(_, route)| *route)
+    }
 }
 
 /// Routers that a WAN's routes lead to, each once.
@@ -121,7 +138,7 @@ fn next_hops<'a>(
 }
 
 fn refuse_endpoint(
-    kernel: &[KernelRoute],
+    kernel: &KernelTables<'_>,
     route: &NamedRoute<'_>,
     endpoint: &NamedEndpoint<'_>,
 ) -> Refusal {
@@ -180,8 +197,8 @@ fn refuse_uplink(route: &NamedRoute<'_>, gateway: IpAddr, wan: NamedInterface<'_
 }
 
 /// The router that leads to `address` today, if one does.
-fn via_of(kernel: &[KernelRoute], address: IpAddr) -> String {
-    let hop = best(kernel, address).and_then(|route| route.hops.first());
+fn via_of(kernel: &KernelTables<'_>, address: IpAddr) -> String {
+    let hop = kernel.best(address).and_then(|route| route.hops.first());
     match hop {
         Some(Hop {
             gateway: Some(gateway),

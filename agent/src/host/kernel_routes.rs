@@ -2,15 +2,16 @@
 
 use std::net::IpAddr;
 
-use futures::TryStreamExt;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteMetric, RouteNextHopFlags,
     RouteType, RouteVia,
 };
-use rtnetlink::{Handle, RouteMessageBuilder};
+use rtnetlink::RouteMessageBuilder;
 
 use super::error::HostError;
+use super::route_socket::RouteSocket;
+use super::site_routes::{self, OwnRoute};
 use crate::ids::IfIndex;
 use crate::prefix::Prefix;
 
@@ -84,20 +85,35 @@ impl KernelRoute {
     }
 }
 
-/// All routes of both families and all tables.
-pub async fn list(handle: &Handle) -> Result<Vec<KernelRoute>, HostError> {
-    let mut routes = Vec::new();
+/// The kernel's routes of both families and all tables, those of this agent apart: there may be a
+/// million of them, and of these little is to be known.
+#[derive(Clone, Debug, Default)]
+pub struct KernelRoutes {
+    /// Routes into the TUN that this agent, or a killed one before it, made.
+    pub own: Vec<OwnRoute>,
+    /// All the others.
+    pub others: Vec<KernelRoute>,
+}
+
+/// Reads them. Without a `tun`, all count as others.
+pub fn list(socket: &mut RouteSocket, tun: Option<IfIndex>) -> Result<KernelRoutes, HostError> {
+    let mut routes = KernelRoutes::default();
     for family in [AddressFamily::Inet, AddressFamily::Inet6] {
         let mut request = RouteMessageBuilder::<IpAddr>::new();
         request.get_mut().header.address_family = family;
-        let mut messages = std::pin::pin!(handle.route().get(request.build()).execute());
-        while let Some(message) = messages
-            .try_next()
-            .await
-            .map_err(|error| HostError::netlink("to list routes", error))?
-        {
-            routes.extend(parse(&message));
-        }
+        let add = |message: &RouteMessage| {
+            if let Some(route) = parse(message) {
+                match tun.filter(|tun| site_routes::is_ours(&route, *tun)) {
+                    Some(_) => routes.own.push(OwnRoute::from(&route)),
+                    None => routes.others.push(route),
+                }
+            }
+        };
+        let listed = socket.dump(request.build(), add);
+        listed.map_err(|error| HostError::Netlink {
+            what: "to list routes".to_owned(),
+            error,
+        })?;
     }
     Ok(routes)
 }

@@ -1,12 +1,12 @@
 //! Which kernel routes the datapath must know so that it decides as the kernel would: those inside
 //! a site's prefix, where the kernel would not use the tunnel. Pure.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use super::kernel_routes::{KernelRoute, LOCAL_TABLE, MAIN_TABLE};
 use super::site_routes::{METRIC, is_ours};
 use crate::ids::IfIndex;
-use crate::prefix::Prefix;
+use crate::prefix::{Prefix, PrefixIndex};
 
 /// What to put into ROUTES4 and ROUTES6 as SITE_KERNEL, after the sites' own routes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,19 +22,19 @@ pub struct Mirror {
 /// wins by its lower metric. A route of the local table wins even if it is shorter than the site's,
 /// because that table is looked up first.
 pub fn mirror(kernel: &[KernelRoute], sites: &[Prefix], tun: IfIndex) -> Mirror {
-    let site_set = SiteSet::new(sites);
+    let sites = PrefixIndex::new(sites.iter().map(|prefix| (*prefix, ())));
     let mut prefixes: BTreeSet<Prefix> = BTreeSet::new();
     let mut warnings = Vec::new();
     for route in kernel.iter().filter(|route| !is_ours(route, tun)) {
         match route.table {
             LOCAL_TABLE => {
-                for site in sites.iter().filter(|site| route.prefix.covers(site)) {
+                for (site, ()) in sites.inside(route.prefix) {
                     if prefixes.insert(*site) {
                         warnings.push(warning(site, route));
                     }
                 }
             }
-            MAIN_TABLE if site_set.contains(&route.prefix) => {
+            MAIN_TABLE if sites.get(&route.prefix).is_some() => {
                 // Behind ours, or dead until its interface comes up.
                 if route.metric >= METRIC || route.dead {
                     continue;
@@ -46,41 +46,13 @@ pub fn mirror(kernel: &[KernelRoute], sites: &[Prefix], tun: IfIndex) -> Mirror 
             MAIN_TABLE => {}
             _ => continue,
         }
-        if site_set.covers(&route.prefix) {
+        if sites.longest_cover(&route.prefix).is_some() {
             prefixes.insert(route.prefix);
         }
     }
     Mirror {
         kernel: prefixes.into_iter().collect(),
         warnings,
-    }
-}
-
-/// The sites' prefixes, with the lengths in use: a lookup is one probe for each, which counts where
-/// the kernel has the routes of the whole Internet.
-struct SiteSet {
-    prefixes: HashSet<Prefix>,
-    lengths: BTreeSet<u8>,
-}
-
-impl SiteSet {
-    fn new(sites: &[Prefix]) -> Self {
-        Self {
-            prefixes: sites.iter().copied().collect(),
-            lengths: sites.iter().map(Prefix::length).collect(),
-        }
-    }
-
-    fn contains(&self, prefix: &Prefix) -> bool {
-        self.prefixes.contains(prefix)
-    }
-
-    /// Whether one of them holds all of `prefix`.
-    fn covers(&self, prefix: &Prefix) -> bool {
-        self.lengths.range(..=prefix.length()).any(|length| {
-            let cover = Prefix::containing(prefix.address(), *length);
-            self.contains(&cover)
-        })
     }
 }
 

@@ -1,19 +1,19 @@
 //! The sites' routes in the kernel's main table: what is missing is added, what differs is
 //! replaced, and only then what is left over is removed, so that a start after kill -9 leaves no gap.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 
-use futures::{StreamExt, TryStreamExt, stream};
-use rtnetlink::packet_route::AddressFamily;
+use rtnetlink::RouteMessageBuilder;
+use rtnetlink::packet_core::{ErrorMessage, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteProtocol,
     RouteScope, RouteType,
 };
-use rtnetlink::{Handle, RouteMessageBuilder};
 
 use super::error::HostError;
 use super::kernel_routes::{KernelRoute, MAIN_TABLE};
+use super::route_socket::{RouteRequest, RouteSocket};
 use crate::ids::IfIndex;
 use crate::prefix::Prefix;
 
@@ -26,9 +26,6 @@ pub const PROTOCOL: u8 = 199;
 /// foreign routes, since the kernel takes prefix and metric for a route's identity.
 pub const METRIC: u32 = 30_199;
 
-/// Requests in flight: enough to hide the round trip to the connection's task.
-const IN_FLIGHT: usize = 64;
-
 /// A route into the tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SiteRoute {
@@ -40,6 +37,19 @@ pub struct SiteRoute {
     pub mtu: Option<u32>,
 }
 
+/// One that is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OwnRoute {
+    /// Destinations it is for.
+    pub prefix: Prefix,
+    /// [`METRIC`], if this version of the agent made it.
+    pub metric: u32,
+    /// Its source.
+    pub source: Option<IpAddr>,
+    /// Its own limit on packet size, bytes.
+    pub mtu: Option<u32>,
+}
+
 /// What has to be done to the kernel's routes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Difference {
@@ -48,7 +58,7 @@ pub struct Difference {
     /// There with another source or MTU.
     pub replace: Vec<SiteRoute>,
     /// Ours, and wanted no more.
-    pub remove: Vec<KernelRoute>,
+    pub remove: Vec<OwnRoute>,
 }
 
 /// Whether `route` is one that this agent, or a killed one before it, made on `tun`.
@@ -56,59 +66,92 @@ pub fn is_ours(route: &KernelRoute, tun: IfIndex) -> bool {
     route.protocol == PROTOCOL && route.table == MAIN_TABLE && route.leaves_by(tun)
 }
 
+impl From<&KernelRoute> for OwnRoute {
+    fn from(route: &KernelRoute) -> Self {
+        Self {
+            prefix: route.prefix,
+            metric: route.metric,
+            source: route.source,
+            mtu: route.mtu,
+        }
+    }
+}
+
 /// Compares what is wanted with what is there.
-pub fn difference(wanted: &[SiteRoute], present: &[KernelRoute], tun: IfIndex) -> Difference {
-    let mut ours: HashMap<Prefix, &KernelRoute> = HashMap::new();
+pub fn difference(mut wanted: Vec<SiteRoute>, mut present: Vec<OwnRoute>) -> Difference {
     let mut difference = Difference::default();
-    for route in present.iter().filter(|route| is_ours(route, tun)) {
-        if route.metric == METRIC {
-            ours.insert(route.prefix, route);
-        } else {
-            difference.remove.push(route.clone());
-        }
-    }
+    let foreign_metric = |route: &mut OwnRoute| route.metric != METRIC;
+    difference.remove = present.extract_if(.., foreign_metric).collect();
+    wanted.sort_unstable_by_key(|route| route.prefix);
+    wanted.dedup_by_key(|route| route.prefix);
+    present.sort_unstable();
+    let mut present = present.into_iter().peekable();
     for route in wanted {
-        match ours.remove(&route.prefix) {
-            None => difference.add.push(*route),
+        while let Some(gone) = present.next_if(|there| there.prefix < route.prefix) {
+            difference.remove.push(gone);
+        }
+        match present.next_if(|there| there.prefix == route.prefix) {
+            None => difference.add.push(route),
             Some(there) if (there.source, there.mtu) == (route.source, route.mtu) => {}
-            Some(_) => difference.replace.push(*route),
+            Some(_) => difference.replace.push(route),
         }
     }
-    difference.remove.extend(ours.into_values().cloned());
+    difference.remove.extend(present);
     difference
 }
 
-/// Makes the kernel's routes as wanted: adds and replaces before it removes.
-pub async fn settle(
-    handle: &Handle,
+/// Makes the kernel's routes as wanted: adds and replaces before it removes. What the kernel refuses
+/// is told, the first of it as the error, and then nothing is removed.
+pub fn settle(
+    socket: &mut RouteSocket,
     tun: IfIndex,
-    difference: Difference,
+    difference: &Difference,
 ) -> Result<(), HostError> {
     let Difference {
         add,
         replace,
         remove,
     } = difference;
-    let replace = replace.into_iter().map(|route| (route, true));
-    let add = add.into_iter().map(|route| (route, false));
-    stream::iter(replace.chain(add))
-        .map(|(route, replace)| install(handle.clone(), tun, route, replace))
-        .buffer_unordered(IN_FLIGHT)
-        .try_collect::<()>()
-        .await?;
-    stream::iter(remove)
-        .map(|route| uninstall(handle.clone(), tun, route))
-        .buffer_unordered(IN_FLIGHT)
-        .try_collect()
-        .await
+    let write = |flag| move |route: &SiteRoute| install(route, tun, NLM_F_CREATE | flag);
+    let change = |socket: &mut RouteSocket, flag, routes: &[SiteRoute]| {
+        let requests = routes.iter().map(write(flag));
+        carry_out(socket, requests, |at, error| {
+            refused_to_add(routes[at].prefix, error)
+        })
+    };
+    change(socket, NLM_F_REPLACE, replace)?;
+    change(socket, NLM_F_EXCL, add)?;
+    let requests = remove.iter().map(|route| uninstall(route, tun));
+    carry_out(socket, requests, |at, error| {
+        refused_to_remove(remove[at].prefix, error)
+    })
 }
 
-async fn install(
-    handle: Handle,
-    tun: IfIndex,
-    route: SiteRoute,
-    replace: bool,
+fn carry_out(
+    socket: &mut RouteSocket,
+    requests: impl Iterator<Item = RouteRequest>,
+    refused: impl Fn(usize, &ErrorMessage) -> Option<HostError>,
 ) -> Result<(), HostError> {
+    let mut first = None;
+    let sent = socket.change(requests, |at, error| {
+        let Some(error) = refused(at, error) else {
+            return;
+        };
+        match first {
+            None => first = Some(error),
+            Some(_) => tracing::warn!("{error}"),
+        }
+    });
+    match first {
+        Some(error) => Err(error),
+        None => sent.map_err(|error| HostError::Netlink {
+            what: "to change routes".to_owned(),
+            error,
+        }),
+    }
+}
+
+fn install(route: &SiteRoute, tun: IfIndex, flags: u16) -> RouteRequest {
     let mut message = message(route.prefix, tun, METRIC);
     if let Some(source) = route.source {
         let source = RouteAttribute::PrefSource(address(source));
@@ -118,33 +161,31 @@ async fn install(
         let metrics = RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)]);
         message.attributes.push(metrics);
     }
-    let request = handle.route().add(message);
-    let request = if replace { request.replace() } else { request };
-    let what = format!("to add the route {}", route.prefix);
-    match request
-        .execute()
-        .await
-        .map_err(|error| HostError::netlink(what, error))
-    {
-        Err(error) if error.errno() == Some(libc::EEXIST) => Err(HostError::RouteTaken {
-            prefix: route.prefix,
-        }),
-        other => other,
+    RouteRequest {
+        message: RouteNetlinkMessage::NewRoute(message),
+        flags,
     }
 }
 
-async fn uninstall(handle: Handle, tun: IfIndex, route: KernelRoute) -> Result<(), HostError> {
-    let request = handle.route().del(message(route.prefix, tun, route.metric));
-    let what = format!("to remove the route {}", route.prefix);
-    match request
-        .execute()
-        .await
-        .map_err(|error| HostError::netlink(what, error))
-    {
-        // Someone else has removed it since.
-        Err(error) if error.errno() == Some(libc::ESRCH) => Ok(()),
-        other => other,
+fn refused_to_add(prefix: Prefix, answer: &ErrorMessage) -> Option<HostError> {
+    let error = HostError::of_errno(format!("to add the route {prefix}"), answer);
+    Some(match error.errno() {
+        Some(libc::EEXIST) => HostError::RouteTaken { prefix },
+        _ => error,
+    })
+}
+
+fn uninstall(route: &OwnRoute, tun: IfIndex) -> RouteRequest {
+    RouteRequest {
+        message: RouteNetlinkMessage::DelRoute(message(route.prefix, tun, route.metric)),
+        flags: 0,
     }
+}
+
+fn refused_to_remove(prefix: Prefix, answer: &ErrorMessage) -> Option<HostError> {
+    let error = HostError::of_errno(format!("to remove the route {prefix}"), answer);
+    // Someone else has removed it since.
+    (error.errno() != Some(libc::ESRCH)).then_some(error)
 }
 
 /// The part of a route that is its identity.
@@ -195,9 +236,19 @@ mod tests {
         }
     }
 
-    fn present(prefix: &str, protocol: u8, interface: u32) -> KernelRoute {
-        KernelRoute {
+    fn own(prefix: &str, metric: u32) -> OwnRoute {
+        OwnRoute {
             prefix: prefix.parse().unwrap(),
+            metric,
+            source: None,
+            mtu: None,
+        }
+    }
+
+    #[test]
+    fn only_routes_of_our_protocol_into_the_tunnel_are_ours() {
+        let route = |protocol, interface| KernelRoute {
+            prefix: "10.2.0.0/24".parse().unwrap(),
             table: MAIN_TABLE,
             protocol,
             kind: RouteKind::Unicast,
@@ -209,26 +260,29 @@ mod tests {
                 gateway: None,
             }],
             dead: false,
-        }
+        };
+        assert!(is_ours(&route(PROTOCOL, 7), TUN));
+        assert!(!is_ours(&route(PROTOCOL, 8), TUN));
+        assert!(!is_ours(&route(4, 7), TUN));
     }
 
     #[test]
-    fn only_differences_are_touched_and_foreign_routes_never() {
+    fn only_differences_are_touched() {
         let present = [
-            present("10.2.0.0/24", PROTOCOL, 7),
-            present("10.3.0.0/24", PROTOCOL, 7),
-            present("10.4.0.0/24", PROTOCOL, 7),
-            present("10.5.0.0/24", PROTOCOL, 8),
-            present("10.6.0.0/24", 4, 7),
+            own("10.5.0.0/24", METRIC),
+            own("10.2.0.0/24", METRIC),
+            own("10.3.0.0/24", METRIC),
+            own("10.4.0.0/24", METRIC),
+            own("10.2.0.0/24", 7),
         ];
         let wanted = [
-            wanted("10.2.0.0/24", None),
-            wanted("10.3.0.0/24", Some("10.255.0.1")),
             wanted("10.9.0.0/24", None),
+            wanted("10.3.0.0/24", Some("10.255.0.1")),
+            wanted("10.2.0.0/24", None),
         ];
-        let difference = difference(&wanted, &present, TUN);
-        assert_eq!(difference.add, [wanted[2]]);
+        let difference = difference(wanted.into(), present.into());
+        assert_eq!(difference.add, [wanted[0]]);
         assert_eq!(difference.replace, [wanted[1]]);
-        assert_eq!(difference.remove, [present[2].clone()]);
+        assert_eq!(difference.remove, [present[4], present[3], present[0]]);
     }
 }

@@ -9,17 +9,19 @@ use super::error::HostError;
 use super::links::{self, Interface};
 use super::site_routes::{self, SiteRoute};
 use super::state::{StateFile, TunBefore, TunState};
-use super::{Report, addresses, kernel_routes};
+use super::kernel_routes::{self, KernelRoute};
+use super::{Report, Routes, addresses};
 use crate::config::InterfaceAddress;
 
 /// Remembers how things were before the TUN called `name` is opened: whether it is ours to delete.
 pub(super) async fn claim(
     handle: &Handle,
+    routes: &Routes,
     file: &mut StateFile,
     name: &str,
 ) -> Result<(), HostError> {
     if file.state.tun.as_ref().is_some_and(|tun| tun.name != name) {
-        release(handle, file).await?;
+        release(handle, routes, file).await?;
     }
     let claimed = file.state.tun.take();
     let there = links::find(handle, name).await?;
@@ -38,7 +40,7 @@ pub(super) async fn claim(
         Some(tun) => match claimed {
             Some(claimed) => claimed.before,
             // The state file is lost, but only an agent makes such routes.
-            None if has_our_routes(handle, &tun).await? => None,
+            None if has_our_routes(routes, &tun).await? => None,
             None => Some(TunBefore {
                 mtu: tun.mtu,
                 up: tun.up,
@@ -152,29 +154,40 @@ pub(super) async fn remove_addresses(
 }
 
 /// Brings the routes into the TUN to `wanted`: additions and replacements first, so that no
-/// destination is without its route for a moment.
+/// destination is without its route for a moment. Returns the routes that are not ours, as they
+/// were before.
 pub(super) async fn set_routes(
-    handle: &Handle,
+    routes: &Routes,
     tun: &Interface,
-    wanted: &[SiteRoute],
+    wanted: Vec<SiteRoute>,
     report: &mut Report,
-) -> Result<(), HostError> {
-    let present = kernel_routes::list(handle).await?;
-    let difference = site_routes::difference(wanted, &present, tun.index);
-    let counts = [
-        ("added", difference.add.len()),
-        ("replaced", difference.replace.len()),
-        ("removed", difference.remove.len()),
-    ];
-    site_routes::settle(handle, tun.index, difference).await?;
+) -> Result<Vec<KernelRoute>, HostError> {
+    let index = tun.index;
+    let (counts, others) = routes
+        .blocking(move |socket| -> Result<_, HostError> {
+            let there = kernel_routes::list(socket, Some(index))?;
+            let difference = site_routes::difference(wanted, there.own);
+            let counts = [
+                ("added", difference.add.len()),
+                ("replaced", difference.replace.len()),
+                ("removed", difference.remove.len()),
+            ];
+            site_routes::settle(socket, index, &difference)?;
+            Ok((counts, there.others))
+        })
+        .await?;
     for (word, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
         report.changed(format!("{}: {count} routes {word}", tun.name));
     }
-    Ok(())
+    Ok(others)
 }
 
 /// Deletes the TUN if it is ours; else takes away what we put on it.
-pub(super) async fn release(handle: &Handle, file: &mut StateFile) -> Result<(), HostError> {
+pub(super) async fn release(
+    handle: &Handle,
+    routes: &Routes,
+    file: &mut StateFile,
+) -> Result<(), HostError> {
     let Some(state) = &file.state.tun else {
         return Ok(());
     };
@@ -184,7 +197,7 @@ pub(super) async fn release(handle: &Handle, file: &mut StateFile) -> Result<(),
     let Some(before) = state.before else {
         return links::delete(handle, &tun).await;
     };
-    set_routes(handle, &tun, &[], &mut Report::default()).await?;
+    set_routes(routes, &tun, Vec::new(), &mut Report::default()).await?;
     for (address, length) in &state.addresses {
         let address = InterfaceAddress {
             address: *address,
@@ -201,11 +214,10 @@ pub(super) async fn release(handle: &Handle, file: &mut StateFile) -> Result<(),
     Ok(())
 }
 
-async fn has_our_routes(handle: &Handle, tun: &Interface) -> Result<bool, HostError> {
-    let routes = kernel_routes::list(handle).await?;
-    Ok(routes
-        .iter()
-        .any(|route| site_routes::is_ours(route, tun.index)))
+async fn has_our_routes(routes: &Routes, tun: &Interface) -> Result<bool, HostError> {
+    let index = tun.index;
+    let there = routes.blocking(move |socket| kernel_routes::list(socket, Some(index)));
+    Ok(!there.await?.own.is_empty())
 }
 
 fn remember_addresses(file: &mut StateFile, ours: Vec<(IpAddr, u8)>) -> Result<(), HostError> {

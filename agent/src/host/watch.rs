@@ -1,12 +1,15 @@
 //! Tells that the host's links, addresses or routes have changed.
 
+mod filter;
+
 use std::io;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 
 use futures::{FutureExt, Stream, StreamExt};
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::sys::SocketAddr;
+use rtnetlink::sys::{AsyncSocket, SocketAddr};
 use rtnetlink::{MulticastGroup, new_multicast_connection};
 use tokio::task::JoinHandle;
 
@@ -19,7 +22,7 @@ pub struct Changes {
     pub links: bool,
     /// Addresses came, went, or changed state.
     pub addresses: bool,
-    /// Routes came, went or were replaced; our own are told like all others.
+    /// Routes came, went or were replaced.
     pub routes: bool,
 }
 
@@ -32,8 +35,9 @@ pub struct Watch {
 type Message = (NetlinkMessage<RouteNetlinkMessage>, SocketAddr);
 
 impl Watch {
-    /// Subscribes. Whatever changes from here on is told, so read the host after this.
-    pub fn start() -> Result<Self, HostError> {
+    /// Subscribes. Whatever changes from here on is told, so read the host after this. Not told is
+    /// what the netlink socket with the port `own` does, [`super::Host::route_port`]: it may be a million notes.
+    pub fn start(own: u32) -> Result<Self, HostError> {
         let groups = [
             MulticastGroup::Link,
             MulticastGroup::Ipv4Ifaddr,
@@ -41,11 +45,13 @@ impl Watch {
             MulticastGroup::Ipv4Route,
             MulticastGroup::Ipv6Route,
         ];
-        let subscribed = new_multicast_connection(&groups);
-        let (connection, _, messages) = subscribed.map_err(|error| HostError::Netlink {
+        let failed = |error| HostError::Netlink {
             what: "to watch links, addresses and routes".to_owned(),
             error,
-        })?;
+        };
+        let (mut connection, _, messages) = new_multicast_connection(&groups).map_err(failed)?;
+        let socket = connection.socket_mut().socket_ref();
+        filter::ignore(socket.as_fd(), own).map_err(failed)?;
         Ok(Self {
             messages: Box::pin(messages),
             connection: tokio::spawn(connection),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crossway::clock;
-use crossway::datapath::{Datapath, RouteChanges, Target, TcAttach};
+use crossway::datapath::{Datapath, Entry, RouteChanges, Target, TcAttach};
 use crossway::ids::{SiteId, VnetId};
 use crossway::prefix::Prefix;
 use crossway::routes::RouteTable;
@@ -29,7 +29,7 @@ fn to(site: u32) -> Target {
     }
 }
 
-fn table(routes: &[(&str, Target)]) -> HashMap<(VnetId, Prefix), Target> {
+fn table(routes: &[(&str, Target)]) -> Vec<Entry> {
     routes
         .iter()
         .map(|(prefix, target)| ((VNET, prefix.parse().unwrap()), *target))
@@ -58,15 +58,14 @@ fn only_what_differs_is_written_also_after_a_take_over() {
         ("2001:db8:3::/48", to(2)),
     ]);
     let routes = &mut datapath.routes;
-    assert_eq!(routes.replace_all(&first).unwrap(), changes(3, 0, 0));
-    assert_eq!(routes.replace_all(&first).unwrap(), changes(0, 0, 0));
+    assert_eq!(routes.replace_all(first.clone()).unwrap(), changes(3, 0, 0));
+    assert_eq!(routes.replace_all(first.clone()).unwrap(), changes(0, 0, 0));
     drop(datapath);
 
     let mut datapath = Datapath::load("routes-diff", TcAttach::Auto).unwrap();
     let routes = &mut datapath.routes;
-    assert_eq!(routes.replace_all(&second).unwrap(), changes(1, 1, 1));
-    let dump: HashMap<_, _> = routes.dump().unwrap().into_iter().collect();
-    assert_eq!(dump, second);
+    assert_eq!(routes.replace_all(second.clone()).unwrap(), changes(1, 1, 1));
+    assert_eq!(routes.dump().unwrap(), second);
     assert_eq!(routes.len(), 3);
     datapath.detach().unwrap();
 }
@@ -81,7 +80,7 @@ fn a_lookup_finds_the_longest_prefix_of_its_own_vnet() {
         ("10.2.3.4/32", Target::Kernel),
         ("2001:db8::/32", to(3)),
     ]);
-    routes.replace_all(&wanted).unwrap();
+    routes.replace_all(wanted).unwrap();
     let other = VnetId(7);
     routes
         .insert(other, "10.2.0.0/17".parse().unwrap(), to(9))
@@ -110,7 +109,8 @@ fn the_map_and_the_table_in_user_space_agree_on_random_routes() {
         let wanted: HashMap<_, _> = (0..300)
             .map(|_| ((VNET, prefix(&mut random)), to(random.random_range(0..50))))
             .collect();
-        datapath.routes.replace_all(&wanted).unwrap();
+        let entries = wanted.iter().map(|(route, target)| (*route, *target));
+        datapath.routes.replace_all(entries.collect()).unwrap();
         let table = RouteTable::new(wanted.iter().map(|((_, prefix), target)| {
             let Target::Site { site, .. } = target else {
                 unreachable!("only sites were made");
@@ -137,15 +137,15 @@ fn every_change_of_the_routes_raises_their_generation_and_settings_keep_it() {
     assert_eq!(generation(&datapath), 1);
     datapath.routes.remove(VNET, route).unwrap();
     assert_eq!(generation(&datapath), 2);
-    let wanted = HashMap::from([((VNET, route), to(2))]);
-    datapath.routes.replace_all(&wanted).unwrap();
+    let wanted = vec![((VNET, route), to(2))];
+    datapath.routes.replace_all(wanted).unwrap();
     assert_eq!(generation(&datapath), 3);
     datapath.settings.set(Settings::default()).unwrap();
     assert_eq!(generation(&datapath), 3);
     drop(datapath);
     let mut next = Datapath::load("routes-generation", TcAttach::Auto).unwrap();
     assert_eq!(generation(&next), 3, "flows remember it across a take-over");
-    next.routes.replace_all(&HashMap::new()).unwrap();
+    next.routes.replace_all(Vec::new()).unwrap();
     assert_eq!(generation(&next), 4);
     next.detach().unwrap();
 }
@@ -153,14 +153,14 @@ fn every_change_of_the_routes_raises_their_generation_and_settings_keep_it() {
 #[test]
 fn a_hundred_thousand_routes_fit() {
     let mut datapath = load("routes-many");
-    let wanted: HashMap<_, _> = (0..100_000_u32)
+    let wanted: Vec<_> = (0..100_000_u32)
         .map(|number| {
             let address = Ipv4Addr::from(0x0a00_0000 + (number << 6));
             ((VNET, Prefix::containing(address.into(), 26)), to(1))
         })
         .collect();
     let start = clock::now();
-    let changed = datapath.routes.replace_all(&wanted).unwrap();
+    let changed = datapath.routes.replace_all(wanted).unwrap();
     println!("100,000 routes inserted in {:?}", clock::now() - start);
     assert_eq!(changed, changes(100_000, 0, 0));
     let memory = kernel_memory(&datapath.pin_directory(), maps::ROUTES4);

@@ -64,8 +64,11 @@ pub const TUN_STEER: &str = "tun_steer";
 /// Judges datagrams for our UDP ports.
 pub const WAN_GUARD: &str = "wan_guard";
 
-/// Routes of one family. The trie allocates an entry when it is used, so this is a bound, not a cost.
+/// Routes of one family in a configuration.
 pub const MAX_ROUTES: usize = 1 << 20;
+/// Entries of a trie: the old routes and the new ones are both in it while all are replaced. It
+/// allocates an entry when it is used, so this is a bound, not a cost.
+pub const ROUTE_ENTRIES: usize = 2 * MAX_ROUTES;
 /// Sites of one gateway.
 pub const MAX_SITES: usize = 4096;
 /// Flows of IPv4 kept at once unless the configuration says otherwise; the least recently used one gives

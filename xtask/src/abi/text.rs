@@ -75,6 +75,7 @@ fn write_constants(text: &mut String) {
     constants!(
         text,
         maps::MAX_ROUTES,
+        maps::ROUTE_ENTRIES,
         maps::MAX_SITES,
         maps::DEFAULT_FLOWS,
         maps::MAX_SESSIONS,
