@@ -31,6 +31,7 @@ use crate::host::watch::Watch;
 use crate::ids::IfIndex;
 use crate::io::udp::Endpoint;
 use crate::lane::Command;
+use crate::memory;
 use crate::tunnel::noise::Identity;
 use answer::{PendingFlows, Rates};
 use lanes::Lanes;
@@ -101,6 +102,7 @@ pub async fn run(config: Config, path: PathBuf) -> Result<()> {
     ]
     .map(|kind| signal(kind).context("to receive signals"));
     let (mut gateway, mut inputs) = start::start(config, path, signals).await?;
+    memory::give_back();
     tracing::info!(gateway = gateway.config.gateway.name, "running");
     let ended = gateway.serve(&mut inputs).await;
     let stopped = gateway.stop().await;

@@ -136,13 +136,17 @@ impl Host {
 
     /// All routes; [`site_routes::is_ours`] tells which are ours.
     pub async fn kernel_routes(&self) -> Result<Vec<KernelRoute>, HostError> {
-        let all = self.routes.blocking(|socket| kernel_routes::list(socket, None));
+        let all = self
+            .routes
+            .blocking(|socket| kernel_routes::list(socket, None));
         Ok(all.await?.others)
     }
 
     /// All routes but ours into the TUN `tun`.
     pub async fn other_routes(&self, tun: IfIndex) -> Result<Vec<KernelRoute>, HostError> {
-        let all = self.routes.blocking(move |socket| kernel_routes::list(socket, Some(tun)));
+        let all = self
+            .routes
+            .blocking(move |socket| kernel_routes::list(socket, Some(tun)));
         Ok(all.await?.others)
     }
 

@@ -145,7 +145,7 @@ fn a_reload_touches_only_what_changed() {
         host.apply(&wanted()).await.unwrap();
 
         let mut ipv4_only = wanted();
-        ipv4_only.routes.retain(crossway::prefix::crossway::prefix::Prefix::is_ipv4);
+        ipv4_only.routes.retain(crossway::prefix::Prefix::is_ipv4);
         ipv4_only.addresses = vec![address("10.255.0.2", 32)];
         ipv4_only.lan.clear();
         let report = host.apply(&ipv4_only).await.unwrap();

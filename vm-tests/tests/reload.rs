@@ -107,10 +107,12 @@ fn a_prefix_moves_from_one_site_to_another() {
         let route = format!("route add 10.9.0.0/24 via {gateway}");
         site.gateway.ip(&route).unwrap();
     }
-    let (a, b, _) = mesh.hosts();
+    let (a, b, c) = mesh.hosts();
     let moved = "10.9.0.9".parse().unwrap();
     traffic::wait_for_ping(a, moved, UP).unwrap();
+    traffic::wait_for_ping(a, c, UP).unwrap();
     assert_eq!(mesh.site_of("10.9.0.9"), "b");
+    let across = SteadyPing::start(a, moved, mesh.topology.directory()).unwrap();
     let ping = SteadyPing::start(a, b, mesh.topology.directory()).unwrap();
     let at_c = mesh.packets_from("c");
 
@@ -119,6 +121,7 @@ fn a_prefix_moves_from_one_site_to_another() {
     assert_eq!(mesh.site_of("10.9.0.9"), "c");
     traffic::wait_for_ping(a_host(&mesh.topology), moved, UP).unwrap();
     assert!(mesh.packets_from("c") > at_c);
+    assert_eq!(across.finish(UP).unwrap().lost(), 0);
     assert_eq!(ping.finish(UP).unwrap().lost(), 0);
 }
 

@@ -10,8 +10,10 @@
 use std::fs;
 use std::time::Duration;
 
+use serde_json::Value;
 use vm_tests::crossway::Crossway;
 use vm_tests::keys::KeyPair;
+use vm_tests::pair::Pair;
 use vm_tests::plan::{self, PeerPlan, Shape};
 use vm_tests::topology::{Builder, Family};
 use vm_tests::traffic;
@@ -97,11 +99,7 @@ fn an_idle_agent_is_small() {
 fn a_hundred_thousand_routes_are_put_in_force_and_taken_away() {
     let topology = Builder::new(&["a", "b"]).build().unwrap();
     let mut plans = plan::plan(&topology, Shape::FullMesh, Family::V4).unwrap();
-    // /25 prefixes of 11.0.0.0/8.
-    let route = |number: u32| {
-        let [_, b, c, d] = (number << 7).to_be_bytes();
-        format!("11.{b}.{c}.{d}/25")
-    };
+    let route = |number: u32| route(11, number);
     plans[0].peers[0].routes.extend((0..ROUTES).map(route));
     let start = wait::now();
     let mut agent = Crossway::start(&topology, &plans[0]).unwrap();
@@ -133,6 +131,55 @@ fn a_hundred_thousand_routes_are_put_in_force_and_taken_away() {
     let start = wait::now();
     assert!(agent.stop().unwrap().success());
     eprintln!("{ROUTES} routes: stopped in {:?}", start.elapsed());
+}
+
+#[test]
+fn a_flow_that_is_there_before_and_after_loses_nothing_while_all_other_routes_are_replaced() {
+    let mut before = Vec::new();
+    let mut pair = Pair::start(|plans| {
+        let own = &mut plans[0].peers[0].routes;
+        before.clone_from(own);
+        own.extend((0..ROUTES).map(|number| route(11, number)));
+    })
+    .unwrap();
+    let ping = pair.steady_ping(Family::V4).unwrap();
+    let ping6 = pair.steady_ping(Family::V6).unwrap();
+    let tcp = pair.steady_tcp(Family::V4).unwrap();
+
+    for network in [12, 13] {
+        let mut plan = pair.plans[0].clone();
+        plan.peers[0].routes.clone_from(&before);
+        let others = (0..ROUTES).map(|number| route(network, number));
+        // In front, so that the routes that stay have another number.
+        plan.peers[0].routes.splice(0..0, others);
+        pair.a.write_config(&plan).unwrap();
+        let start = wait::now();
+        let said = pair.a.command(&["reload"]).unwrap();
+        eprintln!("{ROUTES} routes: replaced in {:?}", start.elapsed());
+        assert!(said.contains("in force"), "{said}");
+
+        let get = |address: String| pair.a.query(&["routes", "get", &address]).unwrap();
+        assert_eq!(get(format!("{network}.0.0.1"))["site"], "b");
+        assert_eq!(get(format!("{}.0.0.1", network - 1))["kind"], Value::Null);
+        let gateway = &pair.site_a().gateway;
+        let kernel = gateway.ip("route show proto 199").unwrap();
+        assert_eq!(kernel.lines().count(), ROUTES as usize + 1);
+        let gone = format!("{}.", network - 1);
+        assert!(!kernel.lines().any(|route| route.starts_with(&gone)));
+    }
+
+    tcp.goes_on(UP).unwrap();
+    tcp.finish().unwrap();
+    for ping in [ping, ping6] {
+        let replies = ping.finish(UP).unwrap();
+        assert_eq!(replies.lost(), 0, "of {}", replies.replies.len());
+    }
+}
+
+/// A /25 prefix of `network`.0.0.0/8.
+fn route(network: u8, number: u32) -> String {
+    let [_, b, c, d] = (number << 7).to_be_bytes();
+    format!("{network}.{b}.{c}.{d}/25")
 }
 
 /// A peer that never answers; every second one is dialled.

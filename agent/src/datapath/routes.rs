@@ -139,7 +139,8 @@ impl Routes {
 
     /// Where a route is among those written, or where it would be.
     fn position(&self, route: (VnetId, Prefix)) -> Result<usize, usize> {
-        self.written.binary_search_by_key(&route, |(other, _)| *other)
+        self.written
+            .binary_search_by_key(&route, |(other, _)| *other)
     }
 
     fn insert_entry(&mut self, vnet: VnetId, prefix: Prefix, target: Target) -> Result<()> {

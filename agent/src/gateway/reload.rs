@@ -9,6 +9,7 @@ use super::start::{choose_mtu, refuse_swallowed};
 use crate::config::Config;
 use crate::control::message::{Outcome, Reload};
 use crate::host::tunnel_mtu::TunnelMtu;
+use crate::memory;
 
 impl Gateway {
     /// SIGHUP.
@@ -82,7 +83,9 @@ impl Gateway {
         if mtu != self.tun.mtu {
             changes.push(format!("MTU of the tunnel {}", mtu.mtu));
         }
-        match self.put_plan_in_force(plan, difference, mtu).await {
+        let applied = self.put_plan_in_force(plan, difference, mtu).await;
+        memory::give_back();
+        match applied {
             Ok(()) => Reload {
                 outcome: Outcome::Applied,
                 changes,

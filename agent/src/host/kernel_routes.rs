@@ -2,12 +2,12 @@
 
 use std::net::IpAddr;
 
+use rtnetlink::RouteMessageBuilder;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteMetric, RouteNextHopFlags,
     RouteType, RouteVia,
 };
-use rtnetlink::RouteMessageBuilder;
 
 use super::error::HostError;
 use super::route_socket::RouteSocket;

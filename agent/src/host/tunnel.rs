@@ -6,10 +6,10 @@ use std::net::IpAddr;
 use rtnetlink::Handle;
 
 use super::error::HostError;
+use super::kernel_routes::{self, KernelRoute};
 use super::links::{self, Interface};
 use super::site_routes::{self, SiteRoute};
 use super::state::{StateFile, TunBefore, TunState};
-use super::kernel_routes::{self, KernelRoute};
 use super::{Report, Routes, addresses};
 use crate::config::InterfaceAddress;
 

@@ -125,9 +125,8 @@ mod tests {
     #[test]
     fn what_lies_inside_a_prefix_is_found_with_itself_and_nothing_else() {
         let index = index();
-        let inside = |text: &str| -> Vec<u32> {
-            index.inside(prefix(text)).map(|(_, n)| *n).collect()
-        };
+        let inside =
+            |text: &str| -> Vec<u32> { index.inside(prefix(text)).map(|(_, n)| *n).collect() };
         assert_eq!(inside("10.0.0.0/8"), [3, 0, 2, 6]);
         assert_eq!(inside("10.2.0.0/16"), [0, 2]);
         assert!(inside("10.3.0.0/24").is_empty());

@@ -64,7 +64,10 @@ fn only_what_differs_is_written_also_after_a_take_over() {
 
     let mut datapath = Datapath::load("routes-diff", TcAttach::Auto).unwrap();
     let routes = &mut datapath.routes;
-    assert_eq!(routes.replace_all(second.clone()).unwrap(), changes(1, 1, 1));
+    assert_eq!(
+        routes.replace_all(second.clone()).unwrap(),
+        changes(1, 1, 1)
+    );
     assert_eq!(routes.dump().unwrap(), second);
     assert_eq!(routes.len(), 3);
     datapath.detach().unwrap();
