@@ -37,7 +37,9 @@ impl Hasher for AddressHasher {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.mix((*byte).into()));
+        for byte in bytes {
+            self.mix((*byte).into());
+        }
     }
 
     fn finish(&self) -> u64 {

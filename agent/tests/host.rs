@@ -192,7 +192,8 @@ fn a_sysctl_that_somebody_else_set_meanwhile_is_left_alone() {
 fn the_watch_tells_of_links_addresses_and_routes() {
     in_namespace(async || {
         gateway();
-        let mut watch = Watch::start(0).unwrap();
+        let host = Host::connect_with_state(state_path()).await.unwrap();
+        let mut watch = Watch::start(host.route_port()).unwrap();
         ip("addr add 10.77.0.1/24 dev lan");
         until(&mut watch, |seen| seen.addresses && seen.routes).await;
         ip("link set wan mtu 1400");
@@ -217,7 +218,8 @@ fn the_watch_is_silent_about_our_own_routes_and_tells_what_others_do_to_them() {
         let mut wanted = wanted();
         host.apply(&wanted).await.unwrap();
         let mut watch = Watch::start(host.route_port()).unwrap();
-        wanted.routes.retain(crossway::prefix::Prefix::is_ipv4);
+        // What the kernel still does about the new interface.
+        while tokio::time::timeout(SETTLED, watch.changed()).await.is_ok() {}
         wanted.routes.push("10.66.0.0/16".parse().unwrap());
         host.apply(&wanted).await.unwrap();
         assert!(ip("route show 10.66.0.0/16").contains(TUN));

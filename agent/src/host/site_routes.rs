@@ -116,7 +116,7 @@ pub fn settle(
     let change = |socket: &mut RouteSocket, flag, routes: &[SiteRoute]| {
         let requests = routes.iter().map(write(flag));
         carry_out(socket, requests, |at, error| {
-            refused_to_add(routes[at].prefix, error)
+            Some(refused_to_add(routes[at].prefix, error))
         })
     };
     change(socket, NLM_F_REPLACE, replace)?;
@@ -140,9 +140,10 @@ fn carry_out(
         let Some(error) = refused(at, error) else {
             return;
         };
-        match first {
-            None => first = Some(error),
-            Some(_) => tracing::warn!("{error}"),
+        if first.is_some() {
+            tracing::warn!("{error}");
+        } else {
+            first = Some(error);
         }
     });
     match first {
@@ -170,12 +171,12 @@ fn install(route: &SiteRoute, tun: IfIndex, flags: u16) -> RouteRequest {
     }
 }
 
-fn refused_to_add(prefix: Prefix, answer: &ErrorMessage) -> Option<HostError> {
+fn refused_to_add(prefix: Prefix, answer: &ErrorMessage) -> HostError {
     let error = HostError::of_errno(format!("to add the route {prefix}"), answer);
-    Some(match error.errno() {
+    match error.errno() {
         Some(libc::EEXIST) => HostError::RouteTaken { prefix },
         _ => error,
-    })
+    }
 }
 
 fn uninstall(route: &OwnRoute, tun: IfIndex) -> RouteRequest {
