@@ -55,7 +55,7 @@ impl Gateway {
         self.forget_sites(&reused)?;
         self.write_sites()?;
         self.apply_host().await?;
-        self.write_routes().await?;
+        self.write_routes()?;
         self.forget_sites(&free)?;
         self.links.handle_timeout(now);
         Ok(())
@@ -164,7 +164,7 @@ impl Gateway {
     }
 
     /// Routes of the sites, and those that the kernel keeps inside them.
-    async fn write_routes(&mut self) -> Result<()> {
+    fn write_routes(&mut self) -> Result<()> {
         let prefixes: Vec<Prefix> = self.plan.routes().map(|(_, prefix, _)| prefix).collect();
         let kernel = self.host.take_other_routes();
         let mirror = mirror::mirror(&kernel, &prefixes, self.tun.index);
@@ -258,7 +258,7 @@ impl Gateway {
         }
         self.tun.index = index_of(&self.host, &self.tun.name).await?.0;
         self.apply_host().await?;
-        self.write_routes().await?;
+        self.write_routes()?;
         self.follow_interfaces().await
     }
 
