@@ -7,12 +7,14 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::contender::Contender;
 use crate::load::Load;
+use crate::scale::{self, Part};
 
 /// What `--help` prints.
 pub(crate) const USAGE: &str = "\
 cargo xtask bench [OPTIONS]                   between two sites, against plain forwarding and other tunnels
 cargo xtask bench to HOST [--label NAME]      from this host to one elsewhere, through whatever joins them
 cargo xtask bench micro [--json FILE]         the parts of the fast path one by one, under two minutes
+cargo xtask bench scale [OPTIONS]             with many routes, sites, flows, and under a flood of junk
 cargo xtask bench compare A.json B.json       what got worse from A to B beyond the noise; exit code 1 if any did
 
   --quick            3 runs of 2 s of fewer loads: a first look
@@ -28,7 +30,13 @@ cargo xtask bench compare A.json B.json       what got worse from A to B beyond 
                      datagrams cross in one piece, as `tso off gso off` alone leaves it; whole: all super-packets
                      cross in one piece, as inside one hypervisor
   --json FILE        write every sample, the machine and the settings
-  --svg FILE         draw the medians";
+  --svg FILE         draw the medians
+
+scale takes --quick, --runs N (default 3), --seconds N (default 4), --json FILE, and
+  --parts LIST       routes,sites,flows,flood (default all)
+  --routes LIST      how many are replaced at once (default 100000,1000000)
+  --sites N          of which one answers (default 2000)
+  --flows N          live flows (default 1000000)";
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +44,7 @@ pub(crate) enum Task {
     Sites(Args),
     Remote(RemoteArgs),
     Micro { json: Option<PathBuf> },
+    Scale(scale::Args),
     Compare(PathBuf, PathBuf),
     Help,
 }
@@ -109,6 +118,7 @@ impl Task {
                 _ => bail!("micro takes nothing but --json FILE\n{USAGE}"),
             },
             Some("to") => RemoteArgs::parse(&words[1..]).map(Self::Remote),
+            Some("scale") => parse_scale(words.into_iter().skip(1)).map(Self::Scale),
             Some("compare") => match &words[1..] {
                 [before, after] => Ok(Self::Compare(before.into(), after.into())),
                 _ => bail!("compare takes two files\n{USAGE}"),
@@ -205,6 +215,40 @@ impl Args {
     }
 }
 
+fn parse_scale(mut words: impl Iterator<Item = String>) -> Result<scale::Args> {
+    let mut args = scale::Args {
+        parts: Part::all(),
+        runs: 3,
+        seconds: 4,
+        flows: 1_000_000,
+        sites: 2000,
+        routes: vec![100_000, 1_000_000],
+        json: None,
+    };
+    while let Some(option) = words.next() {
+        let mut value = || {
+            words
+                .next()
+                .with_context(|| format!("{option} needs a value\n{USAGE}"))
+        };
+        match option.as_str() {
+            "--quick" => {
+                (args.runs, args.seconds) = (1, 2);
+                args.routes = vec![100_000];
+            }
+            "--runs" => args.runs = number(&option, &value()?)?,
+            "--seconds" => args.seconds = number(&option, &value()?)?,
+            "--flows" => args.flows = number(&option, &value()?)?,
+            "--sites" => args.sites = number(&option, &value()?)?.try_into()?,
+            "--routes" => args.routes = list(&value()?, |word| number(&option, word))?,
+            "--parts" => args.parts = list(&value()?, Part::from_name)?,
+            "--json" => args.json = Some(value()?.into()),
+            _ => bail!("unknown option {option} of scale\n{USAGE}"),
+        }
+    }
+    Ok(args)
+}
+
 /// All but the old build: where the newest cannot be had, `--with` brings it in.
 fn default_contenders() -> Vec<Contender> {
     let all = Contender::all();
@@ -248,6 +292,18 @@ mod tests {
     fn contenders_are_added_once_and_taken_away_and_stand_in_one_order() {
         let args = parse("--contenders crossway,plain --with gotatun,plain --without crossway");
         assert_eq!(names(&args.unwrap()), ["plain", "gotatun"]);
+    }
+
+    #[test]
+    fn scale_has_options_of_its_own() {
+        let parse = |line: &str| Task::parse(line.split_whitespace().map(str::to_owned));
+        let Ok(Task::Scale(args)) = parse("scale --quick --parts flows,flood --flows 5000") else {
+            panic!("no task");
+        };
+        assert_eq!((args.runs, args.flows, args.sites), (1, 5000, 2000));
+        assert_eq!(args.parts, [Part::Flows, Part::Flood]);
+        assert!(parse("scale --parts rain").is_err());
+        assert!(parse("scale --loads tcp-1").is_err());
     }
 
     #[test]

@@ -14,13 +14,17 @@ mod chart;
 mod compare;
 mod contender;
 mod cpu;
+mod kernel;
 mod latency;
+mod live_frames;
 mod load;
 mod machine;
 mod micro;
+mod packets;
 mod rate;
 mod remote;
 mod results;
+mod scale;
 mod sites;
 mod summary;
 mod table;
@@ -47,6 +51,7 @@ fn run() -> Result<ExitCode> {
         Task::Sites(args) => sites::run(&args)?,
         Task::Remote(args) => remote::run(&args)?,
         Task::Micro { json } => micro::run(json.as_deref())?,
+        Task::Scale(args) => scale::run(&args)?,
         Task::Compare(before, after) => {
             let (before, after) = (Results::read(&before)?, Results::read(&after)?);
             let comparison = compare::compare(&before, &after);

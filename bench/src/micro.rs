@@ -13,9 +13,8 @@ use crate::results::{Better, Results};
 use crate::{allocations, table};
 
 mod doors;
-mod kernel;
 mod offload;
-mod packets;
+
 mod programs;
 mod tunnel;
 

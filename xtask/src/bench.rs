@@ -12,7 +12,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let task = arguments.first().map(String::as_str);
     let runs_the_product = !asks_for_help && !matches!(task, Some("compare" | "to"));
     if runs_the_product {
-        let toolchain = if task == Some("micro") {
+        let toolchain = if matches!(task, Some("micro" | "scale")) {
             setup::ensure(Purpose::Lab)?
         } else {
             ensure_peers()?

@@ -8,8 +8,8 @@ use crossway::io::split;
 use crossway::io::virtio::Header;
 use crossway::lane::coalesce::{Coalescer, Joins};
 
-use super::packets::{self, Flow};
 use super::{SAMPLES, add, check_stop, without_allocation};
+use crate::packets::{self, Flow};
 use crate::results::Results;
 
 /// Super-packets of one sample.

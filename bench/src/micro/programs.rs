@@ -15,9 +15,9 @@ use vm_tests::netns::Netns;
 
 use self::datapath::Datapath;
 use self::frames::Spread;
-use super::kernel::{self, Kind};
-use super::packets;
 use super::{SAMPLES, add, check_stop};
+use crate::kernel::{self, Kind};
+use crate::packets;
 use crate::results::{Better, Results};
 
 /// How often a sample repeats a frame.

@@ -14,8 +14,8 @@ use crossway::tunnel::tai64n::Calendar;
 use crossway::tunnel::{Handled, PeerSlot, PeerSpec, Sealed, Tunnel};
 use vm_tests::wait;
 
-use super::packets::{self, Flow};
 use super::{SAMPLES, add, check_stop, without_allocation};
+use crate::packets::{self, Flow};
 use crate::results::Results;
 
 const SIZES: [usize; 4] = [64, 256, 576, 1420];

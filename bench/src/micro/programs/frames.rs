@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 use anyhow::{Context, Result};
 use vm_tests::netns::Netns;
 
-use super::super::packets::{self, Flow};
 use super::{XDP_DROP, XDP_PASS};
+use crate::packets::{self, Flow};
 
 pub(super) const LISTEN_PORT: u16 = 51_820;
 /// A receiver index that is ours.

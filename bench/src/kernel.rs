@@ -1,26 +1,28 @@
-//! Two commands of bpf(2) that aya does not offer in this form: loading a program of two instructions
-//! (the base line), and running any program with nothing around it but the system call.
+//! Commands of bpf(2) that aya does not offer in this form: loading a program of a few instructions,
+//! running any program with nothing around it but the system call, and letting one send frames.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 const BPF_PROG_LOAD: libc::c_int = 5;
 const BPF_PROG_TEST_RUN: libc::c_int = 10;
+/// `BPF_F_TEST_XDP_LIVE_FRAMES`.
+const LIVE_FRAMES: u32 = 1 << 1;
 
 /// Type of a program, as the kernel numbers it.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Tc = 3,
     Xdp = 6,
 }
 
 /// What a run returned.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Run {
+pub(crate) struct Run {
     /// The program's verdict of the last repetition.
-    pub(super) verdict: i32,
+    pub(crate) verdict: i32,
     /// Nanoseconds of one repetition, on average.
-    pub(super) nanoseconds: u32,
+    pub(crate) nanoseconds: u32,
 }
 
 /// Head of `union bpf_attr` for BPF_PROG_LOAD (linux/bpf.h).
@@ -54,20 +56,64 @@ struct RunAttributes {
     context_size_out: u32,
     context_in: u64,
     context_out: u64,
+    flags: u32,
+    cpu: u32,
+    batch_size: u32,
+    /// The kernel refuses anything but zero behind what it knows.
+    reserved: u32,
+}
+
+/// `struct xdp_md` (linux/bpf.h).
+#[repr(C)]
+#[derive(Default)]
+struct XdpContext {
+    data: u32,
+    data_end: u32,
+    data_meta: u32,
+    ingress_ifindex: u32,
+    rx_queue_index: u32,
+    egress_ifindex: u32,
+}
+
+/// One instruction (`struct bpf_insn`).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Instruction {
+    pub(crate) code: u8,
+    /// Destination in the lower four bits, source in the upper.
+    pub(crate) registers: u8,
+    pub(crate) offset: i16,
+    pub(crate) value: i32,
+}
+
+impl Instruction {
+    fn bytes(self) -> [u8; 8] {
+        let ([a, b], [c, d, e, f]) = (self.offset.to_ne_bytes(), self.value.to_ne_bytes());
+        [self.code, self.registers, a, b, c, d, e, f]
+    }
 }
 
 /// Loads a program that does nothing but pass.
-pub(super) fn load_empty(kind: Kind) -> io::Result<OwnedFd> {
+pub(crate) fn load_empty(kind: Kind) -> io::Result<OwnedFd> {
     let pass: i32 = match kind {
         Kind::Tc => 0,
         Kind::Xdp => 2,
     };
-    let [a, b, c, d] = pass.to_ne_bytes();
+    let step = |code, value| Instruction {
+        code,
+        registers: 0,
+        offset: 0,
+        value,
+    };
     // r0 = pass; exit
-    let instructions: [u8; 16] = [0xb7, 0, 0, 0, a, b, c, d, 0x95, 0, 0, 0, 0, 0, 0, 0];
+    load(kind, &[step(0xb7, pass), step(0x95, 0)])
+}
+
+/// Loads a program.
+pub(crate) fn load(kind: Kind, program: &[Instruction]) -> io::Result<OwnedFd> {
+    let instructions: Vec<u8> = program.iter().flat_map(|step| step.bytes()).collect();
     let mut attributes = LoadAttributes {
         kind: kind as u32,
-        instruction_count: 2,
+        instruction_count: program.len() as u32,
         instructions: instructions.as_ptr() as u64,
         license: c"GPL".as_ptr() as u64,
         ..LoadAttributes::default()
@@ -80,7 +126,7 @@ pub(super) fn load_empty(kind: Kind) -> io::Result<OwnedFd> {
 }
 
 /// Runs a program `repeat` times over one frame, each time over what the last one made of it.
-pub(super) fn test_run(program: BorrowedFd<'_>, frame: &[u8], repeat: u32) -> io::Result<Run> {
+pub(crate) fn test_run(program: BorrowedFd<'_>, frame: &[u8], repeat: u32) -> io::Result<Run> {
     let mut attributes = RunAttributes {
         program: program.as_raw_fd() as u32,
         data_size_in: frame.len() as u32,
@@ -95,6 +141,35 @@ pub(super) fn test_run(program: BorrowedFd<'_>, frame: &[u8], repeat: u32) -> io
         verdict: attributes.verdict as i32,
         nanoseconds: attributes.duration,
     })
+}
+
+/// Sends `count` copies of `frame` out of an interface of the calling thread's network namespace, each
+/// as `program`, an XDP program that returns XDP_TX, makes it (BPF_F_TEST_XDP_LIVE_FRAMES, kernel 5.18).
+pub(crate) fn send_live(
+    program: BorrowedFd<'_>,
+    frame: &[u8],
+    interface: u32,
+    count: u32,
+) -> io::Result<()> {
+    let context = XdpContext {
+        data_end: frame.len() as u32,
+        ingress_ifindex: interface,
+        ..XdpContext::default()
+    };
+    let mut attributes = RunAttributes {
+        program: program.as_raw_fd() as u32,
+        data_size_in: frame.len() as u32,
+        data_in: frame.as_ptr() as u64,
+        repeat: count,
+        context_size_in: size_of::<XdpContext>() as u32,
+        context_in: (&raw const context) as u64,
+        flags: LIVE_FRAMES,
+        ..RunAttributes::default()
+    };
+    // SAFETY: the attributes are laid out as the kernel reads them; their pointers are to `frame` and
+    // `context`, of the stated lengths, which the kernel copies.
+    unsafe { bpf(BPF_PROG_TEST_RUN, &raw mut attributes) }?;
+    Ok(())
 }
 
 /// SAFETY: `attributes` must be writable and what `command` expects.
