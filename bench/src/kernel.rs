@@ -87,8 +87,10 @@ pub(crate) struct Instruction {
 
 impl Instruction {
     fn bytes(self) -> [u8; 8] {
-        let ([a, b], [c, d, e, f]) = (self.offset.to_ne_bytes(), self.value.to_ne_bytes());
-        [self.code, self.registers, a, b, c, d, e, f]
+        let mut bytes = [self.code, self.registers, 0, 0, 0, 0, 0, 0];
+        bytes[2..4].copy_from_slice(&self.offset.to_ne_bytes());
+        bytes[4..].copy_from_slice(&self.value.to_ne_bytes());
+        bytes
     }
 }
 

@@ -13,10 +13,11 @@ use vm_tests::sys;
 use crate::kernel::{self, Instruction, Kind};
 use crate::packets;
 
-/// Frames of one system call without a pace: some milliseconds' worth.
-const FLAT_OUT: u32 = 8192;
-/// Frames of one system call at a pace, which is what the kernel hands over at once.
-const PACED: u32 = 64;
+/// Frames of one system call without a pace: tenths of a second's worth. A call takes some 20 ms before
+/// its first frame, in which the kernel makes the program ready.
+const FLAT_OUT: u32 = 1 << 18;
+/// Time between two system calls at a pace.
+const BEAT: Duration = Duration::from_millis(50);
 /// Flows that the program can tell apart: 16 bits of source port and 8 of destination port.
 const MOST_FLOWS: u32 = 1 << 24;
 const XDP_TX: i32 = 3;
@@ -68,30 +69,29 @@ impl<'a> LiveFrames<'a> {
     }
 
     /// The same to an address that the far interface does not own, so that its stack drops them first thing.
-    pub(crate) fn to_nobody(mut self) -> Self {
+    pub(crate) fn for_nobody(mut self) -> Self {
         self.frame[..6].copy_from_slice(&[0x02, 0, 0, 0, 0, 0xfe]);
         self
     }
 
-    /// Sends until `span` is over or `stop` says so, at `rate` frames a second if there is one; the
-    /// frames sent.
+    /// Sends until `stop` says so, at `rate` frames a second if there is one; the frames sent.
     pub(crate) fn send(
         &self,
         rate: Option<f64>,
-        span: Duration,
         stop: impl Fn() -> bool + Send + Sync,
     ) -> Result<u64> {
         self.netns.enter(|| {
             let start = clock::now();
             let mut sent = 0;
-            while start.elapsed() < span && !stop() && !sys::stop_requested() {
-                let count = if rate.is_some() { PACED } else { FLAT_OUT };
+            let count = rate.map_or(FLAT_OUT, |rate| (rate * BEAT.as_secs_f64()) as u32);
+            let mut due = BEAT;
+            while !stop() && !sys::stop_requested() {
                 kernel::send_live(self.program.as_fd(), &self.frame, self.interface, count)
                     .context("sending live frames (kernel 5.18)")?;
                 sent += u64::from(count);
-                if let Some(rate) = rate {
-                    let due = Duration::from_secs_f64(sent as f64 / rate);
+                if rate.is_some() {
                     std::thread::sleep(due.saturating_sub(start.elapsed()));
+                    due += BEAT;
                 }
             }
             Ok(sent)

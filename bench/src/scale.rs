@@ -8,6 +8,7 @@ mod flows;
 mod routes;
 mod sites;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
@@ -93,12 +94,25 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
     }
     results.finish();
+    keep_ratios_to_first(&mut results);
     print!("{}", table::table(&results));
     if let Some(file) = &args.json {
         results.write(file)?;
         println!("\nWritten to {}", file.display());
     }
     Ok(())
+}
+
+/// The first variant of a load is what the others are measured against.
+fn keep_ratios_to_first(results: &mut Results) {
+    let mut first = HashMap::new();
+    for figure in &mut results.figures {
+        let load = figure.load.clone();
+        let first: &String = first
+            .entry(load)
+            .or_insert_with(|| figure.contender.clone());
+        figure.ratio_to.retain(|other, _| other == first);
+    }
 }
 
 /// Two sites with a router between them, and the plans of their gateways.

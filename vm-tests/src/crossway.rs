@@ -21,7 +21,7 @@ pub use counters::Counters;
 
 /// A start with loading and verifying the programs takes under a second, with a million routes ten; the
 /// rest is for a busy machine.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 /// A clean stop undoes what was set up.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 

@@ -11,11 +11,11 @@ use std::fs;
 use std::time::Duration;
 
 use serde_json::Value;
-use vm_tests::crossway::Crossway;
+use vm_tests::crossway::{Crossway, config_text};
 use vm_tests::keys::KeyPair;
 use vm_tests::pair::Pair;
 use vm_tests::plan::{self, PeerPlan, Shape};
-use vm_tests::topology::{Builder, Family};
+use vm_tests::topology::{Builder, Family, Wan};
 use vm_tests::traffic;
 use vm_tests::wait;
 
@@ -25,6 +25,7 @@ const MIB: u64 = 1 << 20;
 /// What an idle agent may take.
 const IDLE_LIMIT: u64 = 40 * MIB;
 const ROUTES: u32 = 100_000;
+const SITES: u16 = 2000;
 
 #[test]
 fn a_hub_of_fifty_peers_starts_quickly_and_passes_traffic() {
@@ -73,6 +74,55 @@ fn a_hub_of_fifty_peers_starts_quickly_and_passes_traffic() {
         "hub of 50 peers: started in {started:?}, {} MiB",
         rss(&hub) / MIB
     );
+}
+
+#[test]
+fn two_thousand_sites_start_quickly_and_the_one_that_answers_is_served() {
+    let topology = Builder::new(&["a", "b"]).wan(Wan::Router).build().unwrap();
+    let router = topology.router.as_ref().unwrap();
+    router.ip("route add blackhole 198.18.0.0/15").unwrap();
+    let mut plans = plan::plan(&topology, Shape::FullMesh, Family::V4).unwrap();
+    plans[0].peers.extend((1..SITES).map(silent_site));
+    let _far = Crossway::start(&topology, &plans[1]).unwrap();
+    let start = wait::now();
+    let near = Crossway::start(&topology, &plans[0]).unwrap();
+    let started = start.elapsed();
+    assert!(started < Duration::from_secs(5), "{started:?}");
+    eprintln!(
+        "{SITES} sites: started in {started:?}, {} MiB",
+        rss(&near) / MIB
+    );
+
+    let (a, b) = (&topology.sites[0], &topology.sites[1]);
+    for family in Family::ALL {
+        let target = b.host_address(family);
+        traffic::wait_for_ping(&a.host, target, UP).unwrap();
+        let tcp = traffic::tcp_transfer(&a.host, &b.host, target, 8 << 20).unwrap();
+        assert_eq!(tcp.source_seen, a.host_address(family));
+    }
+    let sites = near.query(&["sites"]).unwrap();
+    let sites = sites["sites"].as_array().unwrap();
+    assert_eq!(sites.len(), usize::from(SITES));
+    let served = sites.iter().filter(|site| site["state"] == "Active");
+    assert_eq!(served.count(), 1);
+
+    // The first of them goes; what the others are called by stays.
+    let links = || {
+        near.query(&["links"]).unwrap()["links"]
+            .as_array()
+            .unwrap()
+            .clone()
+    };
+    let index_of_last = |links: &[Value]| links.last().unwrap()["receiver_index"].clone();
+    let before = index_of_last(&links());
+    let mut near_plan = plans[0].clone();
+    near_plan.peers.remove(1);
+    fs::write(near.config(), config_text(&near_plan, &near.key_file())).unwrap();
+    let said = near.command(&["reload"]).unwrap();
+    assert!(said.contains("site silent-1 removed"), "{said}");
+    let after = links();
+    assert_eq!(after.len(), usize::from(SITES) - 1);
+    assert_eq!(index_of_last(&after), before);
 }
 
 #[test]
@@ -195,6 +245,23 @@ fn dead_peer(number: u8) -> PeerPlan {
             format!("10.100.{number}.0/24"),
             format!("2001:db8:100:{number}::/64"),
         ],
+        keepalive: None,
+        lines: Vec::new(),
+    }
+}
+
+/// One of thousands that never answer; every second one is dialled.
+fn silent_site(number: u16) -> PeerPlan {
+    let [high, low] = number.to_be_bytes();
+    PeerPlan {
+        site: format!("silent-{number}"),
+        gateway: format!("silent-{number}-1"),
+        // Any 32 bytes are a key; making two thousand real ones takes longer than the test.
+        public_key: format!("{number:042}A="),
+        endpoint: number
+            .is_multiple_of(2)
+            .then(|| format!("198.18.{high}.{low}:51820").parse().unwrap()),
+        routes: vec![format!("100.{}.{low}.0/24", 64 + high)],
         keepalive: None,
         lines: Vec::new(),
     }

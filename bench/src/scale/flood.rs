@@ -34,13 +34,13 @@ enum Flood {
 }
 
 const VARIANTS: [(&str, &str, Flood); 7] = [
-    ("no flood, guard off", "off", Flood::None),
-    ("no flood, guard generic", "generic", Flood::None),
-    ("no flood, guard native", "native", Flood::None),
+    ("calm, guard off", "off", Flood::None),
+    ("calm, generic", "generic", Flood::None),
+    ("calm, native", "native", Flood::None),
     ("dropped at once", "off", Flood::DroppedAtOnce),
     ("junk, guard off", "off", Flood::Junk),
-    ("junk, guard generic", "generic", Flood::Junk),
-    ("junk, guard native", "native", Flood::Junk),
+    ("junk, generic", "generic", Flood::Junk),
+    ("junk, native", "native", Flood::Junk),
 ];
 
 pub(super) fn measure(results: &mut Results, args: &Args) -> Result<()> {
@@ -71,14 +71,14 @@ fn one(
     }
     let mut frames = junk(topology)?;
     if flood == Flood::DroppedAtOnce {
-        frames = frames.to_nobody();
+        frames = frames.for_nobody();
     }
     let done = AtomicBool::new(false);
     let start = crossway::clock::now();
     let sent = std::thread::scope(|scope| {
         let sender = scope.spawn(|| {
             let stop = || done.load(Ordering::Relaxed);
-            frames.send(None, Duration::MAX, stop)
+            frames.send(None, stop)
         });
         let result = super::tcp(results, topology, LOAD, variant, seconds);
         done.store(true, Ordering::Relaxed);
