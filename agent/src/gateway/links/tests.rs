@@ -125,3 +125,26 @@ fn a_site_is_as_well_as_its_links() {
     links.on_snapshot(vec![peer(2, true)], now);
     assert_eq!(of_site(&links), SiteState::Active);
 }
+
+#[tokio::test]
+async fn of_very_many_links_some_are_dialled_at_a_time_and_none_is_forgotten() {
+    let (sender, mut dials) = mpsc::channel(4096);
+    let mut links = Links::new(true, sender);
+    let start = clock::now();
+    let count = 2 * MOST_DIALS + 1;
+    for id in 0..count as u32 {
+        links.insert(planned(id, &["192.0.2.7:51820"]), start);
+    }
+    let mut dialled = Vec::new();
+    for (second, expected) in [(0, MOST_DIALS), (1, MOST_DIALS), (2, 1), (3, 0)] {
+        links.handle_timeout(start + Duration::from_secs(second));
+        for _ in 0..expected {
+            dialled.push(dials.recv().await.unwrap().link);
+        }
+        tokio::task::yield_now().await;
+        assert!(dials.try_recv().is_err(), "second {second}");
+    }
+    dialled.sort();
+    dialled.dedup();
+    assert_eq!(dialled.len(), count);
+}
