@@ -14,6 +14,7 @@ mod chart;
 mod compare;
 mod contender;
 mod cpu;
+mod hops;
 mod kernel;
 mod latency;
 mod live_frames;

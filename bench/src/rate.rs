@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use vm_tests::topology::Topology;
 
 use crate::contender::Contender;
 use crate::cpu;
+use crate::hops::{self, Hops};
 use crate::load::Load;
 use crate::results::{Better, Results};
 use crate::udp::Udp;
@@ -24,6 +26,7 @@ pub(crate) fn pattern(load: Load) -> Option<Pattern> {
 /// Adds the figures of one search.
 pub(crate) fn measure(
     results: &mut Results,
+    topology: &Topology,
     udp: &mut Udp,
     contender: Contender,
     load: Load,
@@ -32,12 +35,15 @@ pub(crate) fn measure(
     let pattern = pattern(load).context("a load of datagrams")?;
     let mut busy = 0.0;
     let mut best = 0.0;
+    let mut events = Vec::new();
     let found = search::highest(|rate| {
+        let hops = Hops::look(topology)?;
         let before = cpu::busy_seconds()?;
         let trial = udp.trial(pattern, rate, span)?;
         let took = cpu::busy_seconds()? - before;
         if trial.loss() < search::MOST_LOSS && trial.offered() > best {
             (best, busy) = (trial.offered(), took);
+            events = Hops::look(topology)?.since(&hops);
         }
         Ok(trial)
     })?;
@@ -75,5 +81,6 @@ pub(crate) fn measure(
         Better::Neither,
         f64::from(u8::from(found.sender_was_the_limit)),
     );
+    hops::add(results, load.name(), contender.name(), &events);
     Ok(())
 }

@@ -90,7 +90,7 @@ fn one_run(
             }
             Load::Udp(_) | Load::UdpImix => {
                 let udp = open(&mut udp, topology)?;
-                rate::measure(results, udp, contender, load, args.trial)?;
+                rate::measure(results, topology, udp, contender, load, args.trial)?;
             }
             Load::LatencyIdle => latency::measure(results, topology, contender, load, span)?,
             Load::LatencyHalf | Load::LatencyEqual => {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::hops;
 use crate::results::{Better, Figure, Results};
 
 const NAME_WIDTH: usize = 22;
@@ -32,7 +33,11 @@ pub(crate) fn table(results: &Results) -> String {
 }
 
 fn block(text: &mut String, results: &Results, load: &str) {
-    let of_load: Vec<&Figure> = results.figures.iter().filter(|f| f.load == load).collect();
+    let (of_hops, of_load): (Vec<&Figure>, Vec<&Figure>) = results
+        .figures
+        .iter()
+        .filter(|figure| figure.load == load)
+        .partition(|figure| figure.name.starts_with(hops::PREFIX));
     let names = unique(of_load.iter().map(|figure| figure.name.as_str()));
     let contenders = unique(of_load.iter().map(|figure| figure.contender.as_str()));
     let judged = |name: &str| {
@@ -73,6 +78,22 @@ fn block(text: &mut String, results: &Results, load: &str) {
         }
         text.truncate(text.trim_end().len());
         text.push('\n');
+        let on_the_way = of_hops
+            .iter()
+            .filter(|figure| figure.contender == contender);
+        on_the_way_line(text, on_the_way);
+    }
+}
+
+/// What was lost or reordered where, if anything was.
+fn on_the_way_line<'a>(text: &mut String, figures: impl Iterator<Item = &'a &'a Figure>) {
+    let events = figures.filter(|figure| figure.median > 0.0).map(|figure| {
+        let name = figure.name.trim_start_matches(hops::PREFIX);
+        format!("{name} {}", number(figure.median))
+    });
+    let events: Vec<String> = events.collect();
+    if !events.is_empty() {
+        let _ = writeln!(text, "    on the way: {}", events.join(", "));
     }
 }
 
@@ -143,6 +164,23 @@ fn unique<'a>(words: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
 mod tests {
     use super::*;
     use crate::machine::Machine;
+
+    #[test]
+    fn what_was_lost_on_the_way_has_a_line_if_it_was() {
+        let mut results = Results::new(Machine::default());
+        results.add("tcp-1", "plain", "Gbit/s", Better::Higher, 4.0);
+        for (name, count) in [
+            ("hop: lost in gateway a", 12.0),
+            ("hop: lost on WAN cable", 0.0),
+        ] {
+            results.add("tcp-1", "plain", name, Better::Neither, count);
+        }
+        results.finish();
+        let text = table(&results);
+        let expected = "\n    on the way: lost in gateway a 12.0\n";
+        assert!(text.contains(expected), "{text}");
+        assert!(!text.contains("WAN cable"), "{text}");
+    }
 
     #[test]
     fn a_line_holds_the_figures_and_the_ratios_of_the_first() {

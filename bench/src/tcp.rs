@@ -6,6 +6,7 @@ use vm_tests::traffic::{Iperf3, Iperf3Report};
 
 use crate::contender::Contender;
 use crate::cpu;
+use crate::hops::{self, Hops};
 use crate::load::Load;
 use crate::results::{Better, Results};
 
@@ -25,10 +26,12 @@ pub(crate) fn measure(
         Load::Tcp(streams) => streams,
         _ => STREAMS_BOTH,
     };
+    let hops = Hops::look(topology)?;
     let before = cpu::busy_seconds()?;
     let reports = transfer(topology, Iperf3 { streams, seconds }, both)
         .with_context(|| format!("{} with {}", contender.name(), load.name()))?;
     let busy = cpu::busy_seconds()? - before;
+    let events = Hops::look(topology)?.since(&hops);
 
     let rate: f64 = reports.iter().map(|report| report.gbit_per_second).sum();
     let bytes: f64 = reports.iter().map(|report| report.bytes).sum();
@@ -43,6 +46,7 @@ pub(crate) fn measure(
     if both {
         add("Gbit/s back", Better::Neither, reports[1].gbit_per_second);
     }
+    hops::add(results, load.name(), contender.name(), &events);
     Ok(())
 }
 
