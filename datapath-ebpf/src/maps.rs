@@ -13,8 +13,8 @@ use datapath_abi::{
     event::{Event, EventKind},
     flow::{FLOW_STAT_COUNT, FlowCounters, FlowKey, FlowKey4, FlowStat},
     maps::{
-        DEFAULT_FLOWS, EVENTS_BYTES, INTERFACE_SLOT_COUNT, MAX_INTERFACES, MAX_SESSIONS,
-        MAX_SITES, ROUTE_ENTRIES, SESSION_WORDS, flows_of_ipv6, session_bit,
+        DEFAULT_FLOWS, EVENTS_BYTES, INTERFACE_SLOT_COUNT, MAX_INTERFACES, MAX_SESSIONS, MAX_SITES,
+        ROUTE_ENTRIES, SESSION_WORDS, flows_of_ipv6, session_bit,
     },
     outcome::{DropReason, StackReason, Tally},
     route::{Route, RouteKey4, RouteKey6},
