@@ -92,6 +92,16 @@ pub(crate) fn add(
     }
 }
 
+/// Takes the losses out again where packets crossed a cable in one piece: its two ends do not count the
+/// same then.
+pub(crate) fn forget_losses(results: &mut Results) {
+    let is_loss = |name: &str| {
+        let name = name.strip_prefix(PREFIX);
+        name.is_some_and(|name| SECTIONS.contains(&name))
+    };
+    results.figures.retain(|figure| !is_loss(&figure.name));
+}
+
 fn tcp_counters(netns: &Netns, names: &[&str]) -> Result<u64> {
     let text = netns
         .enter(|| fs::read_to_string("/proc/thread-self/net/netstat"))?

@@ -15,7 +15,7 @@ use crate::results::{Better, Results};
 use crate::udp::Udp;
 use crate::udp::pattern::Pattern;
 use crate::udp::search;
-use crate::{chart, latency, rate, table, tcp};
+use crate::{chart, hops, latency, rate, table, tcp};
 
 /// Datagrams a second beside [`Load::LatencyEqual`]: what every tunnel here carries with ease.
 const EQUAL_RATE: f64 = 5000.0;
@@ -39,6 +39,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             one_run(&mut results, &topology, contender, args)
                 .with_context(|| format!("run {round} of {}", contender.name()))?;
         }
+    }
+    if args.cable != Cable::Wire {
+        hops::forget_losses(&mut results);
     }
     results.finish();
     print!("{}", table::table(&results));
