@@ -880,7 +880,7 @@ xdp = "native"
         replace: "mtu = 1420",
         with: "mtu = 1420\nflows = 100",
         errors: &[
-            "berlin.toml:8:9: gateway, flows: 100 is out of range: write a number from 16384 to 16777216, such as 1000000",
+            "berlin.toml:8:9: gateway, flows: 100 is out of range: write a number from 16384 to 16777216, such as 262144",
         ],
     },
     Case {

@@ -12,7 +12,8 @@ use crate::scale::{self, Part};
 /// What `--help` prints.
 pub(crate) const USAGE: &str = "\
 cargo xtask bench [OPTIONS]                   between two sites, against plain forwarding and other tunnels
-cargo xtask bench to HOST [--label NAME]      from this host to one elsewhere, through whatever joins them
+cargo xtask bench to HOST [--runs N] [--seconds N] [--label NAME] [--json FILE]
+                                              from this host to one where `iperf3 -s` runs, through whatever joins them
 cargo xtask bench micro [--json FILE]         the parts of the fast path one by one, under two minutes
 cargo xtask bench scale [OPTIONS]             with many routes, sites, flows, and under a flood of junk
 cargo xtask bench compare A.json B.json       what got worse from A to B beyond the noise; exit code 1 if any did

@@ -42,6 +42,11 @@ pub(crate) struct Comparison {
 }
 
 impl Comparison {
+    /// Whether the two have nothing in common.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.compared == 0
+    }
+
     /// Figures of Crossway that got worse beyond the noise.
     pub(crate) fn regressions(&self) -> usize {
         self.count(|change| change.ours && change.worse)
@@ -156,6 +161,12 @@ impl fmt::Display for Comparison {
         }
         for what in &self.missing {
             writeln!(f, "not measured the second time: {what}")?;
+        }
+        if self.compared == 0 {
+            return writeln!(
+                f,
+                "nothing was measured both times: compare runs of the same loads and, of `to`, the same --label"
+            );
         }
         writeln!(
             f,

@@ -57,7 +57,7 @@ fn run() -> Result<ExitCode> {
             let (before, after) = (Results::read(&before)?, Results::read(&after)?);
             let comparison = compare::compare(&before, &after);
             print!("{comparison}");
-            if comparison.regressions() > 0 {
+            if comparison.is_empty() || comparison.regressions() > 0 {
                 return Ok(ExitCode::FAILURE);
             }
         }

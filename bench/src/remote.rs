@@ -26,8 +26,10 @@ pub(crate) fn run(args: &RemoteArgs) -> Result<()> {
             args.runs, args.label, args.server
         );
         for load in [Load::Tcp(1), Load::Tcp(4), Load::Tcp(16), Load::TcpBoth] {
-            transfer(&mut results, args, load)
-                .with_context(|| format!("{} to {}", load.name(), args.server))?;
+            transfer(&mut results, args, load).with_context(|| {
+                let server = &args.server;
+                format!("{} to {server} (does `iperf3 -s` run there?)", load.name())
+            })?;
         }
         pings(&mut results, args)?;
     }

@@ -110,10 +110,13 @@ impl Crossway {
             command.args(["unshare", "--mount", "sh", "-c", script]);
             command.arg(hosts);
         }
+        // By relative names, as one would in the configuration's folder.
+        let folder = self.config.parent().context("a file in a folder")?;
         command
+            .current_dir(folder)
             .arg(&binary)
             .args(["run", "--config"])
-            .arg(&self.config);
+            .args(self.config.file_name());
         ProcessGuard::spawn(&self.plan.name, &mut command, &self.log)
     }
 
@@ -151,7 +154,7 @@ impl Crossway {
     /// Replaces the configuration file; the agent is not told.
     pub fn write_config(&mut self, plan: &GatewayPlan) -> Result<()> {
         self.plan = plan.clone();
-        fs::write(&self.config, config_text(plan, &self.key_file()))
+        fs::write(&self.config, config_text(plan, Path::new(&self.key_name())))
             .with_context(|| format!("cannot write {}", self.config.display()))
     }
 
@@ -205,7 +208,11 @@ impl Crossway {
 
     /// Path of the private key's file.
     pub fn key_file(&self) -> PathBuf {
-        self.config.with_extension("key")
+        self.config.with_file_name(self.key_name())
+    }
+
+    fn key_name(&self) -> String {
+        format!("{}.key", self.plan.name)
     }
 }
 

@@ -33,6 +33,8 @@ const TASKS: &[Task] = &[
     ("check", "", "formatting, clippy, documentation and the ABI", check::run),
     ("bench", "[--quick] [--help]", "against plain forwarding and other tunnels", bench::run),
     ("bench", "micro", "the parts of the fast path one by one", bench::run),
+    ("bench", "scale", "routes replaced, thousands of sites, a million flows, a flood of junk", bench::run),
+    ("bench", "to HOST", "from this host to another, through one's own gateways", bench::run),
     ("bench", "compare A.json B.json", "what got worse beyond the noise", bench::run),
     ("abi", "[--write]", "show, or record, the boundary between eBPF and agent", abi::run),
     ("setup", "[build|lab|test|bench]", "install what is missing; the other commands do it for themselves", setup::run),
@@ -74,7 +76,7 @@ fn dispatch() -> Result<()> {
 fn print_help() {
     println!("cargo xtask COMMAND\n");
     for (name, arguments, about, _) in TASKS {
-        println!("  {:<26} {about}", format!("{name} {arguments}"));
+        println!("  {:<27} {about}", format!("{name} {arguments}"));
     }
-    println!("  {:<26} this list", "help");
+    println!("  {:<27} this list", "help");
 }

@@ -16,7 +16,9 @@ const LOG_VARIABLE: &str = "CROSSWAY_LOG";
 
 /// Runs the gateway until it is told to stop.
 pub(super) fn run(file: &Path) -> Result<(), Failure> {
-    let accepted = Config::load(file).map_err(|rejected| tell_rejected(&rejected))?;
+    // Relative paths must mean the same after any change of folder, at a reload, and in `status`.
+    let file = std::path::absolute(file).context("the working folder is not readable")?;
+    let accepted = Config::load(&file).map_err(|rejected| tell_rejected(&rejected))?;
     for warning in &accepted.warnings {
         eprintln!("{warning}");
     }
@@ -25,8 +27,6 @@ pub(super) fn run(file: &Path) -> Result<(), Failure> {
         .enable_all()
         .build()
         .context("the control runtime does not start")?;
-    // Relative paths must mean the same after any change of folder, and in `status`.
-    let file = std::path::absolute(file).context("the working folder is not readable")?;
     runtime.block_on(gateway::run(accepted.config, file))?;
     Ok(())
 }

@@ -66,7 +66,7 @@ impl GatewayDraft {
                 .map(|mtu| mtu.map(|mtu| mtu as u16)),
             lanes: read_lanes(section),
             flows: section
-                .number("flows", FEWEST_FLOWS..=MOST_FLOWS, "1000000")
+                .number("flows", FEWEST_FLOWS..=MOST_FLOWS, "262144")
                 .map_or(DEFAULT_FLOWS, |flows| flows.value as usize),
             fast_path: section.boolean("fast_path").is_none_or(|on| on.value),
             lan,
