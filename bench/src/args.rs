@@ -142,15 +142,14 @@ impl RemoteArgs {
             seconds: 5,
             json: None,
         };
-        for pair in options.chunks(2) {
-            let [option, value] = pair else {
-                bail!("{} needs a value\n{USAGE}", pair[0]);
-            };
+        let mut words = options.iter().cloned();
+        while let Some(option) = words.next() {
+            let mut value = || value_of(&option, &mut words);
             match option.as_str() {
-                "--label" => args.label.clone_from(value),
-                "--runs" => args.runs = number(option, value)?,
-                "--seconds" => args.seconds = number(option, value)?,
-                "--json" => args.json = Some(value.into()),
+                "--label" => args.label = value()?,
+                "--runs" => args.runs = number(&option, &value()?)?,
+                "--seconds" => args.seconds = number(&option, &value()?)?,
+                "--json" => args.json = Some(value()?.into()),
                 _ => bail!("unknown option {option} of `to`\n{USAGE}"),
             }
         }
@@ -171,11 +170,7 @@ impl Args {
             svg: None,
         };
         while let Some(option) = words.next() {
-            let mut value = || {
-                words
-                    .next()
-                    .with_context(|| format!("{option} needs a value\n{USAGE}"))
-            };
+            let mut value = || value_of(&option, &mut words);
             match option.as_str() {
                 "--quick" => args.make_quick(),
                 "--seconds" => args.seconds = number(&option, &value()?)?,
@@ -227,11 +222,7 @@ fn parse_scale(mut words: impl Iterator<Item = String>) -> Result<scale::Args> {
         json: None,
     };
     while let Some(option) = words.next() {
-        let mut value = || {
-            words
-                .next()
-                .with_context(|| format!("{option} needs a value\n{USAGE}"))
-        };
+        let mut value = || value_of(&option, &mut words);
         match option.as_str() {
             "--quick" => {
                 (args.runs, args.seconds) = (1, 2);
@@ -255,6 +246,12 @@ fn default_contenders() -> Vec<Contender> {
     let all = Contender::all();
     all.filter(|contender| contender.name() != "wireguard-go-debian")
         .collect()
+}
+
+/// The word behind an option.
+fn value_of(option: &str, words: &mut impl Iterator<Item = String>) -> Result<String> {
+    let value = words.next();
+    value.with_context(|| format!("{option} needs a value\n{USAGE}"))
 }
 
 fn list<T>(words: &str, parse: impl Fn(&str) -> Result<T>) -> Result<Vec<T>> {

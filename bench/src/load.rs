@@ -21,6 +21,9 @@ pub(crate) enum Load {
     LatencyEqual,
 }
 
+/// Streams each way of [`Load::TcpBoth`].
+const STREAMS_BOTH: u32 = 4;
+
 /// Every load under its name, in the order in which they run: the rates of UDP come before the latency
 /// that refers to them.
 const NAMED: [(&str, Load); 11] = [
@@ -51,6 +54,14 @@ impl Load {
             Self::Udp(1380),
             Self::LatencyIdle,
         ]
+    }
+
+    /// Streams each way of a TCP load.
+    pub(crate) fn streams(self) -> u32 {
+        match self {
+            Self::Tcp(streams) => streams,
+            _ => STREAMS_BOTH,
+        }
     }
 
     /// The name in options, the table and the JSON file.

@@ -11,8 +11,9 @@ use crate::cpu;
 use crate::load::Load;
 use crate::machine::Machine;
 use crate::results::{Better, Results};
+use crate::summary::percentile;
 use crate::table;
-use crate::tcp::STREAMS_BOTH;
+use crate::tcp::Total;
 
 /// Between two pings: ping allows less to root alone.
 const PING_INTERVAL: Duration = Duration::from_millis(2);
@@ -43,37 +44,32 @@ pub(crate) fn run(args: &RemoteArgs) -> Result<()> {
 }
 
 fn transfer(results: &mut Results, args: &RemoteArgs, load: Load) -> Result<()> {
-    let streams = match load {
-        Load::Tcp(streams) => streams,
-        _ => STREAMS_BOTH,
-    };
     let iperf3 = Iperf3 {
-        streams,
+        streams: load.streams(),
         seconds: args.seconds,
     };
     let before = cpu::busy_seconds()?;
     let reports = iperf3.run_here(&args.server, load == Load::TcpBoth)?;
     let busy = cpu::busy_seconds()? - before;
-    let rate: f64 = reports.iter().map(|report| report.gbit_per_second).sum();
-    let bytes: f64 = reports.iter().map(|report| report.bytes).sum();
-    let again: u64 = reports.iter().map(|report| report.retransmits).sum();
-    ensure!(bytes > 0.0, "nothing arrived");
+    let total = Total::of(&reports);
+    ensure!(total.gigabytes > 0.0, "nothing arrived");
     let mut add = |figure, better, sample| {
         results.add(load.name(), &args.label, figure, better, sample);
     };
-    add("Gbit/s", Better::Higher, rate);
+    add("Gbit/s", Better::Higher, total.gbit_per_second);
     // Of this host only: it says what the tunnel takes where this host is a gateway too.
-    add("CPU s/GB here", Better::Neither, busy / (bytes / 1e9));
-    add("retransmits", Better::Neither, again as f64);
+    add("CPU s/GB here", Better::Neither, busy / total.gigabytes);
+    add("retransmits", Better::Neither, total.retransmits);
     Ok(())
 }
 
 fn pings(results: &mut Results, args: &RemoteArgs) -> Result<()> {
     let count = args.seconds * 1000 / PING_INTERVAL.as_millis() as u32;
-    let mut times = round_trips(&args.server, count, PING_INTERVAL)?;
+    let times = round_trips(&args.server, count, PING_INTERVAL)?;
+    let mut times: Vec<u64> = times.iter().map(|ms| (ms * 1e6) as u64).collect();
     let lost = f64::from(count) - times.len() as f64;
-    times.sort_by(f64::total_cmp);
-    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize] * 1e3;
+    times.sort_unstable();
+    let at = |share| percentile(&times, share) as f64 / 1e3;
     let load = Load::LatencyIdle.name();
     let mut add = |figure, better, sample| {
         results.add(load, &args.label, figure, better, sample);

@@ -10,8 +10,23 @@ use crate::hops::{self, Hops};
 use crate::load::Load;
 use crate::results::{Better, Results};
 
-/// Streams each way of [`Load::TcpBoth`].
-pub(crate) const STREAMS_BOTH: u32 = 4;
+/// What a transfer brought, all ways and streams together.
+pub(crate) struct Total {
+    pub(crate) gbit_per_second: f64,
+    pub(crate) gigabytes: f64,
+    pub(crate) retransmits: f64,
+}
+
+impl Total {
+    pub(crate) fn of(reports: &[Iperf3Report]) -> Self {
+        let reports = || reports.iter();
+        Self {
+            gbit_per_second: reports().map(|report| report.gbit_per_second).sum(),
+            gigabytes: reports().map(|report| report.bytes).sum::<f64>() / 1e9,
+            retransmits: reports().map(|report| report.retransmits as f64).sum(),
+        }
+    }
+}
 
 /// One transfer.
 pub(crate) fn measure(
@@ -22,10 +37,7 @@ pub(crate) fn measure(
     seconds: u32,
 ) -> Result<()> {
     let both = load == Load::TcpBoth;
-    let streams = match load {
-        Load::Tcp(streams) => streams,
-        _ => STREAMS_BOTH,
-    };
+    let streams = load.streams();
     let hops = Hops::look(topology)?;
     let before = cpu::busy_seconds()?;
     let reports = transfer(topology, Iperf3 { streams, seconds }, both)
@@ -33,16 +45,14 @@ pub(crate) fn measure(
     let busy = cpu::busy_seconds()? - before;
     let events = Hops::look(topology)?.since(&hops);
 
-    let rate: f64 = reports.iter().map(|report| report.gbit_per_second).sum();
-    let bytes: f64 = reports.iter().map(|report| report.bytes).sum();
-    let again: u64 = reports.iter().map(|report| report.retransmits).sum();
+    let total = Total::of(&reports);
     let mut add = |figure, better, sample| {
         results.add(load.name(), contender.name(), figure, better, sample);
     };
-    add("Gbit/s", Better::Higher, rate);
-    add("CPU s/GB", Better::Lower, busy / (bytes / 1e9));
+    add("Gbit/s", Better::Higher, total.gbit_per_second);
+    add("CPU s/GB", Better::Lower, busy / total.gigabytes);
     // The kernels of the hosts decide about these as much as the tunnel does.
-    add("retransmits", Better::Neither, again as f64);
+    add("retransmits", Better::Neither, total.retransmits);
     if both {
         add("Gbit/s back", Better::Neither, reports[1].gbit_per_second);
     }

@@ -55,7 +55,7 @@ struct Wanted {
 // SAFETY: linux/ethtool.h; only integers, and the room for one set's length.
 unsafe impl Command for SetInfo {}
 // SAFETY: linux/ethtool.h; only integers, and the kernel writes as many names as `SetInfo` said,
-// which `number_of` has compared with `MOST`.
+// which `count` has compared with `MOST`.
 unsafe impl Command for Strings {}
 // SAFETY: linux/ethtool.h; only integers, and the kernel writes at most `words` words.
 unsafe impl Command for Features {}
@@ -65,7 +65,7 @@ unsafe impl Command for Wanted {}
 /// Whether `feature` of the device is on; `None` where the kernel does not have it or it cannot be
 /// changed.
 pub(crate) fn get(device: &str, feature: &str) -> io::Result<Option<bool>> {
-    let Some(number) = number_of(device, feature)? else {
+    let Some(number) = number_of(device, feature, count(device)?)? else {
         return Ok(None);
     };
     let mut features = Features {
@@ -81,13 +81,14 @@ pub(crate) fn get(device: &str, feature: &str) -> io::Result<Option<bool>> {
 
 /// Switches `feature` of the device on or off. Whether the kernel has it.
 pub(crate) fn set(device: &str, feature: &str, on: bool) -> io::Result<bool> {
-    let Some(number) = number_of(device, feature)? else {
+    let count = count(device)?;
+    let Some(number) = number_of(device, feature, count)? else {
         return Ok(false);
     };
     let mut wanted = Wanted {
         cmd: ETHTOOL_SFEATURES,
         // The kernel refuses more words than it has, and none of them is empty.
-        words: words_of(device)?,
+        words: count.div_ceil(32),
         bits: [[0; 2]; WORDS],
     };
     let bit = 1 << (number % 32);
@@ -96,9 +97,8 @@ pub(crate) fn set(device: &str, feature: &str, on: bool) -> io::Result<bool> {
     Ok(true)
 }
 
-/// The place of a feature among those of this kernel.
-fn number_of(device: &str, feature: &str) -> io::Result<Option<usize>> {
-    let length = count(device)?;
+/// The place of a feature among the `length` of this kernel.
+fn number_of(device: &str, feature: &str, length: u32) -> io::Result<Option<usize>> {
     let mut strings = Box::new(Strings {
         cmd: ETHTOOL_GSTRINGS,
         set: ETH_SS_FEATURES,
@@ -110,10 +110,7 @@ fn number_of(device: &str, feature: &str) -> io::Result<Option<usize>> {
     Ok(names.iter().position(|name| text(name) == feature))
 }
 
-fn words_of(device: &str) -> io::Result<u32> {
-    Ok(count(device)?.div_ceil(32))
-}
-
+/// How many features this kernel has, at most [`MOST`].
 fn count(device: &str) -> io::Result<u32> {
     let mut info = SetInfo {
         cmd: ETHTOOL_GSSET_INFO,
