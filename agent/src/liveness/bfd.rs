@@ -1,0 +1,278 @@
+//! Bidirectional Forwarding Detection in asynchronous mode (RFC 5880), without authentication: it runs
+//! inside the tunnel, which authenticates each packet.
+//!
+//! A [`Session`] is told of each packet and of the time, and says when it wants to be asked again
+//! ([`Session::next_timeout`]). Both ends are active (RFC 5880, 6.1).
+
+pub mod packet;
+
+use std::time::{Duration, Instant};
+
+use packet::{Diagnostic, Packet, State};
+
+/// Slowest that a session which is not up may be (RFC 5880, 6.8.3).
+const SLOW: Duration = Duration::from_secs(1);
+
+/// What both ends tell each other about their pace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Between two packets that we would like to send, and between two that we can take.
+    pub interval: Duration,
+    /// After how many lost packets the far end counts as dead.
+    pub multiplier: u8,
+}
+
+impl Default for Pace {
+    /// Three times 100 ms.
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_millis(100),
+            multiplier: 3,
+        }
+    }
+}
+
+/// A change of state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The state before.
+    pub from: State,
+    /// The state now.
+    pub to: State,
+    /// Why, where the session went down.
+    pub diagnostic: Diagnostic,
+}
+
+/// One session (RFC 5880, 6.8.1; the names are those of its variables).
+#[derive(Clone, Debug)]
+pub struct Session {
+    pace: Pace,
+    state: State,
+    diagnostic: Diagnostic,
+    local_discriminator: u32,
+    remote_discriminator: u32,
+    remote: Remote,
+    /// A change of our pace that the far end has not confirmed (Poll Sequence, RFC 5880, 6.5).
+    polling: bool,
+    /// The far end has asked for a confirmation.
+    final_due: bool,
+    /// When the next packet is due; `None` where the far end wants none.
+    next_transmit: Option<Instant>,
+    /// When the far end counts as dead; `None` where nothing has been heard of it.
+    dead_at: Option<Instant>,
+    random: u32,
+}
+
+/// What the far end said last of its pace.
+#[derive(Clone, Copy, Debug)]
+struct Remote {
+    desired_min_tx: Duration,
+    required_min_rx: Duration,
+    multiplier: u8,
+}
+
+impl Session {
+    /// A session that is down. The discriminator is not 0 and differs from those of all other sessions
+    /// of this system; `seed` is for the jitter.
+    pub fn new(pace: Pace, discriminator: u32, seed: u32, now: Instant) -> Self {
+        Self {
+            pace,
+            state: State::Down,
+            diagnostic: Diagnostic::None,
+            local_discriminator: discriminator,
+            remote_discriminator: 0,
+            remote: Remote {
+                desired_min_tx: SLOW,
+                // RFC 5880, 6.8.1: 1 microsecond until the far end has said it.
+                required_min_rx: Duration::from_micros(1),
+                multiplier: 0,
+            },
+            polling: false,
+            final_due: false,
+            next_transmit: Some(now),
+            dead_at: None,
+            random: seed | 1,
+        }
+    }
+
+    /// The state.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Why it went down last.
+    pub fn diagnostic(&self) -> Diagnostic {
+        self.diagnostic
+    }
+
+    /// Our discriminator.
+    pub fn discriminator(&self) -> u32 {
+        self.local_discriminator
+    }
+
+    /// How long the far end may be silent (RFC 5880, 6.8.4); `None` until it has been heard.
+    pub fn detection_time(&self) -> Option<Duration> {
+        (self.remote.multiplier > 0).then(|| {
+            let interval = self.pace.interval.max(self.remote.desired_min_tx);
+            interval * u32::from(self.remote.multiplier)
+        })
+    }
+
+    /// When [`Session::handle_timeout`] and [`Session::poll_transmit`] have something to do.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        match (self.next_transmit, self.dead_at) {
+            (Some(transmit), Some(dead)) => Some(transmit.min(dead)),
+            (transmit, dead) => transmit.or(dead),
+        }
+    }
+
+    /// Takes a packet that was addressed to this session (RFC 5880, 6.8.6). One whose discriminator is
+    /// neither ours nor, from a far end that is down, missing, is not taken.
+    pub fn handle_packet(&mut self, packet: &Packet, now: Instant) -> Option<Change> {
+        let known = packet.your_discriminator == self.local_discriminator;
+        let greeting = packet.your_discriminator == 0
+            && matches!(packet.state, State::Down | State::AdminDown);
+        if !known && !greeting {
+            return None;
+        }
+        self.remote_discriminator = packet.my_discriminator;
+        let pace_before = self.transmit_interval();
+        self.remote = Remote {
+            desired_min_tx: packet.desired_min_tx,
+            required_min_rx: packet.required_min_rx,
+            multiplier: packet.multiplier,
+        };
+        if packet.is_final {
+            self.polling = false;
+        }
+        if self.state == State::AdminDown {
+            return None;
+        }
+        self.dead_at = self.detection_time().map(|time| now + time);
+        let change = self.follow(packet.state, now);
+        if packet.poll {
+            self.final_due = true;
+            self.next_transmit = Some(now);
+        } else if self.transmit_interval() != pace_before && change.is_none() {
+            self.schedule(now);
+        }
+        change
+    }
+
+    /// Ends the session where the far end has been silent too long (RFC 5880, 6.8.4).
+    pub fn handle_timeout(&mut self, now: Instant) -> Option<Change> {
+        if self.dead_at.is_none_or(|dead_at| now < dead_at) {
+            return None;
+        }
+        self.dead_at = None;
+        self.remote_discriminator = 0;
+        match self.state {
+            State::Init | State::Up => self.go(State::Down, Diagnostic::DetectionTimeExpired, now),
+            State::Down | State::AdminDown => None,
+        }
+    }
+
+    /// The packet that is due, if any.
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<Packet> {
+        if self.next_transmit.is_none_or(|next| now < next) {
+            return None;
+        }
+        let is_final = std::mem::take(&mut self.final_due);
+        self.schedule(now);
+        Some(Packet {
+            state: self.state,
+            diagnostic: self.diagnostic,
+            // Never both (RFC 5880, 6.5).
+            poll: self.polling && !is_final,
+            is_final,
+            multiplier: self.pace.multiplier,
+            my_discriminator: self.local_discriminator,
+            your_discriminator: self.remote_discriminator,
+            desired_min_tx: self.desired_min_tx(),
+            required_min_rx: self.pace.interval,
+        })
+    }
+
+    /// Holds the session down, or lets it come up again (RFC 5880, 6.8.16). The far end is told.
+    pub fn set_admin_down(&mut self, down: bool, now: Instant) -> Option<Change> {
+        match (down, self.state) {
+            (true, State::AdminDown) => None,
+            (true, _) => self.go(State::AdminDown, Diagnostic::AdministrativelyDown, now),
+            (false, State::AdminDown) => self.go(State::Down, Diagnostic::None, now),
+            (false, _) => None,
+        }
+    }
+
+    /// Takes another pace; the far end is asked to confirm it.
+    pub fn set_pace(&mut self, pace: Pace, now: Instant) {
+        if pace != self.pace {
+            self.pace = pace;
+            self.polling = self.state == State::Up;
+            self.schedule(now);
+        }
+    }
+
+    /// The state table of RFC 5880, 6.8.6.
+    fn follow(&mut self, remote: State, now: Instant) -> Option<Change> {
+        let signaled = Diagnostic::NeighborSignaledDown;
+        match (self.state, remote) {
+            (State::Init | State::Up, State::AdminDown) | (State::Up, State::Down) => {
+                self.go(State::Down, signaled, now)
+            }
+            (State::Down, State::Down) => self.go(State::Init, self.diagnostic, now),
+            (State::Down, State::Init) | (State::Init, State::Init | State::Up) => {
+                self.go(State::Up, Diagnostic::None, now)
+            }
+            _ => None,
+        }
+    }
+
+    fn go(&mut self, to: State, diagnostic: Diagnostic, now: Instant) -> Option<Change> {
+        let from = std::mem::replace(&mut self.state, to);
+        self.diagnostic = diagnostic;
+        // Up and down are two paces: the far end is told of the new one.
+        self.polling = to == State::Up;
+        // The far end learns of it at once.
+        self.next_transmit = Some(now);
+        Some(Change {
+            from,
+            to,
+            diagnostic,
+        })
+    }
+
+    fn desired_min_tx(&self) -> Duration {
+        if self.state == State::Up {
+            self.pace.interval
+        } else {
+            self.pace.interval.max(SLOW)
+        }
+    }
+
+    /// Between two packets of ours, before jitter; `None` where the far end wants none.
+    fn transmit_interval(&self) -> Option<Duration> {
+        let wanted = self.remote.required_min_rx;
+        (!wanted.is_zero()).then(|| self.desired_min_tx().max(wanted))
+    }
+
+    /// The next packet: up to a quarter early, so that many sessions do not keep in step (RFC 5880,
+    /// 6.8.7); with a multiplier of 1 at least a tenth early.
+    fn schedule(&mut self, now: Instant) {
+        // xorshift32: any spread will do.
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 17;
+        self.random ^= self.random << 5;
+        let (least, most) = if self.pace.multiplier == 1 {
+            (10, 25)
+        } else {
+            (0, 25)
+        };
+        let early = least + self.random % (most - least + 1);
+        self.next_transmit = self
+            .transmit_interval()
+            .map(|interval| now + interval * (100 - early) / 100);
+    }
+}
+
+#[cfg(test)]
+mod tests;
