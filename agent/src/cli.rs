@@ -10,6 +10,7 @@ mod failure;
 mod flows;
 mod keys;
 mod links;
+mod orders;
 mod output;
 mod reading;
 mod reload;
@@ -27,6 +28,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use self::failure::Failure;
+use crate::control::message::LinkOrder;
 
 /// Joins sites over WireGuard.
 #[derive(Debug, Parser)]
@@ -82,6 +84,16 @@ enum Command {
     Flows(flows::Flows),
     /// Show what was dropped and why
     Drops,
+    /// Take links out of service: flows leave them both ways, and nothing is lost
+    Drain(orders::Target),
+    /// Put links back into service
+    Undrain(orders::Target),
+    /// Rank links above all others while they are up
+    Prefer(orders::Target),
+    /// Rank links by their priority again
+    Unprefer(orders::Target),
+    /// Have links carry the flows at once, until they go down
+    Promote(orders::Target),
     /// Read the configuration file again and apply what changed
     Reload,
     /// Show versions, also of the running gateway
@@ -118,6 +130,11 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
         Command::Routes(routes) => routes::routes(options, routes),
         Command::Flows(flows) => flows::flows(options, flows),
         Command::Drops => drops::drops(options),
+        Command::Drain(target) => orders::order(options, target, LinkOrder::Drain),
+        Command::Undrain(target) => orders::order(options, target, LinkOrder::Undrain),
+        Command::Prefer(target) => orders::order(options, target, LinkOrder::Prefer),
+        Command::Unprefer(target) => orders::order(options, target, LinkOrder::Unprefer),
+        Command::Promote(target) => orders::order(options, target, LinkOrder::Promote),
         Command::Reload => reload::reload(options),
         Command::Version => version::version(options),
     }

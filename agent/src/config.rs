@@ -10,8 +10,10 @@ mod endpoint;
 mod gateway;
 mod interface;
 mod key_files;
+mod liveness;
 mod name;
 mod read;
+mod remote;
 mod rules;
 mod section;
 mod site;
@@ -19,9 +21,11 @@ mod site;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub use self::diagnostic::{Diagnostic, Severity};
 pub use self::read::{Accepted, Rejected};
+use crate::liveness::bfd::Pace;
 use crate::prefix::Prefix;
 
 /// A whole configuration file, validated.
@@ -154,6 +158,8 @@ pub struct Site {
     pub routes: Vec<Prefix>,
     /// `[[site.gateway]]`, at least one.
     pub gateways: Vec<RemoteGateway>,
+    /// How long a link that came back must stay up before it takes flows from one that is up.
+    pub hold_down: Duration,
 }
 
 /// `[[site.gateway]]`.
@@ -165,14 +171,60 @@ pub struct RemoteGateway {
     pub public_key: [u8; 32],
     /// File that holds a pre-shared key in WireGuard's base64 form.
     pub preshared_key_file: Option<PathBuf>,
-    /// Where it is reached; empty where only it dials.
-    pub endpoints: Vec<Endpoint>,
     /// Parallel sessions; 1 for any stock WireGuard peer.
     pub lanes: u16,
-    /// Links of the highest priority that are up carry the site's flows.
-    pub priority: u32,
     /// Seconds between keepalives; without it, those of `gateway::links::DEFAULT_KEEPALIVE`.
     pub persistent_keepalive: Option<u16>,
+    /// `[[site.gateway.link]]`, or the one link of a gateway that lists none.
+    pub links: Vec<Link>,
+}
+
+/// `[[site.gateway.link]]`: one path to a remote gateway, with a session of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Unique in its gateway; `None` for the link of a gateway that lists none.
+    pub name: Option<String>,
+    /// Where it is dialled, in turn until one answers; empty where only the far gateway dials. A link
+    /// with a name has at most one.
+    pub endpoints: Vec<Endpoint>,
+    /// Interface of ours that it leaves by; without it, that of the kernel's route.
+    pub wan: Option<String>,
+    /// Links of the highest priority that are up carry the site's flows.
+    pub priority: u32,
+    /// How it is watched.
+    pub liveness: Liveness,
+}
+
+/// How a link is watched: `liveness` and `bfd`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Liveness {
+    /// What says that it is up.
+    pub mode: LivenessMode,
+    /// Pace of its BFD session.
+    pub pace: Pace,
+    /// Addresses of its BFD packets; without them, those of `tunnel::heartbeat`.
+    pub addresses: Option<BfdAddresses>,
+}
+
+/// `liveness = "auto" | "bfd" | "wireguard"`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LivenessMode {
+    /// BFD once the far end has answered it, until then WireGuard.
+    #[default]
+    Auto,
+    /// BFD: a link without it is down.
+    Bfd,
+    /// WireGuard's handshakes and silence; no BFD is sent.
+    WireGuard,
+}
+
+/// Inner addresses of a BFD session, of one family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BfdAddresses {
+    /// Ours.
+    pub local: IpAddr,
+    /// The far end's.
+    pub remote: IpAddr,
 }
 
 /// Where a remote gateway is reached.

@@ -7,8 +7,10 @@
 
 mod answer;
 mod apply;
+pub mod election;
 mod lanes;
 pub mod links;
+mod paths;
 pub mod plan;
 mod reload;
 mod start;
@@ -32,6 +34,8 @@ use crate::ids::IfIndex;
 use crate::io::udp::Endpoint;
 use crate::lane::Command;
 use crate::memory;
+use crate::tunnel::LinkChange;
+use crate::tunnel::heartbeat::Service;
 use crate::tunnel::noise::Identity;
 use answer::{PendingFlows, Rates};
 use lanes::Lanes;
@@ -55,6 +59,8 @@ struct Gateway {
     datapath: Option<Datapath>,
     lanes: Lanes,
     links: Links,
+    /// What far gateways are told of this one.
+    service: Service,
     tun: Tun,
     rates: Rates,
     pending_flows: Vec<PendingFlows>,
@@ -83,6 +89,7 @@ struct Warnings {
 struct Inputs {
     requests: mpsc::Receiver<ControlRequest>,
     dials: mpsc::Receiver<Dial>,
+    changes: mpsc::UnboundedReceiver<LinkChange>,
     watch: Watch,
     events: Option<Events>,
     terminate: Signal,
@@ -116,6 +123,10 @@ impl Gateway {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut host_changed: Option<tokio::time::Instant> = None;
         loop {
+            let ranks_due = self
+                .links
+                .next_timeout()
+                .map(tokio::time::Instant::from_std);
             let flows_due = self.pending_flows.first().map(PendingFlows::due);
             tokio::select! {
                 _ = inputs.terminate.recv() => return Ok(()),
@@ -123,14 +134,19 @@ impl Gateway {
                 _ = inputs.hang_up.recv() => self.reload_and_log().await,
                 Some(request) = inputs.requests.recv() => self.handle_request(request).await,
                 Some(dial) = inputs.dials.recv() => self.dial(dial)?,
+                Some(change) = inputs.changes.recv() => self.on_link_change(change)?,
                 changed = inputs.watch.changed() => {
-                    changed.context("watching the host")?;
+                    if changed.context("watching the host")?.links {
+                        // A carrier that is lost is not waited for.
+                        self.follow_wans().await?;
+                    }
                     host_changed.get_or_insert(tokio::time::Instant::now() + HOST_SETTLES);
                 }
                 () = at(host_changed) => {
                     host_changed = None;
                     self.on_host_changed().await;
                 }
+                () = at(ranks_due) => self.follow_links(clock::now())?,
                 () = at(flows_due) => self.answer_pending_flows(),
                 event = next_event(&mut inputs.events) => log_event(&event),
                 _ = tick.tick() => self.handle_tick().await?,
@@ -158,15 +174,13 @@ impl Gateway {
     /// Asks the lanes for their state, and lets only those carry a site's flows whose links are up.
     async fn refresh_links(&mut self) -> Result<()> {
         let peers = self.lanes.refresh().await?;
-        self.links.on_snapshot(peers, clock::now());
-        self.write_sites()
+        let now = clock::now();
+        self.links.on_snapshot(peers, now);
+        self.follow_links(now)
     }
 
     fn dial(&mut self, dial: Dial) -> Result<()> {
-        let endpoint = Endpoint {
-            remote: dial.remote,
-            local: None,
-        };
+        let endpoint = Endpoint::new(dial.remote);
         let Some(link) = self.links.get(dial.link) else {
             return Ok(());
         };

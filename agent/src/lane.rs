@@ -16,14 +16,15 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use datapath_abi::outcome::DropReason;
+use tokio::sync::mpsc::UnboundedSender;
 
 use crate::clock;
 use crate::io::poll::{self, Waker};
 use crate::io::tun::{self, TunQueue};
 use crate::io::udp::{ReceiveBatch, SendBatch, UdpSocket};
-use crate::tunnel::Tunnel;
 use crate::tunnel::noise::Identity;
 use crate::tunnel::tai64n::Calendar;
+use crate::tunnel::{LinkChange, Tunnel};
 use coalesce::Coalescer;
 pub use command::{Command, LaneGone, LaneHandle, LaneSnapshot};
 use drops::Drops;
@@ -47,6 +48,8 @@ struct Lane {
     /// The time of the batch under way.
     now: Instant,
     commands: mpsc::Receiver<Command>,
+    /// Where changes of links are told, at once.
+    changes: UnboundedSender<LinkChange>,
     waker: Arc<Waker>,
 }
 
@@ -65,6 +68,7 @@ pub fn spawn(
     udp: UdpSocket,
     identity: Identity,
     mtu: usize,
+    changes: UnboundedSender<LinkChange>,
 ) -> io::Result<(LaneHandle, JoinHandle<io::Result<()>>)> {
     let (handle, commands, waker) = command::channel()?;
     let now = clock::now();
@@ -81,6 +85,7 @@ pub fn spawn(
         mtu,
         now,
         commands,
+        changes,
         waker,
     };
     let thread = std::thread::Builder::new()
@@ -139,8 +144,13 @@ impl Lane {
                 self.handle_timers();
                 next_timers = self.now + TIMER_PERIOD;
             }
+            // What waited in the socket has been taken by now: a far end that was heard is not dead.
+            if self.now >= self.tunnel.next_pulse() {
+                self.handle_pulses();
+            }
             if !busy {
-                self.wait(next_timers.saturating_duration_since(self.now))?;
+                let next = next_timers.min(self.tunnel.next_pulse());
+                self.wait(next.saturating_duration_since(self.now))?;
             }
         }
     }
@@ -163,6 +173,19 @@ impl Lane {
                 drops.add_send(send.send(udp));
             });
         self.drops.add(DropReason::HandshakeTimedOut, given_up);
+        self.flush_send();
+    }
+
+    fn handle_pulses(&mut self) {
+        let (udp, drops) = (&mut self.udp, &mut self.drops);
+        let (now, send, changes) = (self.now, &mut self.send, &self.changes);
+        self.tunnel.handle_pulses(
+            now,
+            send,
+            |send| drops.add_send(send.send(udp)),
+            // Nobody takes it any more when the gateway stops.
+            |change| drop(changes.send(change)),
+        );
         self.flush_send();
     }
 
@@ -189,6 +212,15 @@ impl Lane {
             Command::SetEndpoint(link, endpoint) => {
                 self.tunnel
                     .set_endpoint(link, endpoint, self.now, &mut self.send);
+            }
+            Command::SetInterface(link, interface) => self.tunnel.set_interface(link, interface),
+            Command::SetLiveness(link, liveness) => {
+                self.tunnel.set_liveness(link, &liveness, self.now);
+            }
+            Command::SetRanks(site, ranks) => self.tunnel.set_ranks(site, &ranks),
+            Command::SetService(link, service) => self.tunnel.set_service(link, service, self.now),
+            Command::PathDown(link) => {
+                self.tunnel.on_path_down(link, self.now, &mut self.send);
             }
             Command::SetRoutes(routes, reply) => {
                 // Nobody waits for it any more: then it is freed here.

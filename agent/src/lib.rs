@@ -19,6 +19,7 @@ mod interface;
 pub mod io;
 pub mod keys;
 pub mod lane;
+pub mod liveness;
 mod memory;
 pub mod packet;
 pub mod prefix;

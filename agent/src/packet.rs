@@ -52,6 +52,30 @@ pub fn transport(packet: &[u8]) -> Option<(usize, u8)> {
     }
 }
 
+/// A number that is the same for all packets of a flow, by addresses, protocol and ports. A fragment
+/// counts without ports, so that the pieces of one packet stay together.
+pub fn flow_hash(packet: &[u8]) -> u32 {
+    let (addresses, protocol) = match packet.first().map(|first| first >> 4) {
+        Some(4) => (packet.get(12..20), packet.get(9)),
+        Some(6) => (packet.get(8..40), packet.get(6)),
+        _ => (None, None),
+    };
+    let ports = transport(packet)
+        .filter(|(_, protocol)| matches!(*protocol, TCP | UDP))
+        .and_then(|(at, _)| packet.get(at..at + 4));
+    let mut hash = u64::from(protocol.copied().unwrap_or(0));
+    for word in [addresses, ports]
+        .into_iter()
+        .flatten()
+        .flat_map(|bytes| bytes.as_chunks::<4>().0)
+    {
+        // 2^64 divided by the golden ratio spreads what was added over all bits.
+        hash = (hash ^ u64::from(u32::from_ne_bytes(*word))).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        hash ^= hash >> 32;
+    }
+    hash as u32
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,20 +3,25 @@
 //! Owned by a lane's thread; nothing here waits, allocates per packet or reads a socket. Datagrams
 //! to be sent are pushed into the caller's [`SendBatch`].
 
+pub mod heartbeat;
 mod keypair;
 mod macs;
 pub mod message;
 pub mod noise;
+mod orders;
 mod peer;
+mod pulses;
 mod queue;
 mod replay;
 mod route_cache;
+mod serving;
 mod session;
 pub mod tai64n;
 mod timers;
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,14 +29,17 @@ use datapath_abi::outcome::{DropReason, Tally};
 
 use crate::ids::LinkId;
 use crate::io::udp::{Endpoint, SendBatch};
+use crate::liveness::bfd::encapsulation;
 use crate::packet;
 use crate::routes::RouteTable;
+use heartbeat::Bfd;
 use macs::{Admission, Gatekeeper};
 use message::Message;
 use noise::{Identity, Responder};
 use peer::Peer;
 pub use peer::{PeerSnapshot, PeerSpec};
 use route_cache::RouteCache;
+use serving::Serving;
 use session::{Local, Opened};
 use tai64n::Calendar;
 
@@ -61,15 +69,28 @@ pub enum Sealed {
     Dropped(DropReason),
 }
 
+/// What has become of a link, by its heartbeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkChange {
+    /// Which link.
+    pub link: LinkId,
+    /// What BFD says now; `None` where it has none any more.
+    pub bfd: Option<Bfd>,
+}
+
 /// The peers and the routes that lead to them.
 pub struct Tunnel {
     local: Local,
     gatekeeper: Gatekeeper,
     peers: Vec<Option<Peer>>,
     by_index: HashMap<u32, PeerSlot>,
-    by_key: HashMap<[u8; 32], PeerSlot>,
+    by_link: HashMap<LinkId, PeerSlot>,
+    /// A far gateway has as many links as there are paths to it.
+    by_key: HashMap<[u8; 32], Vec<PeerSlot>>,
     /// By the number of the site.
-    by_site: Vec<Option<PeerSlot>>,
+    by_site: Vec<Serving>,
+    /// When a heartbeat has something to do.
+    next_pulse: Instant,
     routes: RouteCache,
     /// The peer that the last data message came from: runs of datagrams are the rule.
     last: Option<(u32, PeerSlot)>,
@@ -83,8 +104,10 @@ impl Tunnel {
             local: Local { identity, calendar },
             peers: Vec::new(),
             by_index: HashMap::new(),
+            by_link: HashMap::new(),
             by_key: HashMap::new(),
             by_site: Vec::new(),
+            next_pulse: now,
             routes: RouteCache::new(),
             last: None,
         }
@@ -99,34 +122,33 @@ impl Tunnel {
             self.peers.len() - 1
         }));
         self.by_index.insert(spec.receiver_index, slot);
-        self.by_key.insert(spec.public_key, slot);
-        let site = spec.site.0 as usize;
-        if self.by_site.len() <= site {
-            self.by_site.resize(site + 1, None);
-        }
-        self.by_site[site] = Some(slot);
-        let mut peer = Peer::new(spec, now);
+        self.by_link.insert(spec.link, slot);
+        self.by_key.entry(spec.public_key).or_default().push(slot);
+        let site = spec.site;
+        let mut peer = Peer::new(spec, &self.local.identity.public_key(), now);
         peer.dial(&self.local, now, out);
         self.peers[slot.0] = Some(peer);
+        self.serving_of(site).add(slot);
+        self.choose(site);
+        self.next_pulse = now;
     }
 
     /// Forgets a peer and its session.
     pub fn remove_peer(&mut self, link: LinkId) {
-        let Some(at) = self
-            .peers
-            .iter()
-            .position(|peer| peer.as_ref().is_some_and(|peer| peer.link() == link))
-        else {
+        let Some(slot) = self.by_link.remove(&link) else {
             return;
         };
-        if let Some(peer) = self.peers[at].take() {
+        if let Some(peer) = self.peers[slot.0].take() {
             let spec = peer.spec();
             self.by_index.remove(&spec.receiver_index);
-            self.by_key.remove(&spec.public_key);
-            let site = &mut self.by_site[spec.site.0 as usize];
-            if *site == Some(PeerSlot(at)) {
-                *site = None;
+            if let Some(links) = self.by_key.get_mut(&spec.public_key) {
+                links.retain(|other| *other != slot);
+                if links.is_empty() {
+                    self.by_key.remove(&spec.public_key);
+                }
             }
+            self.serving_of(spec.site).remove(slot);
+            self.choose(spec.site);
         }
         self.last = None;
     }
@@ -139,12 +161,8 @@ impl Tunnel {
         now: Instant,
         out: &mut SendBatch,
     ) {
-        if let Some(peer) = self
-            .peers
-            .iter_mut()
-            .flatten()
-            .find(|peer| peer.link() == link)
-        {
+        let slot = self.by_link.get(&link);
+        if let Some(peer) = slot.and_then(|slot| self.peers[slot.0].as_mut()) {
             peer.set_endpoint(endpoint);
             peer.dial(&self.local, now, out);
         }
@@ -155,10 +173,11 @@ impl Tunnel {
         self.routes.replace(routes)
     }
 
-    /// The peer that serves `destination`.
-    pub fn peer_for(&mut self, destination: IpAddr) -> Option<PeerSlot> {
+    /// The peer that carries the flow of `packet`, which goes to `destination`.
+    pub fn peer_for(&mut self, destination: IpAddr, packet: &[u8]) -> Option<PeerSlot> {
         let site = self.routes.site_of(destination)?;
-        *self.by_site.get(site.0 as usize)?
+        let serving = self.by_site.get(site.0 as usize)?;
+        serving.link_of(|| packet::flow_hash(packet))
     }
 
     /// What encrypts packets for a peer, so that it is looked up once for a super-packet; `None` when
@@ -177,17 +196,19 @@ impl Tunnel {
     pub fn handle_datagram(
         &mut self,
         datagram: &[u8],
-        from: Endpoint,
+        mut from: Endpoint,
         now: Instant,
         landing: &mut [u8],
         out: &mut SendBatch,
     ) -> Handled {
+        // Answers leave by the interface only where the link is bound to one.
+        let arrival = from.interface.take();
         let result = match Message::parse(datagram) {
             Some(Message::Data { receiver }) => {
-                self.handle_data(receiver, datagram, from, landing, out)
+                self.handle_data(receiver, datagram, from, now, landing, out)
             }
             Some(message) => self
-                .handle_handshake(message, datagram, from, now, out)
+                .handle_handshake(message, datagram, from, arrival, now, out)
                 .map(|()| Handled::Control),
             None => Err(DropReason::NotWireGuard),
         };
@@ -199,6 +220,7 @@ impl Tunnel {
         receiver: u32,
         datagram: &[u8],
         from: Endpoint,
+        now: Instant,
         landing: &mut [u8],
         out: &mut SendBatch,
     ) -> Result<Handled, DropReason> {
@@ -208,8 +230,13 @@ impl Tunnel {
             Opened::Keepalive => return Ok(Handled::Control),
             Opened::Packet(length) => length,
         };
-        let (source, _) =
-            packet::addresses(&landing[..length]).ok_or(DropReason::InnerMalformed)?;
+        let inner = &landing[..length];
+        let addresses = packet::addresses(inner).ok_or(DropReason::InnerMalformed)?;
+        if encapsulation::is_control(inner) && peer.expects_control(addresses) {
+            self.handle_control(slot, inner, now);
+            return Ok(Handled::Control);
+        }
+        let (source, _) = addresses;
         if self.routes.site_of(source) != Some(peer.site()) {
             return Err(DropReason::SourceNotInSite);
         }
@@ -235,6 +262,7 @@ impl Tunnel {
         message: Message,
         datagram: &[u8],
         from: Endpoint,
+        arrival: Option<NonZeroU32>,
         now: Instant,
         out: &mut SendBatch,
     ) -> Result<(), DropReason> {
@@ -253,9 +281,8 @@ impl Tunnel {
             Message::Initiation => {
                 let initiation = Responder::read(&self.local.identity, datagram)
                     .ok_or(DropReason::HandshakeInvalid)?;
-                let slot = self.by_key.get(&initiation.peer);
-                let peer = slot
-                    .and_then(|slot| self.peers[slot.0].as_mut())
+                let peer = self
+                    .initiator(&initiation.peer, from.remote, arrival)
                     .ok_or(DropReason::UnknownPeer)?;
                 peer.answer(initiation, from, now, out)
             }
@@ -267,6 +294,25 @@ impl Tunnel {
             }
             Message::Data { .. } => Err(DropReason::HandshakeInvalid),
         }
+    }
+
+    /// The link of a far gateway that an initiation is for. It says only whose it is; of several links
+    /// the one that fits its way best is meant.
+    fn initiator(
+        &mut self,
+        key: &[u8; 32],
+        from: SocketAddr,
+        arrival: Option<NonZeroU32>,
+    ) -> Option<&mut Peer> {
+        let slot = match self.by_key.get(key)?.as_slice() {
+            [only] => *only,
+            // Of equals the first, as at the far end.
+            several => *several
+                .iter()
+                .rev()
+                .max_by_key(|slot| Some(self.peers[slot.0].as_ref()?.fit(from, arrival)))?,
+        };
+        self.peers[slot.0].as_mut()
     }
 
     /// The peer that a handshake message with this receiver index answers.

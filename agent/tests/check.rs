@@ -88,14 +88,14 @@ fn the_file_that_the_cases_start_from_is_accepted() {
     assert_eq!(gateway.wan[0].xdp, XdpChoice::Native);
     let paris = &sites[0].gateways[0];
     assert_eq!(
-        paris.endpoints,
+        paris.links[0].endpoints,
         [Endpoint::Address("203.0.113.7:51820".parse().unwrap())]
     );
     assert_eq!(
-        (paris.priority, paris.persistent_keepalive),
+        (paris.links[0].priority, paris.persistent_keepalive),
         (100, Some(25))
     );
-    assert!(sites[1].gateways[0].endpoints.is_empty());
+    assert!(sites[1].gateways[0].links[0].endpoints.is_empty());
 }
 
 /// The example of the design, with real keys.
@@ -984,7 +984,7 @@ xdp = "native"
         replace: "priority = 100",
         with: "weight = 100",
         errors: &[
-            r#"berlin.toml:25:1: site "paris", gateway "paris-1": unknown key "weight": known here are name, public_key, preshared_key_file, endpoints, lanes, priority, persistent_keepalive"#,
+            r#"berlin.toml:25:1: site "paris", gateway "paris-1": unknown key "weight": known here are name, public_key, preshared_key_file, endpoints, lanes, priority, persistent_keepalive, liveness, bfd, link"#,
         ],
     },
     Case {

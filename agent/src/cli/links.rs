@@ -17,12 +17,15 @@ pub(super) fn links(options: &Options) -> Result<(), Failure> {
     reading::show(options, &Request::Links, pick, text)
 }
 
-fn text(reply: &LinksReply, look: Look) -> String {
+pub(super) fn text(reply: &LinksReply, look: Look) -> String {
     let mut table = Table::new([
         "SITE",
-        "GATEWAY",
+        "LINK",
         ">LANE",
         "STATE",
+        ">SINCE",
+        "ROLE",
+        "WATCHED BY",
         "ENDPOINT",
         "FROM",
         ">HANDSHAKE",
@@ -35,8 +38,21 @@ fn text(reply: &LinksReply, look: Look) -> String {
     for link in &reply.links {
         let colour = match link.state {
             LinkState::Up => Colour::Green,
-            LinkState::Connecting => Colour::Yellow,
+            LinkState::Connecting | LinkState::Drained => Colour::Yellow,
             LinkState::Down => Colour::Red,
+        };
+        let name = match &link.link {
+            Some(path) => format!("{}/{path}", link.gateway),
+            None => link.gateway.clone(),
+        };
+        let role = match (link.carries_flows, link.state) {
+            (true, _) => "carries",
+            (false, LinkState::Up) => "spare",
+            (false, _) => "-",
+        };
+        let watch = match link.detection_milliseconds {
+            Some(milliseconds) => format!("{} {milliseconds}ms", link.watched_by.as_str()),
+            None => link.watched_by.as_str().to_owned(),
         };
         let handshake = link.last_handshake_seconds.map_or_else(
             || "never".to_owned(),
@@ -50,9 +66,12 @@ fn text(reply: &LinksReply, look: Look) -> String {
             .map_or_else(|| "-".to_owned(), |address| address.to_string());
         table.row([
             link.site.as_str().into(),
-            link.gateway.as_str().into(),
+            name.into(),
             link.lane.to_string().into(),
             Cell::coloured(link.state.as_str(), colour),
+            duration(link.since_seconds).into(),
+            role.into(),
+            watch.into(),
             link.endpoint.as_deref().unwrap_or("-").into(),
             local.into(),
             handshake.into(),

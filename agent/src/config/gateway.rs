@@ -74,6 +74,11 @@ impl GatewayDraft {
         }
     }
 
+    /// Names of the WAN interfaces that could be read.
+    pub(super) fn wan_interfaces(&self) -> impl Iterator<Item = &str> {
+        self.wan.iter().flatten().map(|wan| wan.interface.as_str())
+    }
+
     /// The section, if nothing was wrong with it.
     pub(super) fn finish(self) -> Option<Gateway> {
         Some(Gateway {

@@ -1,5 +1,7 @@
 //! Rules between sections: what each of them allows, and all of them together do not.
 
+mod links;
+
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::hash::Hash;
@@ -10,8 +12,9 @@ use datapath_abi::maps::{MAX_ROUTES, MAX_SITES};
 use super::Endpoint;
 use super::diagnostic::Report;
 use super::gateway::{GatewayDraft, SMALLEST_MTU_V6};
+use super::remote::RemoteDraft;
 use super::section::At;
-use super::site::{RemoteDraft, SiteDraft};
+use super::site::SiteDraft;
 use crate::ids::SiteId;
 use crate::keys::public_key_text;
 use crate::prefix::Prefix;
@@ -24,6 +27,7 @@ pub(super) fn check(report: &Report<'_>, gateway: Option<&GatewayDraft>, sites: 
     prefixes_are_unique(report, sites);
     warn_of_default_routes(report, sites);
     warn_of_endpoints_in_routes(report, sites);
+    links::check(report, gateway, sites);
     sizes_fit(report, sites);
     if let Some(gateway) = gateway {
         mtu_suits_ipv6(report, gateway, sites);
@@ -143,7 +147,7 @@ fn warn_of_endpoints_in_routes(report: &Report<'_>, sites: &[SiteDraft]) {
     });
     let table = RouteTable::new(routes);
     for remote in sites.iter().flat_map(|site| &site.gateways) {
-        for endpoint in &remote.endpoints {
+        for (link, endpoint) in remote.endpoints() {
             let Endpoint::Address(address) = endpoint.value else {
                 continue;
             };
@@ -152,7 +156,7 @@ fn warn_of_endpoints_in_routes(report: &Report<'_>, sites: &[SiteDraft]) {
             };
             report.warning(
                 endpoint.offset,
-                format!("{}, endpoints", remote.place),
+                link.place_of_endpoint(),
                 format!(
                     "{address} lies in a route of {}: the tunnel's own packets may go into the tunnel",
                     sites[index as usize].place
@@ -223,7 +227,7 @@ fn mtu_suits_ipv6(report: &Report<'_>, gateway: &GatewayDraft, sites: &[SiteDraf
 }
 
 fn endpoints_suit_listen(report: &Report<'_>, listen: SocketAddr, remote: &RemoteDraft) {
-    for endpoint in &remote.endpoints {
+    for (link, endpoint) in remote.endpoints() {
         let Endpoint::Address(address) = endpoint.value else {
             continue;
         };
@@ -239,7 +243,7 @@ fn endpoints_suit_listen(report: &Report<'_>, listen: SocketAddr, remote: &Remot
         };
         report.error(
             endpoint.offset,
-            format!("{}, endpoints", remote.place),
+            link.place_of_endpoint(),
             format!("{address} is an {family} address, but listen is {listen}"),
             mend,
         );

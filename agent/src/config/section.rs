@@ -219,6 +219,13 @@ impl<'d> Section<'d> {
             .collect()
     }
 
+    /// The table at `key`, of either form; `example` is what a right value looks like.
+    pub(super) fn table(&self, key: &str, example: &str) -> Option<Section<'d>> {
+        let found = self.typed(key, "a table", example, Item::as_table_like)?;
+        let place = self.place_of(key);
+        Some(Section::new(self.report, place, found.offset, found.value))
+    }
+
     fn typed<T>(
         &self,
         key: &str,

@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::flows::{Flow, FlowsReply, FlowsRequest};
 pub use self::sites::{
-    Link, LinkState, LinksReply, Overlap, OverlapsReply, Route, RouteAnswer, RouteKind,
-    RoutesReply, Site, SiteState, SitesReply,
+    Link, LinkOrder, LinkState, LinksReply, Overlap, OverlapsReply, Route, RouteAnswer, RouteKind,
+    RoutesReply, Site, SiteState, SitesReply, WatchedBy,
 };
 pub use self::status::{
     Attachment, DropCount, DropSite, DropsReply, Offload, Outcome, Reload, StackCount, Status,
@@ -45,6 +45,13 @@ pub enum Request {
     Flows(FlowsRequest),
     /// [`Response::Drops`].
     Drops,
+    /// Change which links carry flows: answered by [`Response::Links`] with those that were meant.
+    OrderLinks {
+        /// `site`, `site/gateway` or `site/gateway/link`.
+        target: String,
+        /// What is to be done with them.
+        order: LinkOrder,
+    },
     /// Read the configuration file again and apply what changed: [`Response::Reload`].
     Reload,
     /// [`Response::Version`].

@@ -17,7 +17,7 @@ use crate::clock;
 use crate::control::ControlRequest;
 use crate::control::message::{
     Attachment, DropCount, DropSite, DropsReply, Link, LinksReply, Offload, Request, Response,
-    Site, SitesReply, StackCount, Status, Tun, Version,
+    Site, SitesReply, StackCount, Status, Tun, Version, WatchedBy,
 };
 use crate::datapath;
 use crate::io::offload;
@@ -57,6 +57,7 @@ impl Gateway {
                     Err(error) => Response::error(format!("{error:#}")),
                 }
             }
+            Request::OrderLinks { target, order } => self.order_links(&target, order),
             Request::Reload => Response::Reload(self.reload().await),
             Request::Version => Response::Version(Version {
                 gateway: self.config.gateway.name.clone(),
@@ -111,7 +112,7 @@ impl Gateway {
         }
     }
 
-    fn sites(&self) -> Vec<Site> {
+    pub(super) fn sites(&self) -> Vec<Site> {
         let mut links = self.links.by_site();
         let sites = self.plan.sites.iter();
         sites
@@ -133,7 +134,10 @@ impl Gateway {
             why,
             routes: site.config.routes.iter().map(ToString::to_string).collect(),
             traffic: self.site_traffic(site.id),
-            links: links.into_iter().map(describe_link).collect(),
+            links: links
+                .into_iter()
+                .map(|link| describe_link(link, self.links.carries(link)))
+                .collect(),
         }
     }
 
@@ -206,9 +210,13 @@ impl Gateway {
     }
 }
 
-fn describe_link(link: &LinkStatus) -> Link {
+fn describe_link(link: &LinkStatus, carries: bool) -> Link {
     let peer = link.peer.as_ref();
     let endpoint = peer.and_then(|peer| peer.endpoint);
+    let bfd = peer.and_then(|peer| peer.bfd);
+    let detection = bfd
+        .filter(|_| link.is_watched_by_bfd())
+        .and_then(|bfd| bfd.detection_time);
     Link {
         site: link.planned.site_name.clone(),
         gateway: link.planned.gateway.name.clone(),
@@ -227,7 +235,17 @@ fn describe_link(link: &LinkStatus) -> Link {
         tx_packets: peer.map_or(0, |peer| peer.sent_packets),
         tx_bytes: peer.map_or(0, |peer| peer.sent_bytes),
         keepalive_seconds: link.planned.keepalive(),
-        priority: link.planned.gateway.priority,
+        priority: link.planned.path.priority,
+        link: link.planned.path.name.clone(),
+        wan: link.planned.path.wan.clone(),
+        since_seconds: seconds_since(link.since),
+        carries_flows: carries,
+        watched_by: if link.is_watched_by_bfd() {
+            WatchedBy::Bfd
+        } else {
+            WatchedBy::WireGuard
+        },
+        detection_milliseconds: detection.map(|time| time.as_millis() as u64),
         receiver_index: Some(link.planned.receiver_index << 8),
     }
 }

@@ -1,6 +1,7 @@
 //! Making the lane, the host and the eBPF maps as a plan says, touching only what differs.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use datapath_abi::ABI_VERSION;
@@ -29,12 +30,15 @@ impl Gateway {
             self.remove_link(link)?;
         }
         for link in &difference.links_added {
-            self.add_link(link)?;
+            self.add_link(link, &plan)?;
         }
         let now = clock::now();
         for link in &difference.links_moved {
-            self.links.replan(link.clone(), now);
+            self.tune_link(link, &plan, now)?;
             self.links.redial(link.id, now);
+        }
+        for link in &difference.links_tuned {
+            self.tune_link(link, &plan, now)?;
         }
         self.plan = plan;
         for site in &difference.sites_added {
@@ -53,7 +57,7 @@ impl Gateway {
             .partition(|id| self.plan.site(*id).is_some());
         // A number that goes to another site starts counting at zero.
         self.forget_sites(&reused)?;
-        self.write_sites()?;
+        self.follow_wans().await?;
         self.apply_host().await?;
         self.write_routes()?;
         self.forget_sites(&free)?;
@@ -61,7 +65,16 @@ impl Gateway {
         Ok(())
     }
 
-    fn add_link(&mut self, link: &PlannedLink) -> Result<()> {
+    /// Ranks and watches a link as the file says now.
+    fn tune_link(&mut self, link: &PlannedLink, plan: &Plan, now: Instant) -> Result<()> {
+        self.links
+            .replan(link.clone(), plan.hold_down(link.site), now);
+        let liveness = Box::new(link.path.liveness.clone());
+        self.lanes
+            .send(link.lane, Command::SetLiveness(link.id, liveness))
+    }
+
+    fn add_link(&mut self, link: &PlannedLink, plan: &Plan) -> Result<()> {
         let preshared_key = match &link.gateway.preshared_key_file {
             Some(file) => {
                 let key = SecretKey::read_file(file)
@@ -78,13 +91,17 @@ impl Gateway {
             preshared_key,
             keepalive: link.keepalive(),
             endpoint: None,
+            // Told before it is dialled.
+            interface: None,
+            liveness: link.path.liveness.clone(),
         };
         if let Some(datapath) = &mut self.datapath {
             datapath
                 .sessions
                 .insert(link.receiver_index << 8, link.id)?;
         }
-        self.links.insert(link.clone(), clock::now());
+        self.links
+            .insert(link.clone(), plan.hold_down(link.site), clock::now());
         self.lanes.send(link.lane, Command::AddPeer(Box::new(spec)))
     }
 

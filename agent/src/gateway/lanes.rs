@@ -6,14 +6,15 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, anyhow};
 use datapath_abi::outcome::{DropReason, Tally};
+use tokio::sync::mpsc::UnboundedSender;
 
 use crate::io::offload::Offload;
 use crate::io::tun::TunQueue;
 use crate::io::udp::UdpSocket;
 use crate::lane::{self, Command, LaneGone, LaneHandle, LaneSnapshot};
 use crate::routes::RouteTable;
-use crate::tunnel::PeerSnapshot;
 use crate::tunnel::noise::Identity;
+use crate::tunnel::{LinkChange, PeerSnapshot};
 
 /// All lanes; there is at least one.
 pub(super) struct Lanes {
@@ -35,13 +36,16 @@ impl Lanes {
         pairs: Vec<(TunQueue, UdpSocket)>,
         identity: &Identity,
         mtu: u16,
+        changes: &UnboundedSender<LinkChange>,
     ) -> Result<Self> {
         // Alone, the scheduler places a lane better than we can; several must not share a core.
         let pin = pairs.len() > 1;
         let mut running = Vec::new();
         for (number, (tun, udp)) in pairs.into_iter().enumerate() {
-            let (handle, thread) = lane::spawn(number, pin, tun, udp, identity.clone(), mtu.into())
-                .context("to start a lane's thread")?;
+            let (identity, changes) = (identity.clone(), changes.clone());
+            let (handle, thread) =
+                lane::spawn(number, pin, tun, udp, identity, mtu.into(), changes)
+                    .context("to start a lane's thread")?;
             running.push(Running {
                 handle,
                 thread: Some(thread),

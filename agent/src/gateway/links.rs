@@ -1,62 +1,46 @@
-//! The state of each link, and where it is dialled.
+//! The links of a running gateway: which are up, which carry the flows, and where they are dialled.
+
+mod dial;
+mod orders;
+mod status;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use crate::config::Endpoint;
 use crate::control::message::{LinkState, SiteState};
+use crate::gateway::election::Election;
 use crate::gateway::plan::PlannedLink;
 use crate::ids::{LinkId, SiteId};
-use crate::tunnel::PeerSnapshot;
+use crate::tunnel::{LinkChange, PeerSnapshot};
+pub use dial::Dial;
+pub use status::{LinkStatus, StateChange};
 
-/// How long a link may look for its far end before it counts as down: three handshake retries
-/// (REKEY_TIMEOUT is 5 s, WireGuard whitepaper 6.1).
-const CONNECTING_FOR: Duration = Duration::from_secs(15);
-/// A link that is not up is dialled at its next endpoint, resolved anew, this often.
-const REDIAL_AFTER: Duration = Duration::from_secs(10);
-/// Links dialled at once. A handshake takes the lane 80 µs in which it carries nothing; those of
-/// thousands of links must not be due in the same moment, now and at every retry.
-const MOST_DIALS: usize = 256;
 /// Seconds between keepalives where the file says nothing: keeps NAT mappings and the session, so
 /// that `status` tells the truth and the first packet finds the way open.
 pub const DEFAULT_KEEPALIVE: u16 = 25;
-
-/// One link at run time.
-#[derive(Debug)]
-pub struct LinkStatus {
-    /// What it is.
-    pub planned: PlannedLink,
-    /// Whether it can carry traffic.
-    pub state: LinkState,
-    /// Why it is in this state.
-    pub why: String,
-    /// Since when.
-    pub since: Instant,
-    /// What the lane said last.
-    pub peer: Option<PeerSnapshot>,
-    next_endpoint: usize,
-    next_dial: Instant,
-}
-
-/// An endpoint to dial.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Dial {
-    /// The link.
-    pub link: LinkId,
-    /// Where it is to be dialled.
-    pub remote: SocketAddr,
-}
 
 /// All links.
 #[derive(Debug)]
 pub struct Links {
     by_id: HashMap<LinkId, LinkStatus>,
+    /// Each lane of a site chooses from its own links.
+    elections: HashMap<(SiteId, u16), Election>,
     /// Only IPv4 can be dialled.
     ipv4_only: bool,
     resolved: mpsc::Sender<Dial>,
+}
+
+/// Which links carry a site's flows on a lane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ranks {
+    /// The lane that is to know.
+    pub lane: u16,
+    /// The site.
+    pub site: SiteId,
+    /// Best first; those of equal rank share the flows.
+    pub links: Vec<Vec<LinkId>>,
 }
 
 impl PlannedLink {
@@ -76,32 +60,22 @@ impl Links {
     pub fn new(ipv4_only: bool, resolved: mpsc::Sender<Dial>) -> Self {
         Self {
             by_id: HashMap::new(),
+            elections: HashMap::new(),
             ipv4_only,
             resolved,
         }
     }
 
     /// Adds a link, or replaces the one of the same id.
-    pub fn insert(&mut self, planned: PlannedLink, now: Instant) {
-        let why = if planned.gateway.endpoints.is_empty() {
-            "waits for the far gateway to dial: it has no endpoint here".to_owned()
-        } else {
-            "dialling".to_owned()
-        };
-        let status = LinkStatus {
-            state: LinkState::Connecting,
-            why,
-            since: now,
-            peer: None,
-            next_endpoint: 0,
-            next_dial: now,
-            planned,
-        };
-        self.by_id.insert(status.planned.id, status);
+    pub fn insert(&mut self, planned: PlannedLink, hold_down: Duration, now: Instant) {
+        self.remove(planned.id);
+        self.rank(&planned, hold_down);
+        self.by_id.insert(planned.id, LinkStatus::new(planned, now));
     }
 
     /// Takes what the file says now of a link that goes on.
-    pub fn replan(&mut self, planned: PlannedLink, now: Instant) {
+    pub fn replan(&mut self, planned: PlannedLink, hold_down: Duration, now: Instant) {
+        self.rank(&planned, hold_down);
         if let Some(link) = self.by_id.get_mut(&planned.id) {
             link.planned = planned;
             link.next_endpoint = 0;
@@ -109,9 +83,26 @@ impl Links {
         }
     }
 
+    fn rank(&mut self, planned: &PlannedLink, hold_down: Duration) {
+        let election = self
+            .elections
+            .entry((planned.site, planned.lane))
+            .or_insert_with(|| Election::new(hold_down));
+        election.set_hold_down(hold_down);
+        election.set(planned.id, planned.path.priority);
+    }
+
     /// Forgets a link.
     pub fn remove(&mut self, link: LinkId) {
-        self.by_id.remove(&link);
+        let Some(link) = self.by_id.remove(&link) else {
+            return;
+        };
+        let key = (link.planned.site, link.planned.lane);
+        if let Some(election) = self.elections.get_mut(&key)
+            && election.remove(link.planned.id)
+        {
+            self.elections.remove(&key);
+        }
     }
 
     /// A link.
@@ -158,84 +149,71 @@ impl Links {
     /// Takes what a lane says of its peers.
     pub fn on_snapshot(&mut self, peers: Vec<PeerSnapshot>, now: Instant) {
         for peer in peers {
-            if let Some(link) = self.by_id.get_mut(&peer.link) {
+            let id = peer.link;
+            if let Some(link) = self.by_id.get_mut(&id) {
                 link.on_snapshot(peer, now);
             }
+            self.assess(id, now);
         }
     }
 
-    /// Dials the links that are not up and whose turn it is, those first that have waited longest;
-    /// names are resolved beside.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        let links = self.by_id.values_mut();
-        let mut due: Vec<&mut LinkStatus> =
-            links.filter(|link| link.is_to_be_dialled(now)).collect();
-        due.sort_by_key(|link| (link.next_dial, link.planned.id));
-        for link in due.into_iter().take(MOST_DIALS) {
-            let endpoints = &link.planned.gateway.endpoints;
-            let endpoint = endpoints[link.next_endpoint % endpoints.len()].clone();
-            link.next_endpoint += 1;
-            link.next_dial = now + REDIAL_AFTER;
-            let (id, lane) = (link.planned.id, link.planned.lane);
-            let (resolved, ipv4_only) = (self.resolved.clone(), self.ipv4_only);
-            tokio::spawn(async move {
-                if let Some(mut remote) = resolve(&endpoint, ipv4_only).await {
-                    remote.set_port(remote.port().saturating_add(lane));
-                    // The gateway has stopped if nobody takes it.
-                    let _ = resolved.send(Dial { link: id, remote }).await;
-                }
-            });
+    /// Takes what BFD says of a link.
+    pub fn on_change(&mut self, change: LinkChange, now: Instant) {
+        if let Some(link) = self.by_id.get_mut(&change.link) {
+            link.bfd = change.bfd;
         }
+        self.assess(change.link, now);
     }
 
-    /// Dials a link at once, whatever its state: its endpoint has changed in the file.
-    pub fn redial(&mut self, link: LinkId, now: Instant) {
-        if let Some(link) = self.by_id.get_mut(&link) {
-            link.state = LinkState::Connecting;
-            link.since = now;
-            "dialling the new endpoint".clone_into(&mut link.why);
-        }
-    }
-}
-
-impl LinkStatus {
-    fn is_to_be_dialled(&self, now: Instant) -> bool {
-        self.state != LinkState::Up
-            && !self.planned.gateway.endpoints.is_empty()
-            && now >= self.next_dial
-    }
-
-    fn on_snapshot(&mut self, peer: PeerSnapshot, now: Instant) {
-        let endpoint = peer.endpoint.map(|endpoint| endpoint.remote);
-        let waited = now.saturating_duration_since(self.since);
-        let (state, why) = match (peer.handshake_age, endpoint) {
-            (Some(_), _) => (LinkState::Up, "handshake completed".to_owned()),
-            (None, Some(remote)) => {
-                let long = self.state == LinkState::Down || waited >= CONNECTING_FOR;
-                // A session that ended (nothing heard for 180 s) is down at once.
-                let state = if self.state == LinkState::Up || long {
-                    LinkState::Down
-                } else {
-                    LinkState::Connecting
-                };
-                (state, format!("no answer from {remote}"))
-            }
-            (None, None) => (self.state, self.why.clone()),
+    /// Judges a link anew, and tells the election.
+    fn assess(&mut self, id: LinkId, now: Instant) {
+        let Some(link) = self.by_id.get_mut(&id) else {
+            return;
         };
-        self.peer = Some(peer);
-        if state != self.state {
+        if let Some(StateChange { from, to }) = link.assess(now) {
             tracing::info!(
-                site = self.planned.site_name,
-                gateway = self.planned.gateway.name,
-                from = self.state.as_str(),
-                to = state.as_str(),
-                why,
+                site = link.planned.site_name,
+                link = link.planned.name(),
+                lane = link.planned.lane,
+                from = from.as_str(),
+                to = to.as_str(),
+                why = link.why,
                 "link"
             );
-            self.state = state;
-            self.since = now;
         }
-        self.why = why;
+        let key = (link.planned.site, link.planned.lane);
+        if let Some(election) = self.elections.get_mut(&key) {
+            election.on_health(id, link.health(), now);
+        }
+    }
+
+    /// The ranks that have changed.
+    pub fn poll_ranks(&mut self, now: Instant) -> Vec<Ranks> {
+        let elections = self.elections.iter_mut();
+        let changed = elections.filter_map(|((site, lane), election)| {
+            election.poll(now).map(|links| Ranks {
+                lane: *lane,
+                site: *site,
+                links,
+            })
+        });
+        changed.collect()
+    }
+
+    /// When ranks change by the clock alone.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let elections = self.elections.values();
+        elections.filter_map(Election::next_timeout).min()
+    }
+
+    /// Whether a link carries flows now.
+    pub fn carries(&self, link: &LinkStatus) -> bool {
+        let election = self.elections.get(&(link.planned.site, link.planned.lane));
+        let ranks = election.map(Election::ranks).unwrap_or_default();
+        link.state == LinkState::Up
+            && ranks
+                .first()
+                .is_some_and(|first| first.contains(&link.planned.id))
     }
 }
 
@@ -249,7 +227,7 @@ pub fn site_state(links: &[&LinkStatus]) -> (SiteState, String) {
         let texts: Vec<String> = links
             .iter()
             .filter(|link| link.state != LinkState::Up)
-            .map(|link| format!("{}: {}", link.planned.gateway.name, link.why))
+            .map(|link| format!("{}: {}", link.planned.name(), link.why))
             .collect();
         texts.join("; ")
     };
@@ -257,30 +235,6 @@ pub fn site_state(links: &[&LinkStatus]) -> (SiteState, String) {
         0 => (SiteState::Down, troubled()),
         up if up < links.len() => (SiteState::Degraded, troubled()),
         _ => (SiteState::Active, "every link is up".to_owned()),
-    }
-}
-
-async fn resolve(endpoint: &Endpoint, ipv4_only: bool) -> Option<SocketAddr> {
-    match endpoint {
-        Endpoint::Address(address) => Some(*address),
-        Endpoint::Name { host, port } => {
-            match tokio::net::lookup_host((host.as_str(), *port)).await {
-                Ok(mut addresses) => {
-                    let found = addresses.find(|address| address.is_ipv4() || !ipv4_only);
-                    if found.is_none() {
-                        tracing::warn!(
-                            host,
-                            "the name has no address that this gateway's socket can reach"
-                        );
-                    }
-                    found
-                }
-                Err(error) => {
-                    tracing::warn!(host, %error, "the endpoint's name does not resolve; tried again soon");
-                    None
-                }
-            }
-        }
     }
 }
 

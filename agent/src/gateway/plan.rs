@@ -1,10 +1,11 @@
 //! From a configuration to numbered sites and links, and what differs between two of them. Pure.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use datapath_abi::settings::DEFAULT_VNET;
 
-use crate::config::{Config, RemoteGateway, Site};
+use crate::config::{Config, Link, RemoteGateway, Site};
 use crate::ids::{LinkId, SiteId, VnetId};
 use crate::prefix::Prefix;
 
@@ -46,12 +47,14 @@ pub struct PlannedLink {
     pub site: SiteId,
     /// Name of that site.
     pub site_name: String,
-    /// What the file says.
+    /// What the file says of the gateway at its far end.
     pub gateway: RemoteGateway,
+    /// What the file says of its path.
+    pub path: Link,
 }
 
-/// Site, gateway and lane.
-type LinkName = (String, String, u16);
+/// Site, gateway, link and lane.
+type LinkName = (String, String, Option<String>, u16);
 
 /// The numbers given out.
 #[derive(Debug, Default)]
@@ -73,8 +76,10 @@ pub struct Difference {
     pub links_added: Vec<PlannedLink>,
     /// Links that are gone, or whose keys have changed.
     pub links_removed: Vec<PlannedLink>,
-    /// Links that are only dialled elsewhere.
+    /// Links that are only dialled elsewhere, or from elsewhere.
     pub links_moved: Vec<PlannedLink>,
+    /// Links that are only ranked or watched otherwise.
+    pub links_tuned: Vec<PlannedLink>,
     /// Whether any prefix has come, gone or moved.
     pub routes: bool,
 }
@@ -106,8 +111,8 @@ impl Numbers {
                 config: site.clone(),
             });
             for gateway in &site.gateways {
-                for lane in 0..gateway.lanes.min(lanes) {
-                    let name = (site.name.clone(), gateway.name.clone(), lane);
+                for (path, lane) in paths(gateway, lanes) {
+                    let name = link_name(site, gateway, path, lane);
                     let (link, receiver_index) = self.link(name, &mut free_links);
                     plan.links.push(PlannedLink {
                         id: link,
@@ -116,6 +121,7 @@ impl Numbers {
                         site: id,
                         site_name: site.name.clone(),
                         gateway: gateway.clone(),
+                        path: path.clone(),
                     });
                 }
             }
@@ -152,10 +158,25 @@ impl Numbers {
 fn link_names(config: &Config, lanes: u16) -> impl Iterator<Item = LinkName> {
     config.sites.iter().flat_map(move |site| {
         site.gateways.iter().flat_map(move |gateway| {
-            let name = move |lane| (site.name.clone(), gateway.name.clone(), lane);
-            (0..gateway.lanes.min(lanes)).map(name)
+            paths(gateway, lanes).map(move |(path, lane)| link_name(site, gateway, path, lane))
         })
     })
+}
+
+/// Each path to a gateway on each lane that both ends have.
+fn paths(gateway: &RemoteGateway, lanes: u16) -> impl Iterator<Item = (&Link, u16)> {
+    let lanes = gateway.lanes.min(lanes);
+    let links = gateway.links.iter();
+    links.flat_map(move |path| (0..lanes).map(move |lane| (path, lane)))
+}
+
+fn link_name(site: &Site, gateway: &RemoteGateway, path: &Link, lane: u16) -> LinkName {
+    (
+        site.name.clone(),
+        gateway.name.clone(),
+        path.name.clone(),
+        lane,
+    )
 }
 
 /// Numbers that are not `taken`, from the lowest.
@@ -177,6 +198,13 @@ impl Plan {
     /// The site of an id.
     pub fn site(&self, id: SiteId) -> Option<&PlannedSite> {
         self.sites.iter().find(|site| site.id == id)
+    }
+
+    /// The hold-down of a site's links.
+    pub fn hold_down(&self, id: SiteId) -> Duration {
+        self.site(id)
+            .map(|site| site.config.hold_down)
+            .unwrap_or_default()
     }
 
     /// What has to be done to come from `self` to `new`.
@@ -206,9 +234,11 @@ impl Plan {
             self.links.iter().map(|link| (link.id, link)).collect();
         for link in &new.links {
             match old_links.get(&link.id) {
-                Some(old) if *old == link => {}
-                Some(old) if old.same_session(link) => difference.links_moved.push(link.clone()),
-                _ => difference.links_added.push(link.clone()),
+                Some(old) if !old.same_session(link) => difference.links_added.push(link.clone()),
+                Some(old) if old.path == link.path => {}
+                Some(old) if old.same_path(link) => difference.links_tuned.push(link.clone()),
+                Some(_) => difference.links_moved.push(link.clone()),
+                None => difference.links_added.push(link.clone()),
             }
         }
         let new_links: HashMap<LinkId, &PlannedLink> =
@@ -232,6 +262,19 @@ impl Plan {
 }
 
 impl PlannedLink {
+    /// `paris-1`, or `paris-1/isp-a` where the gateway lists its links.
+    pub fn name(&self) -> String {
+        match &self.path.name {
+            Some(path) => format!("{}/{path}", self.gateway.name),
+            None => self.gateway.name.clone(),
+        }
+    }
+
+    /// Whether `self` takes the way that `other` takes.
+    fn same_path(&self, other: &Self) -> bool {
+        self.path.endpoints == other.path.endpoints && self.path.wan == other.path.wan
+    }
+
     /// Whether the session of `self` can go on as that of `other`.
     fn same_session(&self, other: &Self) -> bool {
         let (old, new) = (&self.gateway, &other.gateway);
@@ -251,6 +294,7 @@ impl Difference {
             && self.links_added.is_empty()
             && self.links_removed.is_empty()
             && self.links_moved.is_empty()
+            && self.links_tuned.is_empty()
             && !self.routes
     }
 }

@@ -25,6 +25,8 @@ use crate::ids::IfIndex;
 use crate::io::tun::TunQueue;
 use crate::io::udp::UdpSocket;
 use crate::keys::SecretKey;
+use crate::tunnel::LinkChange;
+use crate::tunnel::heartbeat::Service;
 use crate::tunnel::noise::Identity;
 
 /// Requests and resolved names that may wait; each is small and taken at once.
@@ -57,7 +59,13 @@ pub(super) async fn start(
     let datapath = load_datapath(&config, &mut warnings);
     let count = lanes_to_run(&config, datapath.is_some(), &mut warnings);
     let steering = datapath.as_ref().filter(|_| count > 1);
-    let opened = open_lanes(&mut host, &config, count, steering, &identity, mtu.mtu).await;
+    let (changed, changes) = mpsc::unbounded_channel();
+    let with = LaneParts {
+        identity: &identity,
+        mtu: mtu.mtu,
+        changes: &changed,
+    };
+    let opened = open_lanes(&mut host, &config, count, steering, with).await;
     let (index, lanes) = match opened {
         Ok(opened) => opened,
         Err(error) => {
@@ -80,6 +88,7 @@ pub(super) async fn start(
         host,
         datapath,
         lanes,
+        service: Service::default(),
         tun: Tun { name, index, mtu },
         rates: Rates::default(),
         pending_flows: Vec::new(),
@@ -103,6 +112,7 @@ pub(super) async fn start(
     let inputs = Inputs {
         requests,
         dials,
+        changes,
         watch,
         events,
         terminate,
@@ -112,14 +122,20 @@ pub(super) async fn start(
     Ok((gateway, inputs))
 }
 
+/// What every lane is given.
+struct LaneParts<'a> {
+    identity: &'a Identity,
+    mtu: u16,
+    changes: &'a mpsc::UnboundedSender<LinkChange>,
+}
+
 /// Binds the ports, opens the TUN and starts a lane for each pair. Several lanes are steered by eBPF.
 async fn open_lanes(
     host: &mut Host,
     config: &Config,
     count: u16,
     steering: Option<&Datapath>,
-    identity: &Identity,
-    mtu: u16,
+    with: LaneParts<'_>,
 ) -> Result<(IfIndex, Lanes)> {
     let mut sockets = Vec::new();
     for lane in 0..count {
@@ -138,7 +154,8 @@ async fn open_lanes(
             .context("to let eBPF choose the lane of a packet (kernel 4.16)")?;
     }
     let index = host.interface(&name).await?.index;
-    Ok((index, Lanes::start(&name, pairs, identity, mtu)?))
+    let lanes = Lanes::start(&name, pairs, with.identity, with.mtu, with.changes)?;
+    Ok((index, lanes))
 }
 
 fn bind(listen: SocketAddr, lane: u16) -> Result<UdpSocket> {
@@ -276,7 +293,7 @@ pub(super) async fn refuse_swallowed(host: &Host, config: &Config) -> Result<()>
     let mut endpoints = Vec::new();
     for site in &config.sites {
         for gateway in &site.gateways {
-            for endpoint in &gateway.endpoints {
+            for endpoint in gateway.links.iter().flat_map(|link| &link.endpoints) {
                 for address in addresses_of(endpoint).await {
                     endpoints.push(NamedEndpoint {
                         site: &site.name,

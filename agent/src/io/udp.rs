@@ -7,6 +7,7 @@ mod send;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 pub use receive::{ReceiveBatch, Received};
@@ -25,6 +26,19 @@ pub struct Endpoint {
     pub remote: SocketAddr,
     /// Our address that it dialled, which replies must leave from; `None` lets the kernel choose.
     pub local: Option<IpAddr>,
+    /// Index of the interface that it came in by, or must leave by; `None` lets the kernel's routes choose.
+    pub interface: Option<NonZeroU32>,
+}
+
+impl Endpoint {
+    /// A far gateway, by whatever way the kernel's routes choose.
+    pub fn new(remote: SocketAddr) -> Self {
+        Self {
+            remote,
+            local: None,
+            interface: None,
+        }
+    }
 }
 
 /// A bound UDP socket.

@@ -1,16 +1,19 @@
 //! What control asks of a lane, and what it answers.
 
 use std::io;
+use std::num::NonZeroU32;
 use std::sync::{Arc, mpsc};
 
 use datapath_abi::outcome::{DropReason, Tally};
 use tokio::sync::oneshot;
 
-use crate::ids::LinkId;
+use crate::config::Liveness;
+use crate::ids::{LinkId, SiteId};
 use crate::io::offload::Offload;
 use crate::io::poll::Waker;
 use crate::io::udp::Endpoint;
 use crate::routes::RouteTable;
+use crate::tunnel::heartbeat::Service;
 use crate::tunnel::{PeerSnapshot, PeerSpec};
 
 /// A command; carried out between two batches.
@@ -22,6 +25,16 @@ pub enum Command {
     RemovePeer(LinkId),
     /// Dials a peer elsewhere.
     SetEndpoint(LinkId, Endpoint),
+    /// A peer is reached by this interface; `None` leaves that to the kernel's routes.
+    SetInterface(LinkId, Option<NonZeroU32>),
+    /// Watches a peer otherwise.
+    SetLiveness(LinkId, Box<Liveness>),
+    /// Which links carry a site's flows, best first; those of equal rank share them.
+    SetRanks(SiteId, Vec<Vec<LinkId>>),
+    /// What the far end of a link is told of this gateway.
+    SetService(LinkId, Service),
+    /// The path of a link is known to be dead.
+    PathDown(LinkId),
     /// Replaces the routes; the old table comes back to be freed.
     SetRoutes(Arc<RouteTable>, oneshot::Sender<Arc<RouteTable>>),
     /// Sets the largest inner packet, which TCP's segment size is held to.

@@ -50,7 +50,7 @@ impl Lane {
             self.drops.count(DropReason::TunMalformed, bytes.len());
             return;
         };
-        let Some(peer) = self.tunnel.peer_for(destination) else {
+        let Some(peer) = self.tunnel.peer_for(destination, bytes) else {
             self.drops.count(DropReason::NoRoute, bytes.len());
             return;
         };

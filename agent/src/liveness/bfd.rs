@@ -4,6 +4,7 @@
 //! A [`Session`] is told of each packet and of the time, and says when it wants to be asked again
 //! ([`Session::next_timeout`]). Both ends are active (RFC 5880, 6.1).
 
+pub mod encapsulation;
 pub mod packet;
 
 use std::time::{Duration, Instant};
@@ -52,6 +53,8 @@ pub struct Session {
     local_discriminator: u32,
     remote_discriminator: u32,
     remote: Remote,
+    /// While up, the far end is told that the path beyond us is not to be used (RFC 5880, 6.8.17).
+    standby: bool,
     /// A change of our pace that the far end has not confirmed (Poll Sequence, RFC 5880, 6.5).
     polling: bool,
     /// The far end has asked for a confirmation.
@@ -63,9 +66,11 @@ pub struct Session {
     random: u32,
 }
 
-/// What the far end said last of its pace.
+/// What the far end said last.
 #[derive(Clone, Copy, Debug)]
 struct Remote {
+    state: State,
+    diagnostic: Diagnostic,
     desired_min_tx: Duration,
     required_min_rx: Duration,
     multiplier: u8,
@@ -82,11 +87,14 @@ impl Session {
             local_discriminator: discriminator,
             remote_discriminator: 0,
             remote: Remote {
+                state: State::Down,
+                diagnostic: Diagnostic::None,
                 desired_min_tx: SLOW,
                 // RFC 5880, 6.8.1: 1 microsecond until the far end has said it.
                 required_min_rx: Duration::from_micros(1),
                 multiplier: 0,
             },
+            standby: false,
             polling: false,
             final_due: false,
             next_transmit: Some(now),
@@ -103,6 +111,11 @@ impl Session {
     /// Why it went down last.
     pub fn diagnostic(&self) -> Diagnostic {
         self.diagnostic
+    }
+
+    /// The state that the far end said last, and why it is in it.
+    pub fn remote(&self) -> (State, Diagnostic) {
+        (self.remote.state, self.remote.diagnostic)
     }
 
     /// Our discriminator.
@@ -138,6 +151,8 @@ impl Session {
         self.remote_discriminator = packet.my_discriminator;
         let pace_before = self.transmit_interval();
         self.remote = Remote {
+            state: packet.state,
+            diagnostic: packet.diagnostic,
             desired_min_tx: packet.desired_min_tx,
             required_min_rx: packet.required_min_rx,
             multiplier: packet.multiplier,
@@ -181,7 +196,11 @@ impl Session {
         self.schedule(now);
         Some(Packet {
             state: self.state,
-            diagnostic: self.diagnostic,
+            diagnostic: if self.standby && self.state == State::Up {
+                Diagnostic::ConcatenatedPathDown
+            } else {
+                self.diagnostic
+            },
             // Never both (RFC 5880, 6.5).
             poll: self.polling && !is_final,
             is_final,
@@ -193,13 +212,44 @@ impl Session {
         })
     }
 
-    /// Holds the session down, or lets it come up again (RFC 5880, 6.8.16). The far end is told.
-    pub fn set_admin_down(&mut self, down: bool, now: Instant) -> Option<Change> {
-        match (down, self.state) {
-            (true, State::AdminDown) => None,
-            (true, _) => self.go(State::AdminDown, Diagnostic::AdministrativelyDown, now),
-            (false, State::AdminDown) => self.go(State::Down, Diagnostic::None, now),
-            (false, _) => None,
+    /// Holds the session down for a reason, or lets it come up again (RFC 5880, 6.8.16). The far end is
+    /// told.
+    pub fn set_admin_down(&mut self, reason: Option<Diagnostic>, now: Instant) -> Option<Change> {
+        match (reason, self.state) {
+            (Some(reason), State::AdminDown) if reason == self.diagnostic => None,
+            (Some(reason), _) => self.go(State::AdminDown, reason, now),
+            (None, State::AdminDown) => self.go(State::Down, Diagnostic::None, now),
+            (None, _) => None,
+        }
+    }
+
+    /// Tells the far end whether the path beyond us is to be used only where there is no other.
+    pub fn set_standby(&mut self, standby: bool, now: Instant) {
+        if std::mem::replace(&mut self.standby, standby) != standby {
+            self.transmit_now(now);
+        }
+    }
+
+    /// The path is known to be dead before anything is missed on it.
+    pub fn on_path_down(&mut self, now: Instant) -> Option<Change> {
+        self.dead_at = None;
+        match self.state {
+            State::Init | State::Up => self.go(State::Down, Diagnostic::PathDown, now),
+            State::Down | State::AdminDown => None,
+        }
+    }
+
+    /// The far end was heard otherwise than by a control packet: by data that authenticates.
+    pub fn on_heard(&mut self, now: Instant) {
+        if self.dead_at.is_some() {
+            self.dead_at = self.detection_time().map(|time| now + time);
+        }
+    }
+
+    /// The next packet is due now, where the far end wants any.
+    pub fn transmit_now(&mut self, now: Instant) {
+        if self.next_transmit.is_some() {
+            self.next_transmit = Some(now);
         }
     }
 

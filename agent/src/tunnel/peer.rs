@@ -1,13 +1,19 @@
-//! One remote gateway: its session, its endpoint, its counters.
+//! One link: its session, its endpoint, its counters.
 
+mod pulse;
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use datapath_abi::outcome::{DropReason, Tally};
 
 use super::Sealed;
+use super::heartbeat::{Bfd, Heartbeat};
 use super::message::DATA_OVERHEAD;
 use super::noise::Responder;
 use super::session::{Held, Local, Opened, Session};
+use crate::config::Liveness;
 use crate::ids::{LinkId, SiteId};
 use crate::io::udp::{Endpoint, SendBatch};
 
@@ -28,6 +34,10 @@ pub struct PeerSpec {
     pub keepalive: Option<u16>,
     /// Where it is dialled; `None` where only it dials.
     pub endpoint: Option<Endpoint>,
+    /// Interface that it is reached by; `None` leaves that to the kernel's routes.
+    pub interface: Option<NonZeroU32>,
+    /// How it is watched.
+    pub liveness: Liveness,
 }
 
 /// State of a peer at one moment.
@@ -39,6 +49,10 @@ pub struct PeerSnapshot {
     pub endpoint: Option<Endpoint>,
     /// Age of the current session; `None` without one.
     pub handshake_age: Option<Duration>,
+    /// Age of the handshake that waits for its answer.
+    pub unanswered_for: Option<Duration>,
+    /// What BFD says of it; `None` where it has none.
+    pub bfd: Option<Bfd>,
     /// Inner packets sent.
     pub sent_packets: u64,
     /// Inner bytes sent.
@@ -54,6 +68,13 @@ pub(super) struct Peer {
     spec: PeerSpec,
     session: Session,
     endpoint: Option<Endpoint>,
+    /// Where it was dialled last.
+    dialled: Option<SocketAddr>,
+    heartbeat: Option<Heartbeat>,
+    /// What was last told of the heartbeat.
+    told: Option<Bfd>,
+    /// Has died and is not chosen again until control says so.
+    benched: bool,
     sent_packets: u64,
     sent_bytes: u64,
     received_packets: u64,
@@ -62,7 +83,7 @@ pub(super) struct Peer {
 
 impl Peer {
     /// A peer without a session.
-    pub(super) fn new(spec: PeerSpec, now: Instant) -> Self {
+    pub(super) fn new(spec: PeerSpec, own_key: &[u8; 32], now: Instant) -> Self {
         let session = Session::new(
             spec.public_key,
             spec.preshared_key,
@@ -70,8 +91,13 @@ impl Peer {
             spec.receiver_index,
             now,
         );
+        let heartbeat = heartbeat_of(&spec, own_key, now);
         Self {
             endpoint: spec.endpoint,
+            dialled: spec.endpoint.map(|endpoint| endpoint.remote),
+            told: heartbeat.as_ref().map(Heartbeat::bfd),
+            heartbeat,
+            benched: false,
             spec,
             session,
             sent_packets: 0,
@@ -98,7 +124,35 @@ impl Peer {
 
     /// Sends there from now on, until the peer itself is heard from elsewhere.
     pub(super) fn set_endpoint(&mut self, endpoint: Endpoint) {
-        self.endpoint = Some(endpoint);
+        self.dialled = Some(endpoint.remote);
+        self.follow(endpoint);
+    }
+
+    /// Leaves by this interface from now on.
+    pub(super) fn set_interface(&mut self, interface: Option<NonZeroU32>) {
+        self.spec.interface = interface;
+        if let Some(endpoint) = self.endpoint {
+            self.follow(Endpoint::new(endpoint.remote));
+        }
+    }
+
+    /// How well an initiation that came from `from` by `arrival` fits this link, which is one of several
+    /// of its gateway's: by the interface, then by where it was dialled.
+    pub(super) fn fit(&self, from: SocketAddr, arrival: Option<NonZeroU32>) -> (u8, u8) {
+        let interface = match (self.spec.interface, arrival) {
+            (Some(own), Some(arrival)) => u8::from(own == arrival) * 2,
+            _ => 1,
+        };
+        let known = self
+            .dialled
+            .or(self.endpoint.map(|endpoint| endpoint.remote));
+        let remote = match known {
+            Some(known) if known == from => 3,
+            Some(known) if known.ip() == from.ip() => 2,
+            None => 1,
+            Some(_) => 0,
+        };
+        (interface, remote)
     }
 
     /// Starts a handshake if the endpoint is known and none is under way.
@@ -162,7 +216,7 @@ impl Peer {
         out: &mut SendBatch,
     ) -> Result<Opened, DropReason> {
         let opened = self.session.open(receiver, datagram, landing)?;
-        self.endpoint = Some(from);
+        self.follow(from);
         if self.session.has_held() {
             self.send_held(out);
         }
@@ -178,7 +232,8 @@ impl Peer {
         out: &mut SendBatch,
     ) -> Result<(), DropReason> {
         let length = self.session.answer(initiation, now, out.spare())?;
-        self.endpoint = Some(from);
+        self.follow(from);
+        self.on_session(now);
         out.push(length, from);
         Ok(())
     }
@@ -195,7 +250,8 @@ impl Peer {
         let keepalive = self
             .session
             .handle_response(receiver, response, now, out.spare())?;
-        self.endpoint = Some(from);
+        self.follow(from);
+        self.on_session(now);
         if let Some(length) = keepalive {
             out.push(length, from);
         }
@@ -242,11 +298,21 @@ impl Peer {
             link: self.spec.link,
             endpoint: self.endpoint,
             handshake_age: self.session.handshake_age(now),
+            unanswered_for: self.session.unanswered_for(now),
+            bfd: self.heartbeat.as_ref().map(Heartbeat::bfd),
             sent_packets: self.sent_packets,
             sent_bytes: self.sent_bytes,
             received_packets: self.received_packets,
             received_bytes: self.received_bytes,
         }
+    }
+
+    #[inline]
+    fn follow(&mut self, from: Endpoint) {
+        self.endpoint = Some(Endpoint {
+            interface: self.spec.interface,
+            ..from
+        });
     }
 
     /// Sends what waited for the session, as far as the batch has room.
@@ -263,6 +329,27 @@ impl Peer {
             self.sent_bytes += (length - DATA_OVERHEAD) as u64;
         }
     }
+}
+
+fn heartbeat_of(spec: &PeerSpec, own_key: &[u8; 32], now: Instant) -> Option<Heartbeat> {
+    let discriminator = discriminator(spec.receiver_index);
+    Heartbeat::new(
+        &spec.liveness,
+        own_key,
+        &spec.public_key,
+        discriminator,
+        now,
+    )
+}
+
+/// The BFD discriminator of the link with this receiver index: not 0, and found by the index.
+fn discriminator(receiver_index: u32) -> u32 {
+    receiver_index + 1
+}
+
+/// The receiver index, without its session part, of a link with this BFD discriminator.
+pub(super) fn receiver_index_of(discriminator: u32) -> Option<u32> {
+    discriminator.checked_sub(1)
 }
 
 /// Room for the longest IP packet, and for the answers that the rest of a batch may ask for.

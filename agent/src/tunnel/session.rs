@@ -258,6 +258,12 @@ impl Session {
         current.map(|current| now.saturating_duration_since(current.created))
     }
 
+    /// Age of the handshake that waits for its answer.
+    pub(super) fn unanswered_for(&self, now: Instant) -> Option<Duration> {
+        let attempt = self.attempt.as_ref()?;
+        Some(now.saturating_duration_since(attempt.began))
+    }
+
     /// Whether a packet is a reason for a handshake. A response that was just sent is likely to
     /// give a session soon.
     fn may_begin(&self, now: Instant) -> bool {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::clock;
+use crate::config::{Liveness, LivenessMode};
 use crate::ids::SiteId;
 
 /// A gateway with a tunnel, seen from the wire.
@@ -22,10 +23,7 @@ impl Node {
         Self {
             tunnel: Tunnel::new(Identity::new([key; 32]), calendar, now),
             out: SendBatch::new(),
-            address: Endpoint {
-                remote: address.parse().unwrap(),
-                local: None,
-            },
+            address: Endpoint::new(address.parse().unwrap()),
             now,
         }
     }
@@ -44,6 +42,11 @@ impl Node {
             preshared_key: None,
             keepalive: None,
             endpoint: dials.then_some(peer.address),
+            interface: None,
+            liveness: Liveness {
+                mode: LivenessMode::WireGuard,
+                ..Liveness::default()
+            },
         };
         self.tunnel.add_peer(spec, self.now, &mut self.out);
         let route = (format!("10.{site}.0.0/16").parse().unwrap(), SiteId(site));
@@ -52,7 +55,7 @@ impl Node {
 
     fn seal(&mut self, packet: &[u8]) -> Sealed {
         let (_, destination) = packet::addresses(packet).unwrap();
-        let slot = self.tunnel.peer_for(destination).unwrap();
+        let slot = self.tunnel.peer_for(destination, packet).unwrap();
         let mut sealer = self.tunnel.sealer(slot, self.now).unwrap();
         sealer.seal(packet, &mut self.out)
     }
@@ -189,6 +192,7 @@ fn only_an_authentic_message_moves_the_endpoint() {
     let elsewhere = Endpoint {
         remote: "198.51.100.9:4000".parse().unwrap(),
         local: Some("192.0.2.2".parse().unwrap()),
+        interface: None,
     };
     a.seal(&inner([10, 1, 0, 1], [10, 2, 0, 1], 100));
     let (_, datagram) = a.out.take_datagrams().remove(0);
@@ -269,10 +273,7 @@ fn a_cookie_lets_the_next_try_through_and_does_not_move_the_endpoint() {
         b.out.take_datagrams().remove(0).1
     };
     let cookie = flood(&mut b);
-    let elsewhere = Endpoint {
-        remote: "198.51.100.9:4000".parse().unwrap(),
-        local: None,
-    };
+    let elsewhere = Endpoint::new("198.51.100.9:4000".parse().unwrap());
     assert_eq!(a.handle(&cookie, elsewhere).0, Handled::Control);
     assert_eq!(a.snapshot()[0].endpoint, Some(b.address));
 

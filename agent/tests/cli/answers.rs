@@ -3,7 +3,7 @@
 use crossway::control::message::{
     Attachment, DropCount, DropSite, DropsReply, Flow, FlowsReply, FlowsRequest, Link, LinkState,
     LinksReply, Offload, Outcome, OverlapsReply, Reload, Route, RouteAnswer, RouteKind,
-    RoutesReply, Site, SiteState, SitesReply, StackCount, Status, Traffic, Tun, Version,
+    RoutesReply, Site, SiteState, SitesReply, StackCount, Status, Traffic, Tun, Version, WatchedBy,
 };
 use crossway::control::{FlowEnds, Request, Response, overlaps};
 
@@ -35,6 +35,13 @@ pub(crate) fn answer(request: &Request) -> Response {
         }),
         Request::Flows(request) => Response::Flows(flows(request)),
         Request::Drops => Response::Drops(drops()),
+        Request::OrderLinks { target, .. } if target == "paris/paris-1" => {
+            let links = links().into_iter().take(1).collect();
+            Response::Links(LinksReply { links })
+        }
+        Request::OrderLinks { target, .. } => {
+            Response::error(format!("{target:?} is no link of this gateway"))
+        }
         Request::Reload => Response::Reload(Reload {
             outcome: Outcome::Applied,
             changes: vec!["site rome: route 10.4.0.0/24 added".to_owned()],
@@ -162,6 +169,12 @@ fn links() -> Vec<Link> {
             tx_bytes: 1_432_000_000,
             keepalive_seconds: Some(25),
             priority: 100,
+            link: Some("isp-a".to_owned()),
+            wan: Some("eth0".to_owned()),
+            since_seconds: 98,
+            carries_flows: true,
+            watched_by: WatchedBy::Bfd,
+            detection_milliseconds: Some(300),
             receiver_index: Some(256),
         },
         Link {
@@ -181,6 +194,12 @@ fn links() -> Vec<Link> {
             tx_bytes: 0,
             keepalive_seconds: None,
             priority: 100,
+            link: None,
+            wan: None,
+            since_seconds: 8_040,
+            carries_flows: false,
+            watched_by: WatchedBy::WireGuard,
+            detection_milliseconds: None,
             receiver_index: None,
         },
     ]

@@ -59,10 +59,7 @@ pub(super) fn measure(results: &mut Results, netns: &Netns) -> Result<()> {
 
 /// Nanoseconds for one wire packet read from the TUN, where they lie in super-packets of `segments`.
 fn read(tun: &TunQueue, sender: &mut UdpSocket, segments: usize) -> Result<f64> {
-    let to = Endpoint {
-        remote: "10.9.0.2:9".parse()?,
-        local: None,
-    };
+    let to = Endpoint::new("10.9.0.2:9".parse()?);
     let mut batch = SendBatch::new();
     let mut buffer = vec![0; tun::MAX_READ];
     let (mut busy, mut bytes) = (0, 0);

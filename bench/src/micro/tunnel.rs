@@ -62,10 +62,7 @@ fn hub() -> Result<Node> {
             public_key: Identity::new(key).public_key(),
             preshared_key: None,
             keepalive: Some(25),
-            endpoint: Some(Endpoint {
-                remote: "127.0.0.1:9".parse()?,
-                local: None,
-            }),
+            endpoint: Some(Endpoint::new("127.0.0.1:9".parse()?)),
         };
         hub.tunnel.add_peer(spec, hub.now, &mut hub.out);
     }
@@ -209,10 +206,7 @@ impl Node {
 /// A (site 1) knows where B (site 2) is.
 fn pair() -> Result<(Node, Node)> {
     let (mut a, mut b) = (Node::new(1)?, Node::new(2)?);
-    let endpoint = Endpoint {
-        remote: b.socket.local_address()?,
-        local: None,
-    };
+    let endpoint = Endpoint::new(b.socket.local_address()?);
     a.add(2, 2, Some(endpoint))?;
     b.add(1, 1, None)?;
     Ok((a, b))

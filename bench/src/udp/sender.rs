@@ -57,10 +57,7 @@ impl Sender {
             );
             sockets.push(socket);
         }
-        let target = Endpoint {
-            remote: target,
-            local: None,
-        };
+        let target = Endpoint::new(target);
         Ok(Self {
             sockets,
             batch: SendBatch::new(),

@@ -99,6 +99,18 @@ pub struct Link {
     pub keepalive_seconds: Option<u16>,
     /// Links of the highest priority that are up carry the site's flows.
     pub priority: u32,
+    /// Name of the link in its gateway; null for the link of a gateway that lists none.
+    pub link: Option<String>,
+    /// Interface that it is bound to; null where the kernel's routes choose.
+    pub wan: Option<String>,
+    /// Seconds that it has been in this state.
+    pub since_seconds: u64,
+    /// Whether it carries flows of its site now; else it is a spare.
+    pub carries_flows: bool,
+    /// What says whether it is up.
+    pub watched_by: WatchedBy,
+    /// Milliseconds of silence after which BFD takes it for dead; null until it is known, and without BFD.
+    pub detection_milliseconds: Option<u64>,
     /// Receiver index of the session, whose upper 24 bits are the key of the SESSIONS map.
     pub receiver_index: Option<u32>,
 }
@@ -112,6 +124,57 @@ pub enum LinkState {
     Connecting,
     /// The remote gateway does not answer.
     Down,
+    /// A person has taken it out of service.
+    Drained,
+}
+
+/// What says whether a link is up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WatchedBy {
+    /// Bidirectional Forwarding Detection (RFC 5880).
+    Bfd,
+    /// Handshakes, and silence while we send.
+    WireGuard,
+}
+
+impl WatchedBy {
+    /// The word of `--json`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bfd => "bfd",
+            Self::WireGuard => "wireguard",
+        }
+    }
+}
+
+/// What a person orders of links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LinkOrder {
+    /// Take out of service: flows leave it, both ways, before anything is lost.
+    Drain,
+    /// Put back into service.
+    Undrain,
+    /// Rank above all that are not preferred, while it is up.
+    Prefer,
+    /// Rank by its priority again.
+    Unprefer,
+    /// Rank above all others at once, until it goes down.
+    Promote,
+}
+
+impl LinkOrder {
+    /// The word of the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Drain => "drain",
+            Self::Undrain => "undrain",
+            Self::Prefer => "prefer",
+            Self::Unprefer => "unprefer",
+            Self::Promote => "promote",
+        }
+    }
 }
 
 impl LinkState {
@@ -121,6 +184,7 @@ impl LinkState {
             Self::Up => "Up",
             Self::Connecting => "Connecting",
             Self::Down => "Down",
+            Self::Drained => "Drained",
         }
     }
 }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use datapath_abi::settings::DEFAULT_VNET;
 
 use crate::control::message::{
-    LinkState, OverlapsReply, Response, Route, RouteAnswer, RouteKind, RoutesReply,
+    OverlapsReply, Response, Route, RouteAnswer, RouteKind, RoutesReply,
 };
 use crate::control::overlaps;
 use crate::datapath::Target;
@@ -143,8 +143,8 @@ impl Gateway {
     fn link_name(&self, target: Target) -> Option<String> {
         let up = |site: SiteId| {
             let links = self.links.of_site(site);
-            let link = links.into_iter().find(|link| link.state == LinkState::Up)?;
-            Some(link.planned.gateway.name.clone())
+            let mut carriers = links.into_iter().filter(|link| self.links.carries(link));
+            Some(carriers.next()?.planned.name())
         };
         match target {
             Target::Site { site, .. } => up(site),

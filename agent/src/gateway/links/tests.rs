@@ -1,7 +1,10 @@
+use super::dial::{MOST_DIALS, REDIAL_AFTER};
 use super::*;
 use crate::clock;
-use crate::config::RemoteGateway;
+use crate::config::{Endpoint, Link, Liveness, RemoteGateway};
 use crate::io::udp;
+
+const HOLD: Duration = Duration::from_secs(5);
 
 fn planned(id: u32, endpoints: &[&str]) -> PlannedLink {
     PlannedLink {
@@ -14,13 +17,19 @@ fn planned(id: u32, endpoints: &[&str]) -> PlannedLink {
             name: format!("paris-{id}"),
             public_key: [id as u8; 32],
             preshared_key_file: None,
+            lanes: 1,
+            persistent_keepalive: None,
+            links: Vec::new(),
+        },
+        path: Link {
+            name: None,
             endpoints: endpoints
                 .iter()
                 .map(|text| Endpoint::Address(text.parse().unwrap()))
                 .collect(),
-            lanes: 1,
+            wan: None,
             priority: 100,
-            persistent_keepalive: None,
+            liveness: Liveness::default(),
         },
     }
 }
@@ -28,11 +37,10 @@ fn planned(id: u32, endpoints: &[&str]) -> PlannedLink {
 fn peer(id: u32, session: bool) -> PeerSnapshot {
     PeerSnapshot {
         link: LinkId(id),
-        endpoint: Some(udp::Endpoint {
-            remote: "192.0.2.7:51820".parse().unwrap(),
-            local: None,
-        }),
+        endpoint: Some(udp::Endpoint::new("192.0.2.7:51820".parse().unwrap())),
         handshake_age: session.then_some(Duration::from_secs(1)),
+        unanswered_for: None,
+        bfd: None,
         sent_packets: 0,
         sent_bytes: 0,
         received_packets: 0,
@@ -54,7 +62,7 @@ fn a_link_connects_comes_up_and_goes_down_with_its_session() {
     let (mut links, _dials) = links();
     let start = clock::now();
     let after = |seconds| start + Duration::from_secs(seconds);
-    links.insert(planned(1, &["192.0.2.7:51820"]), start);
+    links.insert(planned(1, &["192.0.2.7:51820"]), HOLD, start);
     links.on_snapshot(vec![peer(1, false)], after(14));
     assert_eq!(state(&links, 1), LinkState::Connecting);
     links.on_snapshot(vec![peer(1, false)], after(15));
@@ -83,7 +91,7 @@ fn a_link_connects_comes_up_and_goes_down_with_its_session() {
 fn a_link_without_an_endpoint_waits_to_be_dialled() {
     let (mut links, _dials) = links();
     let start = clock::now();
-    links.insert(planned(1, &[]), start);
+    links.insert(planned(1, &[]), HOLD, start);
     let unheard = PeerSnapshot {
         endpoint: None,
         ..peer(1, false)
@@ -98,7 +106,7 @@ fn a_link_without_an_endpoint_waits_to_be_dialled() {
 async fn a_link_that_is_not_up_is_dialled_at_each_endpoint_in_turn() {
     let (mut links, mut dials) = links();
     let start = clock::now();
-    links.insert(planned(1, &["192.0.2.7:1", "192.0.2.8:1"]), start);
+    links.insert(planned(1, &["192.0.2.7:1", "192.0.2.8:1"]), HOLD, start);
     let mut dialled = Vec::new();
     for turn in 0..3 {
         let now = start + REDIAL_AFTER * turn;
@@ -116,8 +124,8 @@ async fn a_link_that_is_not_up_is_dialled_at_each_endpoint_in_turn() {
 fn a_site_is_as_well_as_its_links() {
     let (mut links, _dials) = links();
     let now = clock::now();
-    links.insert(planned(1, &["192.0.2.7:1"]), now);
-    links.insert(planned(2, &["192.0.2.8:1"]), now);
+    links.insert(planned(1, &["192.0.2.7:1"]), HOLD, now);
+    links.insert(planned(2, &["192.0.2.8:1"]), HOLD, now);
     let of_site = |links: &Links| site_state(&links.of_site(SiteId(0))).0;
     assert_eq!(of_site(&links), SiteState::Down);
     links.on_snapshot(vec![peer(1, true), peer(2, false)], now);
@@ -133,7 +141,7 @@ async fn of_very_many_links_some_are_dialled_at_a_time_and_none_is_forgotten() {
     let start = clock::now();
     let count = 2 * MOST_DIALS + 1;
     for id in 0..count as u32 {
-        links.insert(planned(id, &["192.0.2.7:51820"]), start);
+        links.insert(planned(id, &["192.0.2.7:51820"]), HOLD, start);
     }
     let mut dialled = Vec::new();
     for (second, expected) in [(0, MOST_DIALS), (1, MOST_DIALS), (2, 1), (3, 0)] {

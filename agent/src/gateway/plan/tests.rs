@@ -21,7 +21,7 @@ fn config(sites: &[(&str, &str, u8, &str)]) -> Config {
         site.routes = vec![route.parse().unwrap()];
         site.gateways[0].name = format!("{name}-1");
         site.gateways[0].public_key = [*key; 32];
-        site.gateways[0].endpoints = vec![Endpoint::Address(endpoint.parse().unwrap())];
+        site.gateways[0].links[0].endpoints = vec![Endpoint::Address(endpoint.parse().unwrap())];
         config.sites.push(site);
     }
     config

@@ -4,8 +4,11 @@
 //! IPv4 address is always plain.
 
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::num::NonZeroU32;
 use std::os::fd::{AsRawFd, OwnedFd};
+
+use super::Endpoint;
 
 /// Room for an address of either family.
 pub(super) type RawAddress = libc::sockaddr_storage;
@@ -85,27 +88,41 @@ pub(super) enum PacketInfo {
 }
 
 impl PacketInfo {
-    pub(super) fn leaving_from(local: IpAddr, ipv6: bool) -> Option<Self> {
-        match (local, ipv6) {
-            (IpAddr::V4(v4), false) => Some(Self::V4(libc::in_pktinfo {
-                ipi_ifindex: 0,
-                ipi_spec_dst: libc::in_addr {
-                    s_addr: u32::from_ne_bytes(v4.octets()),
-                },
-                ipi_addr: libc::in_addr { s_addr: 0 },
-            })),
-            (IpAddr::V4(v4), true) => Some(Self::v6(v4.to_ipv6_mapped())),
-            (IpAddr::V6(v6), true) => Some(Self::v6(v6)),
-            (IpAddr::V6(_), false) => None,
+    /// What makes a datagram to `to` leave as it says; `None` where it says nothing that this socket can
+    /// do.
+    pub(super) fn leaving(to: &Endpoint, ipv6: bool) -> Option<Self> {
+        let interface = to.interface.map_or(0, NonZeroU32::get);
+        match (to.local, ipv6) {
+            (None, _) if interface == 0 => None,
+            (Some(IpAddr::V6(_)), false) => None,
+            (None, false) => Some(Self::v4(Ipv4Addr::UNSPECIFIED, interface)),
+            (Some(IpAddr::V4(v4)), false) => Some(Self::v4(v4, interface)),
+            // Each family has an unspecified address of its own.
+            (None, true) if to.remote.is_ipv4() => {
+                Some(Self::v6(Ipv4Addr::UNSPECIFIED.to_ipv6_mapped(), interface))
+            }
+            (None, true) => Some(Self::v6(Ipv6Addr::UNSPECIFIED, interface)),
+            (Some(IpAddr::V4(v4)), true) => Some(Self::v6(v4.to_ipv6_mapped(), interface)),
+            (Some(IpAddr::V6(v6)), true) => Some(Self::v6(v6, interface)),
         }
     }
 
-    fn v6(address: Ipv6Addr) -> Self {
+    fn v4(address: Ipv4Addr, interface: u32) -> Self {
+        Self::V4(libc::in_pktinfo {
+            ipi_ifindex: interface as libc::c_int,
+            ipi_spec_dst: libc::in_addr {
+                s_addr: u32::from_ne_bytes(address.octets()),
+            },
+            ipi_addr: libc::in_addr { s_addr: 0 },
+        })
+    }
+
+    fn v6(address: Ipv6Addr, interface: u32) -> Self {
         Self::V6(libc::in6_pktinfo {
             ipi6_addr: libc::in6_addr {
                 s6_addr: address.octets(),
             },
-            ipi6_ifindex: 0,
+            ipi6_ifindex: interface,
         })
     }
 }

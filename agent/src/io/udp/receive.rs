@@ -1,6 +1,7 @@
 //! `recvmmsg` with UDP_GRO.
 
 use std::io;
+use std::num::NonZeroU32;
 use std::os::fd::AsRawFd;
 
 use super::{Endpoint, UdpSocket, address};
@@ -120,10 +121,7 @@ impl ReceiveBatch {
             let length = header.msg_len as usize;
             let start = index * MESSAGE_BYTES;
             let mut received = Received {
-                from: Endpoint {
-                    remote,
-                    local: None,
-                },
+                from: Endpoint::new(remote),
                 segment: length.max(1),
                 bytes: &self.payload[start..start + length],
             };
@@ -155,10 +153,12 @@ fn read_control(header: &libc::msghdr, received: &mut Received<'_>) {
                 (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
                     let info = data.cast::<libc::in_pktinfo>().read_unaligned();
                     received.from.local = Some(address::dialled_v4(&info));
+                    received.from.interface = NonZeroU32::new(info.ipi_ifindex as u32);
                 }
                 (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
                     let info = data.cast::<libc::in6_pktinfo>().read_unaligned();
                     received.from.local = Some(address::dialled_v6(&info));
+                    received.from.interface = NonZeroU32::new(info.ipi6_ifindex);
                 }
                 _ => {}
             }

@@ -230,10 +230,7 @@ impl SendBatch {
         header.msg_hdr.msg_iovlen = 1;
         header.msg_hdr.msg_control = (&raw mut self.control[index]).cast();
         header.msg_hdr.msg_controllen = CONTROL_BYTES as _;
-        let info = message
-            .to
-            .local
-            .and_then(|local| PacketInfo::leaving_from(local, ipv6));
+        let info = PacketInfo::leaving(&message.to, ipv6);
         let segment = (message.count > 1).then_some(message.segment as u16);
         let length = write_control(&header.msg_hdr, info.as_ref(), segment);
         header.msg_hdr.msg_controllen = length as _;

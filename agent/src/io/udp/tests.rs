@@ -42,10 +42,7 @@ fn push(batch: &mut SendBatch, byte: u8, length: usize, to: Endpoint) {
 fn a_batch_of_mixed_sizes_arrives_datagram_by_datagram() {
     let (mut sender, _) = socket("127.0.0.1:0");
     let (receiver, address) = socket("127.0.0.1:0");
-    let to = Endpoint {
-        remote: address,
-        local: None,
-    };
+    let to = Endpoint::new(address);
     let sizes = [1000, 1000, 1000, 400, 1000, 80, 80, 80, 1200];
     let mut batch = SendBatch::new();
     for (index, size) in sizes.iter().enumerate() {
@@ -67,24 +64,18 @@ fn a_reply_leaves_from_the_address_that_was_dialled() {
         let (mut listener, address) = socket(listen);
         let dialled = SocketAddr::from((Ipv4Addr::new(127, 9, 8, 7), address.port()));
         let mut batch = SendBatch::new();
-        push(
-            &mut batch,
-            1,
-            100,
-            Endpoint {
-                remote: dialled,
-                local: None,
-            },
-        );
+        push(&mut batch, 1, 100, Endpoint::new(dialled));
         batch.send(&mut dialler);
         let (from, _) = receive(&listener, 1).remove(0);
         assert_eq!(
             from,
             Endpoint {
                 remote: dialler_address,
-                local: Some(dialled.ip())
+                local: Some(dialled.ip()),
+                interface: from.interface,
             }
         );
+        assert!(from.interface.is_some(), "by the loopback interface");
         push(&mut batch, 2, 100, from);
         push(&mut batch, 2, 100, from);
         batch.send(&mut listener);
@@ -100,6 +91,7 @@ fn a_local_address_that_is_gone_does_not_stop_the_traffic() {
     let to = Endpoint {
         remote: address,
         local: Some(Ipv4Addr::new(192, 0, 2, 1).into()),
+        interface: None,
     };
     let mut batch = SendBatch::new();
     push(&mut batch, 7, 100, to);
@@ -116,10 +108,7 @@ fn segmentation_that_is_off_still_sends_everything() {
     sender
         .gso
         .fail(&io::Error::from_raw_os_error(libc::EIO), clock::now());
-    let to = Endpoint {
-        remote: address,
-        local: None,
-    };
+    let to = Endpoint::new(address);
     let mut batch = SendBatch::new();
     for index in 0..10 {
         push(&mut batch, index, 500, to);
@@ -135,10 +124,7 @@ fn segmentation_that_fails_is_switched_off_and_what_failed_is_sent_again() {
     // Without checksums the kernel refuses UDP_SEGMENT (EINVAL), at run time only.
     set(&sender.fd, libc::SOL_SOCKET, libc::SO_NO_CHECK, 1).unwrap();
     assert!(sender.gso.is_on());
-    let to = Endpoint {
-        remote: address,
-        local: None,
-    };
+    let to = Endpoint::new(address);
     let mut batch = SendBatch::new();
     for index in 0..10 {
         push(&mut batch, index, 500, to);
@@ -168,10 +154,7 @@ fn an_empty_datagram_is_not_lost_without_a_word() {
 fn more_messages_than_expected_are_sent_all_the_same() {
     let (mut sender, _) = socket("127.0.0.1:0");
     let (receiver, address) = socket("127.0.0.1:0");
-    let to = Endpoint {
-        remote: address,
-        local: None,
-    };
+    let to = Endpoint::new(address);
     let mut batch = SendBatch::new();
     for index in 0..200 {
         // Each larger than the last, so that none joins another's message.

@@ -40,8 +40,10 @@ pub enum Diagnostic {
     DetectionTimeExpired = 1,
     /// The far end said that it is down.
     NeighborSignaledDown = 3,
-    /// What lies behind it is dead.
+    /// The path itself is dead, such as a cable without a carrier.
     PathDown = 5,
+    /// A path that it leads on to is dead, or not to be used (RFC 5880, 6.8.17).
+    ConcatenatedPathDown = 6,
     /// A person holds it down.
     AdministrativelyDown = 7,
     /// Another code of the RFC's.
@@ -136,6 +138,7 @@ impl Diagnostic {
             1 => Self::DetectionTimeExpired,
             3 => Self::NeighborSignaledDown,
             5 => Self::PathDown,
+            6 => Self::ConcatenatedPathDown,
             7 => Self::AdministrativelyDown,
             _ => Self::Other,
         }

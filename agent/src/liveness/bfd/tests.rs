@@ -2,6 +2,7 @@ use std::collections::VecDeque;
 
 use super::*;
 
+const DRAINED: Option<Diagnostic> = Some(Diagnostic::AdministrativelyDown);
 const WAY: Duration = Duration::from_millis(5);
 
 /// Two sessions and what is on its way between them.
@@ -101,7 +102,7 @@ fn packet(state: State) -> Packet {
 fn session(state: State, now: Instant) -> Session {
     let mut session = Session::new(Pace::default(), 1, 7, now);
     match state {
-        State::AdminDown => drop(session.set_admin_down(true, now)),
+        State::AdminDown => drop(session.set_admin_down(DRAINED, now)),
         State::Down => {}
         State::Init => drop(session.handle_packet(&packet(State::Down), now)),
         State::Up => drop(session.handle_packet(&packet(State::Init), now)),
@@ -155,7 +156,12 @@ fn both_ends_come_up_within_the_slow_interval_and_then_keep_their_pace() {
         // Every 75 to 100 ms (RFC 5880, 6.8.7).
         assert!((100..=134).contains(&sent), "{sent} in 10 s");
     }
-    assert_eq!(pair.changes.len(), 4, "down, init, up at each: {:?}", pair.changes);
+    assert_eq!(
+        pair.changes.len(),
+        4,
+        "down, init, up at each: {:?}",
+        pair.changes
+    );
 }
 
 #[test]
@@ -166,10 +172,7 @@ fn silence_is_noticed_after_the_detection_time_and_not_before() {
     assert_eq!(pair.states(), [State::Up, State::Up]);
     pair.run(Duration::from_millis(120));
     assert_eq!(pair.states(), [State::Down, State::Down]);
-    assert_eq!(
-        pair.ends[0].diagnostic(),
-        Diagnostic::DetectionTimeExpired
-    );
+    assert_eq!(pair.ends[0].diagnostic(), Diagnostic::DetectionTimeExpired);
     pair.cut = [false; 2];
     pair.run(Duration::from_millis(2500));
     assert_eq!(pair.states(), [State::Up, State::Up], "and it heals");
@@ -251,13 +254,13 @@ fn a_question_is_answered_at_once() {
 fn an_end_that_is_held_down_says_so_and_comes_back() {
     let mut pair = Pair::up();
     let now = pair.now;
-    pair.ends[0].set_admin_down(true, now);
+    pair.ends[0].set_admin_down(DRAINED, now);
     pair.run(Duration::from_millis(20));
     assert_eq!(pair.states(), [State::AdminDown, State::Down]);
     pair.run(Duration::from_secs(5));
     assert_eq!(pair.states(), [State::AdminDown, State::Down]);
     let now = pair.now;
-    pair.ends[0].set_admin_down(false, now);
+    pair.ends[0].set_admin_down(None, now);
     pair.run(Duration::from_millis(2500));
     assert_eq!(pair.states(), [State::Up, State::Up]);
 }

@@ -1,0 +1,126 @@
+//! What a person orders of links, and what interfaces say of their paths.
+
+use std::num::NonZeroU32;
+use std::time::Instant;
+
+use super::{LinkStatus, Links};
+use crate::control::message::LinkOrder;
+use crate::ids::LinkId;
+use crate::tunnel::heartbeat::Service;
+
+impl Links {
+    /// The links that `target` names: `site`, `site/gateway` or `site/gateway/link`.
+    pub fn named(&self, target: &str) -> Vec<LinkId> {
+        let mut parts = target.splitn(3, '/');
+        let (site, gateway, path) = (parts.next(), parts.next(), parts.next());
+        let fits = |link: &&LinkStatus| {
+            let planned = &link.planned;
+            site == Some(planned.site_name.as_str())
+                && gateway.is_none_or(|gateway| gateway == planned.gateway.name)
+                && path.is_none_or(|path| Some(path) == planned.path.name.as_deref())
+        };
+        let mut links: Vec<LinkId> = self
+            .by_id
+            .values()
+            .filter(fits)
+            .map(|link| link.planned.id)
+            .collect();
+        links.sort_unstable();
+        links
+    }
+
+    /// Every name that [`Self::named`] takes for one link or more, but for those of whole sites.
+    pub fn names(&self) -> Vec<String> {
+        let name =
+            |link: &LinkStatus| format!("{}/{}", link.planned.site_name, link.planned.name());
+        let mut names: Vec<String> = self.by_id.values().map(name).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// Carries out an order for one link.
+    pub fn order(&mut self, id: LinkId, order: LinkOrder, now: Instant) {
+        let Some(link) = self.by_id.get_mut(&id) else {
+            return;
+        };
+        match order {
+            LinkOrder::Drain => link.drained = true,
+            LinkOrder::Undrain => link.drained = false,
+            LinkOrder::Prefer | LinkOrder::Unprefer | LinkOrder::Promote => {}
+        }
+        let key = (link.planned.site, link.planned.lane);
+        if let Some(election) = self.elections.get_mut(&key) {
+            match order {
+                LinkOrder::Prefer => election.prefer(id, true),
+                LinkOrder::Unprefer => election.prefer(id, false),
+                LinkOrder::Promote => election.promote(id),
+                LinkOrder::Drain | LinkOrder::Undrain => {}
+            }
+        }
+        self.assess(id, now);
+    }
+
+    /// What the far ends have to be told: each link with its lane.
+    pub fn poll_services(&mut self, of_gateway: Service) -> Vec<(LinkId, u16, Service)> {
+        let links = self.by_id.values_mut();
+        let changed = links.filter_map(|link| {
+            let service = if link.drained {
+                Service::Drained
+            } else {
+                of_gateway
+            };
+            let before = std::mem::replace(&mut link.service, service);
+            (before != service).then_some((link.planned.id, link.planned.lane, service))
+        });
+        changed.collect()
+    }
+
+    /// Which links leave by another interface than their lane knows: an interface that has come back has
+    /// another index.
+    pub fn poll_interfaces(
+        &mut self,
+        wans: &[(String, bool, Option<NonZeroU32>)],
+    ) -> Vec<(LinkId, u16, Option<NonZeroU32>)> {
+        let links = self.by_id.values_mut();
+        let changed = links.filter_map(|link| {
+            let own = link.planned.path.wan.as_ref()?;
+            let index = wans.iter().find(|(wan, ..)| wan == own)?.2;
+            let before = std::mem::replace(&mut link.interface, index);
+            (before != index).then_some((link.planned.id, link.planned.lane, index))
+        });
+        changed.collect()
+    }
+
+    /// Takes which WAN interfaces have no carrier; returns the links whose path has died by it. A link
+    /// that is bound to no interface lives as long as any of them does.
+    pub fn on_carriers(&mut self, wans: &[(String, bool)], now: Instant) -> Vec<LinkId> {
+        let all_dead = !wans.is_empty() && wans.iter().all(|(_, carrier)| !carrier);
+        let ids: Vec<LinkId> = self.by_id.keys().copied().collect();
+        let mut died = Vec::new();
+        for id in ids {
+            let Some(link) = self.by_id.get_mut(&id) else {
+                continue;
+            };
+            let why = match &link.planned.path.wan {
+                Some(own) => wans
+                    .iter()
+                    .any(|(wan, carrier)| wan == own && !carrier)
+                    .then(|| format!("{own} has no carrier")),
+                None => all_dead.then(|| "no WAN interface has a carrier".to_owned()),
+            };
+            if why.is_some() == link.path_down.is_some() {
+                continue;
+            }
+            if why.is_some() {
+                died.push(id);
+            } else {
+                // Not what went through before: the far end is dialled anew.
+                link.next_dial = now;
+            }
+            link.path_down = why;
+            self.assess(id, now);
+        }
+        died
+    }
+}

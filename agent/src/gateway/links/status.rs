@@ -1,0 +1,208 @@
+//! One link at run time: whether it can carry traffic, and why.
+
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
+
+use crate::config::LivenessMode;
+use crate::control::message::LinkState;
+use crate::gateway::election::Health;
+use crate::gateway::plan::PlannedLink;
+use crate::liveness::bfd::packet::{Diagnostic, State};
+use crate::tunnel::PeerSnapshot;
+use crate::tunnel::heartbeat::{Bfd, Service};
+
+/// How long a link may look for its far end before it counts as down: three handshake retries
+/// (REKEY_TIMEOUT is 5 s, WireGuard whitepaper 6.1).
+const CONNECTING_FOR: Duration = Duration::from_secs(15);
+/// A far end that has a session, but has answered no handshake and sent nothing for so long, is down:
+/// two retries.
+const SILENT_FOR: Duration = Duration::from_secs(12);
+
+/// One link at run time.
+#[derive(Debug)]
+pub struct LinkStatus {
+    /// What it is.
+    pub planned: PlannedLink,
+    /// Whether it can carry traffic.
+    pub state: LinkState,
+    /// Why it is in this state.
+    pub why: String,
+    /// Since when.
+    pub since: Instant,
+    /// What the lane said last.
+    pub peer: Option<PeerSnapshot>,
+    /// What BFD said last; `None` until then, and where the link has none.
+    pub bfd: Option<Bfd>,
+    /// A person has taken it out of service.
+    pub drained: bool,
+    /// What the far end was told last.
+    pub(super) service: Service,
+    /// Index of the interface that it is bound to, as the lane knows it.
+    pub(super) interface: Option<NonZeroU32>,
+    /// Why its path is known to be dead, such as an interface without a carrier.
+    pub path_down: Option<String>,
+    pub(super) next_endpoint: usize,
+    pub(super) next_dial: Instant,
+    /// Inner packets that it had delivered, and when that number was another.
+    received: (u64, Instant),
+}
+
+/// A state with its cause.
+type Verdict = (LinkState, String);
+
+/// A change of a link's state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateChange {
+    /// Before.
+    pub from: LinkState,
+    /// Now.
+    pub to: LinkState,
+}
+
+impl LinkStatus {
+    /// A link that is about to be dialled.
+    pub(super) fn new(planned: PlannedLink, now: Instant) -> Self {
+        let why = if planned.path.endpoints.is_empty() {
+            "waits for the far gateway to dial: it has no endpoint here"
+        } else {
+            "dialling"
+        };
+        Self {
+            state: LinkState::Connecting,
+            why: why.to_owned(),
+            since: now,
+            peer: None,
+            bfd: None,
+            drained: false,
+            service: Service::default(),
+            interface: None,
+            path_down: None,
+            next_endpoint: 0,
+            next_dial: now,
+            received: (0, now),
+            planned,
+        }
+    }
+
+    /// What the election needs to know.
+    pub fn health(&self) -> Health {
+        Health {
+            up: self.state == LinkState::Up,
+            standby: self.is_standby(),
+            drained: self.drained,
+        }
+    }
+
+    /// Whether BFD decides if the link is up.
+    pub fn is_watched_by_bfd(&self) -> bool {
+        let mode = self.planned.path.liveness.mode;
+        mode == LivenessMode::Bfd || self.bfd.is_some_and(|bfd| bfd.decides)
+    }
+
+    /// Takes what the lane says of it.
+    pub(super) fn on_snapshot(&mut self, peer: PeerSnapshot, now: Instant) {
+        if self.received.0 != peer.received_packets {
+            self.received = (peer.received_packets, now);
+        }
+        self.peer = Some(peer);
+    }
+
+    /// Judges anew.
+    pub(super) fn assess(&mut self, now: Instant) -> Option<StateChange> {
+        let (state, why) = self.verdict(now);
+        self.why = why;
+        if state == self.state {
+            return None;
+        }
+        self.since = now;
+        let from = std::mem::replace(&mut self.state, state);
+        Some(StateChange { from, to: state })
+    }
+
+    fn verdict(&self, now: Instant) -> Verdict {
+        if self.drained {
+            return (LinkState::Drained, "drained here".to_owned());
+        }
+        if let Some(why) = &self.path_down {
+            return (LinkState::Down, why.clone());
+        }
+        match self.bfd.filter(|_| self.is_watched_by_bfd()) {
+            Some(bfd) => self.verdict_of_bfd(bfd, now),
+            None => self.verdict_of_wireguard(now),
+        }
+    }
+
+    fn verdict_of_bfd(&self, bfd: Bfd, now: Instant) -> Verdict {
+        let down = |why: &str| (LinkState::Down, why.to_owned());
+        match (bfd.state, bfd.remote) {
+            (State::Up, _) if self.is_standby() => {
+                let why = "BFD is up; the far gateway is the standby of its site";
+                (LinkState::Up, why.to_owned())
+            }
+            (State::Up, _) => (LinkState::Up, "BFD is up".to_owned()),
+            (_, (State::AdminDown, Diagnostic::ConcatenatedPathDown)) => {
+                down("the far gateway does not reach its LAN")
+            }
+            (_, (State::AdminDown, _)) => (LinkState::Drained, "drained at the far end".to_owned()),
+            _ if self.session_age().is_none() => self.verdict_of_wireguard(now),
+            _ if self.is_connecting(now) => {
+                (LinkState::Connecting, "BFD has not come up yet".to_owned())
+            }
+            _ => match bfd.diagnostic {
+                Diagnostic::DetectionTimeExpired => {
+                    let time = bfd.detection_time.unwrap_or_default().as_millis();
+                    down(&format!("BFD heard nothing for {time} ms"))
+                }
+                Diagnostic::NeighborSignaledDown => down("BFD: the far end does not hear us"),
+                _ => down("BFD is down"),
+            },
+        }
+    }
+
+    fn verdict_of_wireguard(&self, now: Instant) -> Verdict {
+        let peer = self.peer.as_ref();
+        let remote = peer
+            .and_then(|peer| peer.endpoint)
+            .map(|endpoint| endpoint.remote);
+        match (self.session_age(), remote) {
+            (Some(_), Some(remote)) if self.is_silent(now) => (
+                LinkState::Down,
+                format!("{remote} answers no handshake and sends nothing"),
+            ),
+            (Some(_), _) => (LinkState::Up, "handshake completed".to_owned()),
+            // A session that ended (nothing heard for 180 s) is down at once.
+            (None, Some(remote)) => {
+                let state = if self.is_connecting(now) {
+                    LinkState::Connecting
+                } else {
+                    LinkState::Down
+                };
+                (state, format!("no answer from {remote}"))
+            }
+            (None, None) => (self.state, self.why.clone()),
+        }
+    }
+
+    fn session_age(&self) -> Option<Duration> {
+        self.peer.as_ref()?.handshake_age
+    }
+
+    fn is_standby(&self) -> bool {
+        let standby = (State::Up, Diagnostic::ConcatenatedPathDown);
+        self.bfd.is_some_and(|bfd| bfd.remote == standby)
+    }
+
+    fn is_connecting(&self, now: Instant) -> bool {
+        let waited = now.saturating_duration_since(self.since);
+        match self.state {
+            LinkState::Connecting => waited < CONNECTING_FOR,
+            LinkState::Drained => true,
+            LinkState::Up | LinkState::Down => false,
+        }
+    }
+
+    fn is_silent(&self, now: Instant) -> bool {
+        let unanswered = self.peer.as_ref().and_then(|peer| peer.unanswered_for);
+        unanswered.is_some_and(|time| time >= SILENT_FOR) && now >= self.received.1 + SILENT_FOR
+    }
+}

@@ -1,0 +1,99 @@
+//! What follows from a change of a link: who carries the flows, what far gateways are told, which
+//! interfaces links leave by.
+
+use std::num::NonZeroU32;
+use std::time::Instant;
+
+use anyhow::Result;
+
+use super::Gateway;
+use super::links::Ranks;
+use crate::clock;
+use crate::control::Response;
+use crate::control::message::{LinkOrder, LinksReply};
+use crate::ids::LinkId;
+use crate::lane::Command;
+use crate::tunnel::LinkChange;
+use crate::tunnel::heartbeat::Service;
+
+impl Gateway {
+    /// BFD says something of a link. The lane has already left one that has died.
+    pub(super) fn on_link_change(&mut self, change: LinkChange) -> Result<()> {
+        let now = clock::now();
+        self.links.on_change(change, now);
+        self.follow_links(now)
+    }
+
+    /// Tells the lanes which links carry flows now, the far ends how they are served, and the programs
+    /// which lanes they may use. To be called after whatever may have changed a link.
+    pub(super) fn follow_links(&mut self, now: Instant) -> Result<()> {
+        for Ranks { lane, site, links } in self.links.poll_ranks(now) {
+            self.lanes.send(lane, Command::SetRanks(site, links))?;
+        }
+        // After the ranks: flows have left a link before its far end is told that it is drained.
+        for (link, lane, service) in self.links.poll_services(self.service) {
+            self.lanes.send(lane, Command::SetService(link, service))?;
+        }
+        self.write_sites()
+    }
+
+    /// How this gateway serves its LAN now; its far gateways are told.
+    pub(super) fn set_service(&mut self, service: Service) -> Result<()> {
+        self.service = service;
+        self.follow_links(clock::now())
+    }
+
+    /// Interfaces may have come, gone, or lost their carrier.
+    pub(super) async fn follow_wans(&mut self) -> Result<()> {
+        let mut wans = Vec::new();
+        let names = self.config.gateway.wan.iter().map(|wan| &wan.interface);
+        for name in names {
+            let interface = self.host.interface(name).await.ok();
+            let carrier = interface.as_ref().is_some_and(|wan| wan.up && wan.carrier);
+            let index = interface.and_then(|wan| NonZeroU32::new(wan.index.0));
+            wans.push((name.clone(), carrier, index));
+        }
+        for (link, lane, index) in self.links.poll_interfaces(&wans) {
+            self.lanes.send(lane, Command::SetInterface(link, index))?;
+        }
+        let carriers: Vec<_> = wans
+            .into_iter()
+            .map(|(name, carrier, _)| (name, carrier))
+            .collect();
+        let now = clock::now();
+        for link in self.links.on_carriers(&carriers, now) {
+            if let Some(link) = self.links.get(link) {
+                let (id, lane) = (link.planned.id, link.planned.lane);
+                self.lanes.send(lane, Command::PathDown(id))?;
+            }
+        }
+        self.follow_links(now)?;
+        self.links.handle_timeout(now);
+        Ok(())
+    }
+
+    /// Carries out an order of a person's.
+    pub(super) fn order_links(&mut self, target: &str, order: LinkOrder) -> Response {
+        let ids = self.links.named(target);
+        if ids.is_empty() {
+            return Response::error(format!(
+                "{target:?} is no link of this gateway: name a site, or one of {}",
+                self.links.names().join(", ")
+            ));
+        }
+        let now = clock::now();
+        tracing::info!(target, order = order.as_str(), "order");
+        for id in &ids {
+            self.links.order(*id, order, now);
+        }
+        if let Err(error) = self.follow_links(now) {
+            return Response::error(format!("{error:#}"));
+        }
+        let links = self.sites().into_iter().flat_map(|site| site.links);
+        Response::Links(LinksReply {
+            links: links
+                .filter(|link| ids.contains(&LinkId(link.id)))
+                .collect(),
+        })
+    }
+}

@@ -1,0 +1,131 @@
+//! Whether the link is alive: its heartbeat, sent and received over its own session.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use super::super::heartbeat::{Bfd, Service};
+use super::Peer;
+use crate::config::Liveness;
+use crate::io::udp::SendBatch;
+use crate::liveness::bfd::encapsulation::LONGEST;
+use crate::liveness::bfd::packet::Packet;
+use crate::tunnel::LinkChange;
+
+impl Peer {
+    /// Whether it may be chosen to carry flows.
+    pub(in crate::tunnel) fn is_eligible(&self) -> bool {
+        !self.benched
+            && self
+                .heartbeat
+                .as_ref()
+                .is_none_or(|heartbeat| heartbeat.is_alive())
+    }
+
+    /// May be chosen again, once it is alive.
+    pub(in crate::tunnel) fn unbench(&mut self) {
+        self.benched = false;
+    }
+
+    /// Whether a control packet between these inner addresses is for this link.
+    pub(in crate::tunnel) fn expects_control(&self, addresses: (IpAddr, IpAddr)) -> bool {
+        let heartbeat = self.heartbeat.as_ref();
+        heartbeat.is_some_and(|heartbeat| heartbeat.is_for(addresses))
+    }
+
+    /// Takes a control packet; it may have come over another link of the same gateway.
+    pub(in crate::tunnel) fn handle_control(&mut self, packet: &Packet, now: Instant) {
+        if let Some(heartbeat) = &mut self.heartbeat {
+            heartbeat.handle_packet(packet, now);
+        }
+    }
+
+    /// When the heartbeat has something to do.
+    pub(in crate::tunnel) fn next_pulse(&self) -> Option<Instant> {
+        self.heartbeat.as_ref()?.next_timeout()
+    }
+
+    /// Looks at the clock, and sends the control packet that is due.
+    pub(in crate::tunnel) fn handle_pulse(&mut self, now: Instant, out: &mut SendBatch) {
+        let Some(heartbeat) = &mut self.heartbeat else {
+            return;
+        };
+        heartbeat.handle_timeout(self.received_packets, now);
+        let mut inner = [0; LONGEST];
+        if let Some(length) = heartbeat.poll_transmit(now, &mut inner) {
+            self.send_control(&inner[..length], out);
+        }
+    }
+
+    /// The inner packet of a control packet that is due, to be sent over another link.
+    pub(in crate::tunnel) fn poll_control(
+        &mut self,
+        now: Instant,
+        to: &mut [u8; LONGEST],
+    ) -> Option<usize> {
+        self.heartbeat.as_mut()?.poll_transmit(now, to)
+    }
+
+    /// Sends an inner packet that is no traffic. Without a session it is lost: the next one will do.
+    pub(in crate::tunnel) fn send_control(&mut self, inner: &[u8], out: &mut SendBatch) {
+        if let Some(endpoint) = self.endpoint
+            && let Some(length) = self.session.seal(inner, out.spare())
+        {
+            out.push(length, endpoint);
+        }
+    }
+
+    /// The path is known to be dead.
+    pub(in crate::tunnel) fn on_path_down(&mut self, now: Instant) {
+        if let Some(heartbeat) = &mut self.heartbeat {
+            heartbeat.on_path_down(now);
+        }
+    }
+
+    /// Tells the far end how we serve our LAN.
+    pub(in crate::tunnel) fn set_service(&mut self, service: Service, now: Instant) {
+        if let Some(heartbeat) = &mut self.heartbeat {
+            heartbeat.set_service(service, now);
+        }
+    }
+
+    /// Watches the link otherwise from now on.
+    pub(in crate::tunnel) fn set_liveness(
+        &mut self,
+        liveness: &Liveness,
+        own_key: &[u8; 32],
+        now: Instant,
+    ) {
+        let old = std::mem::replace(&mut self.spec.liveness, liveness.clone());
+        let same_packets = (old.mode, old.addresses) == (liveness.mode, liveness.addresses);
+        match &mut self.heartbeat {
+            Some(heartbeat) if same_packets => heartbeat.set_pace(liveness.pace, now),
+            _ => {
+                self.heartbeat = super::heartbeat_of(&self.spec, own_key, now);
+            }
+        }
+    }
+
+    /// What has changed since this was asked last. A link that has died is benched.
+    pub(in crate::tunnel) fn poll_change(&mut self) -> Option<LinkChange> {
+        let bfd = self.heartbeat.as_ref().map(|heartbeat| heartbeat.bfd());
+        let told = std::mem::replace(&mut self.told, bfd);
+        let essence = |bfd: Bfd| (bfd.state, bfd.remote, bfd.decides);
+        if told.map(essence) == bfd.map(essence) {
+            return None;
+        }
+        self.benched |= self
+            .heartbeat
+            .as_ref()
+            .is_some_and(|heartbeat| !heartbeat.is_alive());
+        Some(LinkChange {
+            link: self.spec.link,
+            bfd,
+        })
+    }
+
+    pub(super) fn on_session(&mut self, now: Instant) {
+        if let Some(heartbeat) = &mut self.heartbeat {
+            heartbeat.on_session(now);
+        }
+    }
+}
