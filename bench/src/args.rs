@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::contender::Contender;
+use crate::failover;
 use crate::load::Load;
 use crate::scale::{self, Part};
 
@@ -16,6 +17,7 @@ cargo xtask bench to HOST [--runs N] [--seconds N] [--label NAME] [--json FILE]
                                               from this host to one where `iperf3 -s` runs, through whatever joins them
 cargo xtask bench micro [--json FILE]         the parts of the fast path one by one, under two minutes
 cargo xtask bench scale [OPTIONS]             with many routes, sites, flows, and under a flood of junk
+cargo xtask bench failover [OPTIONS]          how long traffic stops where a path, a carrier or a gateway fails
 cargo xtask bench compare A.json B.json       what got worse from A to B beyond the noise; exit code 1 if any did
 
   --quick            3 runs of 2 s of fewer loads: a first look
@@ -37,7 +39,12 @@ scale takes --quick, --runs N (default 3), --seconds N (default 4), --json FILE,
   --parts LIST       routes,sites,flows,flood (default all)
   --routes LIST      how many are replaced at once (default 100000,1000000)
   --sites N          of which one answers (default 2000)
-  --flows N          live flows (default 1000000)";
+  --flows N          live flows (default 1000000)
+
+failover takes --quick (2 repetitions), --runs N (repetitions, default 20), --json FILE, --svg FILE, and
+  --rows LIST        cut-100,cut-30,carrier,drain,kill,preempt (default all)
+  --contenders LIST  crossway,wireguard-go+frr
+                     exit code 1 if Crossway missed a target";
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +53,7 @@ pub(crate) enum Task {
     Remote(RemoteArgs),
     Micro { json: Option<PathBuf> },
     Scale(scale::Args),
+    Failover(failover::Args),
     Compare(PathBuf, PathBuf),
     Help,
 }
@@ -120,6 +128,7 @@ impl Task {
             },
             Some("to") => RemoteArgs::parse(&words[1..]).map(Self::Remote),
             Some("scale") => parse_scale(words.into_iter().skip(1)).map(Self::Scale),
+            Some("failover") => parse_failover(words.into_iter().skip(1)).map(Self::Failover),
             Some("compare") => match &words[1..] {
                 [before, after] => Ok(Self::Compare(before.into(), after.into())),
                 _ => bail!("compare takes two files\n{USAGE}"),
@@ -241,6 +250,31 @@ fn parse_scale(mut words: impl Iterator<Item = String>) -> Result<scale::Args> {
     Ok(args)
 }
 
+fn parse_failover(mut words: impl Iterator<Item = String>) -> Result<failover::Args> {
+    let mut args = failover::Args {
+        rows: failover::Row::all(),
+        contenders: failover::Contender::all(),
+        runs: 20,
+        json: None,
+        svg: None,
+    };
+    while let Some(option) = words.next() {
+        let mut value = || value_of(&option, &mut words);
+        match option.as_str() {
+            "--quick" => args.runs = 2,
+            "--runs" => args.runs = number(&option, &value()?)?,
+            "--rows" => args.rows = list(&value()?, failover::Row::from_name)?,
+            "--contenders" => {
+                args.contenders = list(&value()?, failover::Contender::from_name)?;
+            }
+            "--json" => args.json = Some(value()?.into()),
+            "--svg" => args.svg = Some(value()?.into()),
+            _ => bail!("unknown option {option} of failover\n{USAGE}"),
+        }
+    }
+    Ok(args)
+}
+
 /// All but the old build: where the newest cannot be had, `--with` brings it in.
 fn default_contenders() -> Vec<Contender> {
     let all = Contender::all();
@@ -302,6 +336,19 @@ mod tests {
         assert_eq!(args.parts, [Part::Flows, Part::Flood]);
         assert!(parse("scale --parts rain").is_err());
         assert!(parse("scale --loads tcp-1").is_err());
+    }
+
+    #[test]
+    fn failover_has_rows_and_contenders_of_its_own() {
+        let parse = |line: &str| Task::parse(line.split_whitespace().map(str::to_owned));
+        let line = "failover --quick --rows cut-30,kill --contenders wireguard-go+frr";
+        let Ok(Task::Failover(args)) = parse(line) else {
+            panic!("no task");
+        };
+        assert_eq!((args.runs, args.rows.len()), (2, 2));
+        assert_eq!(args.contenders, [failover::Contender::Rival]);
+        assert!(parse("failover --rows rain").is_err());
+        assert!(parse("failover --contenders openvpn").is_err());
     }
 
     #[test]

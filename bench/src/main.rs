@@ -14,6 +14,7 @@ mod chart;
 mod compare;
 mod contender;
 mod cpu;
+mod failover;
 mod hops;
 mod kernel;
 mod latency;
@@ -45,7 +46,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Exit code 1 is for a comparison that found something worse; errors are 2.
+/// Exit code 1 is for a comparison that found something worse and for a target that was missed; errors are 2.
 fn run() -> Result<ExitCode> {
     match Task::parse(std::env::args().skip(1))? {
         Task::Help => println!("{USAGE}"),
@@ -53,6 +54,7 @@ fn run() -> Result<ExitCode> {
         Task::Remote(args) => remote::run(&args)?,
         Task::Micro { json } => micro::run(json.as_deref())?,
         Task::Scale(args) => scale::run(&args)?,
+        Task::Failover(args) => return failover::run(&args),
         Task::Compare(before, after) => {
             let (before, after) = (Results::read(&before)?, Results::read(&after)?);
             let comparison = compare::compare(&before, &after);

@@ -56,7 +56,9 @@ fn block(text: &mut String, results: &Results, load: &str) {
         .iter()
         .any(|f| f.of_plain.is_some() || !f.ratio_to.is_empty());
 
-    let _ = write!(text, "\n{load:<NAME_WIDTH$}");
+    // A long name of a load moves the columns of its own block.
+    let name_width = NAME_WIDTH.max(load.len() + 2);
+    let _ = write!(text, "\n{load:<name_width$}");
     for name in &names {
         let _ = write!(text, "{name:<0$}", width(name));
     }
@@ -66,7 +68,7 @@ fn block(text: &mut String, results: &Results, load: &str) {
         "\n"
     });
     for contender in contenders {
-        let _ = write!(text, "  {contender:<0$}", NAME_WIDTH - 2);
+        let _ = write!(text, "  {contender:<0$}", name_width - 2);
         for name in &names {
             let shown = results
                 .get(load, contender, name)

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::netns;
+use crate::{frr, netns};
 
 /// Directories of the topologies that stand.
 pub const DIRECTORY: &str = "/run/crossway-lab";
@@ -24,7 +24,7 @@ pub fn remove_leftovers(prefix: &str) -> Result<Vec<String>> {
             removed.push(format!("namespace {name}"));
         }
     }
-    for directory in [DIRECTORY, RUN, PINS] {
+    for directory in [DIRECTORY, RUN, PINS, frr::DIRECTORY] {
         let directory = Path::new(directory);
         remove_entries(directory, prefix, &mut removed);
         // Succeeds when nobody else's is in it.

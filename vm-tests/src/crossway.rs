@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use crate::netns::Netns;
 use crate::plan::GatewayPlan;
 use crate::process::{self, ProcessGuard};
 use crate::topology::Topology;
@@ -59,10 +60,15 @@ impl Crossway {
 
     /// Writes key and configuration, and starts nothing.
     pub fn prepare(topology: &Topology, plan: &GatewayPlan) -> Result<Self> {
-        let directory = topology.directory();
+        let netns = &topology.site(&plan.site).gateway;
+        Self::prepare_in(netns, topology.directory(), plan)
+    }
+
+    /// As [`Self::prepare`], in any namespace, with its files in `directory`.
+    pub fn prepare_in(netns: &Netns, directory: &Path, plan: &GatewayPlan) -> Result<Self> {
         let mut gateway = Self {
             plan: plan.clone(),
-            netns: topology.site(&plan.site).gateway.name().to_owned(),
+            netns: netns.name().to_owned(),
             config: directory.join(format!("{}.toml", plan.name)),
             log: directory.join(format!("{}.log", plan.name)),
             hosts: None,
@@ -71,6 +77,12 @@ impl Crossway {
         plan.keys.write_private(&gateway.key_file())?;
         gateway.write_config(plan)?;
         Ok(gateway)
+    }
+
+    /// Replaces the configuration file by a text of any form; the agent is not told.
+    pub fn write_config_text(&self, text: &str) -> Result<()> {
+        fs::write(&self.config, text)
+            .with_context(|| format!("cannot write {}", self.config.display()))
     }
 
     /// From the next start on, the agent sees `file` as `/etc/hosts`.

@@ -10,8 +10,10 @@
 
 pub mod cleanup;
 pub mod crossway;
+pub mod frr;
 pub mod gateways;
 pub mod host_state;
+pub mod keepalived;
 pub mod keys;
 pub mod netns;
 pub mod pair;

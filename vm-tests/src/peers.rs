@@ -110,12 +110,29 @@ impl StockGateway {
         topology: &Topology,
         plan: &GatewayPlan,
     ) -> Result<Self> {
+        let netns = &topology.site(&plan.site).gateway;
+        let gateway = Self::start_in(implementation, netns, topology.directory(), plan)?;
+        for peer in &plan.peers {
+            for route in &peer.routes {
+                netns.ip(&format!("route add {route} dev {}", gateway.interface))?;
+            }
+        }
+        Ok(gateway)
+    }
+
+    /// Starts the program in a namespace, its files in `directory`, and gives it addresses and peers. Routes
+    /// are somebody else's.
+    pub fn start_in(
+        implementation: Implementation,
+        netns: &Netns,
+        directory: &Path,
+        plan: &GatewayPlan,
+    ) -> Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let interface = format!("wg{}x{number}", std::process::id());
-        let netns = &topology.site(&plan.site).gateway;
         let process = if let Some(program) = implementation.find()? {
-            let log = topology.directory().join(format!("{}.log", plan.name));
+            let log = directory.join(format!("{}.log", plan.name));
             let mut command = command(implementation, &program, netns, &interface);
             let mut process = ProcessGuard::spawn(&plan.name, &mut command, &log)?;
             process.wait_until("answer", START_LIMIT, || {
@@ -131,7 +148,7 @@ impl StockGateway {
             interface,
             netns: netns.name().to_owned(),
         };
-        gateway.configure(netns, topology, plan)?;
+        gateway.configure(netns, directory, plan)?;
         Ok(gateway)
     }
 
@@ -145,9 +162,9 @@ impl StockGateway {
         self.process.as_mut()
     }
 
-    fn configure(&self, netns: &Netns, topology: &Topology, plan: &GatewayPlan) -> Result<()> {
+    fn configure(&self, netns: &Netns, directory: &Path, plan: &GatewayPlan) -> Result<()> {
         let Self { interface, .. } = self;
-        let file = topology.directory().join(format!("{}.conf", plan.name));
+        let file = directory.join(format!("{}.conf", plan.name));
         fs::write(&file, config_text(plan))
             .with_context(|| format!("cannot write {}", file.display()))?;
         process::run(netns.command("wg").args(["setconf", interface]).arg(&file))?;
@@ -156,11 +173,6 @@ impl StockGateway {
         }
         let mtu = plan.mtu.unwrap_or(DEFAULT_MTU);
         netns.ip(&format!("link set {interface} mtu {mtu} up"))?;
-        for peer in &plan.peers {
-            for route in &peer.routes {
-                netns.ip(&format!("route add {route} dev {interface}"))?;
-            }
-        }
         netns.set_sysctl("net/ipv4/ip_forward", "1")?;
         netns.set_sysctl("net/ipv6/conf/all/forwarding", "1")
     }

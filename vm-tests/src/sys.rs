@@ -84,6 +84,19 @@ pub fn stop_requested() -> bool {
     STOP.load(Ordering::Relaxed)
 }
 
+/// From now on the calling thread runs before every thread of ordinary priority (`SCHED_FIFO`, sched(7)): for a
+/// measurement that must not wait for what it measures. It must sleep most of the time.
+pub fn run_first() -> io::Result<()> {
+    let parameters = libc::sched_param { sched_priority: 1 };
+    // SAFETY: the pointer is to a live value of the type that the call reads; 0 is the calling thread.
+    let result = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const parameters) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
 /// Whether this process is root.
 pub fn is_root() -> bool {
     // SAFETY: `geteuid` takes nothing and always succeeds.

@@ -34,8 +34,10 @@ use crate::netns::{self, Netns};
 
 mod build;
 mod plain;
+mod redundant;
 
 pub use plain::PlainForwarding;
+pub use redundant::{Near, Redundant, Replica};
 
 /// UDP port of every gateway.
 pub const LISTEN_PORT: u16 = 51820;

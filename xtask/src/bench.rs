@@ -12,10 +12,10 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let task = arguments.first().map(String::as_str);
     let runs_the_product = !asks_for_help && !matches!(task, Some("compare" | "to"));
     if runs_the_product {
-        let toolchain = if matches!(task, Some("micro" | "scale")) {
-            setup::ensure(Purpose::Lab)?
-        } else {
-            ensure_peers()?
+        let toolchain = match task {
+            Some("micro" | "scale") => setup::ensure(Purpose::Lab)?,
+            Some("failover") => ensure_peers(Purpose::Failover)?,
+            _ => ensure_peers(Purpose::Bench)?,
         };
         build::build(&toolchain)?;
     } else if task == Some("to") {
@@ -35,9 +35,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 }
 
 /// A peer that cannot be installed is left out by the bench, with the reason; the rest is measured.
-fn ensure_peers() -> Result<Toolchain> {
+fn ensure_peers(purpose: Purpose) -> Result<Toolchain> {
     let toolchain = setup::ensure(Purpose::Lab)?;
-    match setup::ensure(Purpose::Bench) {
+    match setup::ensure(purpose) {
         Ok(toolchain) => Ok(toolchain),
         Err(error) => {
             eprintln!("warning: not every peer could be installed: {error:#}");

@@ -34,10 +34,11 @@ const TASKS: &[Task] = &[
     ("bench", "[--quick] [--help]", "against plain forwarding and other tunnels", bench::run),
     ("bench", "micro", "the parts of the fast path one by one", bench::run),
     ("bench", "scale", "routes replaced, thousands of sites, a million flows, a flood of junk", bench::run),
+    ("bench", "failover [--quick]", "how long traffic stops where a path or a gateway fails", bench::run),
     ("bench", "to HOST", "from this host to another, through one's own gateways", bench::run),
     ("bench", "compare A.json B.json", "what got worse beyond the noise", bench::run),
     ("abi", "[--write]", "show, or record, the boundary between eBPF and agent", abi::run),
-    ("setup", "[build|lab|test|bench]", "install what is missing; the other commands do it for themselves", setup::run),
+    ("setup", "[build|lab|test|bench|failover]", "install what is missing; the other commands do it for themselves", setup::run),
     ("clean-lab", "", "remove what a killed lab or test left", clean::run),
 ];
 

@@ -24,9 +24,11 @@ pub(crate) enum Purpose {
     Test,
     /// The bench with every peer.
     Bench,
+    /// The bench of failover, with what is beside a stock WireGuard.
+    Failover,
 }
 
-/// `cargo xtask setup [build|lab|test|bench]`.
+/// `cargo xtask setup [build|lab|test|bench|failover]`.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let purpose = match arguments {
         [] => Purpose::Test,
@@ -34,7 +36,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         [word] if word == "lab" => Purpose::Lab,
         [word] if word == "test" => Purpose::Test,
         [word] if word == "bench" => Purpose::Bench,
-        _ => bail!("setup takes one of: build, lab, test, bench"),
+        [word] if word == "failover" => Purpose::Failover,
+        _ => bail!("setup takes one of: build, lab, test, bench, failover"),
     };
     let toolchain = ensure(purpose)?;
     println!("Nothing is missing. eBPF toolchain: {toolchain}");

@@ -136,14 +136,14 @@ pub(super) fn router_address(site: &Site, family: Family) -> IpAddr {
 }
 
 /// One end of a cable.
-struct End<'a> {
+pub(super) struct End<'a> {
     netns: &'a Netns,
     interface: &'a str,
     mtu: u16,
 }
 
 impl<'a> End<'a> {
-    fn new(netns: &'a Netns, interface: &'a str, mtu: u16) -> Self {
+    pub(super) fn new(netns: &'a Netns, interface: &'a str, mtu: u16) -> Self {
         Self {
             netns,
             interface,
@@ -155,7 +155,7 @@ impl<'a> End<'a> {
 /// A veth pair that behaves like a wire: nothing larger than the MTU crosses it, neither TCP segments
 /// (`tso off gso off`) nor datagrams (`tx-udp-segmentation off`: a tunnel's, for example, sent with
 /// UDP_SEGMENT), and what arrives is joined again as a NIC does (`gro on`).
-fn cable(one: End<'_>, other: End<'_>) -> Result<()> {
+pub(super) fn cable(one: End<'_>, other: End<'_>) -> Result<()> {
     one.netns.ip(&format!(
         "link add {} mtu {} type veth peer name {} mtu {} netns {}",
         one.interface,
@@ -174,7 +174,12 @@ fn cable(one: End<'_>, other: End<'_>) -> Result<()> {
     Ok(())
 }
 
-fn add_address(netns: &Netns, interface: &str, address: IpAddr, length: u8) -> Result<()> {
+pub(super) fn add_address(
+    netns: &Netns,
+    interface: &str,
+    address: IpAddr,
+    length: u8,
+) -> Result<()> {
     let nodad = if address.is_ipv6() { "nodad" } else { "" };
     netns.ip(&format!(
         "address add {address}/{length} dev {interface} {nodad}"

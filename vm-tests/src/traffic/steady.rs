@@ -5,10 +5,10 @@ use std::hash::Hasher;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Shutdown, TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 
@@ -104,7 +104,7 @@ impl Replies {
 #[derive(Debug)]
 pub struct SteadyTcp {
     stop: Arc<AtomicBool>,
-    taken: Arc<AtomicU64>,
+    taken: Arc<Mutex<Vec<(Instant, u64)>>>,
     sender: Option<JoinHandle<Result<u64>>>,
     receiver: Option<JoinHandle<Result<u64>>>,
 }
@@ -116,11 +116,13 @@ impl SteadyTcp {
             .enter(|| TcpListener::bind((address, 0)))?
             .with_context(|| format!("cannot listen on {address} in {}", server.name()))?;
         let to = listener.local_addr()?;
-        let taken = Arc::new(AtomicU64::new(0));
-        let counter = Arc::clone(&taken);
+        let taken = Arc::new(Mutex::new(Vec::new()));
+        let reads = Arc::clone(&taken);
         let receiver = thread::spawn(move || {
             let received = receive(&listener, STALL_LIMIT, |length| {
-                counter.fetch_add(length as u64, Ordering::Relaxed);
+                let mut reads = reads.lock().unwrap_or_else(PoisonError::into_inner);
+                let before = reads.last().map_or(0, |(_, bytes)| *bytes);
+                reads.push((wait::now(), before + length as u64));
             })?;
             Ok(received.hash)
         });
@@ -142,7 +144,25 @@ impl SteadyTcp {
 
     /// Bytes that the server has taken.
     pub fn taken(&self) -> u64 {
-        self.taken.load(Ordering::Relaxed)
+        self.reads().last().map_or(0, |(_, bytes)| *bytes)
+    }
+
+    /// How it went on from a moment until now.
+    pub fn since(&self, from: Instant) -> Progress {
+        Progress::between(&self.reads(), from, wait::now())
+    }
+
+    /// Whether both ends still have their connection.
+    pub fn is_alive(&self) -> bool {
+        let running = |thread: &Option<JoinHandle<Result<u64>>>| {
+            thread.as_ref().is_some_and(|thread| !thread.is_finished())
+        };
+        running(&self.sender) && running(&self.receiver)
+    }
+
+    /// When the server took something, and its bytes so far.
+    fn reads(&self) -> MutexGuard<'_, Vec<(Instant, u64)>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until the server has taken some more: what was under way in buffers is passed.
@@ -160,6 +180,33 @@ impl SteadyTcp {
         let received = join(self.receiver.take())?;
         ensure!(sent == received, "the content changed on its way");
         Ok(self.taken())
+    }
+}
+
+/// How a transfer went in a span of time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes that the server took.
+    pub bytes: u64,
+    /// The longest time in which it took none.
+    pub stall: Duration,
+}
+
+impl Progress {
+    /// From the server's reads, each with the bytes so far.
+    fn between(reads: &[(Instant, u64)], from: Instant, to: Instant) -> Self {
+        let first = reads.partition_point(|(at, _)| *at < from);
+        let end = reads.partition_point(|(at, _)| *at <= to);
+        let bytes = |index: usize| index.checked_sub(1).map_or(0, |index| reads[index].1);
+        let within = reads[first..end].iter().map(|(at, _)| *at);
+        let moments: Vec<Instant> = [from].into_iter().chain(within).chain([to]).collect();
+        let stalls = moments
+            .windows(2)
+            .map(|pair| pair[1].saturating_duration_since(pair[0]));
+        Self {
+            bytes: bytes(end) - bytes(first),
+            stall: stalls.max().unwrap_or_default(),
+        }
     }
 }
 
@@ -200,6 +247,21 @@ fn join(thread: Option<JoinHandle<Result<u64>>>) -> Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_transfer_stalls_where_nothing_was_read() {
+        let start = wait::now();
+        let at = |milliseconds| start + Duration::from_millis(milliseconds);
+        let reads = [(at(0), 10), (at(10), 20), (at(500), 30), (at(510), 50)];
+        let whole = Progress::between(&reads, at(5), at(520));
+        assert_eq!((whole.bytes, whole.stall), (40, Duration::from_millis(490)));
+        let end = Progress::between(&reads, at(505), at(1505));
+        assert_eq!((end.bytes, end.stall), (20, Duration::from_millis(995)));
+        assert_eq!(
+            Progress::between(&[], at(0), at(7)).stall,
+            Duration::from_millis(7)
+        );
+    }
 
     #[test]
     fn losses_and_gaps_are_read_from_the_lines_of_ping() {

@@ -1,0 +1,220 @@
+//! `bench failover`: for how long traffic stops, and what is lost, where a path, a carrier or a gateway fails, and
+//! where one is taken out of service on purpose.
+
+mod ours;
+mod pair;
+mod paths;
+mod rival;
+mod stream;
+mod target;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail, ensure};
+use vm_tests::sys;
+use vm_tests::topology::Redundant;
+
+use crate::machine::Machine;
+use crate::results::Results;
+use crate::table;
+
+use ours::Ours;
+use rival::Rival;
+
+/// What to measure, and how often.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Args {
+    pub(crate) rows: Vec<Row>,
+    pub(crate) contenders: Vec<Contender>,
+    /// Repetitions of each row.
+    pub(crate) runs: u32,
+    pub(crate) json: Option<PathBuf>,
+    pub(crate) svg: Option<PathBuf>,
+}
+
+/// What is done to the sites.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Row {
+    PathCut100,
+    PathCut30,
+    CarrierLost,
+    Drained,
+    GatewayKilled,
+    PreemptedBack,
+}
+
+/// Every row: its word in options, and its name.
+const ROWS: [(Row, &str, &str); 6] = [
+    (Row::PathCut100, "cut-100", "WAN path cut, BFD 100 ms x 3"),
+    (Row::PathCut30, "cut-30", "WAN path cut, BFD 30 ms x 3"),
+    (Row::CarrierLost, "carrier", "carrier of our own WAN lost"),
+    (Row::Drained, "drain", "link drained"),
+    (
+        Row::GatewayKilled,
+        "kill",
+        "active gateway of a pair killed",
+    ),
+    (Row::PreemptedBack, "preempt", "gateway takes its role back"),
+];
+
+/// Who is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Contender {
+    Crossway,
+    Rival,
+}
+
+pub(crate) const CROSSWAY: &str = "crossway";
+const CONTENDERS: [(Contender, &str); 2] = [
+    (Contender::Crossway, CROSSWAY),
+    (Contender::Rival, "wireguard-go+frr"),
+];
+
+/// Timers of BFD, the same both ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Bfd {
+    interval_ms: u32,
+    multiplier: u32,
+}
+
+/// What joins the sites while a row is measured.
+trait Joined {
+    /// Waits until everything that may carry is up, and the first choice carries.
+    fn ready(&self) -> Result<()>;
+}
+
+impl Row {
+    pub(crate) fn all() -> Vec<Self> {
+        ROWS.map(|(row, ..)| row).to_vec()
+    }
+
+    pub(crate) fn from_name(word: &str) -> Result<Self> {
+        match ROWS.iter().find(|(_, known, _)| *known == word) {
+            Some((row, ..)) => Ok(*row),
+            None => bail!(
+                "there is no row {word:?} of failover: known are {}",
+                ROWS.map(|(_, known, _)| known).join(", ")
+            ),
+        }
+    }
+
+    /// In the table and the JSON file.
+    fn name(self) -> &'static str {
+        let named = ROWS.iter().find(|(row, ..)| *row == self);
+        named.map_or("unnamed", |(.., name)| name)
+    }
+}
+
+impl Contender {
+    pub(crate) fn all() -> Vec<Self> {
+        CONTENDERS.map(|(contender, _)| contender).to_vec()
+    }
+
+    pub(crate) fn from_name(word: &str) -> Result<Self> {
+        match CONTENDERS.iter().find(|(_, known)| *known == word) {
+            Some((contender, _)) => Ok(*contender),
+            None => bail!(
+                "there is no contender {word:?} of failover: known are {}",
+                CONTENDERS.map(|(_, known)| known).join(", ")
+            ),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        let named = CONTENDERS.iter().find(|(contender, _)| *contender == self);
+        named.map_or("unnamed", |(_, name)| name)
+    }
+
+    fn version(self) -> Result<String> {
+        match self {
+            Self::Crossway => ours::version(),
+            Self::Rival => rival::version(),
+        }
+    }
+
+    /// Starts it on all gateways and waits until it is ready.
+    fn start(self, net: &Redundant, bfd: Bfd) -> Result<Box<dyn Joined + '_>> {
+        let joined: Box<dyn Joined> = match self {
+            Self::Crossway => Box::new(Ours::start(net, bfd)?),
+            Self::Rival => Box::new(Rival::start(net, bfd)?),
+        };
+        joined.ready()?;
+        Ok(joined)
+    }
+}
+
+/// Exit code 1 is for a target that was missed.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    sys::watch_stop_signals();
+    let mut results = Results::new(Machine::here());
+    results.machine.warn_if_busy();
+    describe(&mut results, args);
+    let present = present(&mut results, &args.contenders);
+    ensure!(!present.is_empty(), "no contender can run here");
+    let args = Args {
+        contenders: present,
+        ..args.clone()
+    };
+    paths::measure(&mut results, &args).context("two paths")?;
+    pair::measure(&mut results, &args).context("a pair of gateways")?;
+    results.finish();
+    print!("{}", table::table(&results));
+    let (verdict, missed) = target::verdict(&results);
+    print!("{verdict}");
+    if let Some(file) = &args.json {
+        results.write(file)?;
+        println!("\nWritten to {}", file.display());
+    }
+    if let Some(file) = &args.svg {
+        std::fs::write(file, crate::chart::svg(&results))
+            .with_context(|| format!("cannot write {}", file.display()))?;
+        println!("Drawn in {}", file.display());
+    }
+    Ok(ExitCode::from(u8::from(missed > 0)))
+}
+
+/// Those that can run here; the others go into the results with the reason.
+fn present(results: &mut Results, contenders: &[Contender]) -> Vec<Contender> {
+    let mut present = Vec::new();
+    for &contender in contenders {
+        match contender.version() {
+            Ok(version) => {
+                results
+                    .versions
+                    .insert(contender.name().to_owned(), version);
+                present.push(contender);
+            }
+            Err(error) => leave_out(results, contender.name().to_owned(), &error),
+        }
+    }
+    present
+}
+
+/// Says why something is not measured.
+fn leave_out(results: &mut Results, what: String, error: &anyhow::Error) {
+    let reason = format!("{error:#}").replace('\n', " ");
+    eprintln!("leaving out {what}: {reason}");
+    results.skipped.insert(what, reason);
+}
+
+fn describe(results: &mut Results, args: &Args) {
+    let settings = [
+        (
+            "topology",
+            "hosts a and b, a router on each path, one machine, veth wire-like, MTU 1500: one gateway at each site and two paths, or a pair of gateways at site a and one path",
+        ),
+        (
+            "probes",
+            "64 bytes of payload by UDP each millisecond, both ways; gap: the longest time without one, of the worse way; beside them a TCP transfer each way at 3 MB/s",
+        ),
+        (
+            "rival",
+            "wireguard-go, a BGP session with BFD in each tunnel (FRR), VRRPv3 with advertisements each 100 ms (keepalived)",
+        ),
+    ];
+    let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    results.settings.extend(settings);
+    let order = format!("{} repetitions of each row", args.runs);
+    results.settings.insert("order".to_owned(), order);
+}

@@ -1,0 +1,74 @@
+//! Rows of a pair of gateways on one LAN.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use vm_tests::topology::Redundant;
+use vm_tests::wait;
+
+use crate::results::Results;
+use crate::table::number;
+
+use super::stream::Stream;
+use super::{Args, Bfd, Contender, Joined, Row, leave_out};
+
+const BFD: Bfd = Bfd {
+    interval_ms: 100,
+    multiplier: 3,
+};
+
+/// A gateway that died is away for a while.
+const AWAY: Duration = Duration::from_secs(2);
+
+pub(super) fn measure(results: &mut Results, args: &Args) -> Result<()> {
+    let asked = |row| args.rows.contains(&row);
+    if !asked(Row::GatewayKilled) && !asked(Row::PreemptedBack) {
+        return Ok(());
+    }
+    for &contender in &args.contenders {
+        let net = Redundant::with_pair(None)?;
+        let joined = match contender.start(&net, BFD) {
+            Ok(joined) => joined,
+            Err(error) => {
+                let what = format!("{}, a pair of gateways", contender.name());
+                leave_out(results, what, &error);
+                continue;
+            }
+        };
+        let mut stream = Stream::start(&net)?;
+        for run in 1..=args.runs {
+            repeat(results, &net, &*joined, &mut stream, contender)
+                .with_context(|| format!("{}, run {run}", contender.name()))?;
+        }
+    }
+    Ok(())
+}
+
+/// The first gateway dies, comes back, and takes its role back.
+fn repeat(
+    results: &mut Results,
+    net: &Redundant,
+    joined: &dyn Joined,
+    stream: &mut Stream,
+    contender: Contender,
+) -> Result<()> {
+    joined.ready()?;
+    let first = &net.replicas[0];
+    let killed = stream.across(net, || net.cut_off(first))?;
+    ensure!(wait::pace(AWAY), "interrupted");
+    let back = stream.across(net, || {
+        net.reconnect(first)?;
+        joined.ready()
+    })?;
+    for (row, sample) in [(Row::GatewayKilled, killed), (Row::PreemptedBack, back)] {
+        sample.add(results, row.name(), contender.name());
+        eprintln!(
+            "  {}, {}: {} ms, {} lost",
+            row.name(),
+            contender.name(),
+            number(sample.gap()),
+            sample.lost()
+        );
+    }
+    Ok(())
+}
