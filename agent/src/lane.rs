@@ -184,7 +184,9 @@ impl Lane {
             send,
             |send| drops.add_send(send.send(udp)),
             // Nobody takes it any more when the gateway stops.
-            |change| drop(changes.send(change)),
+            |change| {
+                let _ = changes.send(change);
+            },
         );
         self.flush_send();
     }

@@ -128,5 +128,11 @@ fn open_cable(netns: &Netns) -> Result<(UdpSocket, Endpoint)> {
     let remote: SocketAddr = "10.8.0.2:51820".parse()?;
     let local = None;
     let socket = UdpSocket::bind("10.8.0.1:0".parse()?)?;
-    Ok((socket, Endpoint { remote, local }))
+    Ok((
+        socket,
+        Endpoint {
+            local,
+            ..Endpoint::new(remote)
+        },
+    ))
 }

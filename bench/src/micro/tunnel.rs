@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use crossway::clock;
+use crossway::config::{Liveness, LivenessMode};
 use crossway::ids::{LinkId, SiteId};
 use crossway::io::udp::{Endpoint, ReceiveBatch, SendBatch, UdpSocket};
 use crossway::routes::RouteTable;
@@ -63,10 +64,20 @@ fn hub() -> Result<Node> {
             preshared_key: None,
             keepalive: Some(25),
             endpoint: Some(Endpoint::new("127.0.0.1:9".parse()?)),
+            interface: None,
+            liveness: unwatched(),
         };
         hub.tunnel.add_peer(spec, hub.now, &mut hub.out);
     }
     Ok(hub)
+}
+
+/// No control packets between the packets that are counted.
+fn unwatched() -> Liveness {
+    Liveness {
+        mode: LivenessMode::WireGuard,
+        ..Liveness::default()
+    }
 }
 
 /// Nanoseconds for one peer when nothing is due.
@@ -149,6 +160,8 @@ impl Node {
             preshared_key: None,
             keepalive: None,
             endpoint,
+            interface: None,
+            liveness: unwatched(),
         };
         self.tunnel.add_peer(spec, self.now, &mut self.out);
         let route = (format!("10.{site}.0.0/16").parse()?, SiteId(site));
@@ -214,9 +227,11 @@ fn pair() -> Result<(Node, Node)> {
 
 /// Returns the slot of B in A when a first packet has arrived.
 fn shake_hands(a: &mut Node, b: &mut Node) -> Result<PeerSlot> {
-    let slot = a.tunnel.peer_for(Flow::A_TO_B.destination.0.into());
-    let slot = slot.context("no route to the far node")?;
     let packet = packets::udp(Flow::A_TO_B, 100);
+    let slot = a
+        .tunnel
+        .peer_for(Flow::A_TO_B.destination.0.into(), &packet);
+    let slot = slot.context("no route to the far node")?;
     let mut sealer = a
         .tunnel
         .sealer(slot, clock::now())
