@@ -68,21 +68,16 @@ impl Election {
     /// Adds a link, or takes another priority of one.
     pub fn set(&mut self, link: LinkId, priority: u32) {
         self.changed = true;
-        match self.members.get_mut(&link) {
-            Some(member) => member.priority = priority,
-            None => {
-                let member = Member {
-                    priority,
-                    health: Health::default(),
-                    preferred: false,
-                    promoted: false,
-                    came_up: None,
-                    held_until: None,
-                    flaps: 0,
-                };
-                self.members.insert(link, member);
-            }
-        }
+        let member = self.members.entry(link).or_insert(Member {
+            priority,
+            health: Health::default(),
+            preferred: false,
+            promoted: false,
+            came_up: None,
+            held_until: None,
+            flaps: 0,
+        });
+        member.priority = priority;
     }
 
     /// Forgets a link; whether it was the last.

@@ -182,7 +182,9 @@ impl Session {
         self.dead_at = None;
         self.remote_discriminator = 0;
         match self.state {
-            State::Init | State::Up => self.go(State::Down, Diagnostic::DetectionTimeExpired, now),
+            State::Init | State::Up => {
+                Some(self.go(State::Down, Diagnostic::DetectionTimeExpired, now))
+            }
             State::Down | State::AdminDown => None,
         }
     }
@@ -217,8 +219,8 @@ impl Session {
     pub fn set_admin_down(&mut self, reason: Option<Diagnostic>, now: Instant) -> Option<Change> {
         match (reason, self.state) {
             (Some(reason), State::AdminDown) if reason == self.diagnostic => None,
-            (Some(reason), _) => self.go(State::AdminDown, reason, now),
-            (None, State::AdminDown) => self.go(State::Down, Diagnostic::None, now),
+            (Some(reason), _) => Some(self.go(State::AdminDown, reason, now)),
+            (None, State::AdminDown) => Some(self.go(State::Down, Diagnostic::None, now)),
             (None, _) => None,
         }
     }
@@ -234,7 +236,7 @@ impl Session {
     pub fn on_path_down(&mut self, now: Instant) -> Option<Change> {
         self.dead_at = None;
         match self.state {
-            State::Init | State::Up => self.go(State::Down, Diagnostic::PathDown, now),
+            State::Init | State::Up => Some(self.go(State::Down, Diagnostic::PathDown, now)),
             State::Down | State::AdminDown => None,
         }
     }
@@ -267,28 +269,28 @@ impl Session {
         let signaled = Diagnostic::NeighborSignaledDown;
         match (self.state, remote) {
             (State::Init | State::Up, State::AdminDown) | (State::Up, State::Down) => {
-                self.go(State::Down, signaled, now)
+                Some(self.go(State::Down, signaled, now))
             }
-            (State::Down, State::Down) => self.go(State::Init, self.diagnostic, now),
+            (State::Down, State::Down) => Some(self.go(State::Init, self.diagnostic, now)),
             (State::Down, State::Init) | (State::Init, State::Init | State::Up) => {
-                self.go(State::Up, Diagnostic::None, now)
+                Some(self.go(State::Up, Diagnostic::None, now))
             }
             _ => None,
         }
     }
 
-    fn go(&mut self, to: State, diagnostic: Diagnostic, now: Instant) -> Option<Change> {
+    fn go(&mut self, to: State, diagnostic: Diagnostic, now: Instant) -> Change {
         let from = std::mem::replace(&mut self.state, to);
         self.diagnostic = diagnostic;
         // Up and down are two paces: the far end is told of the new one.
         self.polling = to == State::Up;
         // The far end learns of it at once.
         self.next_transmit = Some(now);
-        Some(Change {
+        Change {
             from,
             to,
             diagnostic,
-        })
+        }
     }
 
     fn desired_min_tx(&self) -> Duration {

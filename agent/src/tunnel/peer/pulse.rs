@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
-use super::super::heartbeat::{Bfd, Service};
+use super::super::heartbeat::{Bfd, Heartbeat, Service};
 use super::Peer;
 use crate::config::Liveness;
 use crate::io::udp::SendBatch;
@@ -14,11 +14,7 @@ use crate::tunnel::LinkChange;
 impl Peer {
     /// Whether it may be chosen to carry flows.
     pub(in crate::tunnel) fn is_eligible(&self) -> bool {
-        !self.benched
-            && self
-                .heartbeat
-                .as_ref()
-                .is_none_or(|heartbeat| heartbeat.is_alive())
+        !self.benched && self.heartbeat.as_ref().is_none_or(Heartbeat::is_alive)
     }
 
     /// May be chosen again, once it is alive.
@@ -107,7 +103,7 @@ impl Peer {
 
     /// What has changed since this was asked last. A link that has died is benched.
     pub(in crate::tunnel) fn poll_change(&mut self) -> Option<LinkChange> {
-        let bfd = self.heartbeat.as_ref().map(|heartbeat| heartbeat.bfd());
+        let bfd = self.heartbeat.as_ref().map(Heartbeat::bfd);
         let told = std::mem::replace(&mut self.told, bfd);
         let essence = |bfd: Bfd| (bfd.state, bfd.remote, bfd.decides);
         if told.map(essence) == bfd.map(essence) {
