@@ -62,6 +62,8 @@ fn keepalives_open_the_way_and_keep_it_open() {
     for dials in [Dials::Crossway, Dials::Far] {
         let interop = Interop::start(WireguardGo, Family::V4, dials, |plan| {
             plan.peers[0].keepalive = Some(1);
+            // BFD's packets would do instead of keepalives.
+            plan.peers[0].lines = vec!["liveness = \"wireguard\"".to_owned()];
         });
         interop.wait_for_state("Up");
         let (a, b) = interop.sites();
