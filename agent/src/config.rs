@@ -202,6 +202,8 @@ pub struct Liveness {
     pub mode: LivenessMode,
     /// Pace of its BFD session.
     pub pace: Pace,
+    /// Host in the far LAN that must answer to an echo, for far ends that know no BFD.
+    pub probe: Option<IpAddr>,
     /// Addresses of its BFD packets; without them, those of `tunnel::heartbeat`.
     pub addresses: Option<BfdAddresses>,
 }

@@ -216,8 +216,8 @@ impl Lane {
                     .set_endpoint(link, endpoint, self.now, &mut self.send);
             }
             Command::SetInterface(link, interface) => self.tunnel.set_interface(link, interface),
-            Command::SetLiveness(link, liveness) => {
-                self.tunnel.set_liveness(link, &liveness, self.now);
+            Command::SetLiveness(link, liveness, source) => {
+                self.tunnel.set_liveness(link, &liveness, source, self.now);
             }
             Command::SetRanks(site, ranks) => self.tunnel.set_ranks(site, &ranks),
             Command::SetService(link, service) => self.tunnel.set_service(link, service, self.now),

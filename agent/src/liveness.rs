@@ -2,3 +2,4 @@
 //! bytes to send and changes of state. They know no socket and no clock.
 
 pub mod bfd;
+pub mod echo;

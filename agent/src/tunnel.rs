@@ -32,7 +32,7 @@ use crate::io::udp::{Endpoint, SendBatch};
 use crate::liveness::bfd::encapsulation;
 use crate::packet;
 use crate::routes::RouteTable;
-use heartbeat::Bfd;
+use heartbeat::Pulse;
 use macs::{Admission, Gatekeeper};
 use message::Message;
 use noise::{Identity, Responder};
@@ -74,8 +74,8 @@ pub enum Sealed {
 pub struct LinkChange {
     /// Which link.
     pub link: LinkId,
-    /// What BFD says now; `None` where it has none any more.
-    pub bfd: Option<Bfd>,
+    /// What is known of it now.
+    pub pulse: Pulse,
 }
 
 /// The peers and the routes that lead to them.
@@ -234,6 +234,10 @@ impl Tunnel {
         let addresses = packet::addresses(inner).ok_or(DropReason::InnerMalformed)?;
         if encapsulation::is_control(inner) && peer.expects_control(addresses) {
             self.handle_control(slot, inner, now);
+            return Ok(Handled::Control);
+        }
+        if peer.take_echo(inner) {
+            self.next_pulse = now;
             return Ok(Handled::Control);
         }
         let (source, _) = addresses;

@@ -984,7 +984,7 @@ xdp = "native"
         replace: "priority = 100",
         with: "weight = 100",
         errors: &[
-            r#"berlin.toml:25:1: site "paris", gateway "paris-1": unknown key "weight": known here are name, public_key, preshared_key_file, endpoints, lanes, priority, persistent_keepalive, liveness, bfd, link"#,
+            r#"berlin.toml:25:1: site "paris", gateway "paris-1": unknown key "weight": known here are name, public_key, preshared_key_file, endpoints, lanes, priority, persistent_keepalive, liveness, bfd, probe, link"#,
         ],
     },
     Case {

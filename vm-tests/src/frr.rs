@@ -3,6 +3,7 @@
 //! Each instance has a run directory of its own: FRR's daemons give up root, and reach only what their
 //! user may.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::net::IpAddr;
 use std::os::unix::fs::chown;
@@ -36,6 +37,8 @@ pub struct Router {
     pub announces: Vec<String>,
     /// Those it talks with.
     pub neighbours: Vec<Neighbour>,
+    /// Peers that it has a BFD session with, and nothing else.
+    pub bfd_peers: Vec<BfdPeer>,
     /// Milliseconds between two BFD packets.
     pub bfd_interval: u32,
     /// BFD packets that must be missing.
@@ -54,6 +57,17 @@ pub struct Neighbour {
     /// Times that this router's own number is prepended in what it announces here: the neighbour then prefers
     /// another way.
     pub prepend: u32,
+}
+
+/// The far end of a BFD session over one hop.
+#[derive(Clone, Debug)]
+pub struct BfdPeer {
+    /// Its address.
+    pub address: IpAddr,
+    /// Ours.
+    pub local: IpAddr,
+    /// The interface between them.
+    pub interface: String,
 }
 
 /// zebra, bfdd and bgpd of one router. Dropped, they are gone.
@@ -121,6 +135,28 @@ impl Frr {
         Ok(peers.iter().filter(|peer| peer["status"] == "up").count())
     }
 
+    /// Holds the session with a peer down, or lets it come up again.
+    pub fn set_bfd_shutdown(&self, peer: &BfdPeer, down: bool) -> Result<()> {
+        let BfdPeer {
+            address,
+            local,
+            interface,
+        } = peer;
+        let no = if down { "" } else { "no " };
+        let words = [
+            "configure terminal".to_owned(),
+            "bfd".to_owned(),
+            format!("peer {address} local-address {local} interface {interface}"),
+            format!("{no}shutdown"),
+        ];
+        let mut vtysh = Command::new("vtysh");
+        vtysh.arg("--vty_socket").arg(&self.directory);
+        for word in &words {
+            vtysh.args(["-c", word]);
+        }
+        process::run(&mut vtysh).map(drop)
+    }
+
     /// How many BGP sessions are established.
     pub fn bgp_established(&self) -> Result<usize> {
         let summary = self.query("show bgp ipv4 unicast summary json")?;
@@ -170,10 +206,22 @@ impl Drop for Frr {
 
 fn bfd_config(router: &Router) -> String {
     let (interval, multiplier) = (router.bfd_interval, router.bfd_multiplier);
-    format!(
+    let mut text = format!(
         "bfd\n profile tunnel\n  transmit-interval {interval}\n  receive-interval {interval}\n  \
-         detect-multiplier {multiplier}\n exit\nexit\n"
-    )
+         detect-multiplier {multiplier}\n exit\n"
+    );
+    for BfdPeer {
+        address,
+        local,
+        interface,
+    } in &router.bfd_peers
+    {
+        let _ = write!(
+            text,
+            " peer {address} local-address {local} interface {interface}\n  profile tunnel\n exit\n"
+        );
+    }
+    text + "exit\n"
 }
 
 /// Sessions are tried again after a second, and end with their BFD session at once.
@@ -256,6 +304,7 @@ mod tests {
             id: "10.255.0.1".to_owned(),
             announces: vec!["10.1.0.0/24".to_owned()],
             neighbours: vec![neighbour(1, 200, 0), neighbour(2, 100, 2)],
+            bfd_peers: Vec::new(),
             bfd_interval: 30,
             bfd_multiplier: 3,
         };

@@ -54,6 +54,10 @@ pub(super) fn text(reply: &LinksReply, look: Look) -> String {
             Some(milliseconds) => format!("{} {milliseconds}ms", link.watched_by.as_str()),
             None => link.watched_by.as_str().to_owned(),
         };
+        let watch = match link.probe {
+            Some(probe) => format!("{watch}, {probe}"),
+            None => watch,
+        };
         let handshake = link.last_handshake_seconds.map_or_else(
             || "never".to_owned(),
             |ago| format!("{} ago", duration(ago)),

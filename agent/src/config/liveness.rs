@@ -1,4 +1,4 @@
-//! Reads `liveness` and `bfd` of a remote gateway or of one of its links.
+//! Reads `liveness`, `bfd` and `probe` of a remote gateway or of one of its links.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -15,7 +15,7 @@ const MULTIPLIERS: std::ops::RangeInclusive<i64> = 1..=50;
 /// Shortest detection time without a warning: a busy machine has pauses of this length.
 const SAFE_DETECTION: Duration = Duration::from_millis(50);
 
-/// Reads both keys; what they do not say is as in `otherwise`.
+/// Reads the keys; what they do not say is as in `otherwise`.
 pub(super) fn read(section: &Section<'_>, otherwise: &Liveness) -> At<Liveness> {
     let mut liveness = At {
         value: otherwise.clone(),
@@ -24,6 +24,8 @@ pub(super) fn read(section: &Section<'_>, otherwise: &Liveness) -> At<Liveness> 
     if let Some(mode) = read_mode(section) {
         liveness.value.mode = mode;
     }
+    let probe = read_address(section, "probe", "the far LAN");
+    liveness.value.probe = probe.map(|at| at.value).or(liveness.value.probe);
     if let Some(bfd) = section.table("bfd", "{ interval_ms = 100, multiplier = 3 }") {
         liveness.offset = bfd.offset;
         read_bfd(&bfd, &mut liveness.value);
@@ -91,7 +93,7 @@ fn read_bfd(section: &Section<'_>, liveness: &mut Liveness) {
 
 /// `local` and `remote`: both or none, and of one family.
 fn read_addresses(section: &Section<'_>) -> Option<BfdAddresses> {
-    let [local, remote] = ["local", "remote"].map(|key| read_address(section, key));
+    let [local, remote] = ["local", "remote"].map(|key| read_address(section, key, "the tunnel"));
     if section.has("local") != section.has("remote") {
         let missing = if section.has("local") {
             "remote"
@@ -119,7 +121,7 @@ fn read_addresses(section: &Section<'_>) -> Option<BfdAddresses> {
     })
 }
 
-fn read_address(section: &Section<'_>, key: &str) -> Option<At<IpAddr>> {
+fn read_address(section: &Section<'_>, key: &str, place: &str) -> Option<At<IpAddr>> {
     let text = section.string(key, "\"10.255.0.1\"")?;
     let unicast = |address: &IpAddr| {
         !(address.is_unspecified() || address.is_multicast() || address.is_loopback())
@@ -130,7 +132,7 @@ fn read_address(section: &Section<'_>, key: &str) -> Option<At<IpAddr>> {
             key,
             text.offset,
             format!("{} is no unicast IP address", shown(text.value)),
-            "write the address inside the tunnel, such as 10.255.0.1",
+            format!("write an address in {place}, such as 10.255.0.1"),
         );
     }
     address.map(|address| text.map(|_| address))

@@ -50,6 +50,7 @@ impl RemoteDraft {
             "persistent_keepalive",
             "liveness",
             "bfd",
+            "probe",
             "link",
         ]);
         let liveness = liveness::read(section, &Liveness::default());
@@ -105,7 +106,9 @@ impl RemoteDraft {
 impl LinkDraft {
     /// What the link does not say is as with `gateway`, the link of a gateway that lists none.
     fn read(section: &Section<'_>, gateway: &Self) -> Self {
-        section.refuse_unknown_keys(&["name", "endpoint", "wan", "priority", "liveness", "bfd"]);
+        section.refuse_unknown_keys(&[
+            "name", "endpoint", "wan", "priority", "liveness", "bfd", "probe",
+        ]);
         let name = name::read(section, "\"isp-a\"");
         Self {
             place: section.place.clone(),

@@ -213,7 +213,7 @@ impl Gateway {
 fn describe_link(link: &LinkStatus, carries: bool) -> Link {
     let peer = link.peer.as_ref();
     let endpoint = peer.and_then(|peer| peer.endpoint);
-    let bfd = peer.and_then(|peer| peer.bfd);
+    let bfd = peer.and_then(|peer| peer.pulse.bfd);
     let detection = bfd
         .filter(|_| link.is_watched_by_bfd())
         .and_then(|bfd| bfd.detection_time);
@@ -245,6 +245,7 @@ fn describe_link(link: &LinkStatus, carries: bool) -> Link {
         } else {
             WatchedBy::WireGuard
         },
+        probe: link.planned.path.liveness.probe,
         detection_milliseconds: detection.map(|time| time.as_millis() as u64),
         receiver_index: Some(link.planned.receiver_index << 8),
     }

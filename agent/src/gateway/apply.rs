@@ -1,5 +1,6 @@
 //! Making the lane, the host and the eBPF maps as a plan says, touching only what differs.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -70,8 +71,17 @@ impl Gateway {
         self.links
             .replan(link.clone(), plan.hold_down(link.site), now);
         let liveness = Box::new(link.path.liveness.clone());
+        let source = self.probe_source(link);
         self.lanes
-            .send(link.lane, Command::SetLiveness(link.id, liveness))
+            .send(link.lane, Command::SetLiveness(link.id, liveness, source))
+    }
+
+    /// Our address inside the tunnel that a link's probe is asked from.
+    fn probe_source(&self, link: &PlannedLink) -> Option<IpAddr> {
+        let probe = link.path.liveness.probe?;
+        let own = self.config.gateway.tunnel_addresses.iter();
+        own.map(|own| own.address)
+            .find(|own| own.is_ipv4() == probe.is_ipv4())
     }
 
     fn add_link(&mut self, link: &PlannedLink, plan: &Plan) -> Result<()> {
@@ -94,6 +104,7 @@ impl Gateway {
             // Told before it is dialled.
             interface: None,
             liveness: link.path.liveness.clone(),
+            probe_source: self.probe_source(link),
         };
         if let Some(datapath) = &mut self.datapath {
             datapath

@@ -160,7 +160,7 @@ impl Links {
     /// Takes what BFD says of a link.
     pub fn on_change(&mut self, change: LinkChange, now: Instant) {
         if let Some(link) = self.by_id.get_mut(&change.link) {
-            link.bfd = change.bfd;
+            link.pulse = Some(change.pulse);
         }
         self.assess(change.link, now);
     }

@@ -1,6 +1,7 @@
 //! What control asks of a lane, and what it answers.
 
 use std::io;
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::{Arc, mpsc};
 
@@ -27,8 +28,8 @@ pub enum Command {
     SetEndpoint(LinkId, Endpoint),
     /// A peer is reached by this interface; `None` leaves that to the kernel's routes.
     SetInterface(LinkId, Option<NonZeroU32>),
-    /// Watches a peer otherwise.
-    SetLiveness(LinkId, Box<Liveness>),
+    /// Watches a peer otherwise; its probe is asked from the address.
+    SetLiveness(LinkId, Box<Liveness>, Option<IpAddr>),
     /// Which links carry a site's flows, best first; those of equal rank share them.
     SetRanks(SiteId, Vec<Vec<LinkId>>),
     /// What the far end of a link is told of this gateway.

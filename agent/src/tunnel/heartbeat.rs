@@ -48,6 +48,15 @@ pub struct Bfd {
     pub detection_time: Option<Duration>,
 }
 
+/// What is known of a link from what it is asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pulse {
+    /// What BFD says; `None` where it has none.
+    pub bfd: Option<Bfd>,
+    /// Whether the host behind it that is asked for an echo answers; `None` where none is asked.
+    pub echo: Option<bool>,
+}
+
 /// A session and where its packets go.
 pub(super) struct Heartbeat {
     session: bfd::Session,

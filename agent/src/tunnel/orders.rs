@@ -1,5 +1,6 @@
 //! What control decides about links: which carry flows, where they leave, how they are watched.
 
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Instant;
 
@@ -36,11 +37,17 @@ impl Tunnel {
         }
     }
 
-    /// Watches a link otherwise from now on.
-    pub fn set_liveness(&mut self, link: LinkId, liveness: &Liveness, now: Instant) {
+    /// Watches a link otherwise from now on; its probe is asked from `probe_source`.
+    pub fn set_liveness(
+        &mut self,
+        link: LinkId,
+        liveness: &Liveness,
+        probe_source: Option<IpAddr>,
+        now: Instant,
+    ) {
         let own_key = self.local.identity.public_key();
         if let Some(peer) = self.peer_of(link) {
-            peer.set_liveness(liveness, &own_key, now);
+            peer.set_liveness(liveness, probe_source, &own_key, now);
             self.next_pulse = now;
         }
     }

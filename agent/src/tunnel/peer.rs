@@ -2,20 +2,21 @@
 
 mod pulse;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use datapath_abi::outcome::{DropReason, Tally};
 
 use super::Sealed;
-use super::heartbeat::{Bfd, Heartbeat};
+use super::heartbeat::{Heartbeat, Pulse};
 use super::message::DATA_OVERHEAD;
 use super::noise::Responder;
 use super::session::{Held, Local, Opened, Session};
 use crate::config::Liveness;
 use crate::ids::{LinkId, SiteId};
 use crate::io::udp::{Endpoint, SendBatch};
+use crate::liveness::echo::Echo;
 
 /// What a peer is made from.
 #[derive(Clone, Debug)]
@@ -38,6 +39,8 @@ pub struct PeerSpec {
     pub interface: Option<NonZeroU32>,
     /// How it is watched.
     pub liveness: Liveness,
+    /// Our address that its probe is asked from.
+    pub probe_source: Option<IpAddr>,
 }
 
 /// State of a peer at one moment.
@@ -51,8 +54,8 @@ pub struct PeerSnapshot {
     pub handshake_age: Option<Duration>,
     /// Age of the handshake that waits for its answer.
     pub unanswered_for: Option<Duration>,
-    /// What BFD says of it; `None` where it has none.
-    pub bfd: Option<Bfd>,
+    /// What its heartbeat says.
+    pub pulse: Pulse,
     /// Inner packets sent.
     pub sent_packets: u64,
     /// Inner bytes sent.
@@ -71,8 +74,9 @@ pub(super) struct Peer {
     /// Where it was dialled last.
     dialled: Option<SocketAddr>,
     heartbeat: Option<Heartbeat>,
-    /// What was last told of the heartbeat.
-    told: Option<Bfd>,
+    echo: Option<Echo>,
+    /// What was last told of both.
+    told: Pulse,
     /// Has died and is not chosen again until control says so.
     benched: bool,
     sent_packets: u64,
@@ -95,8 +99,9 @@ impl Peer {
         Self {
             endpoint: spec.endpoint,
             dialled: spec.endpoint.map(|endpoint| endpoint.remote),
-            told: heartbeat.as_ref().map(Heartbeat::bfd),
+            told: Pulse::default(),
             heartbeat,
+            echo: echo_of(&spec, now),
             benched: false,
             spec,
             session,
@@ -299,7 +304,7 @@ impl Peer {
             endpoint: self.endpoint,
             handshake_age: self.session.handshake_age(now),
             unanswered_for: self.session.unanswered_for(now),
-            bfd: self.heartbeat.as_ref().map(Heartbeat::bfd),
+            pulse: self.pulse(),
             sent_packets: self.sent_packets,
             sent_bytes: self.sent_bytes,
             received_packets: self.received_packets,
@@ -340,6 +345,12 @@ fn heartbeat_of(spec: &PeerSpec, own_key: &[u8; 32], now: Instant) -> Option<Hea
         discriminator,
         now,
     )
+}
+
+fn echo_of(spec: &PeerSpec, now: Instant) -> Option<Echo> {
+    let (source, target) = (spec.probe_source?, spec.liveness.probe?);
+    let identifier = spec.receiver_index as u16;
+    Some(Echo::new(source, target, identifier, now))
 }
 
 /// The BFD discriminator of the link with this receiver index: not 0, and found by the index.

@@ -1,5 +1,7 @@
 //! Gateways that talk through a network of vectors: what is asserted is what crossed it.
 
+mod pulses;
+
 use super::*;
 use crate::clock;
 use crate::config::{Liveness, LivenessMode};
@@ -47,6 +49,7 @@ impl Node {
                 mode: LivenessMode::WireGuard,
                 ..Liveness::default()
             },
+            probe_source: None,
         };
         self.tunnel.add_peer(spec, self.now, &mut self.out);
         let route = (format!("10.{site}.0.0/16").parse().unwrap(), SiteId(site));

@@ -138,6 +138,7 @@ impl<'a> Rival<'a> {
             id: gateway.lan.to_string(),
             announces: vec![self.net.route(side)],
             neighbours: neighbours.collect(),
+            bfd_peers: Vec::new(),
             bfd_interval: bfd.interval_ms,
             bfd_multiplier: bfd.multiplier,
         };

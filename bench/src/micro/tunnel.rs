@@ -66,6 +66,7 @@ fn hub() -> Result<Node> {
             endpoint: Some(Endpoint::new("127.0.0.1:9".parse()?)),
             interface: None,
             liveness: unwatched(),
+            probe_source: None,
         };
         hub.tunnel.add_peer(spec, hub.now, &mut hub.out);
     }
@@ -162,6 +163,7 @@ impl Node {
             endpoint,
             interface: None,
             liveness: unwatched(),
+            probe_source: None,
         };
         self.tunnel.add_peer(spec, self.now, &mut self.out);
         let route = (format!("10.{site}.0.0/16").parse()?, SiteId(site));

@@ -17,6 +17,7 @@ pub(super) fn check(report: &Report<'_>, gateway: Option<&GatewayDraft>, sites: 
             if let Some(gateway) = gateway {
                 for link in &remote.links {
                     wan_is_ours(report, gateway, link);
+                    probe_has_a_source(report, gateway, link);
                 }
             }
         }
@@ -75,6 +76,24 @@ fn wan_is_ours(report: &Report<'_>, gateway: &GatewayDraft, link: &LinkDraft) {
             format!("{}, wan", link.place),
             format!("{} is no WAN of this gateway", wan.value),
             format!("write one of {}, or add a [[gateway.wan]]", ours.join(", ")),
+        );
+    }
+}
+
+/// Replies must find their way back into the link.
+fn probe_has_a_source(report: &Report<'_>, gateway: &GatewayDraft, link: &LinkDraft) {
+    let Some(probe) = link.liveness.value.probe else {
+        return;
+    };
+    let mut own = gateway.tunnel_addresses.iter();
+    if !own.any(|own| own.value.address.is_ipv4() == probe.is_ipv4()) {
+        report.error(
+            link.liveness.offset,
+            format!("{}, probe", link.place),
+            format!(
+                "{probe} cannot be asked: no address of its family in gateway, tunnel_addresses"
+            ),
+            "add one that the far end routes back to this gateway",
         );
     }
 }

@@ -109,6 +109,8 @@ pub struct Link {
     pub carries_flows: bool,
     /// What says whether it is up.
     pub watched_by: WatchedBy,
+    /// Host in the far LAN that must answer as well; null where none is asked.
+    pub probe: Option<IpAddr>,
     /// Milliseconds of silence after which BFD takes it for dead; null until it is known, and without BFD.
     pub detection_milliseconds: Option<u64>,
     /// Receiver index of the session, whose upper 24 bits are the key of the SESSIONS map.

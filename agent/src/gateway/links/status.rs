@@ -1,5 +1,6 @@
 //! One link at run time: whether it can carry traffic, and why.
 
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use crate::gateway::election::Health;
 use crate::gateway::plan::PlannedLink;
 use crate::liveness::bfd::packet::{Diagnostic, State};
 use crate::tunnel::PeerSnapshot;
-use crate::tunnel::heartbeat::{Bfd, Service};
+use crate::tunnel::heartbeat::{Bfd, Pulse, Service};
 
 /// How long a link may look for its far end before it counts as down: three handshake retries
 /// (REKEY_TIMEOUT is 5 s, WireGuard whitepaper 6.1).
@@ -31,8 +32,8 @@ pub struct LinkStatus {
     pub since: Instant,
     /// What the lane said last.
     pub peer: Option<PeerSnapshot>,
-    /// What BFD said last; `None` until then, and where the link has none.
-    pub bfd: Option<Bfd>,
+    /// What the lane knows of it by asking; `None` until it has said so.
+    pub pulse: Option<Pulse>,
     /// A person has taken it out of service.
     pub drained: bool,
     /// What the far end was told last.
@@ -72,7 +73,7 @@ impl LinkStatus {
             why: why.to_owned(),
             since: now,
             peer: None,
-            bfd: None,
+            pulse: None,
             drained: false,
             service: Service::default(),
             interface: None,
@@ -96,7 +97,11 @@ impl LinkStatus {
     /// Whether BFD decides if the link is up.
     pub fn is_watched_by_bfd(&self) -> bool {
         let mode = self.planned.path.liveness.mode;
-        mode == LivenessMode::Bfd || self.bfd.is_some_and(|bfd| bfd.decides)
+        mode == LivenessMode::Bfd || self.bfd().is_some_and(|bfd| bfd.decides)
+    }
+
+    fn bfd(&self) -> Option<Bfd> {
+        self.pulse?.bfd
     }
 
     /// Takes what the lane says of it.
@@ -126,9 +131,28 @@ impl LinkStatus {
         if let Some(why) = &self.path_down {
             return (LinkState::Down, why.clone());
         }
-        match self.bfd.filter(|_| self.is_watched_by_bfd()) {
+        let verdict = match self.bfd().filter(|_| self.is_watched_by_bfd()) {
             Some(bfd) => self.verdict_of_bfd(bfd, now),
             None => self.verdict_of_wireguard(now),
+        };
+        match (self.planned.path.liveness.probe, verdict.0) {
+            (Some(target), LinkState::Up) => self.verdict_of_probe(target, verdict, now),
+            _ => verdict,
+        }
+    }
+
+    /// Of a link that is up otherwise.
+    fn verdict_of_probe(&self, target: IpAddr, otherwise: Verdict, now: Instant) -> Verdict {
+        match self.pulse.and_then(|pulse| pulse.echo) {
+            Some(true) => (
+                otherwise.0,
+                format!("{}, and {target} answers", otherwise.1),
+            ),
+            _ if self.is_connecting(now) => (
+                LinkState::Connecting,
+                format!("waits for {target} to answer"),
+            ),
+            _ => (LinkState::Down, format!("{target} does not answer")),
         }
     }
 
@@ -189,7 +213,7 @@ impl LinkStatus {
 
     fn is_standby(&self) -> bool {
         let standby = (State::Up, Diagnostic::ConcatenatedPathDown);
-        self.bfd.is_some_and(|bfd| bfd.remote == standby)
+        self.bfd().is_some_and(|bfd| bfd.remote == standby)
     }
 
     fn is_connecting(&self, now: Instant) -> bool {

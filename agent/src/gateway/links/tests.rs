@@ -3,6 +3,7 @@ use super::*;
 use crate::clock;
 use crate::config::{Endpoint, Link, Liveness, RemoteGateway};
 use crate::io::udp;
+use crate::tunnel::heartbeat::Pulse;
 
 const HOLD: Duration = Duration::from_secs(5);
 
@@ -40,7 +41,7 @@ fn peer(id: u32, session: bool) -> PeerSnapshot {
         endpoint: Some(udp::Endpoint::new("192.0.2.7:51820".parse().unwrap())),
         handshake_age: session.then_some(Duration::from_secs(1)),
         unanswered_for: None,
-        bfd: None,
+        pulse: Pulse::default(),
         sent_packets: 0,
         sent_bytes: 0,
         received_packets: 0,

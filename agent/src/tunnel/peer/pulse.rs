@@ -3,18 +3,19 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
-use super::super::heartbeat::{Bfd, Heartbeat, Service};
+use super::super::heartbeat::{Heartbeat, Pulse, Service};
 use super::Peer;
 use crate::config::Liveness;
 use crate::io::udp::SendBatch;
 use crate::liveness::bfd::encapsulation::LONGEST;
 use crate::liveness::bfd::packet::Packet;
+use crate::liveness::echo::{self, Echo};
 use crate::tunnel::LinkChange;
 
 impl Peer {
     /// Whether it may be chosen to carry flows.
     pub(in crate::tunnel) fn is_eligible(&self) -> bool {
-        !self.benched && self.heartbeat.as_ref().is_none_or(Heartbeat::is_alive)
+        !self.benched && self.is_alive()
     }
 
     /// May be chosen again, once it is alive.
@@ -35,19 +36,33 @@ impl Peer {
         }
     }
 
-    /// When the heartbeat has something to do.
-    pub(in crate::tunnel) fn next_pulse(&self) -> Option<Instant> {
-        self.heartbeat.as_ref()?.next_timeout()
+    /// Whether an inner packet was the reply to a probe of ours.
+    #[inline]
+    pub(in crate::tunnel) fn take_echo(&mut self, inner: &[u8]) -> bool {
+        self.echo
+            .as_mut()
+            .is_some_and(|echo| echo.handle_packet(inner))
     }
 
-    /// Looks at the clock, and sends the control packet that is due.
+    /// When there is something to ask or to miss.
+    pub(in crate::tunnel) fn next_pulse(&self) -> Option<Instant> {
+        let heartbeat = self.heartbeat.as_ref().and_then(Heartbeat::next_timeout);
+        let echo = self.echo.as_ref().map(Echo::next_timeout);
+        [heartbeat, echo].into_iter().flatten().min()
+    }
+
+    /// Looks at the clock, and sends the control packet and the probe that are due.
     pub(in crate::tunnel) fn handle_pulse(&mut self, now: Instant, out: &mut SendBatch) {
-        let Some(heartbeat) = &mut self.heartbeat else {
-            return;
-        };
-        heartbeat.handle_timeout(self.received_packets, now);
-        let mut inner = [0; LONGEST];
-        if let Some(length) = heartbeat.poll_transmit(now, &mut inner) {
+        if let Some(heartbeat) = &mut self.heartbeat {
+            heartbeat.handle_timeout(self.received_packets, now);
+            let mut inner = [0; LONGEST];
+            if let Some(length) = heartbeat.poll_transmit(now, &mut inner) {
+                self.send_control(&inner[..length], out);
+            }
+        }
+        let mut inner = [0; echo::LONGEST];
+        let echo = self.echo.as_mut();
+        if let Some(length) = echo.and_then(|echo| echo.poll_transmit(now, &mut inner)) {
             self.send_control(&inner[..length], out);
         }
     }
@@ -84,44 +99,63 @@ impl Peer {
         }
     }
 
-    /// Watches the link otherwise from now on.
+    /// Watches the link otherwise from now on; its probe is asked from `source`.
     pub(in crate::tunnel) fn set_liveness(
         &mut self,
         liveness: &Liveness,
+        source: Option<IpAddr>,
         own_key: &[u8; 32],
         now: Instant,
     ) {
         let old = std::mem::replace(&mut self.spec.liveness, liveness.clone());
+        let old_source = std::mem::replace(&mut self.spec.probe_source, source);
         let same_packets = (old.mode, old.addresses) == (liveness.mode, liveness.addresses);
         match &mut self.heartbeat {
             Some(heartbeat) if same_packets => heartbeat.set_pace(liveness.pace, now),
-            _ => {
-                self.heartbeat = super::heartbeat_of(&self.spec, own_key, now);
-            }
+            _ => self.heartbeat = super::heartbeat_of(&self.spec, own_key, now),
+        }
+        if (old.probe, old_source) != (liveness.probe, source) {
+            self.echo = super::echo_of(&self.spec, now);
+        }
+    }
+
+    /// What is known of the link.
+    pub(in crate::tunnel) fn pulse(&self) -> Pulse {
+        Pulse {
+            bfd: self.heartbeat.as_ref().map(Heartbeat::bfd),
+            echo: self.echo.as_ref().map(Echo::is_alive),
         }
     }
 
     /// What has changed since this was asked last. A link that has died is benched.
     pub(in crate::tunnel) fn poll_change(&mut self) -> Option<LinkChange> {
-        let bfd = self.heartbeat.as_ref().map(Heartbeat::bfd);
-        let told = std::mem::replace(&mut self.told, bfd);
-        let essence = |bfd: Bfd| (bfd.state, bfd.remote, bfd.decides);
-        if told.map(essence) == bfd.map(essence) {
+        let pulse = self.pulse();
+        let told = std::mem::replace(&mut self.told, pulse);
+        let essence = |pulse: Pulse| {
+            let bfd = pulse.bfd.map(|bfd| (bfd.state, bfd.remote, bfd.decides));
+            (bfd, pulse.echo)
+        };
+        if essence(told) == essence(pulse) {
             return None;
         }
-        self.benched |= self
-            .heartbeat
-            .as_ref()
-            .is_some_and(|heartbeat| !heartbeat.is_alive());
+        self.benched |= !self.is_alive();
         Some(LinkChange {
             link: self.spec.link,
-            bfd,
+            pulse,
         })
+    }
+
+    fn is_alive(&self) -> bool {
+        self.heartbeat.as_ref().is_none_or(Heartbeat::is_alive)
+            && self.echo.as_ref().is_none_or(Echo::is_alive)
     }
 
     pub(super) fn on_session(&mut self, now: Instant) {
         if let Some(heartbeat) = &mut self.heartbeat {
             heartbeat.on_session(now);
+        }
+        if let Some(echo) = &mut self.echo {
+            echo.transmit_now(now);
         }
     }
 }
