@@ -70,7 +70,7 @@ impl Echo {
     /// Takes an inner packet, if it is the reply to one of our requests; whether it was.
     pub fn handle_packet(&mut self, inner: &[u8]) -> bool {
         let (header, (protocol, _, reply)) = self.form();
-        let (at, addresses) = if header == IPV4 {
+        let (at, between) = if header == IPV4 {
             (9, 12..20)
         } else {
             (6, 8..40)
@@ -79,7 +79,7 @@ impl Echo {
             && inner[0] >> 4 == if header == IPV4 { 4 } else { 6 }
             && (header == IPV6 || inner[0] == 0x45)
             && inner[at] == protocol
-            && inner[addresses] == *self.addresses(self.target, self.source)
+            && inner[between] == *addresses(self.target, self.source)
             && inner[header] == reply
             && inner[header + 4..header + 6] == self.identifier.to_be_bytes();
         if is_ours {
@@ -105,7 +105,7 @@ impl Echo {
     fn write(&self, to: &mut [u8; LONGEST]) -> usize {
         let (header, (protocol, request, _)) = self.form();
         let end = header + ICMP;
-        let addresses = self.addresses(self.source, self.target);
+        let addresses = addresses(self.source, self.target);
         to.fill(0);
         if header == IPV4 {
             to[0] = 0x45;
@@ -143,14 +143,15 @@ impl Echo {
             (IPV6, V6)
         }
     }
+}
 
-    fn addresses(&self, from: IpAddr, to: IpAddr) -> Vec<u8> {
-        let octets = |address: IpAddr| match address {
-            IpAddr::V4(v4) => v4.octets().to_vec(),
-            IpAddr::V6(v6) => v6.octets().to_vec(),
-        };
-        [octets(from), octets(to)].concat()
-    }
+/// Both addresses as they stand in a header.
+fn addresses(from: IpAddr, to: IpAddr) -> Vec<u8> {
+    let octets = |address: IpAddr| match address {
+        IpAddr::V4(v4) => v4.octets().to_vec(),
+        IpAddr::V6(v6) => v6.octets().to_vec(),
+    };
+    [octets(from), octets(to)].concat()
 }
 
 #[cfg(test)]
@@ -194,7 +195,7 @@ mod tests {
             for lost in 1..=FAILURES {
                 let now = start + INTERVAL * lost;
                 assert_eq!(
-                    echo.poll_transmit(now - Duration::from_millis(1), &mut request),
+                    echo.poll_transmit(start + INTERVAL * (lost - 1), &mut request),
                     None
                 );
                 assert!(echo.poll_transmit(now, &mut request).is_some());

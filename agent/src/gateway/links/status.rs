@@ -142,12 +142,9 @@ impl LinkStatus {
     }
 
     /// Of a link that is up otherwise.
-    fn verdict_of_probe(&self, target: IpAddr, otherwise: Verdict, now: Instant) -> Verdict {
+    fn verdict_of_probe(&self, target: IpAddr, (state, why): Verdict, now: Instant) -> Verdict {
         match self.pulse.and_then(|pulse| pulse.echo) {
-            Some(true) => (
-                otherwise.0,
-                format!("{}, and {target} answers", otherwise.1),
-            ),
+            Some(true) => (state, why + &format!(", and {target} answers")),
             _ if self.is_connecting(now) => (
                 LinkState::Connecting,
                 format!("waits for {target} to answer"),

@@ -26,8 +26,8 @@ impl Net {
         let now = nodes[0].now;
         let keys = [0, 1].map(|node: usize| nodes[node].public_key());
         for node in 0..2 {
-            for link in 0..2 {
-                let far = ADDRESSES[1 - node][link].parse().unwrap();
+            for (link, far) in ADDRESSES[1 - node].iter().enumerate() {
+                let far = far.parse().unwrap();
                 let spec = PeerSpec {
                     link: LinkId(link as u32),
                     site: SiteId(SITES[node]),
