@@ -64,6 +64,16 @@ pub fn kill(pid: u32) -> io::Result<()> {
     signal(pid, libc::SIGKILL)
 }
 
+/// Stops one process by SIGSTOP until [`thaw`].
+pub fn freeze(pid: u32) -> io::Result<()> {
+    signal(pid, libc::SIGSTOP)
+}
+
+/// Lets a frozen process go on.
+pub fn thaw(pid: u32) -> io::Result<()> {
+    signal(pid, libc::SIGCONT)
+}
+
 /// Sends SIGHUP to one process: for a gateway, "read your configuration again".
 pub fn hang_up(pid: u32) -> io::Result<()> {
     signal(pid, libc::SIGHUP)

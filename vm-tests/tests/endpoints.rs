@@ -164,6 +164,31 @@ fn a_name_is_resolved_and_again_when_nobody_answers_there() {
     traffic::wait_for_ping(&topology.sites[0].host, far, UP).unwrap();
 }
 
+#[test]
+fn a_name_that_leads_elsewhere_is_followed_once_the_link_is_dead() {
+    let topology = Builder::new(&["a", "b"]).build().unwrap();
+    let mut plans = plan::plan(&topology, Shape::FullMesh, Family::V4).unwrap();
+    plans[0].peers[0].endpoint = None;
+    let name = format!("endpoints = [\"far.example:{LISTEN_PORT}\"]");
+    plans[0].peers[0].lines = vec![name];
+    plans[1].peers[0].endpoint = None;
+    let hosts = topology.directory().join("hosts");
+    fs::write(&hosts, "203.0.113.2 far.example\n").unwrap();
+    let mut b = Crossway::start(&topology, &plans[1]).unwrap();
+    let mut a = Crossway::prepare(&topology, &plans[0]).unwrap();
+    a.set_hosts(&hosts);
+    a.start_again().unwrap();
+    let far = topology.sites[1].host_address(Family::V4);
+    traffic::wait_for_ping(&topology.sites[0].host, far, UP).unwrap();
+    // The far gateway is replaced by one at another address, which knows nothing of this one's.
+    b.kill().unwrap();
+    moves(&topology.sites[1].gateway);
+    fs::write(&hosts, format!("{MOVED} far.example\n")).unwrap();
+    b.start_again().unwrap();
+    endpoint_becomes(&a, &format!("{MOVED}:{LISTEN_PORT}"));
+    traffic::wait_for_ping(&topology.sites[0].host, far, RESOLVED_AGAIN).unwrap();
+}
+
 /// Gateway b gets a new address, and loses the one it was dialled at.
 fn moves(gateway: &Netns) {
     // Else the kernel deletes the second address of a network together with the first.

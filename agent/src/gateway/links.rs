@@ -180,6 +180,10 @@ impl Links {
                 why = link.why,
                 "link"
             );
+            if to == LinkState::Down {
+                // Its name may lead elsewhere by now, or another endpoint may answer.
+                link.next_dial = now;
+            }
         }
         let key = (link.planned.site, link.planned.lane);
         if let Some(election) = self.elections.get_mut(&key) {

@@ -21,7 +21,9 @@ impl Gateway {
     pub(super) fn on_link_change(&mut self, change: LinkChange) -> Result<()> {
         let now = clock::now();
         self.links.on_change(change, now);
-        self.follow_links(now)
+        self.follow_links(now)?;
+        self.links.handle_timeout(now);
+        Ok(())
     }
 
     /// Tells the lanes which links carry flows now, the far ends how they are served, and the programs
