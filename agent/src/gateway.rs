@@ -82,6 +82,7 @@ struct Warnings {
     config: Vec<String>,
     host: Vec<String>,
     routes: Vec<String>,
+    paths: Vec<String>,
     fast_path: Vec<String>,
 }
 
@@ -241,7 +242,14 @@ fn log_event(event: &std::io::Result<DatapathEvent>) {
 
 impl Warnings {
     fn all(&self) -> Vec<String> {
-        [&self.config, &self.host, &self.routes, &self.fast_path]
+        let Self {
+            config,
+            host,
+            routes,
+            paths,
+            fast_path,
+        } = self;
+        [config, host, routes, paths, fast_path]
             .into_iter()
             .flatten()
             .cloned()

@@ -30,6 +30,7 @@ pub mod sysctl;
 mod tunnel;
 pub mod tunnel_mtu;
 pub mod watch;
+pub mod ways;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};

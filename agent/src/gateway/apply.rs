@@ -14,8 +14,9 @@ use super::plan::{Difference, Plan, PlannedLink};
 use super::start::{choose_mtu, index_of};
 use crate::clock;
 use crate::datapath::{self, Datapath, Target};
+use crate::host::kernel_routes::KernelRoute;
 use crate::host::tunnel_mtu::TunnelMtu;
-use crate::host::{Wanted, mirror};
+use crate::host::{Wanted, mirror, ways};
 use crate::ids::{SiteId, VnetId};
 use crate::keys::SecretKey;
 use crate::lane::Command;
@@ -195,6 +196,7 @@ impl Gateway {
     fn write_routes(&mut self) -> Result<()> {
         let prefixes: Vec<Prefix> = self.plan.routes().map(|(_, prefix, _)| prefix).collect();
         let kernel = self.host.take_other_routes();
+        self.warn_of_missing_ways(&kernel);
         let mirror = mirror::mirror(&kernel, &prefixes, self.tun.index);
         for warning in mirror
             .warnings
@@ -219,6 +221,16 @@ impl Gateway {
         let changes = datapath.routes.replace_all(wanted)?;
         tracing::debug!(?changes, "routes of the fast path");
         Ok(())
+    }
+
+    /// Says which links cannot leave by the interface that they are bound to.
+    fn warn_of_missing_ways(&mut self, kernel: &[KernelRoute]) {
+        let warnings = ways::missing(kernel, &self.links.bound_endpoints());
+        let new = |text: &&String| !self.warnings.paths.contains(text);
+        for warning in warnings.iter().filter(new) {
+            tracing::warn!("{warning}");
+        }
+        self.warnings.paths = warnings;
     }
 
     /// Roles of the interfaces, settings, and the programs at their hooks. A failure leaves the

@@ -4,8 +4,10 @@ use std::num::NonZeroU32;
 use std::time::Instant;
 
 use super::{LinkStatus, Links};
+use crate::config::Endpoint;
 use crate::control::message::LinkOrder;
-use crate::ids::LinkId;
+use crate::host::ways::BoundEndpoint;
+use crate::ids::{IfIndex, LinkId};
 use crate::tunnel::heartbeat::Service;
 
 impl Links {
@@ -90,6 +92,30 @@ impl Links {
             (before != index).then_some((link.planned.id, link.planned.lane, index))
         });
         changed.collect()
+    }
+
+    /// Where the links that are bound to an interface are dialled, names apart.
+    pub fn bound_endpoints(&self) -> Vec<BoundEndpoint> {
+        let mut bound = Vec::new();
+        for link in self.by_id.values() {
+            let LinkStatus { planned, .. } = link;
+            let (Some(wan), Some(index)) = (&planned.path.wan, link.interface) else {
+                continue;
+            };
+            for endpoint in &planned.path.endpoints {
+                if let Endpoint::Address(address) = endpoint {
+                    bound.push(BoundEndpoint {
+                        link: format!("{}/{}", planned.site_name, planned.name()),
+                        wan: wan.clone(),
+                        index: IfIndex(index.get()),
+                        address: address.ip(),
+                    });
+                }
+            }
+        }
+        bound.sort_by(|a, b| a.link.cmp(&b.link));
+        bound.dedup();
+        bound
     }
 
     /// Takes which WAN interfaces have no carrier; returns the links whose path has died by it. A link
