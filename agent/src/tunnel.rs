@@ -281,6 +281,8 @@ impl Tunnel {
             }
             Admission::Refused(reason) => return Err(reason),
         }
+        // A heartbeat goes out as soon as there is a session for it.
+        self.next_pulse = now;
         match message {
             Message::Initiation => {
                 let initiation = Responder::read(&self.local.identity, datagram)

@@ -20,8 +20,8 @@ struct Net {
 }
 
 impl Net {
-    /// With both links up.
-    fn new() -> Self {
+    /// About to shake hands.
+    fn begin() -> Self {
         let mut nodes = [1, 2].map(|key: u8| Node::new(key, ADDRESSES[usize::from(key) - 1][0]));
         let now = nodes[0].now;
         let keys = [0, 1].map(|node: usize| nodes[node].public_key());
@@ -49,12 +49,17 @@ impl Net {
             let ranks = [vec![LinkId(0)], vec![LinkId(1)]];
             nodes[node].tunnel.set_ranks(SiteId(SITES[node]), &ranks);
         }
-        let mut net = Self {
+        Self {
             nodes,
             cut: [false; 2],
             changes: [Vec::new(), Vec::new()],
             now,
-        };
+        }
+    }
+
+    /// With both links up.
+    fn new() -> Self {
+        let mut net = Self::begin();
         net.run(Duration::from_secs(3));
         for node in 0..2 {
             for link in 0..2 {
@@ -109,6 +114,15 @@ impl Net {
         let tunnel = &mut self.nodes[node].tunnel;
         let slot = tunnel.peer_for(destination, &inner).unwrap();
         tunnel.peers[slot.0].as_ref().unwrap().link()
+    }
+}
+
+#[test]
+fn heartbeats_come_up_with_the_handshake() {
+    let mut net = Net::begin();
+    net.run(Duration::from_millis(40));
+    for node in 0..2 {
+        assert_eq!([0, 1].map(|link| net.bfd(node, link).state), [State::Up; 2]);
     }
 }
 
