@@ -114,7 +114,7 @@ fn every_fault_of_a_link_is_told_with_line_value_reason_and_mend() {
         (
             "  priority = 200",
             "  priority = 200\n  endpoints = [\"203.0.113.7:51820\"]",
-            format!(r#"berlin.toml:22:15: {paris_1}, endpoints: the gateway lists its links as well: write each endpoint in its [[site.gateway.link]]"#),
+            format!("berlin.toml:22:15: {paris_1}, endpoints: the gateway lists its links as well: write each endpoint in its [[site.gateway.link]]"),
         ),
         (
             "interval_ms = 300",
