@@ -12,8 +12,10 @@ mod lanes;
 pub mod links;
 mod paths;
 pub mod plan;
+mod record;
 mod reload;
 mod start;
+pub mod states;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -41,6 +43,8 @@ use answer::{PendingFlows, Rates};
 use lanes::Lanes;
 use links::{Dial, Links};
 use plan::{Numbers, Plan};
+use record::SharedJournal;
+use states::States;
 
 /// How often links, rates and idle flows are looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -61,6 +65,8 @@ struct Gateway {
     links: Links,
     /// What far gateways are told of this one.
     service: Service,
+    states: States,
+    journal: SharedJournal,
     tun: Tun,
     rates: Rates,
     pending_flows: Vec<PendingFlows>,
@@ -111,15 +117,21 @@ pub async fn run(config: Config, path: PathBuf) -> Result<()> {
     .map(|kind| signal(kind).context("to receive signals"));
     let (mut gateway, mut inputs) = start::start(config, path, signals).await?;
     memory::give_back();
-    tracing::info!(gateway = gateway.config.gateway.name, "running");
+    let cause = format!("started with {}", gateway.path.display());
+    gateway.record_run(None, "running", cause);
     let ended = gateway.serve(&mut inputs).await;
+    let cause = match &ended {
+        Ok(signal) => format!("told to by {signal}"),
+        Err(error) => format!("{error:#}"),
+    };
+    gateway.record_run(Some("running"), "stopping", cause);
     let stopped = gateway.stop().await;
     ended.and(stopped)
 }
 
 impl Gateway {
-    /// The loop; returns at a signal to stop, or when the lane has failed.
-    async fn serve(&mut self, inputs: &mut Inputs) -> Result<()> {
+    /// The loop; returns at a signal to stop, with its name, or when the lane has failed.
+    async fn serve(&mut self, inputs: &mut Inputs) -> Result<&'static str> {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut host_changed: Option<tokio::time::Instant> = None;
@@ -130,8 +142,8 @@ impl Gateway {
                 .map(tokio::time::Instant::from_std);
             let flows_due = self.pending_flows.first().map(PendingFlows::due);
             tokio::select! {
-                _ = inputs.terminate.recv() => return Ok(()),
-                _ = inputs.interrupt.recv() => return Ok(()),
+                _ = inputs.terminate.recv() => return Ok("SIGTERM"),
+                _ = inputs.interrupt.recv() => return Ok("SIGINT"),
                 _ = inputs.hang_up.recv() => self.reload_and_log().await,
                 Some(request) = inputs.requests.recv() => self.handle_request(request).await,
                 Some(dial) = inputs.dials.recv() => self.dial(dial)?,

@@ -17,6 +17,7 @@ pub mod host;
 pub mod ids;
 mod interface;
 pub mod io;
+pub mod journal;
 pub mod keys;
 pub mod lane;
 pub mod liveness;

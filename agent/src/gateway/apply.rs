@@ -13,11 +13,13 @@ use super::Gateway;
 use super::plan::{Difference, Plan, PlannedLink};
 use super::start::{choose_mtu, index_of};
 use crate::clock;
+use crate::control::message::EventKind;
 use crate::datapath::{self, Datapath, Target};
 use crate::host::kernel_routes::KernelRoute;
 use crate::host::tunnel_mtu::TunnelMtu;
 use crate::host::{Wanted, mirror, ways};
 use crate::ids::{SiteId, VnetId};
+use crate::journal::Change;
 use crate::keys::SecretKey;
 use crate::lane::Command;
 use crate::prefix::Prefix;
@@ -284,6 +286,7 @@ impl Gateway {
 
     /// Addresses, routes or interfaces of the host have changed.
     pub(super) async fn on_host_changed(&mut self) {
+        self.record_interfaces().await;
         if let Err(error) = self.follow_host().await {
             let text = format!("{error:#}");
             tracing::warn!("the host has changed and could not be followed: {text}");
@@ -307,7 +310,13 @@ impl Gateway {
         if mtu == self.tun.mtu {
             return Ok(false);
         }
-        tracing::info!(mtu = mtu.mtu, why = mtu.reason, "MTU of the tunnel");
+        self.record(Change {
+            kind: EventKind::Host,
+            subject: self.tun.name.clone(),
+            from: Some(format!("MTU {}", self.tun.mtu.mtu)),
+            to: format!("MTU {}", mtu.mtu),
+            cause: mtu.reason.clone(),
+        });
         self.tun.mtu = mtu;
         self.lanes.set_mtu(self.tun.mtu.mtu)?;
         Ok(true)

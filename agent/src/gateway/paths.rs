@@ -36,6 +36,7 @@ impl Gateway {
         for (link, lane, service) in self.links.poll_services(self.service) {
             self.lanes.send(lane, Command::SetService(link, service))?;
         }
+        self.record_states();
         self.write_sites()
     }
 

@@ -12,9 +12,12 @@ use super::answer::Rates;
 use super::lanes::Lanes;
 use super::links::Links;
 use super::plan::{Numbers, Plan};
+use super::record::SharedJournal;
+use super::states::States;
 use super::{Gateway, Inputs, Tun, Warnings};
 use crate::clock;
 use crate::config::{Config, Endpoint};
+use crate::control::message::EventKind;
 use crate::control::{Server, socket_path};
 use crate::datapath::{Datapath, TcAttach};
 use crate::host::Host;
@@ -24,6 +27,7 @@ use crate::host::watch::Watch;
 use crate::ids::IfIndex;
 use crate::io::tun::TunQueue;
 use crate::io::udp::UdpSocket;
+use crate::journal::Change;
 use crate::keys::SecretKey;
 use crate::tunnel::LinkChange;
 use crate::tunnel::heartbeat::Service;
@@ -80,6 +84,8 @@ pub(super) async fn start(
     let (resolved, dials) = mpsc::channel(QUEUE);
     let mut gateway = Gateway {
         links: Links::new(config.gateway.listen.is_ipv4(), resolved),
+        states: States::default(),
+        journal: SharedJournal::default(),
         path,
         config,
         identity,
@@ -104,7 +110,7 @@ pub(super) async fn start(
         return Err(error);
     }
     let (sender, requests) = mpsc::channel(QUEUE);
-    tokio::spawn(server.serve(sender));
+    tokio::spawn(server.serve(sender, gateway.journal.subscribe()));
     let events = match &mut gateway.datapath {
         Some(datapath) => datapath.take_events()?,
         None => None,
@@ -220,6 +226,7 @@ impl Gateway {
     async fn bring_up(&mut self, plan: Plan) -> Result<()> {
         let difference = self.plan.difference(&plan);
         self.apply(plan, difference).await?;
+        self.record_interfaces().await;
         self.write_interfaces().await?;
         self.attach();
         Ok(())
@@ -228,6 +235,13 @@ impl Gateway {
     /// Goes on without the fast path.
     pub(super) fn leave_fast_path(&mut self, error: &anyhow::Error) {
         self.warnings.fast_path = vec![without_fast_path(error)];
+        self.record(Change {
+            kind: EventKind::FastPath,
+            subject: self.config.gateway.name.clone(),
+            from: Some("on".to_owned()),
+            to: "off".to_owned(),
+            cause: format!("{error:#}"),
+        });
         if let Some(datapath) = self.datapath.take()
             && let Err(error) = datapath.detach()
         {

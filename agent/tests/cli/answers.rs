@@ -1,11 +1,14 @@
 //! What a gateway in the middle of its work answers, every field filled.
 
+use std::time::Duration;
+
 use crossway::control::message::{
-    Attachment, DropCount, DropSite, DropsReply, Flow, FlowsReply, FlowsRequest, Link, LinkState,
-    LinksReply, Offload, Outcome, OverlapsReply, Reload, Route, RouteAnswer, RouteKind,
+    Attachment, DropCount, DropSite, DropsReply, EventKind, Flow, FlowsReply, FlowsRequest, Link,
+    LinkState, LinksReply, Offload, Outcome, OverlapsReply, Reload, Route, RouteAnswer, RouteKind,
     RoutesReply, Site, SiteState, SitesReply, StackCount, Status, Traffic, Tun, Version, WatchedBy,
 };
 use crossway::control::{FlowEnds, Request, Response, overlaps};
+use crossway::journal::{Change, Journal};
 
 /// The answer to `request`.
 pub(crate) fn answer(request: &Request) -> Response {
@@ -42,6 +45,11 @@ pub(crate) fn answer(request: &Request) -> Response {
         Request::OrderLinks { target, .. } => {
             Response::error(format!("{target:?} is no link of this gateway"))
         }
+        Request::Events(wanted) => {
+            let mut journal = Journal::default();
+            fill(&mut journal);
+            Response::Events(journal.last(wanted.last))
+        }
         Request::Reload => Response::Reload(Reload {
             outcome: Outcome::Applied,
             changes: vec!["site rome: route 10.4.0.0/24 added".to_owned()],
@@ -53,6 +61,31 @@ pub(crate) fn answer(request: &Request) -> Response {
             version: "0.1.0".to_owned(),
             abi_version: 1,
         }),
+    }
+}
+
+/// Puts two events into a journal.
+pub(crate) fn fill(journal: &mut Journal) {
+    for (kind, subject, cause) in [
+        (
+            EventKind::Link,
+            "rome/rome-1",
+            "no answer from 192.0.2.9:51820",
+        ),
+        (
+            EventKind::Site,
+            "rome",
+            "rome-1: no answer from 192.0.2.9:51820",
+        ),
+    ] {
+        let change = Change {
+            kind,
+            subject: subject.to_owned(),
+            from: (kind == EventKind::Link).then(|| "Connecting".to_owned()),
+            to: "Down".to_owned(),
+            cause: cause.to_owned(),
+        };
+        journal.record(Duration::from_millis(1_800_000_000_123), change);
     }
 }
 
