@@ -156,10 +156,36 @@ pub struct Site {
     pub vnet: String,
     /// Prefixes behind it, unique and of one site each within a vnet.
     pub routes: Vec<Prefix>,
+    /// What becomes of packets to it while no link is up.
+    pub on_down: OnDown,
     /// `[[site.gateway]]`, at least one.
     pub gateways: Vec<RemoteGateway>,
     /// How long a link that came back must stay up before it takes flows from one that is up.
     pub hold_down: Duration,
+}
+
+/// `on_down = "unreachable" | "drop" | "next-shorter"`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDown {
+    /// The sender is told at once, by ICMP.
+    #[default]
+    Unreachable,
+    /// They vanish.
+    Drop,
+    /// The site's prefixes leave all tables, so that shorter ones, of other sites or of the kernel,
+    /// take the packets.
+    NextShorter,
+}
+
+impl OnDown {
+    /// The word of the file and of `--json`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Drop => "drop",
+            Self::NextShorter => "next-shorter",
+        }
+    }
 }
 
 /// `[[site.gateway]]`.

@@ -10,6 +10,7 @@ mod apply;
 pub mod election;
 mod lanes;
 pub mod links;
+pub mod on_down;
 mod paths;
 pub mod plan;
 mod record;
@@ -42,6 +43,7 @@ use crate::tunnel::noise::Identity;
 use answer::{PendingFlows, Rates};
 use lanes::Lanes;
 use links::{Dial, Links};
+use on_down::DownSites;
 use plan::{Numbers, Plan};
 use record::SharedJournal;
 use states::States;
@@ -66,6 +68,8 @@ struct Gateway {
     /// What far gateways are told of this one.
     service: Service,
     states: States,
+    /// As the tables have it.
+    down: DownSites,
     journal: SharedJournal,
     tun: Tun,
     rates: Rates,
@@ -147,11 +151,17 @@ impl Gateway {
                 _ = inputs.hang_up.recv() => self.reload_and_log().await,
                 Some(request) = inputs.requests.recv() => self.handle_request(request).await,
                 Some(dial) = inputs.dials.recv() => self.dial(dial)?,
-                Some(change) = inputs.changes.recv() => self.on_link_change(change)?,
+                Some(change) = inputs.changes.recv() => {
+                    // All that wait: a WAN that dies takes thousands of links with it.
+                    let waiting = std::iter::from_fn(|| inputs.changes.try_recv().ok());
+                    self.on_link_changes(std::iter::once(change).chain(waiting))?;
+                    self.follow_down_sites().await;
+                }
                 changed = inputs.watch.changed() => {
                     if changed.context("watching the host")?.links {
                         // A carrier that is lost is not waited for.
                         self.follow_wans().await?;
+                        self.follow_down_sites().await;
                     }
                     host_changed.get_or_insert(tokio::time::Instant::now() + HOST_SETTLES);
                 }
@@ -189,7 +199,9 @@ impl Gateway {
         let peers = self.lanes.refresh().await?;
         let now = clock::now();
         self.links.on_snapshot(peers, now);
-        self.follow_links(now)
+        self.follow_links(now)?;
+        self.follow_down_sites().await;
+        Ok(())
     }
 
     fn dial(&mut self, dial: Dial) -> Result<()> {

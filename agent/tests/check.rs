@@ -740,6 +740,14 @@ const CASES: &[Case] = &[
         ],
     },
     Case {
+        about: "an on_down that is none",
+        replace: "routes = [\"10.3.0.0/24\"]",
+        with: "routes = [\"10.3.0.0/24\"]\non_down = \"reject\"",
+        errors: &[
+            r#"berlin.toml:31:11: site "rome", on_down: reject is nothing that can be done: write "unreachable" (the sender is told), "drop" (without a word) or "next-shorter" (a shorter prefix takes over)"#,
+        ],
+    },
+    Case {
         about: "an XDP mode that does not exist",
         replace: r#"xdp = "native""#,
         with: r#"xdp = "fast""#,

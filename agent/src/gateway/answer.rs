@@ -136,6 +136,7 @@ impl Gateway {
             state,
             since_seconds: seen.map_or(0, |seen| seconds_since(seen.since)),
             why,
+            on_down: site.config.on_down.as_str().to_owned(),
             routes: site.config.routes.iter().map(ToString::to_string).collect(),
             traffic: self.site_traffic(site.id),
             links: links

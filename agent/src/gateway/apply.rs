@@ -10,6 +10,7 @@ use datapath_abi::settings::{DEFAULT_VNET, Interface, Role, SOFTWARE_GSO, Settin
 use datapath_abi::site::{Site, SiteState};
 
 use super::Gateway;
+use super::on_down::DownSites;
 use super::plan::{Difference, Plan, PlannedLink};
 use super::start::{choose_mtu, index_of};
 use crate::clock;
@@ -23,7 +24,6 @@ use crate::journal::Change;
 use crate::keys::SecretKey;
 use crate::lane::Command;
 use crate::prefix::Prefix;
-use crate::routes::RouteTable;
 use crate::tunnel::PeerSpec;
 
 impl Gateway {
@@ -48,11 +48,11 @@ impl Gateway {
         for site in &difference.sites_added {
             self.rates.forget(site.id);
         }
-        if difference.routes {
-            let routes = self.plan.routes().map(|(_, prefix, site)| (prefix, site));
-            self.lanes
-                .set_routes(Arc::new(RouteTable::new(routes)))
-                .await?;
+        let down = DownSites::of(&self.plan, &self.states);
+        if difference.routes || down != self.down {
+            self.down = down;
+            let routes = Arc::new(self.down.lane_routes(&self.plan));
+            self.lanes.set_routes(routes).await?;
         }
         let (reused, free): (Vec<SiteId>, Vec<SiteId>) = difference
             .sites_removed
@@ -145,8 +145,13 @@ impl Gateway {
         };
         let lanes_up = self.links.lanes_up();
         for site in &self.plan.sites {
+            let state = if self.down.contains(site.id) {
+                SiteState::Down
+            } else {
+                SiteState::Up
+            };
             let wanted = Site {
-                state: SiteState::Up as u32,
+                state: state as u32,
                 queue_mask: lanes_up.get(&site.id).copied().unwrap_or(1),
                 mtu: u32::from(self.tun.mtu.mtu),
                 lanes: u32::from(site.lanes),
@@ -160,25 +165,7 @@ impl Gateway {
 
     /// TUN, addresses, routes and sysctls.
     async fn apply_host(&mut self) -> Result<()> {
-        let gateway = &self.config.gateway;
-        let wanted = Wanted {
-            tun: self.tun.name.clone(),
-            mtu: self.tun.mtu.mtu,
-            addresses: gateway.tunnel_addresses.clone(),
-            routes: self.plan.routes().map(|(_, prefix, _)| prefix).collect(),
-            lan: gateway
-                .lan
-                .iter()
-                .map(|lan| lan.interface.clone())
-                .collect(),
-            wan: gateway
-                .wan
-                .iter()
-                .map(|wan| wan.interface.clone())
-                .collect(),
-            hub: self.plan.sites.len() > 1,
-        };
-        let report = self.host.apply(&wanted).await?;
+        let report = self.host.apply(&self.wanted_host()).await?;
         for change in &report.changes {
             tracing::info!("host: {change}");
         }
@@ -194,9 +181,41 @@ impl Gateway {
         Ok(())
     }
 
+    /// The routes of that alone.
+    pub(super) async fn apply_routes(&mut self) -> Result<()> {
+        let report = self.host.apply_routes(&self.wanted_host()).await?;
+        for change in &report.changes {
+            tracing::info!("host: {change}");
+        }
+        Ok(())
+    }
+
+    fn wanted_host(&self) -> Wanted {
+        let gateway = &self.config.gateway;
+        Wanted {
+            tun: self.tun.name.clone(),
+            mtu: self.tun.mtu.mtu,
+            addresses: gateway.tunnel_addresses.clone(),
+            routes: self.down.reached(&self.plan).collect(),
+            down: self.down.unreached(&self.plan).collect(),
+            lan: gateway
+                .lan
+                .iter()
+                .map(|lan| lan.interface.clone())
+                .collect(),
+            wan: gateway
+                .wan
+                .iter()
+                .map(|wan| wan.interface.clone())
+                .collect(),
+            hub: self.plan.sites.len() > 1,
+        }
+    }
+
     /// Routes of the sites, and those that the kernel keeps inside them.
-    fn write_routes(&mut self) -> Result<()> {
-        let prefixes: Vec<Prefix> = self.plan.routes().map(|(_, prefix, _)| prefix).collect();
+    pub(super) fn write_routes(&mut self) -> Result<()> {
+        let active = self.down.active(&self.plan);
+        let prefixes: Vec<Prefix> = active.map(|(_, prefix, _)| prefix).collect();
         let kernel = self.host.take_other_routes();
         self.warn_of_missing_ways(&kernel);
         let mirror = mirror::mirror(&kernel, &prefixes, self.tun.index);
@@ -211,7 +230,7 @@ impl Gateway {
         let Some(datapath) = &mut self.datapath else {
             return Ok(());
         };
-        let of_sites = self.plan.routes().zip(1..);
+        let of_sites = self.down.active(&self.plan).zip(1..);
         let of_sites = of_sites
             .map(|((vnet, prefix, site), route)| ((vnet, prefix), Target::Site { site, route }));
         let of_kernel = mirror.kernel.into_iter();

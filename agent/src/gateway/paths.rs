@@ -17,10 +17,15 @@ use crate::tunnel::LinkChange;
 use crate::tunnel::heartbeat::Service;
 
 impl Gateway {
-    /// BFD says something of a link. The lane has already left one that has died.
-    pub(super) fn on_link_change(&mut self, change: LinkChange) -> Result<()> {
+    /// BFD says something of links. The lane has already left those that have died.
+    pub(super) fn on_link_changes(
+        &mut self,
+        changes: impl Iterator<Item = LinkChange>,
+    ) -> Result<()> {
         let now = clock::now();
-        self.links.on_change(change, now);
+        for change in changes {
+            self.links.on_change(change, now);
+        }
         self.follow_links(now)?;
         self.links.handle_timeout(now);
         Ok(())

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use super::answer::Rates;
 use super::lanes::Lanes;
 use super::links::Links;
+use super::on_down::DownSites;
 use super::plan::{Numbers, Plan};
 use super::record::SharedJournal;
 use super::states::States;
@@ -85,6 +86,7 @@ pub(super) async fn start(
     let mut gateway = Gateway {
         links: Links::new(config.gateway.listen.is_ipv4(), resolved),
         states: States::default(),
+        down: DownSites::default(),
         journal: SharedJournal::default(),
         path,
         config,

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::links::{CONNECTING_FOR, LinkStatus, Links, site_state};
 use super::plan::{Plan, PlannedSite};
-use crate::control::message::{EventKind, SiteState};
+use crate::control::message::{EventKind, LinkState, SiteState};
 use crate::host::links::Interface;
 use crate::ids::SiteId;
 use crate::journal::Change;
@@ -28,8 +28,10 @@ pub struct SiteStatus {
     pub why: String,
     /// Since when it has been in this state.
     pub since: Instant,
-    /// Whether it has been up, or has had the time for it.
-    settled: bool,
+    /// Whether it counts as down.
+    down: bool,
+    /// Whether its state has been recorded.
+    recorded: bool,
 }
 
 /// One interface as it was last seen.
@@ -61,7 +63,13 @@ impl States {
         self.sites.get(&id)
     }
 
-    /// A site that has only just been configured is down without a word, until it has had its time.
+    /// Whether a site counts as down; see [`SiteStatus::is_down`].
+    pub fn is_down(&self, site: &PlannedSite) -> bool {
+        let seen = self.sites.get(&site.id);
+        seen.is_some_and(|seen| seen.name == site.config.name && seen.is_down())
+    }
+
+    /// A site that has only just been configured is down without a word while its links connect.
     fn follow_site(
         &mut self,
         site: &PlannedSite,
@@ -75,21 +83,22 @@ impl States {
             state: SiteState::Down,
             why: String::new(),
             since: now,
-            settled: false,
+            down: false,
+            recorded: false,
         };
         let seen = self.sites.entry(site.id).or_insert_with(fresh);
         if seen.name != *name {
             // The number has gone to another site.
             *seen = fresh();
         }
-        let waited = now.saturating_duration_since(seen.since) >= CONNECTING_FOR;
-        let from = seen.settled.then(|| seen.state.as_str().to_owned());
-        let settled = seen.settled || state != SiteState::Down || waited;
-        let changed = state != seen.state || settled != seen.settled;
+        let down = state == SiteState::Down && links.iter().all(|link| link.has_failed(now));
+        let from = seen.recorded.then(|| seen.state.as_str().to_owned());
+        let recorded = seen.recorded || state != SiteState::Down || down;
+        let changed = state != seen.state || recorded != seen.recorded;
         if state != seen.state {
             seen.since = now;
         }
-        (seen.state, seen.settled) = (state, settled);
+        (seen.state, seen.down, seen.recorded) = (state, down, recorded);
         seen.why.clone_from(&why);
         changed.then(|| Change {
             kind: EventKind::Site,
@@ -140,10 +149,21 @@ impl States {
 }
 
 impl SiteStatus {
-    /// Whether the site cannot be reached and is not merely about to be: it was up before, or has had
-    /// [`CONNECTING_FOR`] since it was configured.
+    /// Whether the site cannot be reached and is not merely about to be: no link is up, and none has
+    /// begun to connect within the last [`CONNECTING_FOR`].
     pub fn is_down(&self) -> bool {
-        self.state == SiteState::Down && self.settled
+        self.down
+    }
+}
+
+impl LinkStatus {
+    /// Whether it is not up and has had its time.
+    fn has_failed(&self, now: Instant) -> bool {
+        match self.state {
+            LinkState::Up => false,
+            LinkState::Connecting => now.saturating_duration_since(self.since) >= CONNECTING_FOR,
+            LinkState::Down | LinkState::Drained => true,
+        }
     }
 }
 

@@ -142,10 +142,24 @@ fn a_new_site_is_not_down_before_it_has_had_its_time() {
 }
 
 #[test]
-fn a_site_that_was_up_is_down_at_once() {
+fn a_site_that_was_up_is_down_at_once_unless_a_link_begins_anew() {
     let mut paris = Paris::new();
     paris.sessions(1, [true, true]);
-    paris.sessions(2, [false, false]);
+    paris.sessions(200, [true, false]);
+    assert!(!paris.is_down());
+    // As when the file has a new key for it.
+    let link = paris.plan.links[0].clone();
+    paris
+        .links
+        .insert(link, Duration::ZERO, paris.start + Duration::from_secs(201));
+    let lines = paris.sessions(201, [false, false]);
+    assert_eq!(lines.len(), 1);
+    assert!(lines[0].starts_with("site paris: Degraded -> Down: "));
+    assert!(!paris.is_down());
+    paris.sessions(216, [false, false]);
+    assert!(paris.is_down());
+    paris.sessions(217, [true, true]);
+    paris.sessions(218, [false, false]);
     assert!(paris.is_down());
 }
 
