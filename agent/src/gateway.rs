@@ -8,6 +8,7 @@
 mod answer;
 mod apply;
 pub mod election;
+mod health;
 mod lanes;
 pub mod links;
 pub mod on_down;
@@ -30,6 +31,8 @@ use crate::clock;
 use crate::config::Config;
 use crate::control::ControlRequest;
 use crate::datapath::{Datapath, DatapathEvent, Events, IdleLimits};
+use crate::health::probe::Probers;
+use crate::health::{Health, Outcome};
 use crate::host::Host;
 use crate::host::tunnel_mtu::TunnelMtu;
 use crate::host::watch::Watch;
@@ -71,6 +74,8 @@ struct Gateway {
     /// As the tables have it.
     down: DownSites,
     journal: SharedJournal,
+    health: Health,
+    probers: Probers,
     tun: Tun,
     rates: Rates,
     pending_flows: Vec<PendingFlows>,
@@ -101,6 +106,7 @@ struct Inputs {
     requests: mpsc::Receiver<ControlRequest>,
     dials: mpsc::Receiver<Dial>,
     changes: mpsc::UnboundedReceiver<LinkChange>,
+    outcomes: mpsc::Receiver<Outcome>,
     watch: Watch,
     events: Option<Events>,
     terminate: Signal,
@@ -119,7 +125,7 @@ pub async fn run(config: Config, path: PathBuf) -> Result<()> {
         SignalKind::hangup(),
     ]
     .map(|kind| signal(kind).context("to receive signals"));
-    let (mut gateway, mut inputs) = start::start(config, path, signals).await?;
+    let (mut gateway, mut inputs) = Box::pin(start::start(config, path, signals)).await?;
     memory::give_back();
     let cause = format!("started with {}", gateway.path.display());
     gateway.record_run(None, "running", cause);
@@ -157,10 +163,12 @@ impl Gateway {
                     self.on_link_changes(std::iter::once(change).chain(waiting))?;
                     self.follow_down_sites().await;
                 }
+                Some(outcome) = inputs.outcomes.recv() => self.on_probed(outcome),
                 changed = inputs.watch.changed() => {
                     if changed.context("watching the host")?.links {
                         // A carrier that is lost is not waited for.
                         self.follow_wans().await?;
+                        self.record_interfaces().await;
                         self.follow_down_sites().await;
                     }
                     host_changed.get_or_insert(tokio::time::Instant::now() + HOST_SETTLES);

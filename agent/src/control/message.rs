@@ -20,8 +20,8 @@ pub use self::sites::{
     RoutesReply, Site, SiteState, SitesReply, WatchedBy,
 };
 pub use self::status::{
-    Attachment, DropCount, DropSite, DropsReply, Offload, Outcome, Reload, StackCount, Status,
-    Traffic, Tun, Version,
+    Attachment, DropCount, DropSite, DropsReply, Health, HealthTarget, Offload, Outcome, Reload,
+    StackCount, Status, Traffic, Tun, Version,
 };
 
 /// A question to the gateway; on the wire `{"command":"status"}`.

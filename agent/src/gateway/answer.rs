@@ -109,11 +109,18 @@ impl Gateway {
             attachments: self.attachments(),
             offloads: self.offloads(),
             host_changes: self.host.changes(),
-            warnings: self.warnings.all(),
+            warnings: self.all_warnings(),
+            health: self.health.describe(seconds_since),
             totals: flows::total(sites.iter().map(|site| site.traffic)),
             sites,
             memory_rss_bytes: resident_bytes(),
         }
+    }
+
+    fn all_warnings(&self) -> Vec<String> {
+        let mut warnings = self.warnings.all();
+        warnings.extend(self.health.warnings());
+        warnings
     }
 
     pub(super) fn sites(&self) -> Vec<Site> {

@@ -45,7 +45,6 @@ impl Gateway {
         self.write_sites()
     }
 
-    #[expect(dead_code, reason = "called where the state of the LAN is known")]
     /// How this gateway serves its LAN now; its far gateways are told.
     pub(super) fn set_service(&mut self, service: Service) -> Result<()> {
         self.service = service;

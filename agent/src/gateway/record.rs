@@ -56,6 +56,7 @@ impl Gateway {
         for change in changes {
             self.record(change);
         }
+        self.follow_lan_interfaces();
     }
 
     /// Records what came of a reload; one that changes nothing is none.

@@ -118,7 +118,9 @@ impl Gateway {
         mtu: TunnelMtu,
     ) -> Result<()> {
         self.set_mtu(mtu)?;
+        self.follow_health_targets();
         self.apply(plan, difference).await?;
+        self.record_interfaces().await;
         self.follow_interfaces().await
     }
 }

@@ -21,6 +21,8 @@ use crate::config::{Config, Endpoint};
 use crate::control::message::EventKind;
 use crate::control::{Server, socket_path};
 use crate::datapath::{Datapath, TcAttach};
+use crate::health::Health;
+use crate::health::probe::Probers;
 use crate::host::Host;
 use crate::host::guard::{self, NamedEndpoint, NamedInterface, NamedRoute};
 use crate::host::tunnel_mtu::{self, TunnelMtu, WanMtu};
@@ -83,11 +85,14 @@ pub(super) async fn start(
     let plan = numbers.plan(&config, lanes.count());
 
     let (resolved, dials) = mpsc::channel(QUEUE);
+    let (probed, outcomes) = mpsc::channel(QUEUE);
     let mut gateway = Gateway {
         links: Links::new(config.gateway.listen.is_ipv4(), resolved),
         states: States::default(),
         down: DownSites::default(),
         journal: SharedJournal::default(),
+        health: Health::new(clock::now()),
+        probers: Probers::new(probed),
         path,
         config,
         identity,
@@ -121,6 +126,7 @@ pub(super) async fn start(
         requests,
         dials,
         changes,
+        outcomes,
         watch,
         events,
         terminate,
@@ -229,6 +235,7 @@ impl Gateway {
         let difference = self.plan.difference(&plan);
         self.apply(plan, difference).await?;
         self.record_interfaces().await;
+        self.follow_health_targets();
         self.write_interfaces().await?;
         self.attach();
         Ok(())

@@ -141,6 +141,11 @@ impl States {
         })
     }
 
+    /// The state of an interface as it was last seen, `up` if it has carrier.
+    pub fn interface(&self, name: &str) -> Option<&'static str> {
+        self.interfaces.get(name).map(|seen| seen.state)
+    }
+
     /// Forgets the interfaces that `wanted` does not name.
     pub fn keep_interfaces(&mut self, wanted: &[&str]) {
         self.interfaces

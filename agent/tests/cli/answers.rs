@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use crossway::control::message::{
-    Attachment, DropCount, DropSite, DropsReply, EventKind, Flow, FlowsReply, FlowsRequest, Link,
-    LinkState, LinksReply, Offload, Outcome, OverlapsReply, Reload, Route, RouteAnswer, RouteKind,
-    RoutesReply, Site, SiteState, SitesReply, StackCount, Status, Traffic, Tun, Version, WatchedBy,
+    Attachment, DropCount, DropSite, DropsReply, EventKind, Flow, FlowsReply, FlowsRequest, Health,
+    HealthTarget, Link, LinkState, LinksReply, Offload, Outcome, OverlapsReply, Reload, Route,
+    RouteAnswer, RouteKind, RoutesReply, Site, SiteState, SitesReply, StackCount, Status, Traffic,
+    Tun, Version, WatchedBy,
 };
 use crossway::control::{FlowEnds, Request, Response, overlaps};
 use crossway::journal::{Change, Journal};
@@ -123,9 +124,29 @@ fn status() -> Status {
         ],
         host_changes: vec!["net.ipv4.ip_forward: 0 to 1".to_owned()],
         warnings: vec!["chmod 600 /etc/crossway/berlin-1.key".to_owned()],
+        health: Health {
+            lan_alive: true,
+            since_seconds: 8_039,
+            why: "1 of 2 health targets down".to_owned(),
+            targets: vec![
+                target("10.1.0.10", "icmp", "up", "it answers"),
+                target("10.1.0.11:443", "tcp", "down", "no answer within 500 ms"),
+            ],
+        },
         sites: sites(),
         totals: traffic(),
         memory_rss_bytes: 19_000_000,
+    }
+}
+
+fn target(target: &str, kind: &str, state: &str, why: &str) -> HealthTarget {
+    HealthTarget {
+        target: target.to_owned(),
+        kind: kind.to_owned(),
+        interface: "eth1".to_owned(),
+        state: state.to_owned(),
+        since_seconds: 75,
+        why: why.to_owned(),
     }
 }
 

@@ -10,6 +10,7 @@ use crate::gateway::plan::Numbers;
 use crate::ids::IfIndex;
 use crate::io::udp;
 use crate::tunnel::PeerSnapshot;
+use crate::tunnel::heartbeat::Pulse;
 
 const FILE: &str = r#"
 [gateway]
@@ -72,7 +73,7 @@ impl Paris {
             endpoint: Some(udp::Endpoint::new("192.0.2.7:51820".parse().unwrap())),
             handshake_age: session.then_some(Duration::ZERO),
             unanswered_for: None,
-            bfd: None,
+            pulse: Pulse::default(),
             sent_packets: 0,
             sent_bytes: 0,
             received_packets: 0,
