@@ -209,6 +209,29 @@ fn a_default_route_and_a_file_without_sites_are_accepted_with_a_warning() {
 }
 
 #[test]
+fn a_site_that_stands_back_for_nobody_is_accepted_with_a_warning() {
+    let routes = "routes = [\"10.3.0.0/24\"]";
+    let stands_back = |routes: &str| {
+        let text = GOOD.replace("routes = [\"10.3.0.0/24\"]", routes);
+        warnings(Config::parse(&text, Path::new("berlin.toml")))
+    };
+    // Its own shorter prefix goes with it.
+    let alone = "routes = [\"10.3.0.0/24\", \"10.3.0.0/16\"]\non_down = \"next-shorter\"";
+    assert_eq!(
+        stands_back(alone),
+        [
+            "berlin.toml:30:11: warning: site \"rome\", on_down: next-shorter, but no other site has a \
+             shorter prefix for 10.3.0.0/24 and 1 more: while this site is down, the kernel's own \
+             routes take the packets, unencrypted: give another site a shorter prefix, or write \
+             on_down = \"unreachable\", unless a line of your own is to take over"
+        ]
+    );
+    let covered = "routes = [\"10.2.0.0/25\"]\non_down = \"next-shorter\"";
+    assert_eq!(stands_back(covered), [""; 0]);
+    assert_eq!(stands_back(routes), [""; 0]);
+}
+
+#[test]
 fn an_endpoint_inside_a_route_is_accepted_with_a_warning() {
     let text = GOOD.replace("\"10.3.0.0/24\"", "\"203.0.113.0/24\"");
     assert_eq!(

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use vm_tests::crossway::Crossway;
+use vm_tests::pair::Pair;
 use vm_tests::plan::{self, GatewayPlan, Shape};
 use vm_tests::topology::{Builder, Family, Topology};
 use vm_tests::wait;
@@ -96,6 +97,32 @@ fn a_reload_takes_targets_and_gives_them_up() {
     lan.agent.write_config(&plan).unwrap();
     lan.agent.command(&["reload"]).unwrap();
     assert_eq!(lan.health()["targets"], serde_json::json!([]));
+}
+
+#[test]
+fn a_far_gateway_hears_that_the_lan_is_dead() {
+    let pair = Pair::start(|_| ()).unwrap();
+    let state_at_b = || {
+        let sites = pair.b.query(&["sites"]).unwrap();
+        sites["sites"][0].clone()
+    };
+    wait::until("BFD to come up", SOON, || {
+        (state_at_b()["links"][0]["why"] == "BFD is up").then_some(())
+    })
+    .unwrap();
+    let host = &pair.site_a().host;
+    host.ip("link set eth0 down").unwrap();
+    wait::until("the far side to know", SOON, || {
+        let site = state_at_b();
+        let why = site["why"].as_str()?.to_owned();
+        (site["state"] == "Down" && why.contains("does not reach its LAN")).then_some(())
+    })
+    .unwrap();
+    host.ip("link set eth0 up").unwrap();
+    wait::until("the far side to know", SOON, || {
+        (state_at_b()["state"] == "Active").then_some(())
+    })
+    .unwrap();
 }
 
 /// Gateway a with its host.

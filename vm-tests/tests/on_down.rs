@@ -65,6 +65,30 @@ fn a_host_is_told_at_once_and_its_traffic_is_back_with_the_site() {
 }
 
 #[test]
+fn a_killed_far_gateway_is_unreachable_within_seconds_and_comes_back() {
+    let mut pair = Pair::start(|_| ()).unwrap();
+    for _ in 0..2 {
+        wait::until("BFD to come up", UP, || {
+            let links = pair.a.query(&["links"]).unwrap();
+            (links["links"][0]["why"] == "BFD is up").then_some(())
+        })
+        .unwrap();
+        pair.b.kill().unwrap();
+        let far = Far::of(&pair);
+        wait::until(
+            "the kernel's routes to change",
+            Duration::from_secs(3),
+            || (far.kernel_routes() == ["unreachable"; 2]).then_some(()),
+        )
+        .unwrap();
+        assert!(far.ping(Family::V4).contains("nreachable"));
+        drop(far);
+        pair.b.start_again().unwrap();
+        pair.wait_until_up().unwrap();
+    }
+}
+
+#[test]
 fn a_host_hears_nothing_where_the_file_says_drop() {
     let pair = Pair::start(|_| ()).unwrap();
     let far = Far::cut(&pair, "on_down = \"drop\"");

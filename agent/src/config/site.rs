@@ -23,7 +23,7 @@ pub(super) struct SiteDraft {
     pub(super) name: Option<At<String>>,
     pub(super) vnet: String,
     pub(super) routes: Vec<At<Prefix>>,
-    on_down: OnDown,
+    pub(super) on_down: OnDown,
     pub(super) gateways: Vec<RemoteDraft>,
     hold_down: Duration,
 }
