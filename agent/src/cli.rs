@@ -6,6 +6,7 @@
 
 mod check;
 mod drops;
+mod events;
 mod failure;
 mod flows;
 mod keys;
@@ -94,6 +95,8 @@ enum Command {
     Unprefer(orders::Target),
     /// Have links carry the flows at once, until they go down
     Promote(orders::Target),
+    /// Show what has changed: links, sites, reloads, interfaces, each with its time and cause
+    Events(events::Events),
     /// Read the configuration file again and apply what changed
     Reload,
     /// Show versions, also of the running gateway
@@ -135,6 +138,7 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
         Command::Prefer(target) => orders::order(options, target, LinkOrder::Prefer),
         Command::Unprefer(target) => orders::order(options, target, LinkOrder::Unprefer),
         Command::Promote(target) => orders::order(options, target, LinkOrder::Promote),
+        Command::Events(events) => events::events(options, events),
         Command::Reload => reload::reload(options),
         Command::Version => version::version(options),
     }

@@ -1,13 +1,14 @@
 //! The configuration file as types in which a wrong set-up cannot be written.
 //!
 //! [`Config::load`] reads a file (`read.rs`): each section is read by its own file as far as it can
-//! be (`gateway.rs`, `interface.rs`, `site.rs`), then the rules between sections are checked (`rules.rs`) and the key
+//! be (`gateway.rs`, `interface.rs`, `health.rs`, `site.rs`), then the rules between sections are checked (`rules.rs`) and the key
 //! files looked at (`key_files.rs`). Every finding is a [`Diagnostic`] with its line; all are told
 //! at once.
 
 mod diagnostic;
 mod endpoint;
 mod gateway;
+mod health;
 mod interface;
 mod key_files;
 mod liveness;
@@ -24,6 +25,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use self::diagnostic::{Diagnostic, Severity};
+pub use self::health::{HealthKind, HealthTarget};
 pub use self::read::{Accepted, Rejected};
 use crate::liveness::bfd::Pace;
 use crate::prefix::Prefix;
@@ -60,6 +62,8 @@ pub struct Gateway {
     pub lan: Vec<Lan>,
     /// `[[gateway.wan]]`, at least one.
     pub wan: Vec<Wan>,
+    /// `[[gateway.health]]`.
+    pub health: Vec<HealthTarget>,
 }
 
 impl Gateway {
@@ -156,10 +160,36 @@ pub struct Site {
     pub vnet: String,
     /// Prefixes behind it, unique and of one site each within a vnet.
     pub routes: Vec<Prefix>,
+    /// What becomes of packets to it while no link is up.
+    pub on_down: OnDown,
     /// `[[site.gateway]]`, at least one.
     pub gateways: Vec<RemoteGateway>,
     /// How long a link that came back must stay up before it takes flows from one that is up.
     pub hold_down: Duration,
+}
+
+/// `on_down = "unreachable" | "drop" | "next-shorter"`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDown {
+    /// The sender is told at once, by ICMP.
+    #[default]
+    Unreachable,
+    /// They vanish.
+    Drop,
+    /// The site's prefixes leave all tables, so that shorter ones, of other sites or of the kernel,
+    /// take the packets.
+    NextShorter,
+}
+
+impl OnDown {
+    /// The word of the file and of `--json`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Drop => "drop",
+            Self::NextShorter => "next-shorter",
+        }
+    }
 }
 
 /// `[[site.gateway]]`.

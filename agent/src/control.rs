@@ -1,5 +1,5 @@
 //! The running gateway, asked and answered: one JSON request and one JSON reply, each on a line, per
-//! connection of a Unix socket.
+//! connection of a Unix socket. Only who follows the events gets more replies, as they come.
 //!
 //! [`server`] takes the connections and hands each [`Request`] to the gateway's own loop as a
 //! [`ControlRequest`]; the loop owns all state and answers when it gets to it. [`client`] is the other
@@ -8,6 +8,7 @@
 
 pub mod client;
 pub mod filter;
+mod follow;
 pub mod message;
 pub mod overlaps;
 pub mod protocol;

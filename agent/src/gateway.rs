@@ -8,12 +8,16 @@
 mod answer;
 mod apply;
 pub mod election;
+mod health;
 mod lanes;
 pub mod links;
+pub mod on_down;
 mod paths;
 pub mod plan;
+mod record;
 mod reload;
 mod start;
+pub mod states;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -27,6 +31,8 @@ use crate::clock;
 use crate::config::Config;
 use crate::control::ControlRequest;
 use crate::datapath::{Datapath, DatapathEvent, Events, IdleLimits};
+use crate::health::probe::Probers;
+use crate::health::{Health, Outcome};
 use crate::host::Host;
 use crate::host::tunnel_mtu::TunnelMtu;
 use crate::host::watch::Watch;
@@ -40,7 +46,10 @@ use crate::tunnel::noise::Identity;
 use answer::{PendingFlows, Rates};
 use lanes::Lanes;
 use links::{Dial, Links};
+use on_down::DownSites;
 use plan::{Numbers, Plan};
+use record::SharedJournal;
+use states::States;
 
 /// How often links, rates and idle flows are looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -61,6 +70,12 @@ struct Gateway {
     links: Links,
     /// What far gateways are told of this one.
     service: Service,
+    states: States,
+    /// As the tables have it.
+    down: DownSites,
+    journal: SharedJournal,
+    health: Health,
+    probers: Probers,
     tun: Tun,
     rates: Rates,
     pending_flows: Vec<PendingFlows>,
@@ -91,6 +106,7 @@ struct Inputs {
     requests: mpsc::Receiver<ControlRequest>,
     dials: mpsc::Receiver<Dial>,
     changes: mpsc::UnboundedReceiver<LinkChange>,
+    outcomes: mpsc::Receiver<Outcome>,
     watch: Watch,
     events: Option<Events>,
     terminate: Signal,
@@ -109,17 +125,23 @@ pub async fn run(config: Config, path: PathBuf) -> Result<()> {
         SignalKind::hangup(),
     ]
     .map(|kind| signal(kind).context("to receive signals"));
-    let (mut gateway, mut inputs) = start::start(config, path, signals).await?;
+    let (mut gateway, mut inputs) = Box::pin(start::start(config, path, signals)).await?;
     memory::give_back();
-    tracing::info!(gateway = gateway.config.gateway.name, "running");
+    let cause = format!("started with {}", gateway.path.display());
+    gateway.record_run(None, "running", cause);
     let ended = gateway.serve(&mut inputs).await;
+    let cause = match &ended {
+        Ok(signal) => format!("told to by {signal}"),
+        Err(error) => format!("{error:#}"),
+    };
+    gateway.record_run(Some("running"), "stopping", cause);
     let stopped = gateway.stop().await;
     ended.and(stopped)
 }
 
 impl Gateway {
-    /// The loop; returns at a signal to stop, or when the lane has failed.
-    async fn serve(&mut self, inputs: &mut Inputs) -> Result<()> {
+    /// The loop; returns at a signal to stop, with its name, or when the lane has failed.
+    async fn serve(&mut self, inputs: &mut Inputs) -> Result<&'static str> {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut host_changed: Option<tokio::time::Instant> = None;
@@ -130,16 +152,24 @@ impl Gateway {
                 .map(tokio::time::Instant::from_std);
             let flows_due = self.pending_flows.first().map(PendingFlows::due);
             tokio::select! {
-                _ = inputs.terminate.recv() => return Ok(()),
-                _ = inputs.interrupt.recv() => return Ok(()),
+                _ = inputs.terminate.recv() => return Ok("SIGTERM"),
+                _ = inputs.interrupt.recv() => return Ok("SIGINT"),
                 _ = inputs.hang_up.recv() => self.reload_and_log().await,
                 Some(request) = inputs.requests.recv() => self.handle_request(request).await,
                 Some(dial) = inputs.dials.recv() => self.dial(dial)?,
-                Some(change) = inputs.changes.recv() => self.on_link_change(change)?,
+                Some(change) = inputs.changes.recv() => {
+                    // All that wait: a WAN that dies takes thousands of links with it.
+                    let waiting = std::iter::from_fn(|| inputs.changes.try_recv().ok());
+                    self.on_link_changes(std::iter::once(change).chain(waiting))?;
+                    self.follow_down_sites().await;
+                }
+                Some(outcome) = inputs.outcomes.recv() => self.on_probed(outcome),
                 changed = inputs.watch.changed() => {
                     if changed.context("watching the host")?.links {
                         // A carrier that is lost is not waited for.
                         self.follow_wans().await?;
+                        self.record_interfaces().await;
+                        self.follow_down_sites().await;
                     }
                     host_changed.get_or_insert(tokio::time::Instant::now() + HOST_SETTLES);
                 }
@@ -177,7 +207,9 @@ impl Gateway {
         let peers = self.lanes.refresh().await?;
         let now = clock::now();
         self.links.on_snapshot(peers, now);
-        self.follow_links(now)
+        self.follow_links(now)?;
+        self.follow_down_sites().await;
+        Ok(())
     }
 
     fn dial(&mut self, dial: Dial) -> Result<()> {

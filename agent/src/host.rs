@@ -44,10 +44,10 @@ use self::forwarding::{Facts, Need};
 use self::kernel_routes::KernelRoute;
 use self::links::Interface;
 use self::route_socket::RouteSocket;
-use self::site_routes::SiteRoute;
+use self::site_routes::{SiteRoute, Way};
 use self::state::{StateFile, SysctlChange};
 use self::sysctl::Family;
-use crate::config::InterfaceAddress;
+use crate::config::{InterfaceAddress, OnDown};
 use crate::ids::IfIndex;
 use crate::prefix::Prefix;
 
@@ -75,6 +75,8 @@ pub struct Wanted {
     pub addresses: Vec<InterfaceAddress>,
     /// Prefixes to route into it.
     pub routes: Vec<Prefix>,
+    /// Prefixes of sites that are down, none of them in `routes`.
+    pub down: Vec<(Prefix, OnDown)>,
     /// LAN interfaces.
     pub lan: Vec<String>,
     /// WAN interfaces.
@@ -143,11 +145,12 @@ impl Host {
         Ok(all.await?.others)
     }
 
-    /// All routes but ours into the TUN `tun`.
+    /// All routes but ours, of which some lead into the TUN `tun`.
     pub async fn other_routes(&self, tun: IfIndex) -> Result<Vec<KernelRoute>, HostError> {
+        let ours = tunnel::ours(&self.file, tun);
         let all = self
             .routes
-            .blocking(move |socket| kernel_routes::list(socket, Some(tun)));
+            .blocking(move |socket| kernel_routes::list(socket, Some(&ours)));
         Ok(all.await?.others)
     }
 
@@ -208,11 +211,22 @@ impl Host {
         let file = &mut self.file;
         let added = tunnel::add_addresses(handle, file, &tun, &wanted.addresses, &mut report);
         let leftover = added.await?;
-        let routes = self.site_routes(wanted, &lan).await?;
-        let set = tunnel::set_routes(&self.routes, &tun, routes, &mut report);
-        self.other_routes = set.await?;
+        self.set_routes(wanted, &tun, &lan, &mut report).await?;
         let file = &mut self.file;
         tunnel::remove_addresses(&self.handle, file, &tun, leftover, &mut report).await?;
+        Ok(report)
+    }
+
+    /// The routes alone of what [`Host::apply`] does, which has been called before: for sites that go
+    /// down and come back, also while an interface is away.
+    pub async fn apply_routes(&mut self, wanted: &Wanted) -> Result<Report, HostError> {
+        let mut report = Report::default();
+        let mut lan = Vec::new();
+        for name in &wanted.lan {
+            lan.extend(links::find(&self.handle, name).await?);
+        }
+        let tun = self.interface(&wanted.tun).await?;
+        self.set_routes(wanted, &tun, &lan, &mut report).await?;
         Ok(report)
     }
 
@@ -254,6 +268,19 @@ impl Host {
         Ok(interfaces)
     }
 
+    async fn set_routes(
+        &mut self,
+        wanted: &Wanted,
+        tun: &Interface,
+        lan: &[Interface],
+        report: &mut Report,
+    ) -> Result<(), HostError> {
+        let routes = self.site_routes(wanted, lan).await?;
+        let set = tunnel::set_routes(&self.routes, &mut self.file, tun, routes, report);
+        self.other_routes = set.await?;
+        Ok(())
+    }
+
     async fn site_routes(
         &self,
         wanted: &Wanted,
@@ -271,10 +298,23 @@ impl Host {
         });
         let routes = wanted.routes.iter().map(|prefix| SiteRoute {
             prefix: *prefix,
+            way: Way::Tunnel,
             source: if prefix.is_ipv4() { of_ipv4 } else { of_ipv6 },
             mtu: None,
         });
-        Ok(routes.collect())
+        let down = wanted.down.iter().filter_map(|(prefix, on_down)| {
+            Some(SiteRoute {
+                prefix: *prefix,
+                way: match on_down {
+                    OnDown::Unreachable => Way::Unreachable,
+                    OnDown::Drop => Way::Blackhole,
+                    OnDown::NextShorter => return None,
+                },
+                source: None,
+                mtu: None,
+            })
+        });
+        Ok(routes.chain(down).collect())
     }
 }
 
@@ -306,7 +346,8 @@ impl Wanted {
     /// Whether IPv6 goes through the tunnel: a route or an address of it is IPv6. (An IPv6 address
     /// on a LAN alone brings none in.)
     pub fn uses_ipv6(&self) -> bool {
-        let routes = self.routes.iter().map(Prefix::is_ipv4);
+        let down = self.down.iter().map(|(prefix, _)| prefix);
+        let routes = self.routes.iter().chain(down).map(Prefix::is_ipv4);
         let addresses = self.addresses.iter().map(|own| own.address.is_ipv4());
         routes.chain(addresses).any(|ipv4| !ipv4)
     }

@@ -16,6 +16,8 @@ use crate::prefix::Prefix;
 pub struct RouteTable {
     v4: Vec<(u8, OfLength<u32>)>,
     v6: Vec<(u8, OfLength<u128>)>,
+    /// Prefixes that no packet is sent by, while their sites may still send.
+    withdrawn: Option<Box<Self>>,
 }
 
 /// The prefixes of one length.
@@ -71,6 +73,27 @@ impl RouteTable {
             }
         }
         table
+    }
+
+    /// With the prefixes of sites that are down and stand back for shorter ones.
+    #[must_use]
+    pub fn with_withdrawn(mut self, routes: impl IntoIterator<Item = (Prefix, SiteId)>) -> Self {
+        let withdrawn = Self::new(routes);
+        let some = !(withdrawn.v4.is_empty() && withdrawn.v6.is_empty());
+        self.withdrawn = some.then(|| Box::new(withdrawn));
+        self
+    }
+
+    /// Whether `site` may send packets with this source: it is reached there, or would be if it were
+    /// known to be up again.
+    pub fn may_come_from(&self, source: IpAddr, site: SiteId) -> bool {
+        self.site_of(source) == Some(site) || self.is_withdrawn_of(source, site)
+    }
+
+    /// Whether the longest of the withdrawn prefixes that hold `source` is of `site`.
+    pub fn is_withdrawn_of(&self, source: IpAddr, site: SiteId) -> bool {
+        let withdrawn = self.withdrawn.as_ref();
+        withdrawn.is_some_and(|withdrawn| withdrawn.site_of(source) == Some(site))
     }
 
     /// The site whose longest prefix holds `address`.

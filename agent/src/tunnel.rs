@@ -241,7 +241,7 @@ impl Tunnel {
             return Ok(Handled::Control);
         }
         let (source, _) = addresses;
-        if self.routes.site_of(source) != Some(peer.site()) {
+        if !self.routes.may_come_from(source, peer.site()) {
             return Err(DropReason::SourceNotInSite);
         }
         peer.on_received(length);

@@ -7,7 +7,7 @@
 mod answers;
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,7 +15,8 @@ use std::thread::JoinHandle;
 
 use crossway::control::message::{Outcome, Reload};
 use crossway::control::{ControlRequest, Request, Response, Server};
-use tokio::sync::{mpsc, oneshot};
+use crossway::journal::Journal;
+use tokio::sync::{mpsc, oneshot, watch};
 
 #[test]
 fn the_public_key_of_a_new_private_key_has_the_form_of_wireguard() {
@@ -137,6 +138,7 @@ fn wrong_usage_ends_with_2() {
         &["flows", "--protocol", "quic"],
         &["flows", "--address", "10.0.0.1/8"],
         &["routes", "get", "10.2.0.0/24"],
+        &["events", "--last", "-1"],
     ] {
         let refused = place.run(arguments, "");
         assert_eq!(code(&refused), 2, "{arguments:?}: {}", stderr(&refused));
@@ -222,6 +224,8 @@ fn every_reading_command_prints_what_it_always_printed() {
             ],
         ),
         ("drops", &["drops"]),
+        ("events", &["events"]),
+        ("events-last", &["events", "--last", "1"]),
         ("reload", &["reload"]),
     ] {
         for (extra, ending) in [(None, "txt"), (Some("--json"), "json")] {
@@ -295,6 +299,32 @@ fn a_reader_that_goes_away_ends_the_command_quietly() {
     drop(child.stdout.take());
     let ended = child.wait_with_output().unwrap();
     assert_eq!((code(&ended), stderr(&ended).as_str()), (0, ""));
+}
+
+#[test]
+fn events_are_followed_until_the_gateway_ends() {
+    let place = Place::new();
+    let running = place.start("berlin-1");
+    let mut child = place
+        .command(&["events", "--follow", "--json", "--last", "1"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let event = lines.next().unwrap().unwrap();
+    let event: serde_json::Value = serde_json::from_str(&event).unwrap();
+    assert_eq!(
+        (&event["kind"], &event["sequence"]),
+        (&"site".into(), &2.into())
+    );
+    drop(running);
+    assert!(lines.next().is_none());
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!(
+        (code(&ended), stderr(&ended).as_str()),
+        (1, "crossway: the gateway has ended\n")
+    );
 }
 
 /// Compares with a golden file, or writes it.
@@ -374,13 +404,16 @@ impl Place {
                 let server = Server::bind(&socket).unwrap();
                 bound.send(()).unwrap();
                 let (gateway, mut requests) = mpsc::channel::<ControlRequest>(1);
+                let journal = watch::Sender::new(Journal::default());
+                let following = journal.subscribe();
+                journal.send_modify(answers::fill);
                 let answering = async {
                     while let Some(asked) = requests.recv().await {
                         let _ = asked.reply.send(answer(&asked.request));
                     }
                 };
                 tokio::select! {
-                    () = server.serve(gateway) => {}
+                    () = server.serve(gateway, following) => {}
                     () = answering => {}
                     _ = stopped => {}
                 }

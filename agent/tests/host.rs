@@ -42,6 +42,7 @@ fn wanted() -> Wanted {
         ]
         .map(|text| text.parse().unwrap())
         .into(),
+        down: Vec::new(),
         lan: vec!["lan".to_owned()],
         wan: vec!["wan".to_owned()],
         hub: true,

@@ -7,7 +7,7 @@ use super::output::{Colour, Look};
 use super::table::{Cell, Table};
 use super::units::{bytes, counted, duration, rate};
 use super::{Options, Watch, reading, sites};
-use crate::control::message::{Attachment, Offload, Status};
+use crate::control::message::{Attachment, HealthTarget, Offload, Status};
 use crate::control::{Request, Response};
 
 /// Shows the whole gateway.
@@ -21,6 +21,9 @@ pub(super) fn status(options: &Options, watch: Watch) -> Result<(), Failure> {
 
 fn text(status: &Status, look: Look) -> String {
     let mut text = head(status, look);
+    if !status.health.targets.is_empty() {
+        let _ = write!(text, "\n{}", targets(&status.health.targets, look));
+    }
     let _ = write!(text, "\n{}", sites::table(&status.sites, look));
     if !status.attachments.is_empty() {
         let _ = write!(text, "\n{}", attachments(&status.attachments, look));
@@ -45,6 +48,11 @@ fn head(status: &Status, look: Look) -> String {
     } else {
         "off: the kernel stack forwards"
     };
+    let lan = if status.health.lan_alive {
+        look.paint("alive", Some(Colour::Green))
+    } else {
+        look.paint("dead", Some(Colour::Red))
+    };
     let pins = match status.pins.as_str() {
         "" => String::new(),
         folder => format!("  pins        {folder}\n"),
@@ -55,6 +63,7 @@ fn head(status: &Status, look: Look) -> String {
          \x20 listen      {}, {}\n\
          \x20 tunnel      {}, MTU {} ({})\n\
          \x20 fast path   {fast_path}\n\
+         \x20 LAN         {lan} for {}, {}\n\
          \x20 to sites    {}, {}\n\
          \x20 from sites  {}, {}\n\
          \x20 public key  {}\n\
@@ -69,6 +78,8 @@ fn head(status: &Status, look: Look) -> String {
         status.tun.name,
         status.tun.mtu_bytes,
         status.tun.why,
+        duration(status.health.since_seconds),
+        status.health.why,
         bytes(totals.to_site_bytes),
         now(totals.to_site_bytes_per_second),
         bytes(totals.from_site_bytes),
@@ -83,6 +94,26 @@ fn now(bytes_per_second: u64) -> String {
         0 => "nothing now".to_owned(),
         moving => format!("{} now", rate(moving)),
     }
+}
+
+fn targets(targets: &[HealthTarget], look: Look) -> String {
+    let mut table = Table::new(["HEALTH TARGET", "KIND", "BY", "STATE", ">FOR", "WHY"]);
+    for target in targets {
+        let colour = match target.state.as_str() {
+            "up" => Colour::Green,
+            "down" => Colour::Red,
+            _ => Colour::Yellow,
+        };
+        table.row([
+            target.target.as_str().into(),
+            target.kind.as_str().into(),
+            target.interface.as_str().into(),
+            Cell::coloured(target.state.as_str(), colour),
+            duration(target.since_seconds).into(),
+            target.why.as_str().into(),
+        ]);
+    }
+    table.text(look, "")
 }
 
 fn attachments(attachments: &[Attachment], look: Look) -> String {

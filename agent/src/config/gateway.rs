@@ -8,7 +8,10 @@ use toml_edit::Item;
 
 use super::diagnostic::shown;
 use super::section::{At, Section};
-use super::{Gateway, InterfaceAddress, Lan, Lanes, MAX_LANES, Wan, endpoint, interface, name};
+use super::{
+    Gateway, HealthTarget, InterfaceAddress, Lan, Lanes, MAX_LANES, Wan, endpoint, health,
+    interface, name,
+};
 use crate::prefix::PrefixError;
 
 /// Smallest MTU: what every IPv4 host must take (RFC 791), as `SMALLEST_MTU_V6` for IPv6 (RFC 8200).
@@ -34,6 +37,7 @@ pub(super) struct GatewayDraft {
     fast_path: bool,
     lan: Vec<Option<Lan>>,
     wan: Vec<Option<Wan>>,
+    health: Vec<Option<HealthTarget>>,
 }
 
 impl GatewayDraft {
@@ -50,10 +54,12 @@ impl GatewayDraft {
             "fast_path",
             "lan",
             "wan",
+            "health",
         ]);
         let name = name::read(section, "\"berlin-1\"");
         let tun = name.as_ref().map(|name| super::tun_name(&name.value));
         let (lan, wan) = interface::read(section, &tun.unwrap_or_default());
+        let health = health::read(section, &lan);
         Self {
             name,
             private_key_file: section
@@ -71,6 +77,7 @@ impl GatewayDraft {
             fast_path: section.boolean("fast_path").is_none_or(|on| on.value),
             lan,
             wan,
+            health,
         }
     }
 
@@ -92,6 +99,7 @@ impl GatewayDraft {
             fast_path: self.fast_path,
             lan: self.lan.into_iter().collect::<Option<_>>()?,
             wan: self.wan.into_iter().collect::<Option<_>>()?,
+            health: self.health.into_iter().collect::<Option<_>>()?,
         })
     }
 }

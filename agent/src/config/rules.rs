@@ -9,15 +9,15 @@ use std::net::{IpAddr, SocketAddr};
 
 use datapath_abi::maps::{MAX_ROUTES, MAX_SITES};
 
-use super::Endpoint;
 use super::diagnostic::Report;
 use super::gateway::{GatewayDraft, SMALLEST_MTU_V6};
 use super::remote::RemoteDraft;
 use super::section::At;
 use super::site::SiteDraft;
+use super::{Endpoint, OnDown};
 use crate::ids::SiteId;
 use crate::keys::public_key_text;
-use crate::prefix::Prefix;
+use crate::prefix::{Prefix, PrefixIndex};
 use crate::routes::RouteTable;
 
 /// Checks the whole file.
@@ -26,6 +26,7 @@ pub(super) fn check(report: &Report<'_>, gateway: Option<&GatewayDraft>, sites: 
     public_keys_are_unique(report, sites);
     prefixes_are_unique(report, sites);
     warn_of_default_routes(report, sites);
+    warn_of_prefixes_that_nobody_takes_over(report, sites);
     warn_of_endpoints_in_routes(report, sites);
     links::check(report, gateway, sites);
     sizes_fit(report, sites);
@@ -136,6 +137,44 @@ fn warn_of_default_routes(report: &Report<'_>, sites: &[SiteDraft]) {
                 "write the networks behind the site if that is not meant",
             );
         }
+    }
+}
+
+/// A warning only: a line of the host's own may be what takes over.
+fn warn_of_prefixes_that_nobody_takes_over(report: &Report<'_>, sites: &[SiteDraft]) {
+    let stands_back = |site: &&SiteDraft| site.on_down == OnDown::NextShorter;
+    if !sites.iter().any(|site| stands_back(&site)) {
+        return;
+    }
+    let routes = sites.iter().enumerate().flat_map(|(index, site)| {
+        let routes = site.routes.iter();
+        routes.map(move |route| (route.value, index))
+    });
+    let index = PrefixIndex::new(routes);
+    for (number, site) in sites.iter().enumerate().filter(|(_, s)| stands_back(s)) {
+        let alone = |prefix: Prefix| {
+            let shorter = (0..prefix.length()).rev();
+            let mut covers = shorter
+                .filter_map(|length| index.get(&Prefix::containing(prefix.address(), length)));
+            covers.all(|other| *other == number)
+        };
+        let alone: Vec<_> = site.routes.iter().filter(|at| alone(at.value)).collect();
+        let Some(first) = alone.first() else { continue };
+        let more = match alone.len() {
+            1 => String::new(),
+            count => format!(" and {} more", count - 1),
+        };
+        report.warning(
+            first.offset,
+            format!("{}, on_down", site.place),
+            format!(
+                "next-shorter, but no other site has a shorter prefix for {}{more}: while this site \
+                 is down, the kernel's own routes take the packets, unencrypted",
+                first.value
+            ),
+            "give another site a shorter prefix, or write on_down = \"unreachable\", unless a line of \
+             your own is to take over",
+        );
     }
 }
 

@@ -9,7 +9,7 @@ use super::diagnostic::shown;
 use super::gateway::{prefix_problem, read_vnet};
 use super::remote::RemoteDraft;
 use super::section::{At, Section};
-use super::{Site, name};
+use super::{OnDown, Site, name};
 use crate::prefix::Prefix;
 
 /// How long a link which came back must stay up before it may take flows from one that is up.
@@ -23,6 +23,7 @@ pub(super) struct SiteDraft {
     pub(super) name: Option<At<String>>,
     pub(super) vnet: String,
     pub(super) routes: Vec<At<Prefix>>,
+    pub(super) on_down: OnDown,
     pub(super) gateways: Vec<RemoteDraft>,
     hold_down: Duration,
 }
@@ -30,7 +31,14 @@ pub(super) struct SiteDraft {
 impl SiteDraft {
     /// Reads the section; relative paths are taken from `base`.
     pub(super) fn read(section: &Section<'_>, base: &Path) -> Self {
-        section.refuse_unknown_keys(&["name", "vnet", "routes", "hold_down_ms", "gateway"]);
+        section.refuse_unknown_keys(&[
+            "name",
+            "vnet",
+            "routes",
+            "on_down",
+            "hold_down_ms",
+            "gateway",
+        ]);
         let gateways = section.tables("gateway", "site.gateway", |table, index| {
             format!("{}, {}", section.place, place("gateway", table, index))
         });
@@ -42,6 +50,7 @@ impl SiteDraft {
             name: name::read(section, "\"paris\""),
             vnet: read_vnet(section),
             routes: read_routes(section),
+            on_down: read_on_down(section),
             gateways: gateways
                 .iter()
                 .map(|gateway| RemoteDraft::read(gateway, base))
@@ -60,6 +69,7 @@ impl SiteDraft {
             name: self.name?.value,
             vnet: self.vnet,
             routes: self.routes.iter().map(|route| route.value).collect(),
+            on_down: self.on_down,
             gateways: self
                 .gateways
                 .into_iter()
@@ -76,6 +86,24 @@ pub(super) fn place(kind: &str, table: &dyn TableLike, index: usize) -> String {
         Some(name) => format!("{kind} {name:?}"),
         None => format!("{kind} #{}", index + 1),
     }
+}
+
+fn read_on_down(section: &Section<'_>) -> OnDown {
+    let Some(found) = section.string("on_down", "\"unreachable\"") else {
+        return OnDown::default();
+    };
+    let known = [OnDown::Unreachable, OnDown::Drop, OnDown::NextShorter];
+    let choice = known.into_iter().find(|word| word.as_str() == found.value);
+    choice.unwrap_or_else(|| {
+        section.error(
+            "on_down",
+            found.offset,
+            format!("{} is nothing that can be done", shown(found.value)),
+            "write \"unreachable\" (the sender is told), \"drop\" (without a word) or \
+             \"next-shorter\" (a shorter prefix takes over)",
+        );
+        OnDown::default()
+    })
 }
 
 fn read_routes(section: &Section<'_>) -> Vec<At<Prefix>> {

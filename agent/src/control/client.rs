@@ -1,4 +1,5 @@
-//! The command line's end of the control socket: blocking, one question, one answer.
+//! The command line's end of the control socket: blocking, one question, one answer, or with
+//! [`follow`] as many answers as come.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Write};
@@ -92,7 +93,36 @@ pub fn ask(
 ) -> Result<Response, ClientError> {
     let (path, stream) = connect(folder, gateway)?;
     let line = exchange(stream, request).map_err(|error| ClientError::Io(path, error))?;
-    match serde_json::from_str(&line) {
+    response_in(&line)
+}
+
+/// As [`ask`], and hands every further answer to `on_response`, until that or the gateway ends it.
+///
+/// # Errors
+/// As [`ask`], and those of `on_response`.
+pub fn follow<E: From<ClientError>>(
+    folder: &Path,
+    gateway: Option<&str>,
+    request: &Request,
+    mut on_response: impl FnMut(Response) -> Result<(), E>,
+) -> Result<(), E> {
+    let (path, stream) = connect(folder, gateway)?;
+    let failed = |error| ClientError::Io(path.clone(), error);
+    send(&stream, request).map_err(failed)?;
+    let mut answers = BufReader::new(&stream);
+    loop {
+        let mut line = String::new();
+        if answers.read_line(&mut line).map_err(failed)? == 0 {
+            return Ok(());
+        }
+        on_response(response_in(&line)?)?;
+        // What there was to tell has been told; the next may take for ever.
+        stream.set_read_timeout(None).map_err(failed)?;
+    }
+}
+
+fn response_in(line: &str) -> Result<Response, ClientError> {
+    match serde_json::from_str(line) {
         Ok(Response::Error { message }) => Err(ClientError::Refused(message)),
         Ok(response) => Ok(response),
         Err(error) => Err(ClientError::Answer(error.to_string())),
@@ -142,12 +172,16 @@ fn live_gateways(folder: &Path) -> Vec<String> {
     names
 }
 
-fn exchange(stream: UnixStream, request: &Request) -> io::Result<String> {
+fn send(mut stream: &UnixStream, request: &Request) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
-    (&stream).write_all(&line)?;
+    stream.write_all(&line)
+}
+
+fn exchange(stream: UnixStream, request: &Request) -> io::Result<String> {
+    send(&stream, request)?;
     let mut answer = String::new();
     BufReader::new(stream).read_line(&mut answer)?;
     if answer.is_empty() {

@@ -4,6 +4,7 @@
 //! Every number says its unit in its name. Packets and bytes are wire packets and inner IP bytes of
 //! the tunnel unless a field says otherwise. `to_site` is away from this gateway, `from_site` towards it.
 
+mod events;
 mod flows;
 mod sites;
 mod status;
@@ -12,14 +13,15 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::events::{Event, EventKind, EventsReply, EventsRequest};
 pub use self::flows::{Flow, FlowsReply, FlowsRequest};
 pub use self::sites::{
     Link, LinkOrder, LinkState, LinksReply, Overlap, OverlapsReply, Route, RouteAnswer, RouteKind,
     RoutesReply, Site, SiteState, SitesReply, WatchedBy,
 };
 pub use self::status::{
-    Attachment, DropCount, DropSite, DropsReply, Offload, Outcome, Reload, StackCount, Status,
-    Traffic, Tun, Version,
+    Attachment, DropCount, DropSite, DropsReply, Health, HealthTarget, Offload, Outcome, Reload,
+    StackCount, Status, Traffic, Tun, Version,
 };
 
 /// A question to the gateway; on the wire `{"command":"status"}`.
@@ -52,6 +54,8 @@ pub enum Request {
         /// What is to be done with them.
         order: LinkOrder,
     },
+    /// What has changed: [`Response::Events`], once, or again and again until the reader goes.
+    Events(EventsRequest),
     /// Read the configuration file again and apply what changed: [`Response::Reload`].
     Reload,
     /// [`Response::Version`].
@@ -78,6 +82,8 @@ pub enum Response {
     Flows(FlowsReply),
     /// To [`Request::Drops`].
     Drops(DropsReply),
+    /// To [`Request::Events`].
+    Events(EventsReply),
     /// To [`Request::Reload`].
     Reload(Reload),
     /// To [`Request::Version`].

@@ -14,11 +14,13 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
+use super::follow::{self, Followers};
 use super::{ControlRequest, Request, Response};
+use crate::journal::Journal;
 
 /// Longest request; a `flows` request with every filter set is a tenth of it.
 pub const MAX_REQUEST_BYTES: usize = 4096;
@@ -99,9 +101,14 @@ impl Server {
     }
 
     /// Takes connections and hands each request to `gateway`, until the other end of that is dropped.
-    /// May be cancelled at any time.
-    pub async fn serve(self, gateway: mpsc::Sender<ControlRequest>) {
+    /// Who follows the events reads them from `journal`. May be cancelled at any time.
+    pub async fn serve(
+        self,
+        gateway: mpsc::Sender<ControlRequest>,
+        journal: watch::Receiver<Journal>,
+    ) {
         let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let followers = Followers::new(journal);
         loop {
             let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
                 return;
@@ -112,12 +119,20 @@ impl Server {
             };
             match accepted {
                 Ok((stream, _)) => {
-                    let gateway = gateway.clone();
+                    let (gateway, followers) = (gateway.clone(), followers.clone());
                     tokio::spawn(async move {
-                        if let Err(error) = serve_connection(stream, &gateway).await {
+                        let served = async {
+                            let follow = serve_connection(stream, &gateway, &followers).await?;
+                            // From here on it counts among the followers.
+                            drop(slot);
+                            match follow {
+                                Some(follow) => follow.run().await,
+                                None => Ok(()),
+                            }
+                        };
+                        if let Err(error) = served.await {
                             debug!(%error, "control connection ended early");
                         }
-                        drop(slot);
                     });
                 }
                 Err(error) => {
@@ -129,22 +144,38 @@ impl Server {
     }
 }
 
+/// Answers one request. Who asked to follow is handed back, with what it has been told.
 async fn serve_connection(
     mut stream: UnixStream,
     gateway: &mpsc::Sender<ControlRequest>,
-) -> io::Result<()> {
+    followers: &Followers,
+) -> io::Result<Option<follow::Follow>> {
+    let mut place = None;
     let response = match timeout(PEER_PATIENCE, read_request(&mut stream)).await {
-        Ok(Ok(request)) => ask(gateway, request).await,
+        Ok(Ok(request)) => match followers.admit(&request) {
+            Ok(admitted) => {
+                place = admitted;
+                ask(gateway, request).await
+            }
+            Err(refused) => Response::error(refused),
+        },
         Ok(Err(response)) => response,
         Err(_) => Response::error("no request came: send one line of JSON"),
     };
-    let mut line = serde_json::to_vec(&response).map_err(io::Error::other)?;
+    let line = line_of(&response)?;
+    timeout(PEER_PATIENCE, stream.write_all(&line)).await??;
+    if let (Some(place), Response::Events(told)) = (place, &response) {
+        return Ok(Some(place.follow(stream, told.next_sequence)));
+    }
+    timeout(PEER_PATIENCE, stream.shutdown()).await??;
+    Ok(None)
+}
+
+/// A response as it goes over the wire.
+pub(super) fn line_of(response: &Response) -> io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(response).map_err(io::Error::other)?;
     line.push(b'\n');
-    timeout(PEER_PATIENCE, async {
-        stream.write_all(&line).await?;
-        stream.shutdown().await
-    })
-    .await?
+    Ok(line)
 }
 
 /// Reads one line; what is no request becomes the answer that says so.

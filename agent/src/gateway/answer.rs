@@ -58,6 +58,10 @@ impl Gateway {
                 }
             }
             Request::OrderLinks { target, order } => self.order_links(&target, order),
+            Request::Events(wanted) => {
+                self.refresh().await;
+                Response::Events(self.journal.borrow().last(wanted.last))
+            }
             Request::Reload => Response::Reload(self.reload().await),
             Request::Version => Response::Version(Version {
                 gateway: self.config.gateway.name.clone(),
@@ -105,11 +109,18 @@ impl Gateway {
             attachments: self.attachments(),
             offloads: self.offloads(),
             host_changes: self.host.changes(),
-            warnings: self.warnings.all(),
+            warnings: self.all_warnings(),
+            health: self.health.describe(seconds_since),
             totals: flows::total(sites.iter().map(|site| site.traffic)),
             sites,
             memory_rss_bytes: resident_bytes(),
         }
+    }
+
+    fn all_warnings(&self) -> Vec<String> {
+        let mut warnings = self.warnings.all();
+        warnings.extend(self.health.warnings());
+        warnings
     }
 
     pub(super) fn sites(&self) -> Vec<Site> {
@@ -121,17 +132,18 @@ impl Gateway {
     }
 
     fn site(&self, site: &PlannedSite, links: Vec<&LinkStatus>) -> Site {
-        let (state, why) = site_state(&links);
+        let seen = self.states.site(site.id);
+        let (state, why) = match seen {
+            Some(seen) => (seen.state, seen.why.clone()),
+            None => site_state(&links),
+        };
         Site {
             name: site.config.name.clone(),
             vnet: site.config.vnet.clone(),
             state,
-            since_seconds: links
-                .iter()
-                .map(|link| seconds_since(link.since))
-                .min()
-                .unwrap_or(0),
+            since_seconds: seen.map_or(0, |seen| seconds_since(seen.since)),
             why,
+            on_down: site.config.on_down.as_str().to_owned(),
             routes: site.config.routes.iter().map(ToString::to_string).collect(),
             traffic: self.site_traffic(site.id),
             links: links

@@ -10,18 +10,20 @@ use datapath_abi::settings::{DEFAULT_VNET, Interface, Role, SOFTWARE_GSO, Settin
 use datapath_abi::site::{Site, SiteState};
 
 use super::Gateway;
+use super::on_down::DownSites;
 use super::plan::{Difference, Plan, PlannedLink};
 use super::start::{choose_mtu, index_of};
 use crate::clock;
+use crate::control::message::EventKind;
 use crate::datapath::{self, Datapath, Target};
 use crate::host::kernel_routes::KernelRoute;
 use crate::host::tunnel_mtu::TunnelMtu;
 use crate::host::{Wanted, mirror, ways};
 use crate::ids::{SiteId, VnetId};
+use crate::journal::Change;
 use crate::keys::SecretKey;
 use crate::lane::Command;
 use crate::prefix::Prefix;
-use crate::routes::RouteTable;
 use crate::tunnel::PeerSpec;
 
 impl Gateway {
@@ -46,11 +48,11 @@ impl Gateway {
         for site in &difference.sites_added {
             self.rates.forget(site.id);
         }
-        if difference.routes {
-            let routes = self.plan.routes().map(|(_, prefix, site)| (prefix, site));
-            self.lanes
-                .set_routes(Arc::new(RouteTable::new(routes)))
-                .await?;
+        let down = DownSites::of(&self.plan, &self.states);
+        if difference.routes || down != self.down {
+            self.down = down;
+            let routes = Arc::new(self.down.lane_routes(&self.plan));
+            self.lanes.set_routes(routes).await?;
         }
         let (reused, free): (Vec<SiteId>, Vec<SiteId>) = difference
             .sites_removed
@@ -143,8 +145,13 @@ impl Gateway {
         };
         let lanes_up = self.links.lanes_up();
         for site in &self.plan.sites {
+            let state = if self.down.contains(site.id) {
+                SiteState::Down
+            } else {
+                SiteState::Up
+            };
             let wanted = Site {
-                state: SiteState::Up as u32,
+                state: state as u32,
                 queue_mask: lanes_up.get(&site.id).copied().unwrap_or(1),
                 mtu: u32::from(self.tun.mtu.mtu),
                 lanes: u32::from(site.lanes),
@@ -158,25 +165,7 @@ impl Gateway {
 
     /// TUN, addresses, routes and sysctls.
     async fn apply_host(&mut self) -> Result<()> {
-        let gateway = &self.config.gateway;
-        let wanted = Wanted {
-            tun: self.tun.name.clone(),
-            mtu: self.tun.mtu.mtu,
-            addresses: gateway.tunnel_addresses.clone(),
-            routes: self.plan.routes().map(|(_, prefix, _)| prefix).collect(),
-            lan: gateway
-                .lan
-                .iter()
-                .map(|lan| lan.interface.clone())
-                .collect(),
-            wan: gateway
-                .wan
-                .iter()
-                .map(|wan| wan.interface.clone())
-                .collect(),
-            hub: self.plan.sites.len() > 1,
-        };
-        let report = self.host.apply(&wanted).await?;
+        let report = self.host.apply(&self.wanted_host()).await?;
         for change in &report.changes {
             tracing::info!("host: {change}");
         }
@@ -192,9 +181,41 @@ impl Gateway {
         Ok(())
     }
 
+    /// The routes of that alone.
+    pub(super) async fn apply_routes(&mut self) -> Result<()> {
+        let report = self.host.apply_routes(&self.wanted_host()).await?;
+        for change in &report.changes {
+            tracing::info!("host: {change}");
+        }
+        Ok(())
+    }
+
+    fn wanted_host(&self) -> Wanted {
+        let gateway = &self.config.gateway;
+        Wanted {
+            tun: self.tun.name.clone(),
+            mtu: self.tun.mtu.mtu,
+            addresses: gateway.tunnel_addresses.clone(),
+            routes: self.down.reached(&self.plan).collect(),
+            down: self.down.unreached(&self.plan).collect(),
+            lan: gateway
+                .lan
+                .iter()
+                .map(|lan| lan.interface.clone())
+                .collect(),
+            wan: gateway
+                .wan
+                .iter()
+                .map(|wan| wan.interface.clone())
+                .collect(),
+            hub: self.plan.sites.len() > 1,
+        }
+    }
+
     /// Routes of the sites, and those that the kernel keeps inside them.
-    fn write_routes(&mut self) -> Result<()> {
-        let prefixes: Vec<Prefix> = self.plan.routes().map(|(_, prefix, _)| prefix).collect();
+    pub(super) fn write_routes(&mut self) -> Result<()> {
+        let active = self.down.active(&self.plan);
+        let prefixes: Vec<Prefix> = active.map(|(_, prefix, _)| prefix).collect();
         let kernel = self.host.take_other_routes();
         self.warn_of_missing_ways(&kernel);
         let mirror = mirror::mirror(&kernel, &prefixes, self.tun.index);
@@ -209,7 +230,7 @@ impl Gateway {
         let Some(datapath) = &mut self.datapath else {
             return Ok(());
         };
-        let of_sites = self.plan.routes().zip(1..);
+        let of_sites = self.down.active(&self.plan).zip(1..);
         let of_sites = of_sites
             .map(|((vnet, prefix, site), route)| ((vnet, prefix), Target::Site { site, route }));
         let of_kernel = mirror.kernel.into_iter();
@@ -284,6 +305,7 @@ impl Gateway {
 
     /// Addresses, routes or interfaces of the host have changed.
     pub(super) async fn on_host_changed(&mut self) {
+        self.record_interfaces().await;
         if let Err(error) = self.follow_host().await {
             let text = format!("{error:#}");
             tracing::warn!("the host has changed and could not be followed: {text}");
@@ -307,7 +329,13 @@ impl Gateway {
         if mtu == self.tun.mtu {
             return Ok(false);
         }
-        tracing::info!(mtu = mtu.mtu, why = mtu.reason, "MTU of the tunnel");
+        self.record(Change {
+            kind: EventKind::Host,
+            subject: self.tun.name.clone(),
+            from: Some(format!("MTU {}", self.tun.mtu.mtu)),
+            to: format!("MTU {}", mtu.mtu),
+            cause: mtu.reason.clone(),
+        });
         self.tun.mtu = mtu;
         self.lanes.set_mtu(self.tun.mtu.mtu)?;
         Ok(true)

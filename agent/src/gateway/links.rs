@@ -13,8 +13,10 @@ use crate::control::message::{LinkState, SiteState};
 use crate::gateway::election::Election;
 use crate::gateway::plan::PlannedLink;
 use crate::ids::{LinkId, SiteId};
+use crate::journal::Change;
 use crate::tunnel::{LinkChange, PeerSnapshot};
 pub use dial::Dial;
+pub(super) use status::CONNECTING_FOR;
 pub use status::{LinkStatus, StateChange};
 
 /// Seconds between keepalives where the file says nothing: keeps NAT mappings and the session, so
@@ -27,6 +29,8 @@ pub struct Links {
     by_id: HashMap<LinkId, LinkStatus>,
     /// Each lane of a site chooses from its own links.
     elections: HashMap<(SiteId, u16), Election>,
+    /// Of state, not yet told.
+    changes: Vec<Change>,
     /// Only IPv4 can be dialled.
     ipv4_only: bool,
     resolved: mpsc::Sender<Dial>,
@@ -61,6 +65,7 @@ impl Links {
         Self {
             by_id: HashMap::new(),
             elections: HashMap::new(),
+            changes: Vec::new(),
             ipv4_only,
             resolved,
         }
@@ -170,17 +175,9 @@ impl Links {
         let Some(link) = self.by_id.get_mut(&id) else {
             return;
         };
-        if let Some(StateChange { from, to }) = link.assess(now) {
-            tracing::info!(
-                site = link.planned.site_name,
-                link = link.planned.name(),
-                lane = link.planned.lane,
-                from = from.as_str(),
-                to = to.as_str(),
-                why = link.why,
-                "link"
-            );
-            if to == LinkState::Down {
+        if let Some(change) = link.assess(now) {
+            self.changes.push(link.describe(&change));
+            if change.to == LinkState::Down {
                 // Its name may lead elsewhere by now, or another endpoint may answer.
                 link.next_dial = now;
             }
@@ -189,6 +186,11 @@ impl Links {
         if let Some(election) = self.elections.get_mut(&key) {
             election.on_health(id, link.health(), now);
         }
+    }
+
+    /// The changes of state since this was asked last.
+    pub fn poll_changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.changes)
     }
 
     /// The ranks that have changed.

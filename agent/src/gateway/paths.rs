@@ -17,10 +17,15 @@ use crate::tunnel::LinkChange;
 use crate::tunnel::heartbeat::Service;
 
 impl Gateway {
-    /// BFD says something of a link. The lane has already left one that has died.
-    pub(super) fn on_link_change(&mut self, change: LinkChange) -> Result<()> {
+    /// BFD says something of links. The lane has already left those that have died.
+    pub(super) fn on_link_changes(
+        &mut self,
+        changes: impl Iterator<Item = LinkChange>,
+    ) -> Result<()> {
         let now = clock::now();
-        self.links.on_change(change, now);
+        for change in changes {
+            self.links.on_change(change, now);
+        }
         self.follow_links(now)?;
         self.links.handle_timeout(now);
         Ok(())
@@ -36,10 +41,10 @@ impl Gateway {
         for (link, lane, service) in self.links.poll_services(self.service) {
             self.lanes.send(lane, Command::SetService(link, service))?;
         }
+        self.record_states();
         self.write_sites()
     }
 
-    #[expect(dead_code, reason = "called where the state of the LAN is known")]
     /// How this gateway serves its LAN now; its far gateways are told.
     pub(super) fn set_service(&mut self, service: Service) -> Result<()> {
         self.service = service;

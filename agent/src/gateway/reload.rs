@@ -26,8 +26,14 @@ impl Gateway {
         }
     }
 
-    /// Reads the file again and applies what differs.
+    /// Reads the file again, applies what differs, and records what came of it.
     pub(super) async fn reload(&mut self) -> Reload {
+        let reload = self.read_and_apply().await;
+        self.record_reload(&reload);
+        reload
+    }
+
+    async fn read_and_apply(&mut self) -> Reload {
         let accepted = match Config::load(&self.path) {
             Ok(accepted) => accepted,
             Err(rejected) => return Reload::rejected(&rejected),
@@ -112,7 +118,9 @@ impl Gateway {
         mtu: TunnelMtu,
     ) -> Result<()> {
         self.set_mtu(mtu)?;
+        self.follow_health_targets();
         self.apply(plan, difference).await?;
+        self.record_interfaces().await;
         self.follow_interfaces().await
     }
 }

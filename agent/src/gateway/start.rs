@@ -11,12 +11,18 @@ use tokio::sync::mpsc;
 use super::answer::Rates;
 use super::lanes::Lanes;
 use super::links::Links;
+use super::on_down::DownSites;
 use super::plan::{Numbers, Plan};
+use super::record::SharedJournal;
+use super::states::States;
 use super::{Gateway, Inputs, Tun, Warnings};
 use crate::clock;
 use crate::config::{Config, Endpoint};
+use crate::control::message::EventKind;
 use crate::control::{Server, socket_path};
 use crate::datapath::{Datapath, TcAttach};
+use crate::health::Health;
+use crate::health::probe::Probers;
 use crate::host::Host;
 use crate::host::guard::{self, NamedEndpoint, NamedInterface, NamedRoute};
 use crate::host::tunnel_mtu::{self, TunnelMtu, WanMtu};
@@ -24,6 +30,7 @@ use crate::host::watch::Watch;
 use crate::ids::IfIndex;
 use crate::io::tun::TunQueue;
 use crate::io::udp::UdpSocket;
+use crate::journal::Change;
 use crate::keys::SecretKey;
 use crate::tunnel::LinkChange;
 use crate::tunnel::heartbeat::Service;
@@ -78,8 +85,14 @@ pub(super) async fn start(
     let plan = numbers.plan(&config, lanes.count());
 
     let (resolved, dials) = mpsc::channel(QUEUE);
+    let (probed, outcomes) = mpsc::channel(QUEUE);
     let mut gateway = Gateway {
         links: Links::new(config.gateway.listen.is_ipv4(), resolved),
+        states: States::default(),
+        down: DownSites::default(),
+        journal: SharedJournal::default(),
+        health: Health::new(clock::now()),
+        probers: Probers::new(probed),
         path,
         config,
         identity,
@@ -104,7 +117,7 @@ pub(super) async fn start(
         return Err(error);
     }
     let (sender, requests) = mpsc::channel(QUEUE);
-    tokio::spawn(server.serve(sender));
+    tokio::spawn(server.serve(sender, gateway.journal.subscribe()));
     let events = match &mut gateway.datapath {
         Some(datapath) => datapath.take_events()?,
         None => None,
@@ -113,6 +126,7 @@ pub(super) async fn start(
         requests,
         dials,
         changes,
+        outcomes,
         watch,
         events,
         terminate,
@@ -220,6 +234,8 @@ impl Gateway {
     async fn bring_up(&mut self, plan: Plan) -> Result<()> {
         let difference = self.plan.difference(&plan);
         self.apply(plan, difference).await?;
+        self.record_interfaces().await;
+        self.follow_health_targets();
         self.write_interfaces().await?;
         self.attach();
         Ok(())
@@ -228,6 +244,13 @@ impl Gateway {
     /// Goes on without the fast path.
     pub(super) fn leave_fast_path(&mut self, error: &anyhow::Error) {
         self.warnings.fast_path = vec![without_fast_path(error)];
+        self.record(Change {
+            kind: EventKind::FastPath,
+            subject: self.config.gateway.name.clone(),
+            from: Some("on".to_owned()),
+            to: "off".to_owned(),
+            cause: format!("{error:#}"),
+        });
         if let Some(datapath) = self.datapath.take()
             && let Err(error) = datapath.detach()
         {

@@ -11,7 +11,7 @@ use rtnetlink::packet_route::route::{
 
 use super::error::HostError;
 use super::route_socket::RouteSocket;
-use super::site_routes::{self, OwnRoute};
+use super::site_routes::{Ours, OwnRoute};
 use crate::ids::IfIndex;
 use crate::prefix::Prefix;
 
@@ -65,8 +65,12 @@ pub enum RouteKind {
     Anycast,
     /// Sends it to a group.
     Multicast,
-    /// Drops it: silently, as unreachable, or as prohibited.
-    Discard,
+    /// Drops it without a word.
+    Blackhole,
+    /// Drops it and answers that the host or network is unreachable.
+    Unreachable,
+    /// Drops it and answers that it is prohibited.
+    Prohibit,
     /// Goes on with the next rule.
     Throw,
     /// Anything else.
@@ -89,22 +93,22 @@ impl KernelRoute {
 /// million of them, and of these little is to be known.
 #[derive(Clone, Debug, Default)]
 pub struct KernelRoutes {
-    /// Routes into the TUN that this agent, or a killed one before it, made.
+    /// Routes that this agent, or a killed one before it, made.
     pub own: Vec<OwnRoute>,
     /// All the others.
     pub others: Vec<KernelRoute>,
 }
 
-/// Reads them. Without a `tun`, all count as others.
-pub fn list(socket: &mut RouteSocket, tun: Option<IfIndex>) -> Result<KernelRoutes, HostError> {
+/// Reads them. Without `ours`, all count as others.
+pub fn list(socket: &mut RouteSocket, ours: Option<&Ours>) -> Result<KernelRoutes, HostError> {
     let mut routes = KernelRoutes::default();
     for family in [AddressFamily::Inet, AddressFamily::Inet6] {
         let mut request = RouteMessageBuilder::<IpAddr>::new();
         request.get_mut().header.address_family = family;
         let add = |message: &RouteMessage| {
             if let Some(route) = parse(message) {
-                match tun.filter(|tun| site_routes::is_ours(&route, *tun)) {
-                    Some(_) => routes.own.push(OwnRoute::from(&route)),
+                match ours.and_then(|ours| ours.claim(&route)) {
+                    Some(own) => routes.own.push(own),
                     None => routes.others.push(route),
                 }
             }
@@ -181,7 +185,9 @@ fn kind(kind: RouteType) -> RouteKind {
         RouteType::Broadcast => RouteKind::Broadcast,
         RouteType::Anycast => RouteKind::Anycast,
         RouteType::Multicast => RouteKind::Multicast,
-        RouteType::BlackHole | RouteType::Unreachable | RouteType::Prohibit => RouteKind::Discard,
+        RouteType::BlackHole => RouteKind::Blackhole,
+        RouteType::Unreachable => RouteKind::Unreachable,
+        RouteType::Prohibit => RouteKind::Prohibit,
         RouteType::Throw => RouteKind::Throw,
         other => RouteKind::Other(other.into()),
     }

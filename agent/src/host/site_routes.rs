@@ -1,6 +1,8 @@
 //! The sites' routes in the kernel's main table: what is missing is added, what differs is
 //! replaced, and only then what is left over is removed, so that a start after kill -9 leaves no gap.
+//! So is the route of a site that goes down or comes back: the kernel swaps it in one step.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use rtnetlink::RouteMessageBuilder;
@@ -12,7 +14,7 @@ use rtnetlink::packet_route::route::{
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::error::HostError;
-use super::kernel_routes::{KernelRoute, MAIN_TABLE};
+use super::kernel_routes::{KernelRoute, MAIN_TABLE, RouteKind};
 use super::route_socket::{RouteRequest, RouteSocket};
 use crate::ids::IfIndex;
 use crate::prefix::Prefix;
@@ -26,11 +28,24 @@ pub const PROTOCOL: u8 = 199;
 /// foreign routes, since the kernel takes prefix and metric for a route's identity.
 pub const METRIC: u32 = 30_199;
 
-/// A route into the tunnel.
+/// Where the kernel sends packets for a site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Way {
+    /// Into the tunnel.
+    Tunnel,
+    /// Nowhere, and the sender is told by ICMP: the site is down.
+    Unreachable,
+    /// Nowhere, without a word: the site is down.
+    Blackhole,
+}
+
+/// A route of a site.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SiteRoute {
     /// Destinations behind the site.
     pub prefix: Prefix,
+    /// Where they are reached. Only a way into the tunnel has a source or MTU.
+    pub way: Way,
     /// Source of the gateway's own packets, ICMP errors included.
     pub source: Option<IpAddr>,
     /// Limit on packet size below the TUN's, bytes.
@@ -44,6 +59,8 @@ pub struct OwnRoute {
     pub prefix: Prefix,
     /// [`METRIC`], if this version of the agent made it.
     pub metric: u32,
+    /// Where it leads.
+    pub way: Way,
     /// Its source.
     pub source: Option<IpAddr>,
     /// Its own limit on packet size, bytes.
@@ -55,7 +72,7 @@ pub struct OwnRoute {
 pub struct Difference {
     /// Not there yet.
     pub add: Vec<SiteRoute>,
-    /// There with another source or MTU.
+    /// There with another way, source or MTU.
     pub replace: Vec<SiteRoute>,
     /// Ours, and wanted no more.
     pub remove: Vec<OwnRoute>,
@@ -66,14 +83,47 @@ pub fn is_ours(route: &KernelRoute, tun: IfIndex) -> bool {
     route.protocol == PROTOCOL && route.table == MAIN_TABLE && route.leaves_by(tun)
 }
 
-impl From<&KernelRoute> for OwnRoute {
-    fn from(route: &KernelRoute) -> Self {
-        Self {
+/// How to tell the routes of this agent, or of a killed one before it, from all others.
+#[derive(Clone, Debug)]
+pub struct Ours {
+    /// Index of its TUN.
+    pub tun: IfIndex,
+    /// The prefixes that it made unreachable or a blackhole: nothing in such a route says whose it
+    /// is, and another agent may run on this host.
+    pub discarded: HashSet<Prefix>,
+}
+
+impl Ours {
+    /// The route as one of ours, if it is.
+    pub fn claim(&self, route: &KernelRoute) -> Option<OwnRoute> {
+        let way = match route.kind {
+            RouteKind::Unreachable => Way::Unreachable,
+            RouteKind::Blackhole => Way::Blackhole,
+            _ => Way::Tunnel,
+        };
+        let ours = match way {
+            Way::Tunnel => is_ours(route, self.tun),
+            Way::Unreachable | Way::Blackhole => {
+                route.protocol == PROTOCOL
+                    && route.table == MAIN_TABLE
+                    && self.discarded.contains(&route.prefix)
+            }
+        };
+        // The kernel shows loopback's MTU and the like with what leads nowhere.
+        let tunnel = way == Way::Tunnel;
+        ours.then_some(OwnRoute {
             prefix: route.prefix,
             metric: route.metric,
-            source: route.source,
-            mtu: route.mtu,
-        }
+            way,
+            source: route.source.filter(|_| tunnel),
+            mtu: route.mtu.filter(|_| tunnel),
+        })
+    }
+}
+
+impl OwnRoute {
+    fn is_as(&self, wanted: &SiteRoute) -> bool {
+        (self.way, self.source, self.mtu) == (wanted.way, wanted.source, wanted.mtu)
     }
 }
 
@@ -92,7 +142,7 @@ pub fn difference(mut wanted: Vec<SiteRoute>, mut present: Vec<OwnRoute>) -> Dif
         }
         match present.next_if(|there| there.prefix == route.prefix) {
             None => difference.add.push(route),
-            Some(there) if (there.source, there.mtu) == (route.source, route.mtu) => {}
+            Some(there) if there.is_as(&route) => {}
             Some(_) => difference.replace.push(route),
         }
     }
@@ -156,7 +206,7 @@ fn carry_out(
 }
 
 fn install(route: &SiteRoute, tun: IfIndex, flags: u16) -> RouteRequest {
-    let mut message = message(route.prefix, tun, METRIC);
+    let mut message = message(route.prefix, route.way, tun, METRIC);
     if let Some(source) = route.source {
         let source = RouteAttribute::PrefSource(address(source));
         message.attributes.push(source);
@@ -181,7 +231,7 @@ fn refused_to_add(prefix: Prefix, answer: &ErrorMessage) -> HostError {
 
 fn uninstall(route: &OwnRoute, tun: IfIndex) -> RouteRequest {
     RouteRequest {
-        message: RouteNetlinkMessage::DelRoute(message(route.prefix, tun, route.metric)),
+        message: RouteNetlinkMessage::DelRoute(message(route.prefix, route.way, tun, route.metric)),
         flags: 0,
     }
 }
@@ -193,12 +243,21 @@ fn refused_to_remove(prefix: Prefix, answer: &ErrorMessage) -> Option<HostError>
 }
 
 /// The part of a route that is its identity.
-fn message(prefix: Prefix, tun: IfIndex, metric: u32) -> RouteMessage {
-    let mut message = RouteMessageBuilder::<IpAddr>::new()
+fn message(prefix: Prefix, way: Way, tun: IfIndex, metric: u32) -> RouteMessage {
+    let mut builder = RouteMessageBuilder::<IpAddr>::new()
         .protocol(RouteProtocol::Other(PROTOCOL))
-        .output_interface(tun.0)
-        .priority(metric)
-        .build();
+        .priority(metric);
+    // What leads nowhere has no interface, and the kernel refuses one.
+    if way == Way::Tunnel {
+        builder = builder.output_interface(tun.0);
+    }
+    let mut message = builder.build();
+    let (kind, scope) = match way {
+        // IPv4 wants link scope where there is no next hop; IPv6 ignores it.
+        Way::Tunnel => (RouteType::Unicast, RouteScope::Link),
+        Way::Unreachable => (RouteType::Unreachable, RouteScope::Universe),
+        Way::Blackhole => (RouteType::BlackHole, RouteScope::Universe),
+    };
     message.header = RouteHeader {
         address_family: if prefix.is_ipv4() {
             AddressFamily::Inet
@@ -208,9 +267,8 @@ fn message(prefix: Prefix, tun: IfIndex, metric: u32) -> RouteMessage {
         destination_prefix_length: prefix.length(),
         table: RouteHeader::RT_TABLE_MAIN,
         protocol: RouteProtocol::Other(PROTOCOL),
-        // IPv4 wants link scope where there is no next hop; IPv6 ignores it.
-        scope: RouteScope::Link,
-        kind: RouteType::Unicast,
+        scope,
+        kind,
         ..RouteHeader::default()
     };
     let destination = RouteAttribute::Destination(address(prefix.address()));
@@ -235,6 +293,7 @@ mod tests {
     fn wanted(prefix: &str, source: Option<&str>) -> SiteRoute {
         SiteRoute {
             prefix: prefix.parse().unwrap(),
+            way: Way::Tunnel,
             source: source.map(|text| text.parse().unwrap()),
             mtu: None,
         }
@@ -244,6 +303,7 @@ mod tests {
         OwnRoute {
             prefix: prefix.parse().unwrap(),
             metric,
+            way: Way::Tunnel,
             source: None,
             mtu: None,
         }
@@ -288,5 +348,56 @@ mod tests {
         assert_eq!(difference.add, [wanted[0]]);
         assert_eq!(difference.replace, [wanted[1]]);
         assert_eq!(difference.remove, [present[4], present[3], present[0]]);
+    }
+
+    #[test]
+    fn a_site_that_goes_down_or_comes_back_has_its_routes_replaced_and_not_removed() {
+        let up = wanted("10.2.0.0/24", None);
+        let down = SiteRoute {
+            way: Way::Unreachable,
+            ..up
+        };
+        let present = own("10.2.0.0/24", METRIC);
+        let goes = difference(vec![down], vec![present]);
+        assert_eq!((goes.replace, goes.remove), (vec![down], vec![]));
+        let present = OwnRoute {
+            way: Way::Unreachable,
+            ..present
+        };
+        assert_eq!(difference(vec![down], vec![present]), Difference::default());
+        let comes = difference(vec![up], vec![present]);
+        assert_eq!((comes.replace, comes.add), (vec![up], vec![]));
+    }
+
+    #[test]
+    fn what_leads_nowhere_is_ours_only_where_we_remember_it() {
+        let ours = Ours {
+            tun: TUN,
+            discarded: HashSet::from(["10.2.0.0/24".parse().unwrap()]),
+        };
+        let route = |prefix: &str, protocol, kind| KernelRoute {
+            prefix: prefix.parse().unwrap(),
+            table: MAIN_TABLE,
+            protocol,
+            kind,
+            metric: METRIC,
+            source: None,
+            mtu: Some(1500),
+            hops: Vec::new(),
+            dead: false,
+        };
+        let claimed = ours.claim(&route("10.2.0.0/24", PROTOCOL, RouteKind::Blackhole));
+        let expected = OwnRoute {
+            way: Way::Blackhole,
+            ..own("10.2.0.0/24", METRIC)
+        };
+        assert_eq!(claimed, Some(expected));
+        for other in [
+            route("10.3.0.0/24", PROTOCOL, RouteKind::Blackhole),
+            route("10.2.0.0/24", 4, RouteKind::Unreachable),
+            route("10.2.0.0/24", PROTOCOL, RouteKind::Prohibit),
+        ] {
+            assert_eq!(ours.claim(&other), None);
+        }
     }
 }

@@ -25,6 +25,9 @@ pub struct State {
     /// Device features that have been switched on.
     #[serde(default)]
     pub features: Vec<FeatureChange>,
+    /// Prefixes of sites that are down, made unreachable or a blackhole in the main table.
+    #[serde(default)]
+    pub discarded: Vec<(IpAddr, u8)>,
 }
 
 /// The TUN before Crossway.
@@ -141,6 +144,7 @@ impl StateFile {
         self.state.tun = None;
         self.state.sysctls.clear();
         self.state.features.clear();
+        self.state.discarded.clear();
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(HostError::file("remove", &self.path, error))

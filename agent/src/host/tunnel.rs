@@ -8,10 +8,12 @@ use rtnetlink::Handle;
 use super::error::HostError;
 use super::kernel_routes::{self, KernelRoute};
 use super::links::{self, Interface};
-use super::site_routes::{self, SiteRoute};
+use super::site_routes::{self, Ours, SiteRoute, Way};
 use super::state::{StateFile, TunBefore, TunState};
 use super::{Report, Routes, addresses};
 use crate::config::InterfaceAddress;
+use crate::ids::IfIndex;
+use crate::prefix::Prefix;
 
 /// Remembers how things were before the TUN called `name` is opened: whether it is ours to delete.
 pub(super) async fn claim(
@@ -40,7 +42,7 @@ pub(super) async fn claim(
         Some(tun) => match claimed {
             Some(claimed) => claimed.before,
             // The state file is lost, but only an agent makes such routes.
-            None if has_our_routes(routes, &tun).await? => None,
+            None if has_our_routes(routes, file, &tun).await? => None,
             None => Some(TunBefore {
                 mtu: tun.mtu,
                 up: tun.up,
@@ -153,19 +155,28 @@ pub(super) async fn remove_addresses(
     remember_addresses(file, kept)
 }
 
-/// Brings the routes into the TUN to `wanted`: additions and replacements first, so that no
-/// destination is without its route for a moment. Returns the routes that are not ours, as they
-/// were before.
+/// Brings the sites' routes to `wanted`: additions and replacements first, so that no destination
+/// is without its route for a moment. Returns the routes that are not ours, as they were before.
 pub(super) async fn set_routes(
     routes: &Routes,
+    file: &mut StateFile,
     tun: &Interface,
     wanted: Vec<SiteRoute>,
     report: &mut Report,
 ) -> Result<Vec<KernelRoute>, HostError> {
     let index = tun.index;
+    let discarded: Vec<Prefix> = wanted
+        .iter()
+        .filter(|route| route.way != Way::Tunnel)
+        .map(|route| route.prefix)
+        .collect();
+    let ours = ours(file, index);
+    // Written before the change, so that a killed agent leaves none that nobody knows.
+    let either = ours.discarded.iter().chain(&discarded);
+    remember_discarded(file, either.copied().collect())?;
     let (counts, others) = routes
         .blocking(move |socket| -> Result<_, HostError> {
-            let there = kernel_routes::list(socket, Some(index))?;
+            let there = kernel_routes::list(socket, Some(&ours))?;
             let difference = site_routes::difference(wanted, there.own);
             let counts = [
                 ("added", difference.add.len()),
@@ -176,6 +187,7 @@ pub(super) async fn set_routes(
             Ok((counts, there.others))
         })
         .await?;
+    remember_discarded(file, discarded)?;
     for (word, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
         report.changed(format!("{}: {count} routes {word}", tun.name));
     }
@@ -188,16 +200,17 @@ pub(super) async fn release(
     routes: &Routes,
     file: &mut StateFile,
 ) -> Result<(), HostError> {
-    let Some(state) = &file.state.tun else {
+    let Some(state) = file.state.tun.clone() else {
         return Ok(());
     };
+    remove_discarded(routes, file).await?;
     let Some(tun) = links::find(handle, &state.name).await? else {
         return Ok(());
     };
     let Some(before) = state.before else {
         return links::delete(handle, &tun).await;
     };
-    set_routes(routes, &tun, Vec::new(), &mut Report::default()).await?;
+    set_routes(routes, file, &tun, Vec::new(), &mut Report::default()).await?;
     for (address, length) in &state.addresses {
         let address = InterfaceAddress {
             address: *address,
@@ -214,9 +227,56 @@ pub(super) async fn release(
     Ok(())
 }
 
-async fn has_our_routes(routes: &Routes, tun: &Interface) -> Result<bool, HostError> {
-    let index = tun.index;
-    let there = routes.blocking(move |socket| kernel_routes::list(socket, Some(index)));
+/// Takes away the routes that lead nowhere: unlike the others they do not go with the TUN.
+async fn remove_discarded(routes: &Routes, file: &mut StateFile) -> Result<(), HostError> {
+    if file.state.discarded.is_empty() {
+        return Ok(());
+    }
+    // No interface has this index: only routes without one are looked for.
+    let nowhere = IfIndex(0);
+    let ours = ours(file, nowhere);
+    routes
+        .blocking(move |socket| -> Result<_, HostError> {
+            let there = kernel_routes::list(socket, Some(&ours))?;
+            let difference = site_routes::difference(Vec::new(), there.own);
+            site_routes::settle(socket, nowhere, &difference)
+        })
+        .await?;
+    remember_discarded(file, Vec::new())
+}
+
+/// What tells our routes from others.
+pub(super) fn ours(file: &StateFile, tun: IfIndex) -> Ours {
+    let discarded = file.state.discarded.iter();
+    Ours {
+        tun,
+        discarded: discarded
+            .map(|(address, length)| Prefix::containing(*address, *length))
+            .collect(),
+    }
+}
+
+fn remember_discarded(file: &mut StateFile, mut prefixes: Vec<Prefix>) -> Result<(), HostError> {
+    prefixes.sort_unstable();
+    prefixes.dedup();
+    let prefixes = prefixes.iter();
+    let discarded: Vec<_> = prefixes
+        .map(|prefix| (prefix.address(), prefix.length()))
+        .collect();
+    if file.state.discarded == discarded {
+        return Ok(());
+    }
+    file.state.discarded = discarded;
+    file.save()
+}
+
+async fn has_our_routes(
+    routes: &Routes,
+    file: &StateFile,
+    tun: &Interface,
+) -> Result<bool, HostError> {
+    let ours = ours(file, tun.index);
+    let there = routes.blocking(move |socket| kernel_routes::list(socket, Some(&ours)));
     Ok(!there.await?.own.is_empty())
 }
 

@@ -34,6 +34,12 @@ impl RouteCache {
         std::mem::replace(&mut self.table, table)
     }
 
+    /// Whether `site` may send packets with this source.
+    #[inline]
+    pub(super) fn may_come_from(&mut self, source: IpAddr, site: SiteId) -> bool {
+        self.site_of(source) == Some(site) || self.table.is_withdrawn_of(source, site)
+    }
+
     /// The site whose longest prefix holds `address`.
     #[inline]
     pub(super) fn site_of(&mut self, address: IpAddr) -> Option<SiteId> {

@@ -1,11 +1,15 @@
 //! What a gateway in the middle of its work answers, every field filled.
 
+use std::time::Duration;
+
 use crossway::control::message::{
-    Attachment, DropCount, DropSite, DropsReply, Flow, FlowsReply, FlowsRequest, Link, LinkState,
-    LinksReply, Offload, Outcome, OverlapsReply, Reload, Route, RouteAnswer, RouteKind,
-    RoutesReply, Site, SiteState, SitesReply, StackCount, Status, Traffic, Tun, Version, WatchedBy,
+    Attachment, DropCount, DropSite, DropsReply, EventKind, Flow, FlowsReply, FlowsRequest, Health,
+    HealthTarget, Link, LinkState, LinksReply, Offload, Outcome, OverlapsReply, Reload, Route,
+    RouteAnswer, RouteKind, RoutesReply, Site, SiteState, SitesReply, StackCount, Status, Traffic,
+    Tun, Version, WatchedBy,
 };
 use crossway::control::{FlowEnds, Request, Response, overlaps};
+use crossway::journal::{Change, Journal};
 
 /// The answer to `request`.
 pub(crate) fn answer(request: &Request) -> Response {
@@ -42,6 +46,11 @@ pub(crate) fn answer(request: &Request) -> Response {
         Request::OrderLinks { target, .. } => {
             Response::error(format!("{target:?} is no link of this gateway"))
         }
+        Request::Events(wanted) => {
+            let mut journal = Journal::default();
+            fill(&mut journal);
+            Response::Events(journal.last(wanted.last))
+        }
         Request::Reload => Response::Reload(Reload {
             outcome: Outcome::Applied,
             changes: vec!["site rome: route 10.4.0.0/24 added".to_owned()],
@@ -53,6 +62,31 @@ pub(crate) fn answer(request: &Request) -> Response {
             version: "0.1.0".to_owned(),
             abi_version: 1,
         }),
+    }
+}
+
+/// Puts two events into a journal.
+pub(crate) fn fill(journal: &mut Journal) {
+    for (kind, subject, cause) in [
+        (
+            EventKind::Link,
+            "rome/rome-1",
+            "no answer from 192.0.2.9:51820",
+        ),
+        (
+            EventKind::Site,
+            "rome",
+            "rome-1: no answer from 192.0.2.9:51820",
+        ),
+    ] {
+        let change = Change {
+            kind,
+            subject: subject.to_owned(),
+            from: (kind == EventKind::Link).then(|| "Connecting".to_owned()),
+            to: "Down".to_owned(),
+            cause: cause.to_owned(),
+        };
+        journal.record(Duration::from_millis(1_800_000_000_123), change);
     }
 }
 
@@ -90,9 +124,29 @@ fn status() -> Status {
         ],
         host_changes: vec!["net.ipv4.ip_forward: 0 to 1".to_owned()],
         warnings: vec!["chmod 600 /etc/crossway/berlin-1.key".to_owned()],
+        health: Health {
+            lan_alive: true,
+            since_seconds: 8_039,
+            why: "1 of 2 health targets down".to_owned(),
+            targets: vec![
+                target("10.1.0.10", "icmp", "up", "it answers"),
+                target("10.1.0.11:443", "tcp", "down", "no answer within 500 ms"),
+            ],
+        },
         sites: sites(),
         totals: traffic(),
         memory_rss_bytes: 19_000_000,
+    }
+}
+
+fn target(target: &str, kind: &str, state: &str, why: &str) -> HealthTarget {
+    HealthTarget {
+        target: target.to_owned(),
+        kind: kind.to_owned(),
+        interface: "eth1".to_owned(),
+        state: state.to_owned(),
+        since_seconds: 75,
+        why: why.to_owned(),
     }
 }
 
@@ -133,6 +187,7 @@ fn sites() -> Vec<Site> {
             state: SiteState::Active,
             since_seconds: 8_000,
             why: "link paris-1 is up".to_owned(),
+            on_down: "unreachable".to_owned(),
             routes: vec!["10.2.0.0/24".to_owned(), "2001:db8:2::/48".to_owned()],
             traffic: traffic(),
             links: links().into_iter().take(1).collect(),
@@ -143,6 +198,7 @@ fn sites() -> Vec<Site> {
             state: SiteState::Down,
             since_seconds: 12,
             why: "rome-1 has no endpoint yet: it must dial".to_owned(),
+            on_down: "next-shorter".to_owned(),
             routes: vec!["10.3.0.0/24".to_owned()],
             traffic: Traffic::default(),
             links: links().into_iter().skip(1).collect(),

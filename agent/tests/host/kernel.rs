@@ -39,7 +39,7 @@ fn the_kernels_routes_are_read_as_they_are() {
         let several = only(&routes, "10.20.0.0/16");
         let expected = [hop(lan, "10.1.0.8"), hop(wan, "198.51.100.8")];
         assert_eq!(several.hops, expected);
-        assert_eq!(only(&routes, "10.21.0.0/16").kind, RouteKind::Discard);
+        assert_eq!(only(&routes, "10.21.0.0/16").kind, RouteKind::Blackhole);
         let other = only(&routes, "10.22.0.0/16");
         assert_eq!((other.table, other.metric), (1000, 7));
         assert_eq!(other.source, "10.1.0.1".parse().ok());

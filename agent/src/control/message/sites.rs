@@ -26,6 +26,8 @@ pub struct Site {
     pub since_seconds: u64,
     /// Why it is in this state.
     pub why: String,
+    /// What becomes of packets to it while it is down: `unreachable`, `drop` or `next-shorter`.
+    pub on_down: String,
     /// Its prefixes.
     pub routes: Vec<String>,
     /// What passed. Never loses what the flow table evicted.

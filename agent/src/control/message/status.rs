@@ -43,12 +43,44 @@ pub struct Status {
     pub host_changes: Vec<String>,
     /// What a person should look at, one line each.
     pub warnings: Vec<String>,
+    /// Whether the LAN behind this gateway is alive.
+    pub health: Health,
     /// Every site, as in `sites`.
     pub sites: Vec<Site>,
     /// All sites together.
     pub totals: Traffic,
     /// Memory of the agent's process that is resident.
     pub memory_rss_bytes: u64,
+}
+
+/// Whether the LAN behind this gateway is alive.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Health {
+    /// False where no LAN interface has carrier, or every target is down.
+    pub lan_alive: bool,
+    /// Seconds that it has been so.
+    pub since_seconds: u64,
+    /// Why it is so.
+    pub why: String,
+    /// Every target, in the order of the configuration.
+    pub targets: Vec<HealthTarget>,
+}
+
+/// A host of the LAN that is probed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HealthTarget {
+    /// Address, and port of a TCP target.
+    pub target: String,
+    /// `icmp` or `tcp`.
+    pub kind: String,
+    /// LAN interface that it is probed by.
+    pub interface: String,
+    /// `up`, `down`, or `unknown`.
+    pub state: String,
+    /// Seconds that it has been in this state.
+    pub since_seconds: u64,
+    /// What the last probe found.
+    pub why: String,
 }
 
 /// The tunnel device.

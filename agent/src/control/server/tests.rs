@@ -35,7 +35,8 @@ fn start(place: &Place) -> tokio::task::JoinHandle<()> {
             }
         }
     });
-    tokio::spawn(server.serve(gateway))
+    let journal = watch::Sender::new(Journal::default());
+    tokio::spawn(server.serve(gateway, journal.subscribe()))
 }
 
 /// Sends `bytes` and returns the answer.

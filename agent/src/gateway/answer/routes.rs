@@ -30,8 +30,8 @@ impl Gateway {
         let from_map = match &self.datapath {
             Some(datapath) => datapath.routes.dump()?,
             None => self
-                .plan
-                .routes()
+                .down
+                .active(&self.plan)
                 .enumerate()
                 .map(|(number, (vnet, prefix, site))| {
                     (
@@ -95,7 +95,10 @@ impl Gateway {
         let why = match (&prefix, &target, &site) {
             (Some(prefix), Some(Target::Site { .. }), Some(site)) => match &link {
                 Some(link) => format!("{prefix} is a route of site {site}, reached by {link}"),
-                None => format!("{prefix} is a route of site {site}, to which no link is up"),
+                None => format!(
+                    "{prefix} is a route of site {site}, to which no link is up; the kernel has \
+                     {kernel}"
+                ),
             },
             (Some(prefix), Some(Target::Kernel), _) => {
                 format!("{prefix} is the kernel's: {kernel}")
@@ -116,8 +119,8 @@ impl Gateway {
 
     fn longest_planned(&self, address: IpAddr) -> (Option<Target>, Option<Prefix>) {
         let longest = self
-            .plan
-            .routes()
+            .down
+            .active(&self.plan)
             .enumerate()
             .filter(|(_, (_, prefix, _))| prefix.contains(address))
             .max_by_key(|(_, (_, prefix, _))| prefix.length());

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::{LinkStatus, Links};
+use super::{LinkStatus, Links, StateChange};
 use crate::config::Endpoint;
 use crate::control::message::LinkState;
 use crate::ids::LinkId;
@@ -51,9 +51,13 @@ impl Links {
     /// Dials a link at once, whatever its state: its endpoint has changed in the file.
     pub fn redial(&mut self, link: LinkId, now: Instant) {
         if let Some(link) = self.by_id.get_mut(&link) {
-            link.state = LinkState::Connecting;
+            let (from, to) = (link.state, LinkState::Connecting);
+            link.state = to;
             link.since = now;
             "dialling the new endpoint".clone_into(&mut link.why);
+            if from != to {
+                self.changes.push(link.describe(&StateChange { from, to }));
+            }
         }
     }
 }

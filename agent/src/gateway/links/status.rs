@@ -5,16 +5,17 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use crate::config::LivenessMode;
-use crate::control::message::LinkState;
+use crate::control::message::{EventKind, LinkState};
 use crate::gateway::election::Health;
 use crate::gateway::plan::PlannedLink;
+use crate::journal::Change;
 use crate::liveness::bfd::packet::{Diagnostic, State};
 use crate::tunnel::PeerSnapshot;
 use crate::tunnel::heartbeat::{Bfd, Pulse, Service};
 
 /// How long a link may look for its far end before it counts as down: three handshake retries
 /// (REKEY_TIMEOUT is 5 s, WireGuard whitepaper 6.1).
-const CONNECTING_FOR: Duration = Duration::from_secs(15);
+pub(in crate::gateway) const CONNECTING_FOR: Duration = Duration::from_secs(15);
 /// A far end that has a session, but has answered no handshake and sent nothing for so long, is down:
 /// two retries.
 const SILENT_FOR: Duration = Duration::from_secs(12);
@@ -122,6 +123,21 @@ impl LinkStatus {
         self.since = now;
         let from = std::mem::replace(&mut self.state, state);
         Some(StateChange { from, to: state })
+    }
+
+    /// A change of its state for the journal.
+    pub(super) fn describe(&self, change: &StateChange) -> Change {
+        let (site, name) = (&self.planned.site_name, self.planned.name());
+        Change {
+            kind: EventKind::Link,
+            subject: match self.planned.lane {
+                0 => format!("{site}/{name}"),
+                lane => format!("{site}/{name} lane {lane}"),
+            },
+            from: Some(change.from.as_str().to_owned()),
+            to: change.to.as_str().to_owned(),
+            cause: self.why.clone(),
+        }
     }
 
     fn verdict(&self, now: Instant) -> Verdict {

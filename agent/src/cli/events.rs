@@ -1,0 +1,170 @@
+//! `crossway events`.
+
+use std::time::{Duration, SystemTime};
+
+use anyhow::anyhow;
+use clap::Args;
+use humantime::format_rfc3339_millis;
+use serde::Serialize;
+
+use super::failure::Failure;
+use super::output::{Colour, Look, print, print_json};
+use super::units::counted;
+use super::{Options, reading};
+use crate::control::message::{Event, EventKind, EventsReply, EventsRequest};
+use crate::control::{Request, Response, client, run_dir};
+
+/// Events that `--follow` shows before it waits for new ones, as `tail` does.
+const BEFORE_FOLLOWING: usize = 10;
+/// Widths of the columns: lines come one by one, so none can wait for the widest.
+const KIND_WIDTH: usize = 14;
+const SUBJECT_WIDTH: usize = 18;
+
+/// What `crossway events` takes.
+#[derive(Args, Debug)]
+#[command(
+    long_about = "Show what has changed, oldest first: states of sites, links, virtual routers and \
+                  health targets, reloads, interfaces of this host, and the fast path. Each line is \
+                  the time (UTC), the kind, the name, the old and the new state, and the cause.\n\n\
+                  The gateway keeps the last 1,024 events since its start.",
+    after_help = "With --json each event is one line of JSON (NDJSON): sequence, unix_milliseconds, \
+                  kind, subject, from (or null), to, cause. A line {\"missed\":N} says that N events \
+                  were gone before this reader took them.\n\n\
+                  With --follow the exit code is 1 when the gateway ends.\n\n\
+                  Examples:\n  \
+                  crossway events --last 20\n  \
+                  crossway events --follow\n  \
+                  crossway events --follow --json | jq -c 'select(.kind == \"site\")'"
+)]
+pub(super) struct Events {
+    /// Show the last N events only; with --follow, 10 where nothing is said
+    #[arg(long, value_name = "N")]
+    last: Option<usize>,
+    /// Go on and show each new event as it comes, until Ctrl-C
+    #[arg(long)]
+    follow: bool,
+}
+
+/// Shows events.
+pub(super) fn events(options: &Options, wanted: &Events) -> Result<(), Failure> {
+    let look = Look::of_stdout();
+    let request = Request::Events(EventsRequest {
+        last: wanted
+            .last
+            .or_else(|| wanted.follow.then_some(BEFORE_FOLLOWING)),
+        follow: wanted.follow,
+    });
+    if !wanted.follow {
+        let reply = reading::ask(options, &request, pick)?;
+        if reply.events.is_empty() && !options.json {
+            return print("Nothing has changed yet.\n");
+        }
+        return show(options, &reply, look);
+    }
+    client::follow(
+        &run_dir(),
+        options.gateway.as_deref(),
+        &request,
+        |response| match pick(response) {
+            Some(reply) => show(options, &reply, look),
+            None => Err(anyhow!(
+                "the gateway answered something else: use the program that the gateway runs"
+            )
+            .into()),
+        },
+    )?;
+    Err(anyhow!("the gateway has ended").into())
+}
+
+fn pick(response: Response) -> Option<EventsReply> {
+    match response {
+        Response::Events(reply) => Some(reply),
+        _ => None,
+    }
+}
+
+fn show(options: &Options, reply: &EventsReply, look: Look) -> Result<(), Failure> {
+    if options.json {
+        if reply.missed > 0 {
+            let missed = reply.missed;
+            print_json(&Missed { missed }, false)?;
+        }
+        return reply
+            .events
+            .iter()
+            .try_for_each(|event| print_json(event, false));
+    }
+    let mut text = String::new();
+    if reply.missed > 0 {
+        let missed = counted(reply.missed, "event was", "events were");
+        text += &look.paint(
+            &format!("-- {missed} gone before they were read --\n"),
+            Some(Colour::Yellow),
+        );
+    }
+    for event in &reply.events {
+        text += &line(event, look);
+    }
+    print(&text)
+}
+
+/// A line of NDJSON in between.
+#[derive(Serialize)]
+struct Missed {
+    missed: u64,
+}
+
+fn line(event: &Event, look: Look) -> String {
+    let at = SystemTime::UNIX_EPOCH + Duration::from_millis(event.unix_milliseconds);
+    let to = look.paint(&event.to, colour(event));
+    let change = match &event.from {
+        Some(from) => format!("{from} -> {to}"),
+        None => to,
+    };
+    format!(
+        "{}  {:KIND_WIDTH$}  {:SUBJECT_WIDTH$}  {change}: {}\n",
+        format_rfc3339_millis(at),
+        event.kind.as_str(),
+        event.subject,
+        event.cause,
+    )
+}
+
+/// Only words whose meaning is beyond doubt have a colour.
+fn colour(event: &Event) -> Option<Colour> {
+    match event.to.as_str() {
+        "Active" | "Up" | "up" | "alive" | "applied" | "on" => Some(Colour::Green),
+        "Degraded" | "Connecting" | "no carrier" => Some(Colour::Yellow),
+        "Down" | "down" | "dead" | "gone" | "rejected" | "failed" => Some(Colour::Red),
+        "off" if event.kind == EventKind::FastPath => Some(Colour::Red),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_line_with_time_states_and_cause() {
+        let event = Event {
+            sequence: 7,
+            unix_milliseconds: 1_800_000_000_123,
+            kind: EventKind::Site,
+            subject: "paris".to_owned(),
+            from: Some("Active".to_owned()),
+            to: "Down".to_owned(),
+            cause: "paris-1: no answer from 203.0.113.7:51820".to_owned(),
+        };
+        assert_eq!(
+            line(&event, Look::PLAIN),
+            "2027-01-15T08:00:00.123Z  site            paris               Active -> Down: \
+             paris-1: no answer from 203.0.113.7:51820\n"
+        );
+        let first = Event {
+            from: None,
+            ..event
+        };
+        assert!(line(&first, Look::PLAIN).contains("  Down: paris-1"));
+    }
+}
