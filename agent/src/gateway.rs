@@ -14,6 +14,7 @@ mod paths;
 pub mod plan;
 mod reload;
 mod start;
+mod vrrp;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -37,10 +38,12 @@ use crate::memory;
 use crate::tunnel::LinkChange;
 use crate::tunnel::heartbeat::Service;
 use crate::tunnel::noise::Identity;
+use crate::vrrp::instance::Event as VrrpEvent;
 use answer::{PendingFlows, Rates};
 use lanes::Lanes;
 use links::{Dial, Links};
 use plan::{Numbers, Plan};
+use vrrp::Vrrp;
 
 /// How often links, rates and idle flows are looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -61,6 +64,7 @@ struct Gateway {
     links: Links,
     /// What far gateways are told of this one.
     service: Service,
+    vrrp: Vrrp,
     tun: Tun,
     rates: Rates,
     pending_flows: Vec<PendingFlows>,
@@ -84,6 +88,7 @@ struct Warnings {
     routes: Vec<String>,
     paths: Vec<String>,
     fast_path: Vec<String>,
+    vrrp: Vec<String>,
 }
 
 /// What the loop waits for beside the gateway itself.
@@ -91,6 +96,7 @@ struct Inputs {
     requests: mpsc::Receiver<ControlRequest>,
     dials: mpsc::Receiver<Dial>,
     changes: mpsc::UnboundedReceiver<LinkChange>,
+    vrrp: mpsc::UnboundedReceiver<VrrpEvent>,
     watch: Watch,
     events: Option<Events>,
     terminate: Signal,
@@ -136,6 +142,7 @@ impl Gateway {
                 Some(request) = inputs.requests.recv() => self.handle_request(request).await,
                 Some(dial) = inputs.dials.recv() => self.dial(dial)?,
                 Some(change) = inputs.changes.recv() => self.on_link_change(change)?,
+                Some(event) = inputs.vrrp.recv() => self.on_vrrp_event(&event),
                 changed = inputs.watch.changed() => {
                     if changed.context("watching the host")?.links {
                         // A carrier that is lost is not waited for.
@@ -194,6 +201,8 @@ impl Gateway {
     async fn stop(mut self) -> Result<()> {
         tracing::info!("stopping; the host is put back as it was");
         let mut failures = Vec::new();
+        // First: all goes on until the mate has taken over.
+        self.vrrp.stop().await;
         if let Some(datapath) = self.datapath.take()
             && let Err(error) = datapath.detach()
         {
@@ -248,8 +257,9 @@ impl Warnings {
             routes,
             paths,
             fast_path,
+            vrrp,
         } = self;
-        [config, host, routes, paths, fast_path]
+        [config, host, routes, paths, fast_path, vrrp]
             .into_iter()
             .flatten()
             .cloned()

@@ -2,16 +2,20 @@
 //!
 //! [`packet`] is the advertisement on the wire, [`router`] the state machine of one virtual router
 //! (no clock, no socket), [`announce`] what the hosts and switches are told when the master changes,
-//! `socket` how frames come and go. `instance` runs one virtual router with its sockets and its device,
-//! `service` all of them on a thread of their own, so that nothing the control task does delays an
+//! [`socket`] how frames come and go. [`instance`] runs one virtual router with its sockets and its device,
+//! [`service`] all of them on a thread of their own, so that nothing the control task does delays an
 //! advertisement.
 //!
 //! IPv4 and IPv6 are two virtual routers, also where they share an id (RFC 5798, 5.2.3).
 
 pub mod announce;
 mod frame;
+pub mod instance;
 pub mod packet;
 pub mod router;
+pub mod service;
+pub mod socket;
+pub mod track;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

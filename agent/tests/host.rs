@@ -45,6 +45,7 @@ fn wanted() -> Wanted {
         lan: vec!["lan".to_owned()],
         wan: vec!["wan".to_owned()],
         hub: true,
+        virtual_macs: Vec::new(),
     }
 }
 

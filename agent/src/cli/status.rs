@@ -6,7 +6,7 @@ use super::failure::Failure;
 use super::output::{Colour, Look};
 use super::table::{Cell, Table};
 use super::units::{bytes, counted, duration, rate};
-use super::{Options, Watch, reading, sites};
+use super::{Options, Watch, reading, sites, vrrp};
 use crate::control::message::{Attachment, Offload, Status};
 use crate::control::{Request, Response};
 
@@ -22,6 +22,9 @@ pub(super) fn status(options: &Options, watch: Watch) -> Result<(), Failure> {
 fn text(status: &Status, look: Look) -> String {
     let mut text = head(status, look);
     let _ = write!(text, "\n{}", sites::table(&status.sites, look));
+    if !status.virtual_routers.is_empty() {
+        let _ = write!(text, "\n{}", vrrp::table(&status.virtual_routers, look));
+    }
     if !status.attachments.is_empty() {
         let _ = write!(text, "\n{}", attachments(&status.attachments, look));
     }

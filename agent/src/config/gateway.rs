@@ -8,7 +8,10 @@ use toml_edit::Item;
 
 use super::diagnostic::shown;
 use super::section::{At, Section};
-use super::{Gateway, InterfaceAddress, Lan, Lanes, MAX_LANES, Wan, endpoint, interface, name};
+use super::{
+    Gateway, InterfaceAddress, Lan, Lanes, MAX_LANES, VirtualRouter, Wan, endpoint, interface,
+    name, vrrp,
+};
 use crate::prefix::PrefixError;
 
 /// Smallest MTU: what every IPv4 host must take (RFC 791), as `SMALLEST_MTU_V6` for IPv6 (RFC 8200).
@@ -34,6 +37,7 @@ pub(super) struct GatewayDraft {
     fast_path: bool,
     lan: Vec<Option<Lan>>,
     wan: Vec<Option<Wan>>,
+    vrrp: Vec<Option<VirtualRouter>>,
 }
 
 impl GatewayDraft {
@@ -50,17 +54,20 @@ impl GatewayDraft {
             "fast_path",
             "lan",
             "wan",
+            "vrrp",
         ]);
         let name = name::read(section, "\"berlin-1\"");
         let tun = name.as_ref().map(|name| super::tun_name(&name.value));
         let (lan, wan) = interface::read(section, &tun.unwrap_or_default());
+        let tunnel_addresses = read_tunnel_addresses(section);
+        let vrrp = vrrp::read(section, &lan, wan.len(), &tunnel_addresses);
         Self {
             name,
             private_key_file: section
                 .required_string("private_key_file", "\"/etc/crossway/gateway.key\"")
                 .map(|path| path.map(|path| base.join(path))),
             listen: read_listen(section),
-            tunnel_addresses: read_tunnel_addresses(section),
+            tunnel_addresses,
             mtu: section
                 .number("mtu", SMALLEST_MTU.into()..=LARGEST_MTU.into(), "1420")
                 .map(|mtu| mtu.map(|mtu| mtu as u16)),
@@ -71,6 +78,7 @@ impl GatewayDraft {
             fast_path: section.boolean("fast_path").is_none_or(|on| on.value),
             lan,
             wan,
+            vrrp,
         }
     }
 
@@ -92,6 +100,7 @@ impl GatewayDraft {
             fast_path: self.fast_path,
             lan: self.lan.into_iter().collect::<Option<_>>()?,
             wan: self.wan.into_iter().collect::<Option<_>>()?,
+            vrrp: self.vrrp.into_iter().collect::<Option<_>>()?,
         })
     }
 }

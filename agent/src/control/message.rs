@@ -7,6 +7,7 @@
 mod flows;
 mod sites;
 mod status;
+mod vrrp;
 
 use std::net::IpAddr;
 
@@ -21,6 +22,7 @@ pub use self::status::{
     Attachment, DropCount, DropSite, DropsReply, Offload, Outcome, Reload, StackCount, Status,
     Traffic, Tun, Version,
 };
+pub use self::vrrp::VirtualRouter;
 
 /// A question to the gateway; on the wire `{"command":"status"}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -175,6 +175,7 @@ impl Gateway {
                 .map(|wan| wan.interface.clone())
                 .collect(),
             hub: self.plan.sites.len() > 1,
+            virtual_macs: self.wanted_virtual_macs(),
         };
         let report = self.host.apply(&wanted).await?;
         for change in &report.changes {
@@ -257,7 +258,7 @@ impl Gateway {
             route_generation: 0,
         })?;
         datapath.attach(datapath::Wanted {
-            lan: &gateway.lan,
+            lan: &self.lans_with_virtual_macs(),
             wan: &gateway.wan,
             tun: Some(&self.tun.name),
         })
@@ -267,7 +268,8 @@ impl Gateway {
     pub(super) async fn write_interfaces(&mut self) -> Result<()> {
         let gateway = &self.config.gateway;
         let mut interfaces = Vec::new();
-        let lan = gateway.lan.iter().map(|lan| (&lan.interface, Role::Lan));
+        let lans = self.lans_with_virtual_macs();
+        let lan = lans.iter().map(|lan| (&lan.interface, Role::Lan));
         let wan = gateway.wan.iter().map(|wan| (&wan.interface, Role::Wan));
         for (name, role) in lan.chain(wan).chain([(&self.tun.name, Role::Tun)]) {
             // One that is away has no index; it gets its role when it comes back.
@@ -317,7 +319,7 @@ impl Gateway {
     pub(super) async fn follow_interfaces(&mut self) -> Result<()> {
         self.write_interfaces().await?;
         self.attach();
-        Ok(())
+        self.follow_vrrp().await
     }
 }
 

@@ -12,6 +12,7 @@ use super::answer::Rates;
 use super::lanes::Lanes;
 use super::links::Links;
 use super::plan::{Numbers, Plan};
+use super::vrrp::Vrrp;
 use super::{Gateway, Inputs, Tun, Warnings};
 use crate::clock;
 use crate::config::{Config, Endpoint};
@@ -78,8 +79,10 @@ pub(super) async fn start(
     let plan = numbers.plan(&config, lanes.count());
 
     let (resolved, dials) = mpsc::channel(QUEUE);
+    let (vrrp_events, vrrp) = mpsc::unbounded_channel();
     let mut gateway = Gateway {
         links: Links::new(config.gateway.listen.is_ipv4(), resolved),
+        vrrp: Vrrp::new(vrrp_events),
         path,
         config,
         identity,
@@ -113,6 +116,7 @@ pub(super) async fn start(
         requests,
         dials,
         changes,
+        vrrp,
         watch,
         events,
         terminate,
@@ -222,7 +226,7 @@ impl Gateway {
         self.apply(plan, difference).await?;
         self.write_interfaces().await?;
         self.attach();
-        Ok(())
+        self.follow_vrrp().await
     }
 
     /// Goes on without the fast path.

@@ -25,6 +25,9 @@ pub struct State {
     /// Device features that have been switched on.
     #[serde(default)]
     pub features: Vec<FeatureChange>,
+    /// Names of the devices with a virtual MAC: all ours.
+    #[serde(default)]
+    pub virtual_macs: Vec<String>,
 }
 
 /// The TUN before Crossway.
@@ -141,6 +144,7 @@ impl StateFile {
         self.state.tun = None;
         self.state.sysctls.clear();
         self.state.features.clear();
+        self.state.virtual_macs.clear();
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(HostError::file("remove", &self.path, error))

@@ -138,6 +138,14 @@ pub struct Heard {
     pub at: Instant,
 }
 
+impl Heard {
+    /// Whether it is still a master as far as one can tell: three of its intervals have not passed.
+    pub fn is_master(&self, now: Instant) -> bool {
+        let silence = now.saturating_duration_since(self.at);
+        self.priority != RELEASE && silence < self.interval.duration() * 3
+    }
+}
+
 /// One virtual router.
 #[derive(Debug)]
 pub struct Router {
@@ -198,11 +206,7 @@ impl Router {
 
     /// While we are master: another that says so too, and has been heard lately.
     pub fn rival(&self, now: Instant) -> Option<&Heard> {
-        let lately = |heard: &&Heard| {
-            now.saturating_duration_since(heard.at) < heard.interval.duration() * 3
-                && heard.priority != RELEASE
-        };
-        let heard = self.heard.as_ref().filter(lately);
+        let heard = self.heard.as_ref().filter(|heard| heard.is_master(now));
         heard.filter(|_| self.state == State::Master)
     }
 
@@ -396,8 +400,9 @@ impl Router {
     }
 
     fn become_master(&mut self, now: Instant, why: Why) {
-        self.advertise(now);
+        // Before the master there is learns of it: no moment is without one that forwards.
         self.push(Action::Take);
+        self.advertise(now);
         self.push(Action::Announce);
         self.announce_again = Some((now + ANNOUNCE_AGAIN, ANNOUNCEMENTS_TO_FOLLOW));
         self.change(State::Master, why);

@@ -120,7 +120,7 @@ const TABLE: &[Row] = &[
         TimerDue,
         Who::All,
         Master,
-        &[Do::Advertise, Do::Take, Do::Announce],
+        &[Do::Take, Do::Advertise, Do::Announce],
         Runs::Adverts,
     ),
     (Backup, Release, Who::All, Backup, &[], Runs::Skew),
@@ -282,7 +282,7 @@ fn the_owner_is_master_from_its_start_and_preempts_whatever_the_setting() {
     owner.start(now, local());
     assert_eq!(owner.state(), Master);
     let (done, changes) = drain(&mut owner);
-    assert_eq!(done, [Do::Advertise, Do::Take, Do::Announce]);
+    assert_eq!(done, [Do::Take, Do::Advertise, Do::Announce]);
     assert_eq!(changes, [(Initialize, Master)]);
 
     // A backup that becomes the owner by a new configuration.

@@ -1,0 +1,314 @@
+//! The gateway's side of its virtual routers: where they can run, what the sites' state means for their
+//! priority, and what becomes of a change.
+
+use std::net::IpAddr;
+
+use anyhow::{Context, Result};
+use tokio::sync::mpsc;
+
+use super::Gateway;
+use super::links::site_state;
+use crate::clock;
+use crate::config::{Lan, VirtualRouter, XdpChoice};
+use crate::control::message::{self, SiteState};
+use crate::host::addresses::HostAddress;
+use crate::host::links::Interface;
+use crate::host::virtual_mac::{VirtualMac, WantedVirtualMac};
+use crate::prefix::Prefix;
+use crate::vrrp::instance::{Event, Key, Place, Setup, Status};
+use crate::vrrp::router::State;
+use crate::vrrp::service::Service;
+use crate::vrrp::track::Health;
+use crate::vrrp::{Family, Mac};
+
+/// The virtual routers of a running gateway.
+pub(super) struct Vrrp {
+    events: mpsc::UnboundedSender<Event>,
+    /// There from the first virtual router on.
+    service: Option<Service>,
+    health: Option<Health>,
+}
+
+impl Vrrp {
+    /// None yet; changes of state will come out of the other end of `events`.
+    pub(super) fn new(events: mpsc::UnboundedSender<Event>) -> Self {
+        Self {
+            events,
+            service: None,
+            health: None,
+        }
+    }
+
+    /// Hands every virtual router over to its mate.
+    pub(super) async fn stop(&mut self) {
+        if let Some(service) = self.service.take() {
+            service.stop().await;
+        }
+    }
+
+    fn statuses(&self) -> Vec<Status> {
+        self.service
+            .as_ref()
+            .map(Service::statuses)
+            .unwrap_or_default()
+    }
+}
+
+impl Gateway {
+    /// Whether another gateway is the router of one of our LANs: the far sites should send there too.
+    #[expect(dead_code, reason = "the election will ask for it")]
+    pub(super) fn is_standby(&self) -> bool {
+        let mut statuses = self.vrrp.statuses().into_iter();
+        statuses.any(|status| status.state == State::Backup)
+    }
+
+    /// A virtual router has changed its state: the one place that every such change passes.
+    pub(super) fn on_vrrp_event(&mut self, event: &Event) {
+        let Key {
+            interface,
+            id,
+            family,
+        } = &event.key;
+        tracing::info!(
+            interface,
+            id,
+            %family,
+            from = event.change.from.as_str(),
+            to = event.change.to.as_str(),
+            why = %event.change.why,
+            "virtual router"
+        );
+    }
+
+    /// Starts, changes or stops virtual routers as the configuration and the interfaces are now.
+    pub(super) async fn follow_vrrp(&mut self) -> Result<()> {
+        let routers = &self.config.gateway.vrrp;
+        if routers.is_empty() && self.vrrp.service.is_none() {
+            return Ok(());
+        }
+        let addresses = self.host.addresses().await?;
+        let mut setups = Vec::with_capacity(routers.len());
+        let mut warnings = Vec::new();
+        for router in routers {
+            let lan = self.host.interface(&router.interface).await;
+            let device = self.host.virtual_macs().iter();
+            let device = device.clone().find(|device| serves(device, router));
+            let place = match (&lan, device) {
+                (Ok(lan), Some(device)) => {
+                    warnings.extend(outside(router, lan, &addresses));
+                    place(router, lan, device, &addresses)
+                }
+                (Err(error), _) => Err(error.to_string()),
+                (Ok(_), None) => Err("it has no device for its virtual MAC yet".to_owned()),
+            };
+            setups.push(setup(router, place));
+        }
+        for warning in &warnings {
+            if !self.warnings.vrrp.contains(warning) {
+                tracing::warn!("{warning}");
+            }
+        }
+        self.warnings.vrrp = warnings;
+        self.feed_vrrp_health();
+        let service = match &mut self.vrrp.service {
+            Some(service) => service,
+            none => {
+                let events = self.vrrp.events.clone();
+                none.insert(Service::start(events).context("a thread for VRRP")?)
+            }
+        };
+        if let Some(health) = self.vrrp.health {
+            service.set_health(health);
+        }
+        service.set(setups);
+        Ok(())
+    }
+
+    /// Tells the virtual routers how many sites can be reached. To be called whenever that may have
+    /// changed.
+    pub(super) fn feed_vrrp_health(&mut self) {
+        if self.config.gateway.vrrp.is_empty() {
+            return;
+        }
+        let by_site = self.links.by_site();
+        let usable = self.plan.sites.iter().filter(|site| {
+            let links = by_site.get(&site.id);
+            links.is_some_and(|links| site_state(links).0 != SiteState::Down)
+        });
+        let health = Health {
+            usable: usable.count() as u32,
+            all: self.plan.sites.len() as u32,
+        };
+        if self.vrrp.health.replace(health) == Some(health) {
+            return;
+        }
+        if let Some(service) = &self.vrrp.service {
+            service.set_health(health);
+        }
+    }
+
+    /// The devices that the virtual routers need.
+    pub(super) fn wanted_virtual_macs(&self) -> Vec<WantedVirtualMac> {
+        let routers = self.config.gateway.vrrp.iter();
+        routers
+            .map(|router| WantedVirtualMac {
+                lan: router.interface.clone(),
+                family: router.family,
+                id: router.id,
+            })
+            .collect()
+    }
+
+    /// The LANs, and beside each the devices on it that take the packets for a virtual router: what
+    /// comes in there is the LAN's.
+    pub(super) fn lans_with_virtual_macs(&self) -> Vec<Lan> {
+        let lans = &self.config.gateway.lan;
+        let devices = self.host.virtual_macs().iter().filter_map(|device| {
+            let lan = lans.iter().find(|lan| lan.interface == device.wanted.lan)?;
+            Some(Lan {
+                interface: device.name.clone(),
+                vnet: lan.vnet.clone(),
+                xdp: XdpChoice::Off,
+            })
+        });
+        lans.iter().cloned().chain(devices).collect()
+    }
+
+    /// For `status`; their warnings are also among those of the whole gateway.
+    pub(super) fn virtual_routers(&self) -> Vec<message::VirtualRouter> {
+        self.vrrp.statuses().into_iter().map(describe).collect()
+    }
+}
+
+/// A line for each warning.
+pub(super) fn warnings_of(routers: &[message::VirtualRouter]) -> impl Iterator<Item = String> {
+    routers.iter().flat_map(|router| {
+        let name = format!("{} {} {}", router.interface, router.id, router.family);
+        let warnings = router.warnings.iter();
+        warnings.map(move |text| format!("virtual router {name}: {text}"))
+    })
+}
+
+fn serves(device: &VirtualMac, router: &VirtualRouter) -> bool {
+    let wanted = &device.wanted;
+    (wanted.lan.as_str(), wanted.family, wanted.id)
+        == (router.interface.as_str(), router.family, router.id)
+}
+
+fn setup(router: &VirtualRouter, place: Result<Place, String>) -> Setup {
+    Setup {
+        key: Key {
+            interface: router.interface.clone(),
+            id: router.id,
+            family: router.family,
+        },
+        addresses: router.addresses.clone(),
+        priority: router.priority,
+        track_weight: router.track_weight,
+        interval: router.advertisement_interval,
+        preempt: router.preempt,
+        place,
+    }
+}
+
+/// Where it can run, or why not.
+fn place(
+    router: &VirtualRouter,
+    lan: &Interface,
+    device: &VirtualMac,
+    addresses: &[HostAddress],
+) -> Result<Place, String> {
+    let name = &lan.name;
+    if !lan.up {
+        return Err(format!("{name} is down"));
+    }
+    if !lan.carrier {
+        return Err(format!("{name} has no carrier"));
+    }
+    let of_lan = || addresses.iter().filter(|own| own.interface == lan.index);
+    let mut own = of_lan().map(|own| own.address.address);
+    if let Some(taken) = own.find(|own| router.addresses.contains(own)) {
+        return Err(format!(
+            "{taken} is an address of {name} itself: remove it there, the master gets it on {}",
+            device.name
+        ));
+    }
+    let mut usable = of_lan()
+        .filter(|own| own.usable)
+        .map(|own| own.address.address);
+    let local = match router.family {
+        Family::Ipv4 => usable.find(IpAddr::is_ipv4),
+        Family::Ipv6 => usable.find(is_link_local),
+    };
+    let kind = match router.family {
+        Family::Ipv4 => "IPv4",
+        Family::Ipv6 => "IPv6 link-local",
+    };
+    Ok(Place {
+        lan: lan.index,
+        device: device.index,
+        local: local.ok_or_else(|| {
+            format!("{name} has no {kind} address: advertisements need one to come from")
+        })?,
+    })
+}
+
+/// Virtual addresses that no host of the LAN would look for there.
+fn outside(router: &VirtualRouter, lan: &Interface, addresses: &[HostAddress]) -> Vec<String> {
+    let of_lan = addresses.iter().filter(|own| own.interface == lan.index);
+    let networks: Vec<Prefix> = of_lan
+        .map(|own| Prefix::containing(own.address.address, own.address.length))
+        .filter(|network| network.is_ipv4() == (router.family == Family::Ipv4))
+        .collect();
+    let inside = |address: &IpAddr| {
+        is_link_local(address) || networks.iter().any(|network| network.contains(*address))
+    };
+    let addresses = router.addresses.iter().filter(|address| !inside(address));
+    addresses
+        .map(|address| {
+            let names: Vec<String> = networks.iter().map(ToString::to_string).collect();
+            format!(
+                "virtual address {address} lies outside the networks of {} ({}): no host there \
+                 finds it; write one inside, or give {} an address of its network",
+                lan.name,
+                if names.is_empty() {
+                    format!("it has no {} address", router.family)
+                } else {
+                    names.join(", ")
+                },
+                lan.name
+            )
+        })
+        .collect()
+}
+
+fn is_link_local(address: &IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
+}
+
+fn describe(status: Status) -> message::VirtualRouter {
+    let now = clock::now();
+    let other = status.other_master(now).copied();
+    let master = match (status.state, &status.setup.place) {
+        (State::Master, Ok(place)) => Some((place.local, status.priority)),
+        _ => other.map(|other| (other.address, other.priority)),
+    };
+    let warnings = status.warnings(now);
+    let setup = status.setup;
+    message::VirtualRouter {
+        interface: setup.key.interface,
+        id: setup.key.id,
+        family: setup.key.family.as_str().to_owned(),
+        virtual_mac: Mac::of_router(setup.key.family, setup.key.id).to_string(),
+        addresses: setup.addresses,
+        state: status.state.as_str().to_owned(),
+        since_seconds: now.saturating_duration_since(status.since).as_secs(),
+        why: status.why,
+        priority: status.priority,
+        configured_priority: setup.priority,
+        advertisement_interval_ms: setup.interval.duration().as_millis() as u64,
+        master_address: master.map(|(address, _)| address),
+        master_priority: master.map(|(_, priority)| priority),
+        warnings,
+    }
+}

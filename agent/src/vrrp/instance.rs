@@ -1,0 +1,557 @@
+//! One virtual router at work: its state machine with sockets, timers and device.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use rtnetlink::Handle;
+use tokio::sync::{mpsc, watch};
+use tokio::time::sleep_until;
+
+use super::packet::{self, Advertisement, Refusal};
+use super::router::{Action, Change, Heard, Router, Settings, State};
+use super::socket::{Received, Receiver, Sender};
+use super::track::{self, Health};
+use super::{Family, Interval, Mac, announce, frame};
+use crate::clock;
+use crate::config::InterfaceAddress;
+use crate::host::addresses;
+use crate::host::error::HostError;
+use crate::host::links;
+use crate::ids::IfIndex;
+
+/// How long what was wrong with a mate's advertisement is shown after the last one.
+const NOTE_LASTS: Duration = Duration::from_secs(10);
+
+/// What a mate may need beyond its skew, and how long a stop waits for it at most.
+const MATE_IS_BUSY: Duration = Duration::from_millis(50);
+const LONGEST_STOP: Duration = Duration::from_secs(1);
+
+/// What tells virtual routers apart.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    /// LAN interface.
+    pub interface: String,
+    /// Virtual router id.
+    pub id: u8,
+    /// IPv4 or IPv6.
+    pub family: Family,
+}
+
+/// What a virtual router is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setup {
+    /// Which.
+    pub key: Key,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Priority while every site can be reached.
+    pub priority: u8,
+    /// What is taken off while none can be; `None` for a priority that stays.
+    pub track_weight: Option<u8>,
+    /// Time between advertisements.
+    pub interval: Interval,
+    /// Whether to take over from a working master of lower priority.
+    pub preempt: bool,
+    /// Where it runs, or why it cannot.
+    pub place: Result<Place, String>,
+}
+
+/// Where a virtual router runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The LAN interface.
+    pub lan: IfIndex,
+    /// The device with the virtual MAC, which is down and has no address.
+    pub device: IfIndex,
+    /// Our primary address on the LAN.
+    pub local: IpAddr,
+}
+
+/// A change of state, for the one who keeps track of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Which virtual router.
+    pub key: Key,
+    /// From, to and why.
+    pub change: Change,
+    /// When.
+    pub at: Instant,
+}
+
+/// How it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// What it is to be.
+    pub setup: Setup,
+    /// State.
+    pub state: State,
+    /// Since when.
+    pub since: Instant,
+    /// Why.
+    pub why: String,
+    /// Priority in force.
+    pub priority: u8,
+    /// The last advertisement of another router.
+    pub heard: Option<Heard>,
+    /// What is not as it should be, and when it was last so.
+    notes: Vec<(Instant, String)>,
+    /// What failed on this host, until it works again.
+    trouble: Option<String>,
+}
+
+impl Status {
+    fn new(setup: Setup, now: Instant) -> Self {
+        Self {
+            state: State::Initialize,
+            since: now,
+            why: "starting".to_owned(),
+            priority: setup.priority,
+            heard: None,
+            notes: Vec::new(),
+            trouble: None,
+            setup,
+        }
+    }
+
+    /// The master, if it is another.
+    pub fn other_master(&self, now: Instant) -> Option<&Heard> {
+        self.heard.as_ref().filter(|heard| heard.is_master(now))
+    }
+
+    /// What a person should look at.
+    pub fn warnings(&self, now: Instant) -> Vec<String> {
+        let mut warnings: Vec<String> = self.trouble.iter().cloned().collect();
+        if self.state == State::Master
+            && let Some(rival) = self.other_master(now)
+        {
+            warnings.push(format!(
+                "split brain: {} with priority {} is master too; the two do not hear each other \
+                 both ways",
+                rival.address, rival.priority
+            ));
+        }
+        let fresh = |(at, _): &&(Instant, String)| now.saturating_duration_since(*at) < NOTE_LASTS;
+        let notes = self.notes.iter().filter(fresh);
+        warnings.extend(notes.map(|(_, text)| text.clone()));
+        warnings
+    }
+}
+
+/// What an instance is told.
+#[derive(Debug)]
+pub(super) enum Command {
+    Set(Setup),
+    Health(Health),
+    Stop,
+}
+
+/// One virtual router at work.
+pub(super) struct Instance {
+    router: Router,
+    setup: Setup,
+    health: Health,
+    sockets: Option<(Receiver, Sender, Place)>,
+    handle: Handle,
+    /// Addresses that we put on the device, while it is up.
+    held: Option<Vec<IpAddr>>,
+    status: watch::Sender<Status>,
+    events: mpsc::UnboundedSender<Event>,
+    actions: VecDeque<Action>,
+}
+
+impl Instance {
+    /// A virtual router that does nothing yet; [`Self::run`] it.
+    pub(super) fn new(
+        setup: Setup,
+        health: Health,
+        handle: Handle,
+        events: mpsc::UnboundedSender<Event>,
+    ) -> (Self, watch::Receiver<Status>) {
+        let (status, seen) = watch::channel(Status::new(setup.clone(), clock::now()));
+        let settings = settings(&setup, health);
+        let instance = Self {
+            router: Router::new(settings, setup.key.family.group()),
+            setup,
+            health,
+            sockets: None,
+            handle,
+            held: None,
+            status,
+            events,
+            actions: VecDeque::new(),
+        };
+        (instance, seen)
+    }
+
+    /// Runs until it is told to stop.
+    pub(super) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
+        self.settle();
+        self.carry_out().await;
+        loop {
+            let due = self.router.poll_timeout();
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(Command::Set(setup)) => self.set(setup).await,
+                    Some(Command::Health(health)) => self.set_health(health),
+                    Some(Command::Stop) | None => return self.stop().await,
+                },
+                received = receive(&mut self.sockets) => match received {
+                    Ok(received) => {
+                        let (router, setup, status) = (&mut self.router, &self.setup, &self.status);
+                        hear(router, setup, status, received);
+                    }
+                    Err(error) => self.lose_sockets(&error),
+                },
+                () = at(due) => self.router.handle_timeout(clock::now()),
+            }
+            self.carry_out().await;
+        }
+    }
+
+    async fn set(&mut self, setup: Setup) {
+        let addresses = setup.addresses != self.setup.addresses;
+        if setup.place != self.setup.place {
+            let moved = match (&setup.place, &self.sockets) {
+                (Ok(place), Some((_, _, old))) => {
+                    (place.lan, place.device) != (old.lan, old.device)
+                }
+                (Err(_), Some(_)) => true,
+                (_, None) => false,
+            };
+            if moved {
+                let why = match &setup.place {
+                    Ok(_) => "the interface is another one now",
+                    Err(why) => why,
+                };
+                self.router.stop(why);
+                self.carry_out().await;
+                self.sockets = None;
+            }
+        }
+        self.setup = setup;
+        if addresses && self.held.is_some() {
+            self.take().await;
+            self.announce();
+        }
+        self.settle();
+    }
+
+    fn set_health(&mut self, health: Health) {
+        self.health = health;
+        self.settle();
+    }
+
+    /// Brings the state machine in line with the setup: started where it can run.
+    fn settle(&mut self) {
+        let now = clock::now();
+        self.router.set(now, settings(&self.setup, self.health));
+        match &self.setup.place {
+            Err(why) => {
+                let why = why.clone();
+                self.router.stop(why.clone());
+                self.status.send_modify(|status| status.why = why);
+            }
+            Ok(place) => {
+                let place = *place;
+                self.router.set_local(place.local);
+                if let Some((_, _, old)) = &mut self.sockets {
+                    *old = place;
+                } else if let Err(error) = self.open(place) {
+                    let text = format!("no socket for VRRP: {error}; it needs CAP_NET_RAW");
+                    self.router.stop(text.clone());
+                    self.note_trouble(text);
+                    return;
+                }
+                self.router.start(now, place.local);
+            }
+        }
+    }
+
+    fn open(&mut self, place: Place) -> io::Result<()> {
+        let receiver = Receiver::open(self.setup.key.family, place.lan)?;
+        self.sockets = Some((receiver, Sender::open(place.lan)?, place));
+        Ok(())
+    }
+
+    fn lose_sockets(&mut self, error: &io::Error) {
+        self.sockets = None;
+        self.router.stop(format!("the interface is gone: {error}"));
+        // The control task finds out what has become of it, and sets the setup anew.
+    }
+
+    /// Does what the state machine says, in its order, and shows how it stands then.
+    async fn carry_out(&mut self) {
+        while let Some(action) = self.router.poll_action() {
+            self.actions.push_back(action);
+        }
+        while let Some(action) = self.actions.pop_front() {
+            match action {
+                Action::Advertise(priority) => self.advertise(priority),
+                Action::Take => self.take().await,
+                Action::Announce => self.announce(),
+                Action::Give => self.give().await,
+                Action::Report(change) => self.report(change),
+            }
+        }
+        let (priority, heard) = (self.router.settings().priority, self.router.heard());
+        let heard = heard.copied();
+        let setup = &self.setup;
+        self.status.send_if_modified(|status| {
+            let same = (status.priority, status.heard) == (priority, heard);
+            (status.priority, status.heard) = (priority, heard);
+            if status.setup != *setup {
+                status.setup = setup.clone();
+            }
+            !same
+        });
+    }
+
+    fn advertise(&mut self, priority: u8) {
+        let Some((_, sender, place)) = &self.sockets else {
+            return;
+        };
+        let key = &self.setup.key;
+        let advertisement = Advertisement {
+            id: key.id,
+            priority,
+            interval: self.setup.interval,
+            addresses: self.setup.addresses.clone(),
+        };
+        let message = advertisement.encode(place.local);
+        let mac = Mac::of_router(key.family, key.id);
+        let sent = sender.send(&frame::advertisement(mac, place.local, &message));
+        self.note_sent(sent);
+    }
+
+    fn announce(&mut self) {
+        let Some((_, sender, _)) = &self.sockets else {
+            return;
+        };
+        let id = self.setup.key.id;
+        let mut addresses = self.setup.addresses.iter();
+        let sent = addresses.try_for_each(|address| sender.send(&announce::frame(id, *address)));
+        self.note_sent(sent);
+    }
+
+    fn note_sent(&mut self, sent: io::Result<()>) {
+        match sent {
+            Ok(()) => {}
+            // A full queue: the next one may go.
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {}
+            Err(error) => self.note_trouble(format!("an advertisement could not be sent: {error}")),
+        }
+    }
+
+    /// The device up, with exactly the addresses of the setup.
+    async fn take(&mut self) {
+        if let Err(error) = self.try_take().await {
+            self.note_trouble(format!("the virtual MAC could not be brought up: {error}"));
+        } else {
+            self.status.send_modify(|status| status.trouble = None);
+        }
+    }
+
+    async fn try_take(&mut self) -> Result<(), HostError> {
+        let Some((_, _, place)) = &self.sockets else {
+            return Ok(());
+        };
+        let device = place.device;
+        if self.held.is_none() {
+            links::set_index_up(&self.handle, device, true).await?;
+        }
+        let wanted = &self.setup.addresses;
+        let held = self.held.get_or_insert_default();
+        for address in wanted {
+            if !held.contains(address) {
+                addresses::add(&self.handle, device, on_device(*address)).await?;
+                held.push(*address);
+            }
+        }
+        for address in held.extract_if(.., |address| !wanted.contains(address)) {
+            addresses::remove(&self.handle, device, on_device(address)).await?;
+        }
+        Ok(())
+    }
+
+    /// Down first: from then on nothing is answered.
+    async fn give(&mut self) {
+        let Some((_, _, place)) = &self.sockets else {
+            return;
+        };
+        let device = place.device;
+        let mut failed = links::set_index_up(&self.handle, device, false).await.err();
+        for address in self.held.take().unwrap_or_default() {
+            let removed = addresses::remove(&self.handle, device, on_device(address)).await;
+            failed = failed.or(removed.err());
+        }
+        if let Some(error) = failed {
+            self.note_trouble(format!("the virtual MAC could not be taken down: {error}"));
+        }
+    }
+
+    fn report(&mut self, change: Change) {
+        let at = clock::now();
+        self.status.send_modify(|status| {
+            status.state = change.to;
+            status.since = at;
+            status.why = change.why.to_string();
+        });
+        let key = self.setup.key.clone();
+        // The gateway has stopped if nobody takes it.
+        let _ = self.events.send(Event { key, change, at });
+    }
+
+    fn note_trouble(&mut self, text: String) {
+        if self.status.borrow().trouble.as_ref() != Some(&text) {
+            let Key { interface, id, .. } = &self.setup.key;
+            tracing::warn!(interface, id, "VRRP: {text}");
+            self.status
+                .send_modify(|status| status.trouble = Some(text));
+        }
+    }
+
+    /// Says that it stops, and goes on forwarding until the mate has taken over, which takes it less than
+    /// an interval: its skew.
+    async fn stop(mut self) {
+        let was_master = self.router.state() == State::Master;
+        self.router.stop("the gateway stops");
+        while let Some(action) = self.router.poll_action() {
+            match action {
+                Action::Give => {}
+                other => self.actions.push_back(other),
+            }
+        }
+        self.carry_out().await;
+        if was_master {
+            let limit = self.setup.interval.duration() + MATE_IS_BUSY;
+            let limit = limit.min(LONGEST_STOP);
+            // Without an answer there is no mate.
+            let _ = tokio::time::timeout(limit, self.mate_takes_over()).await;
+            self.give().await;
+        }
+    }
+
+    async fn mate_takes_over(&mut self) {
+        let id = self.setup.key.id;
+        let group = self.setup.key.family.group();
+        while let Ok(Received {
+            source,
+            hops,
+            message,
+        }) = receive(&mut self.sockets).await
+        {
+            let heard = Advertisement::decode(message, source, group, hops);
+            if heard.is_ok_and(|heard| heard.id == id && heard.priority != super::RELEASE) {
+                return;
+            }
+        }
+    }
+}
+
+/// Judges a message, and shows it to the state machine if it is for this virtual router.
+fn hear(
+    router: &mut Router,
+    setup: &Setup,
+    status: &watch::Sender<Status>,
+    received: Received<'_>,
+) {
+    let Received {
+        source,
+        hops,
+        message,
+    } = received;
+    let now = clock::now();
+    if packet::id_of(message) != Some(setup.key.id) {
+        return;
+    }
+    let group = setup.key.family.group();
+    let note = match Advertisement::decode(message, source, group, hops) {
+        Err(refusal) => Some(refused(source, refusal)),
+        Ok(advertisement) => {
+            router.handle_advertisement(now, source, &advertisement);
+            misfit(router, setup, source, &advertisement)
+        }
+    };
+    if let Some(text) = note {
+        write_note(setup, status, now, text);
+    }
+}
+
+fn refused(source: IpAddr, refusal: Refusal) -> String {
+    format!("an advertisement from {source} is not taken: {refusal}")
+}
+
+/// What is taken, but will not do.
+fn misfit(router: &Router, setup: &Setup, source: IpAddr, heard: &Advertisement) -> Option<String> {
+    let differs = heard.addresses.len() != setup.addresses.len()
+        || heard
+            .addresses
+            .iter()
+            .any(|it| !setup.addresses.contains(it));
+    if differs {
+        let theirs: Vec<String> = heard.addresses.iter().map(ToString::to_string).collect();
+        return Some(format!(
+            "{source} advertises other addresses ({}): both must have the same",
+            theirs.join(", ")
+        ));
+    }
+    let equal = heard.priority == router.settings().priority && heard.priority == setup.priority;
+    equal.then(|| {
+        format!(
+            "{source} has the same priority {}: give one of the two a higher one",
+            heard.priority
+        )
+    })
+}
+
+/// Told once in the log, and by `status` as long as it goes on.
+fn write_note(setup: &Setup, status: &watch::Sender<Status>, now: Instant, text: String) {
+    let fresh = |at: Instant| now.saturating_duration_since(at) < NOTE_LASTS;
+    status.send_modify(|status| {
+        status.notes.retain(|(at, _)| fresh(*at));
+        if let Some((at, _)) = status.notes.iter_mut().find(|(_, known)| *known == text) {
+            *at = now;
+        } else if status.notes.len() < 4 {
+            // More than that is noise by somebody who wants to be heard.
+            let Key { interface, id, .. } = &setup.key;
+            tracing::warn!(interface, id, "VRRP: {text}");
+            status.notes.push((now, text));
+        }
+    });
+}
+
+fn settings(setup: &Setup, health: Health) -> Settings {
+    Settings {
+        priority: track::priority(setup.priority, setup.track_weight, health),
+        interval: setup.interval,
+        preempt: setup.preempt,
+    }
+}
+
+/// Without a network of its own, so that routes stay with the LAN interface. A link-local address has
+/// one: an answer to a link-local host leaves by this device.
+fn on_device(address: IpAddr) -> InterfaceAddress {
+    let length = match address {
+        IpAddr::V4(_) => 32,
+        IpAddr::V6(address) if address.is_unicast_link_local() => 64,
+        IpAddr::V6(_) => 128,
+    };
+    InterfaceAddress { address, length }
+}
+
+async fn receive(sockets: &mut Option<(Receiver, Sender, Place)>) -> io::Result<Received<'_>> {
+    match sockets {
+        Some((receiver, ..)) => receiver.receive().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until `time`, or for ever.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time.into()).await,
+        None => std::future::pending().await,
+    }
+}

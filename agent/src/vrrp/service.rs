@@ -1,0 +1,192 @@
+//! All virtual routers of a gateway, on a thread of their own.
+//!
+//! The control task may spend a second on a million routes; an advertisement that is late by three
+//! intervals makes the mate take over. So nothing here waits for the control task: what it wants
+//! comes by a channel, how things stand is left where it can look.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use rtnetlink::Handle;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use super::instance::{self, Event, Instance, Key, Setup, Status};
+use super::track::Health;
+
+/// Goes before the lanes where both want the CPU (setpriority(2)): its work is some microseconds.
+const NICE: libc::c_int = -10;
+/// A stop waits for the mate at most an interval; the rest is for a busy machine.
+const STOP_LIMIT: Duration = Duration::from_secs(2);
+
+/// A handle to the thread. Dropped without [`Service::stop`], the thread stops in its own time.
+#[derive(Debug)]
+pub struct Service {
+    commands: mpsc::UnboundedSender<Command>,
+    seen: Seen,
+}
+
+/// How each virtual router stands.
+type Seen = Arc<Mutex<BTreeMap<Key, watch::Receiver<Status>>>>;
+
+#[derive(Debug)]
+enum Command {
+    Set(Vec<Setup>),
+    Health(Health),
+    Stop(oneshot::Sender<()>),
+}
+
+impl Service {
+    /// Starts the thread, in the network namespace of this one; changes of state go to `events`.
+    pub fn start(events: mpsc::UnboundedSender<Event>) -> io::Result<Self> {
+        let (commands, receiver) = mpsc::unbounded_channel();
+        let seen = Seen::default();
+        let shared = Arc::clone(&seen);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        thread::Builder::new()
+            .name("vrrp".to_owned())
+            .spawn(move || {
+                go_before_others();
+                runtime.block_on(serve(receiver, events, shared));
+            })?;
+        Ok(Self { commands, seen })
+    }
+
+    /// Makes these the virtual routers: new ones start, others go on with what changed, the rest stops.
+    pub fn set(&self, wanted: Vec<Setup>) {
+        self.tell(Command::Set(wanted));
+    }
+
+    /// Says how many of the sites can be reached.
+    pub fn set_health(&self, health: Health) {
+        self.tell(Command::Health(health));
+    }
+
+    /// How each virtual router stands.
+    pub fn statuses(&self) -> Vec<Status> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.values()
+            .map(|status| status.borrow().clone())
+            .collect()
+    }
+
+    /// Hands every virtual router over to its mate, and ends.
+    pub async fn stop(self) {
+        let (done, wait) = oneshot::channel();
+        self.tell(Command::Stop(done));
+        // Closed without a word: the thread has ended already.
+        let _ = wait.await;
+    }
+
+    fn tell(&self, command: Command) {
+        // The thread ends only by a stop.
+        let _ = self.commands.send(command);
+    }
+}
+
+fn go_before_others() {
+    // SAFETY: the call takes no pointer; 0 is the calling thread.
+    let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
+    if result < 0 {
+        let error = io::Error::last_os_error();
+        tracing::debug!("the thread of VRRP keeps its priority: {error}");
+    }
+}
+
+/// A running instance.
+struct Running {
+    commands: mpsc::UnboundedSender<instance::Command>,
+    task: JoinHandle<()>,
+}
+
+async fn serve(
+    mut commands: mpsc::UnboundedReceiver<Command>,
+    events: mpsc::UnboundedSender<Event>,
+    seen: Seen,
+) {
+    let handle = match rtnetlink::new_connection() {
+        Ok((connection, handle, _)) => {
+            tokio::spawn(connection);
+            handle
+        }
+        Err(error) => {
+            tracing::error!("VRRP has no netlink socket and stays off: {error}");
+            return;
+        }
+    };
+    let mut running: BTreeMap<Key, Running> = BTreeMap::new();
+    let mut health = Health::default();
+    while let Some(command) = commands.recv().await {
+        match command {
+            Command::Set(wanted) => {
+                stop_others(&mut running, &wanted, &seen).await;
+                for setup in wanted {
+                    set(&mut running, setup, health, &handle, &events, &seen);
+                }
+            }
+            Command::Health(new) => {
+                health = new;
+                for instance in running.values() {
+                    let _ = instance.commands.send(instance::Command::Health(new));
+                }
+            }
+            Command::Stop(done) => {
+                stop_others(&mut running, &[], &seen).await;
+                let _ = done.send(());
+                return;
+            }
+        }
+    }
+    stop_others(&mut running, &[], &seen).await;
+}
+
+fn set(
+    running: &mut BTreeMap<Key, Running>,
+    setup: Setup,
+    health: Health,
+    handle: &Handle,
+    events: &mpsc::UnboundedSender<Event>,
+    seen: &Seen,
+) {
+    if let Some(instance) = running.get(&setup.key) {
+        let _ = instance.commands.send(instance::Command::Set(setup));
+        return;
+    }
+    let key = setup.key.clone();
+    let (instance, status) = Instance::new(setup, health, handle.clone(), events.clone());
+    let (commands, receiver) = mpsc::unbounded_channel();
+    let task = tokio::spawn(instance.run(receiver));
+    seen.lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .insert(key.clone(), status);
+    running.insert(key, Running { commands, task });
+}
+
+/// Stops all that are not wanted, at the same time, and waits for them.
+async fn stop_others(running: &mut BTreeMap<Key, Running>, wanted: &[Setup], seen: &Seen) {
+    let unwanted = |key: &Key| wanted.iter().all(|setup| setup.key != *key);
+    let stopped: Vec<_> = running.extract_if(.., |key, _| unwanted(key)).collect();
+    for (key, instance) in &stopped {
+        let _ = instance.commands.send(instance::Command::Stop);
+        seen.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(key);
+    }
+    for (key, instance) in stopped {
+        if tokio::time::timeout(STOP_LIMIT, instance.task)
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                interface = key.interface,
+                id = key.id,
+                "VRRP did not stop in time"
+            );
+        }
+    }
+}
