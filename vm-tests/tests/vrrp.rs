@@ -97,6 +97,8 @@ fn a_split_shows_two_masters_and_heals_to_the_one_of_higher_priority() {
     pair.lan.heal("port1").unwrap();
     wait_for_state(&pair.c, "backup");
     assert_eq!(states(&pair.a), ["master", "master"]);
+    let warnings = pair.a.query(&["status"]).unwrap()["warnings"].to_string();
+    assert!(warnings.contains("split brain"), "{warnings}");
     let log = pair.c.log();
     assert!(log.contains("with priority 150 goes before"), "{log}");
     for far in FAR {
@@ -153,7 +155,7 @@ fn packets_to_the_virtual_mac_take_the_fast_path() {
         .unwrap();
     for far in FAR {
         let count = |gateway: &Crossway| {
-            let flows = gateway.flows(&["--dst", far]).unwrap();
+            let flows = gateway.flows(&["--address", far]).unwrap();
             let counters = flows.iter().map(|(_, counters)| counters);
             counters
                 .map(|counters| counters.to_site_packets)
@@ -372,6 +374,12 @@ impl Keepalived {
             "-n", "-l", "-D", "-P", "-f", &config, "-p", &pid, "-r", &child,
         ];
         let gateway = &lan.topology.site("c").gateway;
+        // Its notes on use_vmac leave it to the user: else all its interfaces answer for what is on the
+        // virtual MAC, and ask for hosts in its name.
+        for (setting, value) in [("arp_ignore", "1"), ("arp_announce", "2")] {
+            let key = format!("net/ipv4/conf/all/{setting}");
+            gateway.set_sysctl(&key, value).unwrap();
+        }
         let log = file("log");
         let process = gateway.spawn("keepalived", "keepalived", &arguments, &log);
         Self(process.unwrap())

@@ -15,7 +15,7 @@ use crate::host::addresses::HostAddress;
 use crate::host::links::Interface;
 use crate::host::virtual_mac::{VirtualMac, WantedVirtualMac};
 use crate::prefix::Prefix;
-use crate::vrrp::instance::{Event, Key, Place, Setup, Status};
+use crate::vrrp::instance::{Event, Key, Place, Setup, Status, What};
 use crate::vrrp::router::State;
 use crate::vrrp::service::Service;
 use crate::vrrp::track::Health;
@@ -62,22 +62,35 @@ impl Gateway {
         statuses.any(|status| status.state == State::Backup)
     }
 
-    /// A virtual router has changed its state: the one place that every such change passes.
-    pub(super) fn on_vrrp_event(&mut self, event: &Event) {
+    /// Something has happened to a virtual router: the one place that every change of state passes.
+    pub(super) fn on_vrrp_event(&self, event: &Event) {
         let Key {
             interface,
             id,
             family,
         } = &event.key;
-        tracing::info!(
-            interface,
-            id,
-            %family,
-            from = event.change.from.as_str(),
-            to = event.change.to.as_str(),
-            why = %event.change.why,
-            "virtual router"
-        );
+        let gateway = &self.config.gateway.name;
+        match &event.what {
+            What::Changed(change) => tracing::info!(
+                gateway,
+                interface,
+                id,
+                %family,
+                from = change.from.as_str(),
+                to = change.to.as_str(),
+                why = %change.why,
+                "virtual router"
+            ),
+            What::Split(rival) => tracing::warn!(
+                gateway,
+                interface,
+                id,
+                %family,
+                mate = %rival.address,
+                priority = rival.priority,
+                "virtual router: split brain, another gateway is master too"
+            ),
+        }
     }
 
     /// Starts, changes or stops virtual routers as the configuration and the interfaces are now.

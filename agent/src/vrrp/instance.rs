@@ -69,15 +69,24 @@ pub struct Place {
     pub local: IpAddr,
 }
 
-/// A change of state, for the one who keeps track of them.
+/// Something to keep track of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// Which virtual router.
     pub key: Key,
-    /// From, to and why.
-    pub change: Change,
+    /// What happened.
+    pub what: What,
     /// When.
     pub at: Instant,
+}
+
+/// What happened to a virtual router.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// Its state changed.
+    Changed(Change),
+    /// While it is master here, another said the same of itself.
+    Split(Heard),
 }
 
 /// How it stands.
@@ -95,6 +104,8 @@ pub struct Status {
     pub priority: u8,
     /// The last advertisement of another router.
     pub heard: Option<Heard>,
+    /// One that came while we were master.
+    pub rival: Option<Heard>,
     /// What is not as it should be, and when it was last so.
     notes: Vec<(Instant, String)>,
     /// What failed on this host, until it works again.
@@ -109,6 +120,7 @@ impl Status {
             why: "starting".to_owned(),
             priority: setup.priority,
             heard: None,
+            rival: None,
             notes: Vec::new(),
             trouble: None,
             setup,
@@ -123,15 +135,8 @@ impl Status {
     /// What a person should look at.
     pub fn warnings(&self, now: Instant) -> Vec<String> {
         let mut warnings: Vec<String> = self.trouble.iter().cloned().collect();
-        if self.state == State::Master
-            && let Some(rival) = self.other_master(now)
-        {
-            warnings.push(format!(
-                "split brain: {} with priority {} is master too; the two do not hear each other \
-                 both ways",
-                rival.address, rival.priority
-            ));
-        }
+        let rival = self.rival.as_ref().filter(|rival| rival.is_rival(now));
+        warnings.extend(rival.map(|rival| split(rival, now)));
         let fresh = |(at, _): &&(Instant, String)| now.saturating_duration_since(*at) < NOTE_LASTS;
         let notes = self.notes.iter().filter(fresh);
         warnings.extend(notes.map(|(_, text)| text.clone()));
@@ -293,18 +298,17 @@ impl Instance {
                 Action::Announce => self.announce(),
                 Action::Give => self.give().await,
                 Action::Report(change) => self.report(change),
+                Action::ReportRival(rival) => self.tell(What::Split(rival)),
             }
         }
-        let (priority, heard) = (self.router.settings().priority, self.router.heard());
-        let heard = heard.copied();
-        let setup = &self.setup;
-        self.status.send_if_modified(|status| {
-            let same = (status.priority, status.heard) == (priority, heard);
-            (status.priority, status.heard) = (priority, heard);
+        let (router, setup) = (&self.router, &self.setup);
+        self.status.send_modify(|status| {
+            status.priority = router.settings().priority;
+            status.heard = router.heard().copied();
+            status.rival = router.rival().copied();
             if status.setup != *setup {
                 status.setup = setup.clone();
             }
-            !same
         });
     }
 
@@ -398,9 +402,13 @@ impl Instance {
             status.since = at;
             status.why = change.why.to_string();
         });
-        let key = self.setup.key.clone();
+        self.tell(What::Changed(change));
+    }
+
+    fn tell(&self, what: What) {
+        let (key, at) = (self.setup.key.clone(), clock::now());
         // The gateway has stopped if nobody takes it.
-        let _ = self.events.send(Event { key, change, at });
+        let _ = self.events.send(Event { key, what, at });
     }
 
     fn note_trouble(&mut self, text: String) {
@@ -477,6 +485,15 @@ fn hear(
     if let Some(text) = note {
         write_note(setup, status, now, text);
     }
+}
+
+fn split(rival: &Heard, now: Instant) -> String {
+    let ago = now.saturating_duration_since(rival.at).as_secs();
+    format!(
+        "split brain: {} with priority {} was master too {ago} s ago: the LAN was cut between the \
+         two, or still lets advertisements pass in one direction only",
+        rival.address, rival.priority
+    )
 }
 
 fn refused(source: IpAddr, refusal: Refusal) -> String {

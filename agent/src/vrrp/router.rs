@@ -21,6 +21,8 @@ const ANNOUNCE_AGAIN: Duration = Duration::from_secs(1);
 const ANNOUNCEMENTS_TO_FOLLOW: u8 = 2;
 /// A lesser master is answered at most this often: whoever sends a flood of them gets none back.
 const ASSERT_AT_MOST: Duration = Duration::from_millis(100);
+/// How long a second master is shown after it was heard last.
+const RIVAL_IS_SHOWN: Duration = Duration::from_secs(10);
 
 /// RFC 5798, 6.3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +70,8 @@ pub enum Action {
     Give,
     /// Report it.
     Report(Change),
+    /// Report that another is master too: the LAN was or is split.
+    ReportRival(Heard),
 }
 
 /// A change of state.
@@ -144,6 +148,12 @@ impl Heard {
         let silence = now.saturating_duration_since(self.at);
         self.priority != RELEASE && silence < self.interval.duration() * 3
     }
+
+    /// Whether it is worth a word as a second master, or was until a moment ago.
+    pub fn is_rival(&self, now: Instant) -> bool {
+        let silence = now.saturating_duration_since(self.at);
+        silence < RIVAL_IS_SHOWN.max(self.interval.duration() * 3)
+    }
 }
 
 /// One virtual router.
@@ -157,6 +167,10 @@ pub struct Router {
     announce_again: Option<(Instant, u8)>,
     asserted: Option<Instant>,
     heard: Option<Heard>,
+    /// Heard while we are master.
+    rival: Option<Heard>,
+    /// Since when we are master, if we are.
+    master_since: Option<Instant>,
     actions: VecDeque<Action>,
 }
 
@@ -185,6 +199,8 @@ impl Router {
             announce_again: None,
             asserted: None,
             heard: None,
+            rival: None,
+            master_since: None,
             actions: VecDeque::new(),
         }
     }
@@ -204,10 +220,9 @@ impl Router {
         self.heard.as_ref()
     }
 
-    /// While we are master: another that says so too, and has been heard lately.
-    pub fn rival(&self, now: Instant) -> Option<&Heard> {
-        let heard = self.heard.as_ref().filter(|heard| heard.is_master(now));
-        heard.filter(|_| self.state == State::Master)
+    /// While we are master: another that said so too, and was heard lately.
+    pub fn rival(&self) -> Option<&Heard> {
+        self.rival.as_ref()
     }
 
     /// Begins to take part, with this primary address (6.4.1).
@@ -310,7 +325,22 @@ impl Router {
             let why = Why::Outranked(heard.address, heard.priority);
             self.become_backup(heard.at, heard.interval, why);
         } else {
+            self.note_rival(heard);
             self.assert_mastery(heard.at);
+        }
+    }
+
+    /// One whose last advertisement crossed our first is none.
+    fn note_rival(&mut self, heard: Heard) {
+        let crossed = self.master_since.is_some_and(|since| {
+            heard.at.saturating_duration_since(since) < heard.interval.duration()
+        });
+        if crossed {
+            return;
+        }
+        let before = self.rival.replace(heard);
+        if before.is_none_or(|before| !before.is_rival(heard.at)) {
+            self.push(Action::ReportRival(heard));
         }
     }
 
@@ -402,6 +432,7 @@ impl Router {
     fn become_master(&mut self, now: Instant, why: Why) {
         // Before the master there is learns of it: no moment is without one that forwards.
         self.push(Action::Take);
+        self.master_since = Some(now);
         self.advertise(now);
         self.push(Action::Announce);
         self.announce_again = Some((now + ANNOUNCE_AGAIN, ANNOUNCEMENTS_TO_FOLLOW));
@@ -423,6 +454,9 @@ impl Router {
 
     fn change(&mut self, to: State, why: Why) {
         let from = std::mem::replace(&mut self.state, to);
+        if from == State::Master {
+            (self.rival, self.master_since) = (None, None);
+        }
         self.push(Action::Report(Change { from, to, why }));
     }
 

@@ -380,7 +380,7 @@ fn of_two_masters_one_remains_and_the_hosts_are_told_again() {
             drain(router);
         }
         let healed = now + secs(20);
-        assert!(near.rival(healed).is_none());
+        assert!(near.rival().is_none());
         hear(&mut near, healed, "10.1.0.9", theirs);
         hear(&mut far, healed, "10.1.0.5", ours);
         let states = (near.state(), far.state());
@@ -391,11 +391,30 @@ fn of_two_masters_one_remains_and_the_hosts_are_told_again() {
         };
         assert_eq!(states, expected, "{ours} against {theirs}");
         let master = if ours_remains { &mut near } else { &mut far };
-        assert!(master.rival(healed).is_some(), "it is seen");
-        assert!(master.rival(healed + secs(5)).is_none(), "and forgotten");
+        let rival = *master.rival().expect("it is seen");
+        assert!(rival.is_rival(healed + secs(9)));
+        assert!(!rival.is_rival(healed + secs(10)), "and forgotten");
         master.handle_timeout(healed + secs(1));
         assert!(drain(master).0.contains(&Do::Announce));
     }
+}
+
+#[test]
+fn a_second_master_is_reported_once_and_one_that_gave_way_is_none() {
+    let begun = clock::now();
+    let mut router = router_in(Master, true, begun);
+    let rivals = |router: &mut Router, at: Instant| {
+        hear(router, at, "10.1.0.9", 99);
+        let actions = std::iter::from_fn(|| router.poll_action());
+        actions
+            .filter(|action| matches!(action, Action::ReportRival(_)))
+            .count()
+    };
+    // It had sent this before it heard us.
+    assert_eq!(rivals(&mut router, begun + Duration::from_millis(50)), 0);
+    assert_eq!(rivals(&mut router, begun + secs(1)), 1);
+    assert_eq!(rivals(&mut router, begun + secs(2)), 0);
+    assert_eq!(rivals(&mut router, begun + secs(60)), 1);
 }
 
 #[test]
@@ -463,6 +482,7 @@ fn drain(router: &mut Router) -> (Vec<Do>, Vec<(State, State)>) {
             Action::Take => Do::Take,
             Action::Announce => Do::Announce,
             Action::Give => Do::Give,
+            Action::ReportRival(_) => continue,
             Action::Report(change) => {
                 changes.push((change.from, change.to));
                 continue;
