@@ -290,6 +290,10 @@ impl Gateway {
             let text = format!("{error:#}");
             tracing::warn!("the host has changed and could not be followed: {text}");
             self.warnings.host = vec![text];
+            // An interface that is gone has no virtual router any more.
+            if let Err(error) = self.follow_vrrp().await {
+                tracing::warn!("{error:#}");
+            }
         }
     }
 
