@@ -185,6 +185,12 @@ impl Host {
         self.virtual_macs.as_deref().unwrap_or(&[])
     }
 
+    /// Has the first [`Host::apply`] keep the devices of virtual routers that an agent left, up as they are:
+    /// it has just handed over. Without, they are made anew.
+    pub fn keep_virtual_macs(&mut self) {
+        self.virtual_macs.get_or_insert_default();
+    }
+
     /// Notes whether the TUN called `name` exists. Call it before the TUN is opened: only one that
     /// was not there is deleted at the clean stop. One that another program holds is refused: its
     /// queues would share the packets.

@@ -12,6 +12,7 @@ pub mod announce;
 mod frame;
 pub mod instance;
 pub mod packet;
+mod probe;
 pub mod router;
 pub mod service;
 pub mod socket;
@@ -21,8 +22,11 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// Which of the two an address or a virtual router belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Family {
     /// IPv4.
     Ipv4,

@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -14,7 +15,7 @@ use vm_tests::plan::GatewayPlan;
 use vm_tests::process::ProcessGuard;
 use vm_tests::shared_lan::{FAR, SharedLan, VIRTUAL};
 use vm_tests::traffic::{self, SteadyPing};
-use vm_tests::wait;
+use vm_tests::{sys, wait};
 
 /// A handshake takes milliseconds; a lost one is repeated after five seconds.
 const UP: Duration = Duration::from_secs(10);
@@ -87,6 +88,62 @@ fn the_host_goes_on_by_the_backup_when_its_master_is_cut_off() {
     assert!(why.to_string().contains("10.1.0.1"), "{why}");
 }
 
+/// Its kernel goes on: it answers ARP and takes packets to the virtual MAC, which lead nowhere. But the
+/// switch hears the new master.
+#[test]
+fn the_host_goes_on_when_the_agent_of_its_master_is_frozen() {
+    let pair = Pair::start();
+    let pings = pair.pings();
+    sys::freeze(pair.a.pid().unwrap()).unwrap();
+    wait_for_state(&pair.c, "master");
+    for ping in &pings {
+        ping.goes_on(UP).unwrap();
+    }
+    wait::until("the warning that its host is there", UP, || {
+        let warnings = pair.c.query(&["status"]).unwrap()["warnings"].to_string();
+        warnings
+            .contains("10.1.0.1 answers on the LAN")
+            .then_some(())
+    })
+    .unwrap();
+    sys::thaw(pair.a.pid().unwrap()).unwrap();
+    wait_for_state(&pair.a, "master");
+    wait_for_state(&pair.c, "backup");
+    for ping in pings {
+        let replies = ping.finish(UP).unwrap();
+        let gap = replies.longest_gap();
+        eprintln!("agent frozen: longest gap {gap:?}, {} lost", replies.lost());
+        assert!(gap < TAKE_OVER, "{gap:?}");
+    }
+}
+
+/// At the shortest interval a mate waits 380 ms. Whoever computes without an end on every core does not
+/// keep the master from its advertisements.
+#[test]
+fn a_busy_machine_keeps_its_master() {
+    let lan = SharedLan::build().unwrap();
+    let tables = [150, 50].map(|priority| table(priority).replace("= 200", "= 100"));
+    let plans = lan.plans([&tables[0], &tables[1]]).unwrap();
+    let _far = [2, 3].map(|far| Crossway::start(&lan.topology, &plans[far]).unwrap());
+    let c = Crossway::start(&lan.topology, &plans[1]).unwrap();
+    let a = Crossway::start(&lan.topology, &plans[0]).unwrap();
+    wait_for_state(&a, "master");
+    wait_for_priority(&a);
+    wait_for_state(&c, "backup");
+    let changes = |gateway: &Crossway| gateway.log().matches("virtual router").count();
+    let before = [changes(&a), changes(&c)];
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 * cores {
+            scope.spawn(|| while !stop.load(Ordering::Relaxed) {});
+        }
+        wait::pace(Duration::from_secs(5));
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert_eq!([changes(&a), changes(&c)], before, "{}", c.log());
+}
+
 #[test]
 fn a_split_shows_two_masters_and_heals_to_the_one_of_higher_priority() {
     let pair = Pair::start();
@@ -97,14 +154,43 @@ fn a_split_shows_two_masters_and_heals_to_the_one_of_higher_priority() {
     pair.lan.heal("port1").unwrap();
     wait_for_state(&pair.c, "backup");
     assert_eq!(states(&pair.a), ["master", "master"]);
-    let warnings = pair.a.query(&["status"]).unwrap()["warnings"].to_string();
-    assert!(warnings.contains("split brain"), "{warnings}");
     let log = pair.c.log();
     assert!(log.contains("with priority 150 goes before"), "{log}");
     for far in FAR {
         traffic::wait_for_ping(pair.lan.host(), address(far), UP).unwrap();
     }
     assert_eq!(neighbours(pair.lan.host()), MACS);
+}
+
+/// Gateway c hears nobody, gateway a hears both.
+#[test]
+fn a_firewall_that_drops_advertisements_shows_as_a_split_at_both_ends() {
+    let pair = Pair::start();
+    let c = &pair.lan.topology.site("c").gateway;
+    for line in [
+        "nft add table inet deaf",
+        "nft add chain inet deaf input { type filter hook input priority 0 ; }",
+        "nft add rule inet deaf input meta l4proto 112 drop",
+    ] {
+        c.run(line).unwrap();
+    }
+    wait_for_state(&pair.c, "master");
+    assert_eq!(states(&pair.a), ["master", "master"]);
+    let warns = |gateway: &Crossway, words: &str| {
+        wait::until(words, UP, || {
+            let warnings = gateway.query(&["status"]).unwrap()["warnings"].to_string();
+            (warnings.matches(words).count() == 2).then_some(())
+        })
+        .unwrap_or_else(|error| panic!("{error}: {}", gateway.log()));
+    };
+    warns(&pair.a, "split brain: ");
+    warns(
+        &pair.c,
+        "answers on the LAN, but its advertisements do not come",
+    );
+    c.run("nft delete table inet deaf").unwrap();
+    wait_for_state(&pair.c, "backup");
+    assert_eq!(states(&pair.a), ["master", "master"]);
 }
 
 #[test]
@@ -361,8 +447,8 @@ impl Keepalived {
     }
 
     fn start_with(lan: &SharedLan, config: &str) -> Self {
-        static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let file = |kind: &str| {
             let directory = lan.topology.directory();
             directory.join(format!("keepalived-{number}.{kind}"))

@@ -27,6 +27,8 @@ pub(super) struct Vrrp {
     /// There from the first virtual router on.
     service: Option<Service>,
     health: Option<Health>,
+    /// Master in the agent before us, which handed over: they go on at once.
+    pub(super) resumed: Vec<Key>,
 }
 
 impl Vrrp {
@@ -36,6 +38,7 @@ impl Vrrp {
             events,
             service: None,
             health: None,
+            resumed: Vec::new(),
         }
     }
 
@@ -43,6 +46,17 @@ impl Vrrp {
     pub(super) async fn stop(&mut self) {
         if let Some(service) = self.service.take() {
             service.stop().await;
+        }
+    }
+
+    /// For a hand-over: leaves everything running as it is but the advertisements, which the next agent must
+    /// go on with before three of them are missed. It gets what this returns as `resumed`, and calls
+    /// [`Host::keep_virtual_macs`](crate::host::Host::keep_virtual_macs) before it brings up anything.
+    #[expect(dead_code, reason = "the hand-over will call it")]
+    pub(super) async fn leave(&mut self) -> Vec<Key> {
+        match self.service.take() {
+            Some(service) => service.leave().await,
+            None => Vec::new(),
         }
     }
 
@@ -80,6 +94,14 @@ impl Gateway {
                 to = change.to.as_str(),
                 why = %change.why,
                 "virtual router"
+            ),
+            What::SilentMate(mate) => tracing::warn!(
+                gateway,
+                interface,
+                id,
+                %family,
+                %mate,
+                "virtual router: the mate answers, but its advertisements do not come"
             ),
             What::Split(rival) => tracing::warn!(
                 gateway,
@@ -133,7 +155,7 @@ impl Gateway {
         if let Some(health) = self.vrrp.health {
             service.set_health(health);
         }
-        service.set(setups);
+        service.resume(setups, std::mem::take(&mut self.vrrp.resumed));
         Ok(())
     }
 

@@ -6,14 +6,15 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use rtnetlink::Handle;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep_until;
 
 use super::packet::{self, Advertisement, Refusal};
-use super::router::{Action, Change, Heard, Router, Settings, State};
+use super::router::{Action, Change, Heard, Router, Settings, State, Why};
 use super::socket::{Received, Receiver, Sender};
 use super::track::{self, Health};
-use super::{Family, Interval, Mac, announce, frame};
+use super::{Family, Interval, Mac, announce, frame, probe};
 use crate::clock;
 use crate::config::InterfaceAddress;
 use crate::host::addresses;
@@ -28,8 +29,11 @@ const NOTE_LASTS: Duration = Duration::from_secs(10);
 const MATE_IS_BUSY: Duration = Duration::from_millis(50);
 const LONGEST_STOP: Duration = Duration::from_secs(1);
 
+/// How long it is shown that a silent mate was there all the same.
+const SILENT_MATE_IS_SHOWN: Duration = Duration::from_secs(60);
+
 /// What tells virtual routers apart.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Key {
     /// LAN interface.
     pub interface: String,
@@ -87,6 +91,8 @@ pub enum What {
     Changed(Change),
     /// While it is master here, another said the same of itself.
     Split(Heard),
+    /// We took over from a master that fell silent and yet answers on the LAN.
+    SilentMate(IpAddr),
 }
 
 /// How it stands.
@@ -110,6 +116,8 @@ pub struct Status {
     notes: Vec<(Instant, String)>,
     /// What failed on this host, until it works again.
     trouble: Option<String>,
+    /// The master that fell silent and answers all the same.
+    silent_mate: Option<(Instant, IpAddr)>,
 }
 
 impl Status {
@@ -123,6 +131,7 @@ impl Status {
             rival: None,
             notes: Vec::new(),
             trouble: None,
+            silent_mate: None,
             setup,
         }
     }
@@ -137,6 +146,11 @@ impl Status {
         let mut warnings: Vec<String> = self.trouble.iter().cloned().collect();
         let rival = self.rival.as_ref().filter(|rival| rival.is_rival(now));
         warnings.extend(rival.map(|rival| split(rival, now)));
+        if let Some((at, mate)) = self.silent_mate
+            && now.saturating_duration_since(at) < SILENT_MATE_IS_SHOWN
+        {
+            warnings.push(silent_mate(mate));
+        }
         let fresh = |(at, _): &&(Instant, String)| now.saturating_duration_since(*at) < NOTE_LASTS;
         let notes = self.notes.iter().filter(fresh);
         warnings.extend(notes.map(|(_, text)| text.clone()));
@@ -150,6 +164,7 @@ pub(super) enum Command {
     Set(Setup),
     Health(Health),
     Stop,
+    Leave,
 }
 
 /// One virtual router at work.
@@ -161,6 +176,8 @@ pub(super) struct Instance {
     handle: Handle,
     /// Addresses that we put on the device, while it is up.
     held: Option<Vec<IpAddr>>,
+    /// To begin as master, as the agent before us ended.
+    resume: bool,
     status: watch::Sender<Status>,
     events: mpsc::UnboundedSender<Event>,
     actions: VecDeque<Action>,
@@ -171,6 +188,7 @@ impl Instance {
     pub(super) fn new(
         setup: Setup,
         health: Health,
+        resume: bool,
         handle: Handle,
         events: mpsc::UnboundedSender<Event>,
     ) -> (Self, watch::Receiver<Status>) {
@@ -183,6 +201,7 @@ impl Instance {
             sockets: None,
             handle,
             held: None,
+            resume,
             status,
             events,
             actions: VecDeque::new(),
@@ -201,6 +220,7 @@ impl Instance {
                     Some(Command::Set(setup)) => self.set(setup).await,
                     Some(Command::Health(health)) => self.set_health(health),
                     Some(Command::Stop) | None => return self.stop().await,
+                    Some(Command::Leave) => return,
                 },
                 received = receive(&mut self.sockets) => match received {
                     Ok(received) => {
@@ -268,6 +288,9 @@ impl Instance {
                     self.router.stop(text.clone());
                     self.note_trouble(text);
                     return;
+                }
+                if std::mem::take(&mut self.resume) {
+                    self.router.resume(now, place.local);
                 }
                 self.router.start(now, place.local);
             }
@@ -401,8 +424,36 @@ impl Instance {
             status.state = change.to;
             status.since = at;
             status.why = change.why.to_string();
+            status.silent_mate = None;
         });
+        if let (Why::Silence(_, Some(mate)), Some((_, _, place))) = (&change.why, &self.sockets) {
+            self.look_for(*mate, place.lan);
+        }
         self.tell(What::Changed(change));
+    }
+
+    /// Advertisements are multicast, which a LAN may drop while it carries all else: then both are master.
+    /// A mate that has died altogether does not answer.
+    fn look_for(&self, mate: IpAddr, lan: IfIndex) {
+        let (status, events, key) = (
+            self.status.clone(),
+            self.events.clone(),
+            self.setup.key.clone(),
+        );
+        tokio::spawn(async move {
+            if !probe::answers(mate, lan).await {
+                return;
+            }
+            let at = clock::now();
+            status.send_modify(|status| {
+                if status.state == State::Master {
+                    status.silent_mate = Some((at, mate));
+                }
+            });
+            let what = What::SilentMate(mate);
+            // The gateway has stopped if nobody takes it.
+            let _ = events.send(Event { key, what, at });
+        });
     }
 
     fn tell(&self, what: What) {
@@ -485,6 +536,13 @@ fn hear(
     if let Some(text) = note {
         write_note(setup, status, now, text);
     }
+}
+
+fn silent_mate(mate: IpAddr) -> String {
+    format!(
+        "{mate} answers on the LAN, but its advertisements do not come: its VRRP has ended, or the \
+         LAN or a firewall drops them (IP protocol 112 to 224.0.0.18 and ff02::12), and both are master"
+    )
 }
 
 fn split(rival: &Heard, now: Instant) -> String {

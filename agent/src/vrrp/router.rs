@@ -92,6 +92,8 @@ pub enum Why {
     Started,
     /// It begins, and has the highest priority there is.
     Owner,
+    /// The agent before this one was master until a moment ago, and has handed over to it.
+    HandedOver,
     /// No advertisement for so long, from the master there was, if there was one.
     Silence(Duration, Option<IpAddr>),
     /// The master said that it stops.
@@ -110,6 +112,7 @@ impl fmt::Display for Why {
         match self {
             Self::Started => f.write_str("listening for a master"),
             Self::Owner => f.write_str("priority 255 is master at once"),
+            Self::HandedOver => f.write_str("the agent before was master and handed over"),
             Self::Silence(span, Some(master)) => {
                 let span = seconds(span);
                 write!(f, "no advertisement from {master} for {span} s")
@@ -236,6 +239,14 @@ impl Router {
             self.become_master(now, Why::Owner);
         } else {
             self.become_backup(now, self.settings.interval, Why::Started);
+        }
+    }
+
+    /// Goes on as the master that an agent before us was, whose device is up still.
+    pub fn resume(&mut self, now: Instant, local: IpAddr) {
+        if self.state == State::Initialize {
+            self.local = local;
+            self.become_master(now, Why::HandedOver);
         }
     }
 

@@ -10,11 +10,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use rtnetlink::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::instance::{self, Event, Instance, Key, Setup, Status};
+use super::router::State;
 use super::track::Health;
 
 /// Goes before the lanes where both want the CPU (setpriority(2)): its work is some microseconds.
@@ -34,9 +34,11 @@ type Seen = Arc<Mutex<BTreeMap<Key, watch::Receiver<Status>>>>;
 
 #[derive(Debug)]
 enum Command {
-    Set(Vec<Setup>),
+    /// What is wanted, and which of it begins as master.
+    Set(Vec<Setup>, Vec<Key>),
     Health(Health),
     Stop(oneshot::Sender<()>),
+    Leave(oneshot::Sender<Vec<Key>>),
 }
 
 impl Service {
@@ -59,7 +61,21 @@ impl Service {
 
     /// Makes these the virtual routers: new ones start, others go on with what changed, the rest stops.
     pub fn set(&self, wanted: Vec<Setup>) {
-        self.tell(Command::Set(wanted));
+        self.resume(wanted, Vec::new());
+    }
+
+    /// As [`Self::set`]; those of `masters` that are new go on as master at once: [`Self::leave`] of an
+    /// agent before us named them a moment ago, and their devices are up still.
+    pub fn resume(&self, wanted: Vec<Setup>, masters: Vec<Key>) {
+        self.tell(Command::Set(wanted, masters));
+    }
+
+    /// Ends without a word to the mate and leaves the devices as they are, for an agent that goes on at
+    /// once; returns the virtual routers that are master.
+    pub async fn leave(self) -> Vec<Key> {
+        let (done, wait) = oneshot::channel();
+        self.tell(Command::Leave(done));
+        wait.await.unwrap_or_default()
     }
 
     /// Says how many of the sites can be reached.
@@ -69,7 +85,7 @@ impl Service {
 
     /// How each virtual router stands.
     pub fn statuses(&self) -> Vec<Status> {
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = lock(&self.seen);
         seen.values()
             .map(|status| status.borrow().clone())
             .collect()
@@ -87,6 +103,11 @@ impl Service {
         // The thread ends only by a stop.
         let _ = self.commands.send(command);
     }
+}
+
+fn lock(seen: &Seen) -> std::sync::MutexGuard<'_, BTreeMap<Key, watch::Receiver<Status>>> {
+    // Nobody panics between two states of the map.
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn go_before_others() {
@@ -123,10 +144,19 @@ async fn serve(
     let mut health = Health::default();
     while let Some(command) = commands.recv().await {
         match command {
-            Command::Set(wanted) => {
+            Command::Set(wanted, masters) => {
                 stop_others(&mut running, &wanted, &seen).await;
                 for setup in wanted {
-                    set(&mut running, setup, health, &handle, &events, &seen);
+                    if let Some(instance) = running.get(&setup.key) {
+                        let _ = instance.commands.send(instance::Command::Set(setup));
+                        continue;
+                    }
+                    let key = setup.key.clone();
+                    let resume = masters.contains(&key);
+                    let (handle, events) = (handle.clone(), events.clone());
+                    let (instance, status) = Instance::new(setup, health, resume, handle, events);
+                    running.insert(key.clone(), Running::start(instance));
+                    lock(&seen).insert(key, status);
                 }
             }
             Command::Health(new) => {
@@ -134,6 +164,10 @@ async fn serve(
                 for instance in running.values() {
                     let _ = instance.commands.send(instance::Command::Health(new));
                 }
+            }
+            Command::Leave(done) => {
+                let _ = done.send(leave(running, &seen).await);
+                return;
             }
             Command::Stop(done) => {
                 stop_others(&mut running, &[], &seen).await;
@@ -145,26 +179,25 @@ async fn serve(
     stop_others(&mut running, &[], &seen).await;
 }
 
-fn set(
-    running: &mut BTreeMap<Key, Running>,
-    setup: Setup,
-    health: Health,
-    handle: &Handle,
-    events: &mpsc::UnboundedSender<Event>,
-    seen: &Seen,
-) {
-    if let Some(instance) = running.get(&setup.key) {
-        let _ = instance.commands.send(instance::Command::Set(setup));
-        return;
+impl Running {
+    fn start(instance: Instance) -> Self {
+        let (commands, receiver) = mpsc::unbounded_channel();
+        let task = tokio::spawn(instance.run(receiver));
+        Self { commands, task }
     }
-    let key = setup.key.clone();
-    let (instance, status) = Instance::new(setup, health, handle.clone(), events.clone());
-    let (commands, receiver) = mpsc::unbounded_channel();
-    let task = tokio::spawn(instance.run(receiver));
-    seen.lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .insert(key.clone(), status);
-    running.insert(key, Running { commands, task });
+}
+
+async fn leave(running: BTreeMap<Key, Running>, seen: &Seen) -> Vec<Key> {
+    for (_, instance) in running {
+        let _ = instance.commands.send(instance::Command::Leave);
+        // An error says that it has ended already.
+        let _ = tokio::time::timeout(STOP_LIMIT, instance.task).await;
+    }
+    let seen = lock(seen);
+    let masters = seen
+        .iter()
+        .filter(|(_, status)| status.borrow().state == State::Master);
+    masters.map(|(key, _)| key.clone()).collect()
 }
 
 /// Stops all that are not wanted, at the same time, and waits for them.
@@ -173,9 +206,7 @@ async fn stop_others(running: &mut BTreeMap<Key, Running>, wanted: &[Setup], see
     let stopped: Vec<_> = running.extract_if(.., |key, _| unwanted(key)).collect();
     for (key, instance) in &stopped {
         let _ = instance.commands.send(instance::Command::Stop);
-        seen.lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(key);
+        lock(seen).remove(key);
     }
     for (key, instance) in stopped {
         if tokio::time::timeout(STOP_LIMIT, instance.task)

@@ -88,6 +88,34 @@ fn what_a_killed_master_left_up_is_down_at_the_next_start() {
 }
 
 #[test]
+fn what_a_master_hands_over_stays_up() {
+    in_namespace(async || {
+        gateway();
+        let before = snapshot();
+        let path = state_path();
+        let mut old = Host::connect_with_state(path.clone()).await.unwrap();
+        old.claim_tun(TUN).await.unwrap();
+        let tun = Tun::open(TUN);
+        let mut wanted = wanted();
+        wanted.virtual_macs = devices();
+        old.apply(&wanted).await.unwrap();
+        let name = old.virtual_macs()[0].name.clone();
+        ip(&format!("link set {name} up"));
+        drop((old, tun));
+
+        let mut next = Host::connect_with_state(path).await.unwrap();
+        next.keep_virtual_macs();
+        next.claim_tun(TUN).await.unwrap();
+        let _tun = Tun::open(TUN);
+        next.apply(&wanted).await.unwrap();
+        let left = ip(&format!("link show {name}"));
+        assert!(left.contains("state UP"), "{left}");
+        next.restore().await.unwrap();
+        assert_same(&before, &snapshot());
+    });
+}
+
+#[test]
 fn an_interface_of_that_name_which_is_somebody_elses_is_refused() {
     in_namespace(async || {
         gateway();

@@ -294,6 +294,19 @@ fn the_owner_is_master_from_its_start_and_preempts_whatever_the_setting() {
 }
 
 #[test]
+fn a_master_that_was_handed_over_goes_on_without_waiting() {
+    let now = clock::now();
+    let mut router = router_in(Initialize, true, now);
+    router.resume(now, local());
+    assert_eq!(router.state(), Master);
+    let (done, _) = drain(&mut router);
+    assert_eq!(done, [Do::Take, Do::Advertise, Do::Announce]);
+    // A second time, or once it runs, it is nothing.
+    router.resume(now, local());
+    assert_eq!(router.poll_action(), None);
+}
+
+#[test]
 fn a_timer_does_not_drift_and_does_not_catch_up() {
     let begun = clock::now();
     let mut router = router_in(Master, true, begun);
