@@ -142,7 +142,7 @@ impl Gateway {
                 Some(request) = inputs.requests.recv() => self.handle_request(request).await,
                 Some(dial) = inputs.dials.recv() => self.dial(dial)?,
                 Some(change) = inputs.changes.recv() => self.on_link_change(change)?,
-                Some(event) = inputs.vrrp.recv() => self.on_vrrp_event(&event),
+                Some(event) = inputs.vrrp.recv() => self.on_vrrp_event(&event)?,
                 changed = inputs.watch.changed() => {
                     if changed.context("watching the host")?.links {
                         // A carrier that is lost is not waited for.
@@ -201,7 +201,12 @@ impl Gateway {
     async fn stop(mut self) -> Result<()> {
         tracing::info!("stopping; the host is put back as it was");
         let mut failures = Vec::new();
-        // First: all goes on until the mate has taken over.
+        // First: the far sites turn to the mate, the LAN too, and all goes on until they have.
+        if self.vrrp.is_running()
+            && let Err(error) = self.set_service(Service::Drained)
+        {
+            failures.push(format!("{error:#}"));
+        }
         self.vrrp.stop().await;
         if let Some(datapath) = self.datapath.take()
             && let Err(error) = datapath.detach()

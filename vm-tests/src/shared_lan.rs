@@ -115,6 +115,32 @@ impl SharedLan {
         Ok(plans)
     }
 
+    /// Plans for gateways a, c and b: a and c are two gateways of one site to b, so that both directions
+    /// have a choice. Gateway d and its host take no part.
+    pub fn replica_plans(&self, near: [&str; 2]) -> Result<Vec<GatewayPlan>> {
+        let keys = [
+            KeyPair::generate()?,
+            KeyPair::generate()?,
+            KeyPair::generate()?,
+        ];
+        let [a_keys, c_keys, b_keys] = &keys;
+        let routes = ["10.3.0.0/24", "2001:db8:3::/48"];
+        let a = self.plan("a", a_keys, near[0], ("b", b_keys, routes));
+        let c = self.plan("c", c_keys, near[1], ("b", b_keys, routes));
+        let routes = ["10.1.0.0/24", "2001:db8:1::/48"];
+        let mut b = self.plan("b", b_keys, "", ("a", a_keys, routes));
+        b.peers[0].lines = vec![
+            "  [[site.gateway]]".to_owned(),
+            format!("  name = {:?}", c.name),
+            format!("  public_key = {:?}", c_keys.public),
+            format!(
+                "  endpoints = [\"{}\"]",
+                self.topology.site("c").endpoint(Family::V4)
+            ),
+        ];
+        Ok(vec![a, c, b])
+    }
+
     fn plan(
         &self,
         site: &str,

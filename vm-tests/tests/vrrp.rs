@@ -14,7 +14,7 @@ use vm_tests::netns::Netns;
 use vm_tests::plan::GatewayPlan;
 use vm_tests::process::ProcessGuard;
 use vm_tests::shared_lan::{FAR, SharedLan, VIRTUAL};
-use vm_tests::traffic::{self, SteadyPing};
+use vm_tests::traffic::{self, SteadyPing, SteadyTcp};
 use vm_tests::{sys, wait};
 
 /// A handshake takes milliseconds; a lost one is repeated after five seconds.
@@ -398,6 +398,72 @@ fn a_mate_with_version_2_or_other_addresses_is_named_by_status() {
         (version && addresses).then_some(())
     })
     .unwrap_or_else(|error| panic!("{error}: {}\n{}", a.log(), mate.log()));
+}
+
+/// The far gateway learns by BFD which of the two serves the LAN.
+#[test]
+fn both_directions_move_together_and_connections_go_on() {
+    let lan = SharedLan::build().unwrap();
+    let plans = lan.replica_plans([&table(150), &table(50)]).unwrap();
+    let b = Crossway::start(&lan.topology, &plans[2]).unwrap();
+    let c = Crossway::start(&lan.topology, &plans[1]).unwrap();
+    let mut a = Crossway::start(&lan.topology, &plans[0]).unwrap();
+    wait_for_state(&a, "master");
+    wait_for_state(&c, "backup");
+    for far in FAR {
+        traffic::wait_for_ping(lan.host(), address(far), UP).unwrap();
+    }
+    wait_for_priority(&a);
+    wait_for_priority(&c);
+    wait_until_standby(&b, c.name());
+    let far_host = &lan.topology.site("b").host;
+    let start = || {
+        let directory = lan.topology.directory();
+        let pings = FAR.map(|far| SteadyPing::start(lan.host(), address(far), directory).unwrap());
+        let tcp = SteadyTcp::start(lan.host(), far_host, address(FAR[0])).unwrap();
+        let back = SteadyTcp::start(far_host, lan.host(), address("2001:db8:1::10")).unwrap();
+        (pings, [tcp, back])
+    };
+    let finish = |what: &str, (pings, connections): ([SteadyPing; 2], [SteadyTcp; 2])| {
+        let gaps = pings.map(|ping| {
+            let replies = ping.finish(UP).unwrap();
+            let gap = replies.longest_gap();
+            eprintln!("{what}: longest gap {gap:?}, {} lost", replies.lost());
+            gap
+        });
+        for connection in connections {
+            connection.goes_on(UP).unwrap();
+            connection.finish().unwrap();
+        }
+        gaps.into_iter().max().unwrap()
+    };
+
+    let traffic = start();
+    assert!(a.stop().unwrap().success());
+    wait_for_state(&c, "master");
+    assert!(finish("clean stop", traffic) < TAKE_OVER);
+
+    let traffic = start();
+    a.start_again().unwrap();
+    wait_for_state(&a, "master");
+    wait_until_standby(&b, c.name());
+    assert!(finish("preempted", traffic) < TAKE_OVER);
+
+    let traffic = start();
+    a.kill().unwrap();
+    wait_for_state(&c, "master");
+    assert!(finish("killed", traffic) < TAKE_OVER);
+}
+
+/// Until a far gateway knows that `replica` is not the one that serves its LAN.
+fn wait_until_standby(far: &Crossway, replica: &str) {
+    wait::until(&format!("{replica} to be the standby"), UP, || {
+        let reply = far.query(&["links"]).unwrap();
+        let mut links = reply["links"].as_array()?.iter();
+        let link = links.find(|link| link["gateway"] == replica)?;
+        link["why"].as_str()?.contains("standby").then_some(())
+    })
+    .unwrap_or_else(|error| panic!("{error}: {}", far.command(&["links"]).unwrap()));
 }
 
 /// The tables of both families in one.

@@ -36,10 +36,10 @@ impl Gateway {
         for (link, lane, service) in self.links.poll_services(self.service) {
             self.lanes.send(lane, Command::SetService(link, service))?;
         }
+        self.feed_vrrp_health();
         self.write_sites()
     }
 
-    #[expect(dead_code, reason = "called where the state of the LAN is known")]
     /// How this gateway serves its LAN now; its far gateways are told.
     pub(super) fn set_service(&mut self, service: Service) -> Result<()> {
         self.service = service;

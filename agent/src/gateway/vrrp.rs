@@ -15,6 +15,7 @@ use crate::host::addresses::HostAddress;
 use crate::host::links::Interface;
 use crate::host::virtual_mac::{VirtualMac, WantedVirtualMac};
 use crate::prefix::Prefix;
+use crate::tunnel::heartbeat;
 use crate::vrrp::instance::{Event, Key, Place, Setup, Status, What};
 use crate::vrrp::router::State;
 use crate::vrrp::service::Service;
@@ -40,6 +41,11 @@ impl Vrrp {
             health: None,
             resumed: Vec::new(),
         }
+    }
+
+    /// Whether there are any, or were.
+    pub(super) fn is_running(&self) -> bool {
+        self.service.is_some()
     }
 
     /// Hands every virtual router over to its mate.
@@ -70,14 +76,23 @@ impl Vrrp {
 
 impl Gateway {
     /// Whether another gateway is the router of one of our LANs: the far sites should send there too.
-    #[expect(dead_code, reason = "the election will ask for it")]
     pub(super) fn is_standby(&self) -> bool {
         let mut statuses = self.vrrp.statuses().into_iter();
         statuses.any(|status| status.state == State::Backup)
     }
 
-    /// Something has happened to a virtual router: the one place that every change of state passes.
-    pub(super) fn on_vrrp_event(&self, event: &Event) {
+    /// Something has happened to a virtual router: the far sites learn which gateway serves the LAN now.
+    pub(super) fn on_vrrp_event(&mut self, event: &Event) -> Result<()> {
+        self.report_vrrp(event);
+        self.set_service(if self.is_standby() {
+            heartbeat::Service::Standby
+        } else {
+            heartbeat::Service::Active
+        })
+    }
+
+    /// The one place that every change of state passes.
+    fn report_vrrp(&self, event: &Event) {
         let Key {
             interface,
             id,
