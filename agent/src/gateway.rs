@@ -115,7 +115,7 @@ pub async fn run(config: Config, path: PathBuf) -> Result<()> {
         SignalKind::hangup(),
     ]
     .map(|kind| signal(kind).context("to receive signals"));
-    let (mut gateway, mut inputs) = start::start(config, path, signals).await?;
+    let (mut gateway, mut inputs) = Box::pin(start::start(config, path, signals)).await?;
     memory::give_back();
     tracing::info!(gateway = gateway.config.gateway.name, "running");
     let ended = gateway.serve(&mut inputs).await;

@@ -136,7 +136,11 @@ fn a_busy_machine_keeps_its_master() {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for _ in 0..2 * cores {
-            scope.spawn(|| while !stop.load(Ordering::Relaxed) {});
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
         }
         wait::pace(Duration::from_secs(5));
         stop.store(true, Ordering::Relaxed);

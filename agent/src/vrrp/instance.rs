@@ -30,7 +30,7 @@ const MATE_IS_BUSY: Duration = Duration::from_millis(50);
 const LONGEST_STOP: Duration = Duration::from_secs(1);
 
 /// How long it is shown that a silent mate was there all the same.
-const SILENT_MATE_IS_SHOWN: Duration = Duration::from_secs(60);
+const SILENT_MATE_IS_SHOWN: Duration = Duration::from_mins(1);
 
 /// What tells virtual routers apart.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
