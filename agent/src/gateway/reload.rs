@@ -111,6 +111,7 @@ impl Gateway {
         difference: Difference,
         mtu: TunnelMtu,
     ) -> Result<()> {
+        self.stop_unwanted_virtual_routers().await;
         self.set_mtu(mtu)?;
         self.apply(plan, difference).await?;
         self.follow_interfaces().await

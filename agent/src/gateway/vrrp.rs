@@ -75,20 +75,39 @@ impl Vrrp {
 }
 
 impl Gateway {
-    /// Whether another gateway is the router of one of our LANs: the far sites should send there too.
+    /// Whether another gateway is, or should be, the router of one of our LANs: the far sites should send
+    /// there too, if they can.
     pub(super) fn is_standby(&self) -> bool {
-        let mut statuses = self.vrrp.statuses().into_iter();
-        statuses.any(|status| status.state == State::Backup)
+        let statuses = self.vrrp.statuses().into_iter();
+        let masters = statuses.filter(|status| status.state == State::Master);
+        masters.count() < self.config.gateway.vrrp.len()
     }
 
     /// Something has happened to a virtual router: the far sites learn which gateway serves the LAN now.
     pub(super) fn on_vrrp_event(&mut self, event: &Event) -> Result<()> {
         self.report_vrrp(event);
-        self.set_service(if self.is_standby() {
+        self.tell_far_sites()
+    }
+
+    fn tell_far_sites(&mut self) -> Result<()> {
+        let service = if self.is_standby() {
             heartbeat::Service::Standby
         } else {
             heartbeat::Service::Active
-        })
+        };
+        if service == self.service {
+            return Ok(());
+        }
+        self.set_service(service)
+    }
+
+    /// Before the configuration is put in force: hands over what is not in it any more, while the devices
+    /// are there.
+    pub(super) async fn stop_unwanted_virtual_routers(&mut self) {
+        if let Some(service) = &self.vrrp.service {
+            let wanted = self.config.gateway.vrrp.iter();
+            service.keep(wanted.map(key).collect()).await;
+        }
     }
 
     /// The one place that every change of state passes.
@@ -171,7 +190,7 @@ impl Gateway {
             service.set_health(health);
         }
         service.resume(setups, std::mem::take(&mut self.vrrp.resumed));
-        Ok(())
+        self.tell_far_sites()
     }
 
     /// Tells the virtual routers how many sites can be reached. To be called whenever that may have
@@ -245,13 +264,17 @@ fn serves(device: &VirtualMac, router: &VirtualRouter) -> bool {
         == (router.interface.as_str(), router.family, router.id)
 }
 
+fn key(router: &VirtualRouter) -> Key {
+    Key {
+        interface: router.interface.clone(),
+        id: router.id,
+        family: router.family,
+    }
+}
+
 fn setup(router: &VirtualRouter, place: Result<Place, String>) -> Setup {
     Setup {
-        key: Key {
-            interface: router.interface.clone(),
-            id: router.id,
-            family: router.family,
-        },
+        key: key(router),
         addresses: router.addresses.clone(),
         priority: router.priority,
         track_weight: router.track_weight,
@@ -360,5 +383,117 @@ fn describe(status: Status) -> message::VirtualRouter {
         master_address: master.map(|(address, _)| address),
         master_priority: master.map(|(_, priority)| priority),
         warnings,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::InterfaceAddress;
+    use crate::ids::IfIndex;
+    use crate::vrrp::Interval;
+
+    fn router(addresses: &[&str]) -> VirtualRouter {
+        let addresses: Vec<IpAddr> = addresses.iter().map(|it| it.parse().unwrap()).collect();
+        VirtualRouter {
+            interface: "lan0".to_owned(),
+            id: 51,
+            family: Family::of(addresses[0]),
+            addresses,
+            priority: 100,
+            track_weight: None,
+            advertisement_interval: Interval::LONGEST,
+            preempt: true,
+        }
+    }
+
+    fn lan() -> Interface {
+        Interface {
+            index: IfIndex(2),
+            name: "lan0".to_owned(),
+            mtu: 1500,
+            kind: None,
+            up: true,
+            carrier: true,
+            ethernet: true,
+            open_queues: 0,
+        }
+    }
+
+    fn device(router: &VirtualRouter) -> VirtualMac {
+        VirtualMac {
+            wanted: WantedVirtualMac {
+                lan: "lan0".to_owned(),
+                family: router.family,
+                id: 51,
+            },
+            name: "vr4-51-2".to_owned(),
+            index: IfIndex(9),
+            lan_index: IfIndex(2),
+        }
+    }
+
+    fn own(interface: u32, address: &str, length: u8, usable: bool) -> HostAddress {
+        let address: IpAddr = address.parse().unwrap();
+        HostAddress {
+            interface: IfIndex(interface),
+            address: InterfaceAddress { address, length },
+            global: !is_link_local(&address),
+            usable,
+        }
+    }
+
+    #[test]
+    fn advertisements_come_from_the_lans_first_usable_address_of_the_family() {
+        let addresses = [
+            own(3, "10.9.0.1", 24, true),
+            own(2, "10.1.0.1", 24, true),
+            own(2, "10.1.0.2", 24, true),
+            own(2, "2001:db8:1::1", 64, true),
+            own(2, "fe80::2", 64, false),
+            own(2, "fe80::1", 64, true),
+        ];
+        for (virtual_address, local) in [("10.1.0.254", "10.1.0.1"), ("fe80::254", "fe80::1")] {
+            let router = router(&[virtual_address]);
+            let place = place(&router, &lan(), &device(&router), &addresses).unwrap();
+            assert_eq!(place.local.to_string(), local);
+            assert_eq!((place.lan, place.device), (IfIndex(2), IfIndex(9)));
+        }
+    }
+
+    #[test]
+    fn where_it_cannot_run_the_reason_is_told() {
+        let router = router(&["10.1.0.254"]);
+        let why = |lan: Interface, addresses: &[HostAddress]| {
+            place(&router, &lan, &device(&router), addresses).unwrap_err()
+        };
+        let fine = [own(2, "10.1.0.1", 24, true)];
+        let down = Interface { up: false, ..lan() };
+        assert_eq!(why(down, &fine), "lan0 is down");
+        let cut = Interface {
+            carrier: false,
+            ..lan()
+        };
+        assert_eq!(why(cut, &fine), "lan0 has no carrier");
+        assert!(why(lan(), &[]).starts_with("lan0 has no IPv4 address"));
+        let taken = own(2, "10.1.0.254", 24, true);
+        assert!(why(lan(), &[fine[0], taken]).contains("an address of lan0 itself"));
+    }
+
+    #[test]
+    fn a_virtual_address_outside_the_lans_networks_is_warned_of() {
+        let addresses = [own(2, "10.1.0.1", 24, true), own(3, "10.9.0.1", 24, true)];
+        let warnings = outside(&router(&["10.1.0.254", "10.9.0.254"]), &lan(), &addresses);
+        let [warning] = &warnings[..] else {
+            panic!("{warnings:?}");
+        };
+        let expected = "virtual address 10.9.0.254 lies outside the networks of lan0 (10.1.0.0/24)";
+        assert!(warning.starts_with(expected), "{warning}");
+        let warnings = outside(&router(&["fe80::254", "2001:db8::1"]), &lan(), &addresses);
+        assert!(
+            warnings[0].contains("it has no IPv6 address"),
+            "{warnings:?}"
+        );
+        assert_eq!(warnings.len(), 1);
     }
 }

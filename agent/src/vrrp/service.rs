@@ -22,7 +22,7 @@ const NICE: libc::c_int = -10;
 /// A stop waits for the mate at most an interval; the rest is for a busy machine.
 const STOP_LIMIT: Duration = Duration::from_secs(2);
 
-/// A handle to the thread. Dropped without [`Service::stop`], the thread stops in its own time.
+/// A handle to the thread. Dropped without [`Service::stop`], the virtual routers stop in their own time.
 #[derive(Debug)]
 pub struct Service {
     commands: mpsc::UnboundedSender<Command>,
@@ -37,7 +37,8 @@ enum Command {
     /// What is wanted, and which of it begins as master.
     Set(Vec<Setup>, Vec<Key>),
     Health(Health),
-    Stop(oneshot::Sender<()>),
+    /// Only these go on.
+    Keep(Vec<Key>, oneshot::Sender<()>),
     Leave(oneshot::Sender<Vec<Key>>),
 }
 
@@ -91,16 +92,21 @@ impl Service {
             .collect()
     }
 
-    /// Hands every virtual router over to its mate, and ends.
+    /// Hands every virtual router over to its mate; dropped after that, the thread ends.
     pub async fn stop(self) {
+        self.keep(Vec::new()).await;
+    }
+
+    /// Hands every virtual router but these over to its mate, and returns when their devices are down.
+    pub async fn keep(&self, kept: Vec<Key>) {
         let (done, wait) = oneshot::channel();
-        self.tell(Command::Stop(done));
+        self.tell(Command::Keep(kept, done));
         // Closed without a word: the thread has ended already.
         let _ = wait.await;
     }
 
     fn tell(&self, command: Command) {
-        // The thread ends only by a stop.
+        // The thread ends when this handle goes, or at a hand-over.
         let _ = self.commands.send(command);
     }
 }
@@ -145,7 +151,8 @@ async fn serve(
     while let Some(command) = commands.recv().await {
         match command {
             Command::Set(wanted, masters) => {
-                stop_others(&mut running, &wanted, &seen).await;
+                let kept: Vec<Key> = wanted.iter().map(|setup| setup.key.clone()).collect();
+                stop_others(&mut running, &kept, &seen).await;
                 for setup in wanted {
                     if let Some(instance) = running.get(&setup.key) {
                         let _ = instance.commands.send(instance::Command::Set(setup));
@@ -169,10 +176,9 @@ async fn serve(
                 let _ = done.send(leave(running, &seen).await);
                 return;
             }
-            Command::Stop(done) => {
-                stop_others(&mut running, &[], &seen).await;
+            Command::Keep(kept, done) => {
+                stop_others(&mut running, &kept, &seen).await;
                 let _ = done.send(());
-                return;
             }
         }
     }
@@ -200,9 +206,9 @@ async fn leave(running: BTreeMap<Key, Running>, seen: &Seen) -> Vec<Key> {
     masters.map(|(key, _)| key.clone()).collect()
 }
 
-/// Stops all that are not wanted, at the same time, and waits for them.
-async fn stop_others(running: &mut BTreeMap<Key, Running>, wanted: &[Setup], seen: &Seen) {
-    let unwanted = |key: &Key| wanted.iter().all(|setup| setup.key != *key);
+/// Stops all but these, at the same time, and waits for them.
+async fn stop_others(running: &mut BTreeMap<Key, Running>, kept: &[Key], seen: &Seen) {
+    let unwanted = |key: &Key| !kept.contains(key);
     let stopped: Vec<_> = running.extract_if(.., |key, _| unwanted(key)).collect();
     for (key, instance) in &stopped {
         let _ = instance.commands.send(instance::Command::Stop);
