@@ -22,6 +22,9 @@ const UP: Duration = Duration::from_secs(10);
 /// Three advertisements at 200 ms and the skew of priority 50 (161 ms) are 761 ms; the rest is for a
 /// busy machine.
 const TAKE_OVER: Duration = Duration::from_millis(1500);
+/// Pings, one each 10 ms, that may be lost where one gateway hands over to the other. None is, on a machine
+/// that does nothing else.
+const FEW: usize = 5;
 /// The virtual MACs of router 51 (RFC 5798, 7.3).
 const MACS: [&str; 2] = ["00:00:5e:00:01:33", "00:00:5e:00:02:33"];
 
@@ -135,7 +138,7 @@ fn a_busy_machine_keeps_its_master() {
     let cores = std::thread::available_parallelism().unwrap().get();
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        for _ in 0..2 * cores {
+        for _ in 0..=cores {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
                     std::hint::spin_loop();
@@ -207,8 +210,8 @@ fn a_clean_stop_hands_the_hosts_over_without_waiting_for_silence() {
         let replies = ping.finish(UP).unwrap();
         let gap = replies.longest_gap();
         eprintln!("clean stop: longest gap {gap:?}, {} lost", replies.lost());
-        // Silence would take 761 ms.
-        assert!(gap < Duration::from_millis(400), "{gap:?}");
+        // Silence would cost 761 ms of them.
+        assert!(replies.lost() <= FEW, "{}", replies.lost());
     }
     let why = &routers(&pair.c)[0]["why"];
     assert!(why.to_string().contains("stopped and gave"), "{why}");
@@ -220,7 +223,7 @@ fn a_clean_stop_hands_the_hosts_over_without_waiting_for_silence() {
         let replies = ping.finish(UP).unwrap();
         let gap = replies.longest_gap();
         eprintln!("preempted: longest gap {gap:?}, {} lost", replies.lost());
-        assert!(gap < Duration::from_millis(400), "{gap:?}");
+        assert!(replies.lost() <= FEW, "{}", replies.lost());
     }
 }
 
