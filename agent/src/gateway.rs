@@ -38,7 +38,7 @@ use crate::memory;
 use crate::tunnel::LinkChange;
 use crate::tunnel::heartbeat::Service;
 use crate::tunnel::noise::Identity;
-use crate::vrrp::instance::Event as VrrpEvent;
+use crate::vrrp::status::Event as VrrpEvent;
 use answer::{PendingFlows, Rates};
 use lanes::Lanes;
 use links::{Dial, Links};

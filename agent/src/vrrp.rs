@@ -10,12 +10,13 @@
 
 pub mod announce;
 mod frame;
-pub mod instance;
+mod instance;
 pub mod packet;
 mod probe;
 pub mod router;
 pub mod service;
 pub mod socket;
+pub mod status;
 pub mod track;
 
 use std::fmt;

@@ -16,9 +16,9 @@ use crate::host::links::Interface;
 use crate::host::virtual_mac::{VirtualMac, WantedVirtualMac};
 use crate::prefix::Prefix;
 use crate::tunnel::heartbeat;
-use crate::vrrp::instance::{Event, Key, Place, Setup, Status, What};
 use crate::vrrp::router::State;
 use crate::vrrp::service::Service;
+use crate::vrrp::status::{Event, Key, Place, Setup, Status, What};
 use crate::vrrp::track::Health;
 use crate::vrrp::{Family, Mac};
 

@@ -13,8 +13,9 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use super::instance::{self, Event, Instance, Key, Setup, Status};
+use super::instance::{self, Instance};
 use super::router::State;
+use super::status::{Event, Key, Setup, Status};
 use super::track::Health;
 
 /// Goes before the lanes where both want the CPU (setpriority(2)): its work is some microseconds.
