@@ -54,16 +54,6 @@ pub fn terminate(pid: u32) -> io::Result<()> {
     signal(pid, libc::SIGTERM)
 }
 
-/// Freezes one process until [`thaw`].
-pub fn freeze(pid: u32) -> io::Result<()> {
-    signal(pid, libc::SIGSTOP)
-}
-
-/// Lets a frozen process go on.
-pub fn thaw(pid: u32) -> io::Result<()> {
-    signal(pid, libc::SIGCONT)
-}
-
 /// Sends SIGINT to one process.
 pub fn interrupt(pid: u32) -> io::Result<()> {
     signal(pid, libc::SIGINT)
