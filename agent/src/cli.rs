@@ -22,6 +22,7 @@ mod status;
 mod table;
 mod units;
 mod version;
+mod vrrp;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,7 +1,7 @@
 //! The configuration file as types in which a wrong set-up cannot be written.
 //!
 //! [`Config::load`] reads a file (`read.rs`): each section is read by its own file as far as it can
-//! be (`gateway.rs`, `interface.rs`, `health.rs`, `site.rs`), then the rules between sections are checked (`rules.rs`) and the key
+//! be (`gateway.rs`, `interface.rs`, `health.rs`, `vrrp.rs`, `site.rs`), then the rules between sections are checked (`rules.rs`) and the key
 //! files looked at (`key_files.rs`). Every finding is a [`Diagnostic`] with its line; all are told
 //! at once.
 
@@ -18,6 +18,7 @@ mod remote;
 mod rules;
 mod section;
 mod site;
+mod vrrp;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -29,6 +30,7 @@ pub use self::health::{HealthKind, HealthTarget};
 pub use self::read::{Accepted, Rejected};
 use crate::liveness::bfd::Pace;
 use crate::prefix::Prefix;
+use crate::vrrp::{Family, Interval};
 
 /// A whole configuration file, validated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +66,8 @@ pub struct Gateway {
     pub wan: Vec<Wan>,
     /// `[[gateway.health]]`.
     pub health: Vec<HealthTarget>,
+    /// `[[gateway.vrrp]]`, one for each family of a table.
+    pub vrrp: Vec<VirtualRouter>,
 }
 
 impl Gateway {
@@ -136,6 +140,28 @@ pub struct Wan {
     pub interface: String,
     /// Where `wan_guard` may be attached.
     pub xdp: XdpChoice,
+}
+
+/// `[[gateway.vrrp]]`: the addresses of one family that the hosts of a LAN have as their router, shared
+/// with other gateways.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VirtualRouter {
+    /// The LAN interface.
+    pub interface: String,
+    /// Virtual router id, one for each family and interface.
+    pub id: u8,
+    /// Of all its addresses.
+    pub family: Family,
+    /// At least one; of IPv6, the first is link-local.
+    pub addresses: Vec<IpAddr>,
+    /// 255 for the one that is always master; else the highest is.
+    pub priority: u8,
+    /// Taken off the priority while no site can be reached; `None` if it does not follow the sites.
+    pub track_weight: Option<u8>,
+    /// Time between advertisements.
+    pub advertisement_interval: Interval,
+    /// Whether to take over from a working master of lower priority.
+    pub preempt: bool,
 }
 
 /// `xdp = "auto" | "native" | "generic" | "off"`.

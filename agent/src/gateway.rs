@@ -18,6 +18,7 @@ mod record;
 mod reload;
 mod start;
 pub mod states;
+mod vrrp;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -43,6 +44,7 @@ use crate::memory;
 use crate::tunnel::LinkChange;
 use crate::tunnel::heartbeat::Service;
 use crate::tunnel::noise::Identity;
+use crate::vrrp::status::Event as VrrpEvent;
 use answer::{PendingFlows, Rates};
 use lanes::Lanes;
 use links::{Dial, Links};
@@ -50,6 +52,7 @@ use on_down::DownSites;
 use plan::{Numbers, Plan};
 use record::SharedJournal;
 use states::States;
+use vrrp::Vrrp;
 
 /// How often links, rates and idle flows are looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -76,6 +79,7 @@ struct Gateway {
     journal: SharedJournal,
     health: Health,
     probers: Probers,
+    vrrp: Vrrp,
     tun: Tun,
     rates: Rates,
     pending_flows: Vec<PendingFlows>,
@@ -99,6 +103,7 @@ struct Warnings {
     routes: Vec<String>,
     paths: Vec<String>,
     fast_path: Vec<String>,
+    vrrp: Vec<String>,
 }
 
 /// What the loop waits for beside the gateway itself.
@@ -107,6 +112,7 @@ struct Inputs {
     dials: mpsc::Receiver<Dial>,
     changes: mpsc::UnboundedReceiver<LinkChange>,
     outcomes: mpsc::Receiver<Outcome>,
+    vrrp: mpsc::UnboundedReceiver<VrrpEvent>,
     watch: Watch,
     events: Option<Events>,
     terminate: Signal,
@@ -164,6 +170,7 @@ impl Gateway {
                     self.follow_down_sites().await;
                 }
                 Some(outcome) = inputs.outcomes.recv() => self.on_probed(outcome),
+                Some(event) = inputs.vrrp.recv() => self.on_vrrp_event(&event)?,
                 changed = inputs.watch.changed() => {
                     if changed.context("watching the host")?.links {
                         // A carrier that is lost is not waited for.
@@ -226,6 +233,13 @@ impl Gateway {
     async fn stop(mut self) -> Result<()> {
         tracing::info!("stopping; the host is put back as it was");
         let mut failures = Vec::new();
+        // First: the far sites turn to the mate, the LAN too, and all goes on until they have.
+        if self.vrrp.is_running()
+            && let Err(error) = self.set_service(Service::Drained)
+        {
+            failures.push(format!("{error:#}"));
+        }
+        self.vrrp.stop().await;
         if let Some(datapath) = self.datapath.take()
             && let Err(error) = datapath.detach()
         {
@@ -280,8 +294,9 @@ impl Warnings {
             routes,
             paths,
             fast_path,
+            vrrp,
         } = self;
-        [config, host, routes, paths, fast_path]
+        [config, host, routes, paths, fast_path, vrrp]
             .into_iter()
             .flatten()
             .cloned()

@@ -29,6 +29,7 @@ pub mod state;
 pub mod sysctl;
 mod tunnel;
 pub mod tunnel_mtu;
+pub mod virtual_mac;
 pub mod watch;
 pub mod ways;
 
@@ -47,6 +48,7 @@ use self::route_socket::RouteSocket;
 use self::site_routes::{SiteRoute, Way};
 use self::state::{StateFile, SysctlChange};
 use self::sysctl::Family;
+use self::virtual_mac::{VirtualMac, WantedVirtualMac};
 use crate::config::{InterfaceAddress, OnDown};
 use crate::ids::IfIndex;
 use crate::prefix::Prefix;
@@ -59,6 +61,8 @@ pub struct Host {
     other_routes: Vec<KernelRoute>,
     file: StateFile,
     warning: Option<String>,
+    /// `None` until the first [`Host::apply`].
+    virtual_macs: Option<Vec<VirtualMac>>,
 }
 
 /// The socket for routes, for threads that may block.
@@ -83,6 +87,8 @@ pub struct Wanted {
     pub wan: Vec<String>,
     /// Whether packets may go from site to site through this gateway: there is more than one.
     pub hub: bool,
+    /// Devices that virtual routers need.
+    pub virtual_macs: Vec<WantedVirtualMac>,
 }
 
 /// What has been done.
@@ -116,6 +122,7 @@ impl Host {
             other_routes: Vec::new(),
             file,
             warning,
+            virtual_macs: None,
         };
         // One request, so that a kernel that does not answer shows here.
         host.interface("lo").await?;
@@ -176,6 +183,17 @@ impl Host {
             .collect()
     }
 
+    /// The devices of virtual routers, as the last [`Host::apply`] left them.
+    pub fn virtual_macs(&self) -> &[VirtualMac] {
+        self.virtual_macs.as_deref().unwrap_or(&[])
+    }
+
+    /// Has the first [`Host::apply`] keep the devices of virtual routers that an agent left, up as they are:
+    /// it has just handed over. Without, they are made anew.
+    pub fn keep_virtual_macs(&mut self) {
+        self.virtual_macs.get_or_insert_default();
+    }
+
     /// Notes whether the TUN called `name` exists. Call it before the TUN is opened: only one that
     /// was not there is deleted at the clean stop. One that another program holds is refused: its
     /// queues would share the packets.
@@ -206,7 +224,11 @@ impl Host {
 
         let handle = &self.handle;
         tunnel::set_mtu(handle, &tun, wanted.mtu, &mut report).await?;
-        set_sysctls(&mut self.file, wanted, &mut report)?;
+        let first = self.virtual_macs.is_none();
+        let (file, devices) = (&mut self.file, &wanted.virtual_macs);
+        let made = virtual_mac::reconcile(handle, file, devices, first, &mut report).await?;
+        set_sysctls(&mut self.file, wanted, &made, &mut report)?;
+        self.virtual_macs = Some(made);
         kept_features::reconcile(&mut self.file, &wanted.lan, &mut report)?;
         let file = &mut self.file;
         let added = tunnel::add_addresses(handle, file, &tun, &wanted.addresses, &mut report);
@@ -235,10 +257,14 @@ impl Host {
     pub async fn restore(&mut self) -> Result<Report, HostError> {
         let released = tunnel::release(&self.handle, &self.routes, &mut self.file).await;
         let mut report = Report::default();
+        let file = &mut self.file;
+        let removed = virtual_mac::reconcile(&self.handle, file, &[], true, &mut report).await;
+        self.virtual_macs = None;
         kept_features::reconcile(&mut self.file, &[], &mut report)?;
         report
             .changes
             .extend(kept_sysctls::reconcile(&mut self.file, Vec::new())?);
+        removed?;
         released?;
         self.file.clear()?;
         Ok(report)
@@ -362,6 +388,7 @@ impl Report {
 fn set_sysctls(
     file: &mut StateFile,
     wanted: &Wanted,
+    virtual_macs: &[VirtualMac],
     report: &mut Report,
 ) -> Result<(), HostError> {
     let ipv6_interfaces = Family::Ipv6.interfaces()?;
@@ -379,6 +406,7 @@ fn set_sysctls(
         lan: &wanted.lan,
         ipv6: wanted.uses_ipv6(),
         hub: wanted.hub,
+        virtual_macs,
     };
     report
         .changes

@@ -27,3 +27,4 @@ pub mod packet;
 pub mod prefix;
 pub mod routes;
 pub mod tunnel;
+pub mod vrrp;

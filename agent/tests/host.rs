@@ -20,6 +20,8 @@ mod messages;
 mod redirects;
 #[path = "host/takeover.rs"]
 mod takeover;
+#[path = "host/virtual_macs.rs"]
+mod virtual_macs;
 
 use crossway::config::InterfaceAddress;
 use crossway::host::watch::{Changes, Watch};
@@ -46,6 +48,7 @@ fn wanted() -> Wanted {
         lan: vec!["lan".to_owned()],
         wan: vec!["wan".to_owned()],
         hub: true,
+        virtual_macs: Vec::new(),
     }
 }
 

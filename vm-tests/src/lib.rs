@@ -21,6 +21,7 @@ pub mod pair;
 pub mod peers;
 pub mod plan;
 pub mod process;
+pub mod shared_lan;
 pub mod sys;
 pub mod topology;
 pub mod traffic;

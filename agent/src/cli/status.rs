@@ -6,7 +6,7 @@ use super::failure::Failure;
 use super::output::{Colour, Look};
 use super::table::{Cell, Table};
 use super::units::{bytes, counted, duration, rate};
-use super::{Options, Watch, reading, sites};
+use super::{Options, Watch, reading, sites, vrrp};
 use crate::control::message::{Attachment, HealthTarget, Offload, Status};
 use crate::control::{Request, Response};
 
@@ -25,6 +25,9 @@ fn text(status: &Status, look: Look) -> String {
         let _ = write!(text, "\n{}", targets(&status.health.targets, look));
     }
     let _ = write!(text, "\n{}", sites::table(&status.sites, look));
+    if !status.virtual_routers.is_empty() {
+        let _ = write!(text, "\n{}", vrrp::table(&status.virtual_routers, look));
+    }
     if !status.attachments.is_empty() {
         let _ = write!(text, "\n{}", attachments(&status.attachments, look));
     }

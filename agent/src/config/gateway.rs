@@ -9,8 +9,8 @@ use toml_edit::Item;
 use super::diagnostic::shown;
 use super::section::{At, Section};
 use super::{
-    Gateway, HealthTarget, InterfaceAddress, Lan, Lanes, MAX_LANES, Wan, endpoint, health,
-    interface, name,
+    Gateway, HealthTarget, InterfaceAddress, Lan, Lanes, MAX_LANES, VirtualRouter, Wan, endpoint,
+    health, interface, name, vrrp,
 };
 use crate::prefix::PrefixError;
 
@@ -38,6 +38,7 @@ pub(super) struct GatewayDraft {
     lan: Vec<Option<Lan>>,
     wan: Vec<Option<Wan>>,
     health: Vec<Option<HealthTarget>>,
+    vrrp: Vec<Option<VirtualRouter>>,
 }
 
 impl GatewayDraft {
@@ -55,18 +56,21 @@ impl GatewayDraft {
             "lan",
             "wan",
             "health",
+            "vrrp",
         ]);
         let name = name::read(section, "\"berlin-1\"");
         let tun = name.as_ref().map(|name| super::tun_name(&name.value));
         let (lan, wan) = interface::read(section, &tun.unwrap_or_default());
         let health = health::read(section, &lan);
+        let tunnel_addresses = read_tunnel_addresses(section);
+        let vrrp = vrrp::read(section, &lan, wan.len(), &tunnel_addresses);
         Self {
             name,
             private_key_file: section
                 .required_string("private_key_file", "\"/etc/crossway/gateway.key\"")
                 .map(|path| path.map(|path| base.join(path))),
             listen: read_listen(section),
-            tunnel_addresses: read_tunnel_addresses(section),
+            tunnel_addresses,
             mtu: section
                 .number("mtu", SMALLEST_MTU.into()..=LARGEST_MTU.into(), "1420")
                 .map(|mtu| mtu.map(|mtu| mtu as u16)),
@@ -78,6 +82,7 @@ impl GatewayDraft {
             lan,
             wan,
             health,
+            vrrp,
         }
     }
 
@@ -100,6 +105,7 @@ impl GatewayDraft {
             lan: self.lan.into_iter().collect::<Option<_>>()?,
             wan: self.wan.into_iter().collect::<Option<_>>()?,
             health: self.health.into_iter().collect::<Option<_>>()?,
+            vrrp: self.vrrp.into_iter().collect::<Option<_>>()?,
         })
     }
 }

@@ -8,6 +8,7 @@ mod events;
 mod flows;
 mod sites;
 mod status;
+mod vrrp;
 
 use std::net::IpAddr;
 
@@ -23,6 +24,7 @@ pub use self::status::{
     Attachment, DropCount, DropSite, DropsReply, Health, HealthTarget, Offload, Outcome, Reload,
     StackCount, Status, Traffic, Tun, Version,
 };
+pub use self::vrrp::VirtualRouter;
 
 /// A question to the gateway; on the wire `{"command":"status"}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -13,6 +13,7 @@ pub(super) use flows::{PendingFlows, Rates};
 use super::Gateway;
 use super::links::{LinkStatus, site_state};
 use super::plan::PlannedSite;
+use super::vrrp::warnings_of;
 use crate::clock;
 use crate::control::ControlRequest;
 use crate::control::message::{
@@ -84,6 +85,9 @@ impl Gateway {
         self.refresh().await;
         let gateway = &self.config.gateway;
         let sites = self.sites();
+        let virtual_routers = self.virtual_routers();
+        let mut warnings = self.all_warnings();
+        warnings.extend(warnings_of(&virtual_routers));
         Status {
             gateway: gateway.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -109,10 +113,11 @@ impl Gateway {
             attachments: self.attachments(),
             offloads: self.offloads(),
             host_changes: self.host.changes(),
-            warnings: self.all_warnings(),
+            warnings,
             health: self.health.describe(seconds_since),
             totals: flows::total(sites.iter().map(|site| site.traffic)),
             sites,
+            virtual_routers,
             memory_rss_bytes: resident_bytes(),
         }
     }

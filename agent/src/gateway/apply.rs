@@ -209,6 +209,7 @@ impl Gateway {
                 .map(|wan| wan.interface.clone())
                 .collect(),
             hub: self.plan.sites.len() > 1,
+            virtual_macs: self.wanted_virtual_macs(),
         }
     }
 
@@ -278,7 +279,7 @@ impl Gateway {
             route_generation: 0,
         })?;
         datapath.attach(datapath::Wanted {
-            lan: &gateway.lan,
+            lan: &self.lans_with_virtual_macs(),
             wan: &gateway.wan,
             tun: Some(&self.tun.name),
         })
@@ -288,7 +289,8 @@ impl Gateway {
     pub(super) async fn write_interfaces(&mut self) -> Result<()> {
         let gateway = &self.config.gateway;
         let mut interfaces = Vec::new();
-        let lan = gateway.lan.iter().map(|lan| (&lan.interface, Role::Lan));
+        let lans = self.lans_with_virtual_macs();
+        let lan = lans.iter().map(|lan| (&lan.interface, Role::Lan));
         let wan = gateway.wan.iter().map(|wan| (&wan.interface, Role::Wan));
         for (name, role) in lan.chain(wan).chain([(&self.tun.name, Role::Tun)]) {
             // One that is away has no index; it gets its role when it comes back.
@@ -310,6 +312,10 @@ impl Gateway {
             let text = format!("{error:#}");
             tracing::warn!("the host has changed and could not be followed: {text}");
             self.warnings.host = vec![text];
+            // An interface that is gone has no virtual router any more.
+            if let Err(error) = self.follow_vrrp().await {
+                tracing::warn!("{error:#}");
+            }
         }
     }
 
@@ -345,7 +351,7 @@ impl Gateway {
     pub(super) async fn follow_interfaces(&mut self) -> Result<()> {
         self.write_interfaces().await?;
         self.attach();
-        Ok(())
+        self.follow_vrrp().await
     }
 }
 

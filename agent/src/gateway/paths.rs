@@ -42,6 +42,7 @@ impl Gateway {
             self.lanes.send(lane, Command::SetService(link, service))?;
         }
         self.record_states();
+        self.feed_vrrp_health();
         self.write_sites()
     }
 

@@ -117,6 +117,7 @@ impl Gateway {
         difference: Difference,
         mtu: TunnelMtu,
     ) -> Result<()> {
+        self.stop_unwanted_virtual_routers().await;
         self.set_mtu(mtu)?;
         self.follow_health_targets();
         self.apply(plan, difference).await?;

@@ -15,6 +15,7 @@ use super::on_down::DownSites;
 use super::plan::{Numbers, Plan};
 use super::record::SharedJournal;
 use super::states::States;
+use super::vrrp::Vrrp;
 use super::{Gateway, Inputs, Tun, Warnings};
 use crate::clock;
 use crate::config::{Config, Endpoint};
@@ -86,6 +87,7 @@ pub(super) async fn start(
 
     let (resolved, dials) = mpsc::channel(QUEUE);
     let (probed, outcomes) = mpsc::channel(QUEUE);
+    let (vrrp_events, vrrp) = mpsc::unbounded_channel();
     let mut gateway = Gateway {
         links: Links::new(config.gateway.listen.is_ipv4(), resolved),
         states: States::default(),
@@ -93,6 +95,7 @@ pub(super) async fn start(
         journal: SharedJournal::default(),
         health: Health::new(clock::now()),
         probers: Probers::new(probed),
+        vrrp: Vrrp::new(vrrp_events),
         path,
         config,
         identity,
@@ -127,6 +130,7 @@ pub(super) async fn start(
         dials,
         changes,
         outcomes,
+        vrrp,
         watch,
         events,
         terminate,
@@ -238,7 +242,7 @@ impl Gateway {
         self.follow_health_targets();
         self.write_interfaces().await?;
         self.attach();
-        Ok(())
+        self.follow_vrrp().await
     }
 
     /// Goes on without the fast path.

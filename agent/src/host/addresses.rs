@@ -1,4 +1,4 @@
-//! Addresses: those of the host, those put on the TUN, and the one that answers for a site route.
+//! Addresses: those of the host, those put on the TUN and on virtual MACs, and the one that answers for a site route.
 
 use std::net::IpAddr;
 
@@ -47,10 +47,11 @@ pub async fn add(
         .address()
         .add(interface.0, address.address, address.length);
     if address.address.is_ipv6() {
-        // Nobody else is on a TUN, and a tentative address cannot be a route's source.
+        // Nobody else is on a TUN, and a tentative address cannot be a route's source; on a virtual
+        // MAC it would be a second in which nobody answers.
         request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
     }
-    let what = format!("to add the tunnel address {}", Shown(address));
+    let what = format!("to add the address {}", Shown(address));
     match request
         .execute()
         .await
@@ -77,7 +78,7 @@ pub async fn remove(
             .address(v6, address.length)
             .build(),
     };
-    let what = format!("to remove the tunnel address {}", Shown(address));
+    let what = format!("to remove the address {}", Shown(address));
     match handle
         .address()
         .del(message)

@@ -24,6 +24,13 @@ pub enum HostError {
         /// What it is: a kind of `ip -d link`, or hardware.
         kind: String,
     },
+    /// A device of a virtual router's name is there already and is of another kind.
+    NotAVirtualMac {
+        /// Its name.
+        name: String,
+        /// What it is.
+        kind: String,
+    },
     /// Another program holds the TUN.
     TunInUse {
         /// Its name.
@@ -117,6 +124,11 @@ impl fmt::Display for HostError {
                 f,
                 "{name} is to be the TUN and exists already as {kind}: give the gateway another \
                  name, or rename that interface"
+            ),
+            Self::NotAVirtualMac { name, kind } => write!(
+                f,
+                "{name} is to be the device of a virtual router and exists already as {kind}: rename \
+                 that interface, or give the virtual router another id"
             ),
             Self::TunInUse { name } => write!(
                 f,

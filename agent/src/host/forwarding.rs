@@ -13,6 +13,8 @@ use std::collections::HashMap;
 
 use super::state::SysctlChange;
 use super::sysctl::{Family, Key, Name};
+use super::virtual_mac::VirtualMac;
+use crate::vrrp;
 
 /// What the plan depends on, besides [`Facts`].
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +27,8 @@ pub struct Need<'a> {
     pub ipv6: bool,
     /// Whether packets may come out of the tunnel and go into it again: several sites.
     pub hub: bool,
+    /// Devices of virtual routers, each on one of the LANs.
+    pub virtual_macs: &'a [VirtualMac],
 }
 
 /// Values before Crossway.
@@ -54,6 +58,7 @@ pub fn plan(need: Need<'_>, facts: &Facts) -> Plan {
         planner.no_redirects(need.tun);
     }
     planner.quiet_tun(need.tun, need.ipv6);
+    planner.virtual_macs(need.virtual_macs);
     if need.ipv6 {
         planner.ipv6(need);
     }
@@ -62,7 +67,13 @@ pub fn plan(need: Need<'_>, facts: &Facts) -> Plan {
 
 /// The sysctls whose values [`plan`] wants to know for these interfaces (`all` and `default` among them).
 pub fn relevant(ipv4: &[String], ipv6: &[String]) -> impl Iterator<Item = Key> {
-    const IPV4: [Name; 3] = [Name::Forwarding, Name::RpFilter, Name::SendRedirects];
+    const IPV4: [Name; 5] = [
+        Name::Forwarding,
+        Name::RpFilter,
+        Name::SendRedirects,
+        Name::ArpIgnore,
+        Name::ArpAnnounce,
+    ];
     const IPV6: [Name; 5] = [
         Name::Forwarding,
         Name::ForceForwarding,
@@ -131,6 +142,40 @@ impl Planner<'_> {
         self.set(Key::ipv6(tun, Name::AddrGenMode), "1", why);
     }
 
+    /// The hosts' packets come in by the device with the virtual MAC, their answers leave by the LAN
+    /// itself. Only the device answers for the virtual addresses, and for nothing else: any other
+    /// answer would put another MAC into the hosts' tables.
+    fn virtual_macs(&mut self, devices: &[VirtualMac]) {
+        let of_ipv4 = |device: &&VirtualMac| device.wanted.family == vrrp::Family::Ipv4;
+        for device in devices.iter().filter(of_ipv4) {
+            let name = &device.name;
+            let why = "packets to the virtual router are forwarded";
+            self.set(Key::ipv4(name, Name::Forwarding), "1", why);
+            let why = "it answers ARP for the virtual addresses only";
+            self.set(Key::ipv4(name, Name::ArpIgnore), "1", why);
+            let strict = [name, "all"].map(|name| self.value(&Key::ipv4(name, Name::RpFilter)));
+            if strict.into_iter().flatten().max() == Some("1") {
+                let why = "the way back to the hosts is the LAN interface";
+                self.set(Key::ipv4(name, Name::RpFilter), "2", why);
+            }
+            self.answer_for_itself_only(&device.wanted.lan);
+        }
+        for device in devices.iter().filter(|device| !of_ipv4(device)) {
+            let why = "ARP is not its business";
+            self.set(Key::ipv4(&device.name, Name::ArpIgnore), "8", why);
+        }
+    }
+
+    fn answer_for_itself_only(&mut self, lan: &str) {
+        let ignore = Key::ipv4(lan, Name::ArpIgnore);
+        if self.value(&ignore) == Some("0") {
+            let why = "it does not answer ARP for the virtual addresses with its own MAC";
+            self.set(ignore, "1", why);
+        }
+        let why = "it does not ask for hosts in the name of the virtual addresses";
+        self.set(Key::ipv4(lan, Name::ArpAnnounce), "2", why);
+    }
+
     fn ipv6(&mut self, need: Need<'_>) {
         let of_one = Key::ipv6(need.tun, Name::ForceForwarding);
         if self.value(&of_one).is_some() {
@@ -143,7 +188,10 @@ impl Planner<'_> {
     fn ipv6_of_some_interfaces(&mut self, need: Need<'_>) {
         let host_forwards = self.value(&Key::ipv6("all", Name::Forwarding)) == Some("1");
         let lan = need.lan.iter().map(String::as_str);
-        let interfaces: Vec<_> = lan.chain([need.tun]).collect();
+        let virtual_macs = need.virtual_macs.iter();
+        let virtual_macs = virtual_macs.filter(|mac| mac.wanted.family == vrrp::Family::Ipv6);
+        let virtual_macs = virtual_macs.map(|mac| mac.name.as_str());
+        let interfaces: Vec<_> = lan.chain(virtual_macs).chain([need.tun]).collect();
         for interface in &interfaces {
             let key = Key::ipv6(interface, Name::Forwarding);
             self.set(key, "1", "IPv6 packets of this interface are forwarded");

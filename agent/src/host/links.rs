@@ -85,14 +85,22 @@ pub async fn set_mtu(handle: &Handle, interface: &Interface, mtu: u32) -> Result
 
 /// Sets `interface` up or down.
 pub async fn set_up(handle: &Handle, interface: &Interface, up: bool) -> Result<(), HostError> {
-    let change = LinkUnspec::new_with_index(interface.index.0);
+    set_state(handle, interface.index, &interface.name, up).await
+}
+
+/// As [`set_up`], by the index alone.
+pub async fn set_index_up(handle: &Handle, index: IfIndex, up: bool) -> Result<(), HostError> {
+    set_state(handle, index, &format!("interface {index}"), up).await
+}
+
+async fn set_state(handle: &Handle, index: IfIndex, name: &str, up: bool) -> Result<(), HostError> {
+    let change = LinkUnspec::new_with_index(index.0);
     let (change, word) = if up {
         (change.up(), "up")
     } else {
         (change.down(), "down")
     };
-    let what = format!("to set {} {word}", interface.name);
-    set(handle, change.build(), what).await
+    set(handle, change.build(), format!("to set {name} {word}")).await
 }
 
 /// Deletes `interface`; one that is gone already is fine.

@@ -28,6 +28,9 @@ pub struct State {
     /// Prefixes of sites that are down, made unreachable or a blackhole in the main table.
     #[serde(default)]
     pub discarded: Vec<(IpAddr, u8)>,
+    /// Names of the devices with a virtual MAC: all ours.
+    #[serde(default)]
+    pub virtual_macs: Vec<String>,
 }
 
 /// The TUN before Crossway.
@@ -145,6 +148,7 @@ impl StateFile {
         self.state.sysctls.clear();
         self.state.features.clear();
         self.state.discarded.clear();
+        self.state.virtual_macs.clear();
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(HostError::file("remove", &self.path, error))

@@ -47,6 +47,14 @@ pub enum Name {
     RpFilter,
     /// IPv4: send ICMP redirects; on if `all` or the interface has it on.
     SendRedirects,
+    /// IPv4: which ARP requests are answered: 0 for any address of the host, 1 for those of the
+    /// interface, 8 for none; the greater of `all` and the interface counts.
+    ArpIgnore,
+    /// IPv4: whose address ARP requests come from: 0 the packet's, 2 the interface's; the greater of
+    /// `all` and the interface counts.
+    ArpAnnounce,
+    /// IPv6: duplicate address detection, which keeps an address from use for a second.
+    AcceptDad,
 }
 
 impl Key {
@@ -133,6 +141,9 @@ impl Name {
             Self::DisableIpv6 => "disable_ipv6",
             Self::RpFilter => "rp_filter",
             Self::SendRedirects => "send_redirects",
+            Self::ArpIgnore => "arp_ignore",
+            Self::ArpAnnounce => "arp_announce",
+            Self::AcceptDad => "accept_dad",
         }
     }
 }

@@ -6,7 +6,7 @@ use crossway::control::message::{
     Attachment, DropCount, DropSite, DropsReply, EventKind, Flow, FlowsReply, FlowsRequest, Health,
     HealthTarget, Link, LinkState, LinksReply, Offload, Outcome, OverlapsReply, Reload, Route,
     RouteAnswer, RouteKind, RoutesReply, Site, SiteState, SitesReply, StackCount, Status, Traffic,
-    Tun, Version, WatchedBy,
+    Tun, Version, VirtualRouter, WatchedBy,
 };
 use crossway::control::{FlowEnds, Request, Response, overlaps};
 use crossway::journal::{Change, Journal};
@@ -135,6 +135,7 @@ fn status() -> Status {
         },
         sites: sites(),
         totals: traffic(),
+        virtual_routers: vec![virtual_router()],
         memory_rss_bytes: 19_000_000,
     }
 }
@@ -370,5 +371,24 @@ fn drops() -> DropsReply {
             packets: 3,
             bytes: 180,
         }],
+    }
+}
+
+fn virtual_router() -> VirtualRouter {
+    VirtualRouter {
+        interface: "eth1".to_owned(),
+        id: 51,
+        family: "ipv4".to_owned(),
+        addresses: vec!["10.1.0.254".parse().unwrap()],
+        virtual_mac: "00:00:5e:00:01:33".to_owned(),
+        state: "backup".to_owned(),
+        since_seconds: 60,
+        why: "master 10.1.0.2 with priority 120 goes before".to_owned(),
+        priority: 75,
+        configured_priority: 150,
+        advertisement_interval_ms: 200,
+        master_address: Some("10.1.0.2".parse().unwrap()),
+        master_priority: Some(120),
+        warnings: Vec::new(),
     }
 }

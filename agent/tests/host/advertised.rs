@@ -79,6 +79,7 @@ fn so_it_does_where_the_whole_host_has_to_forward() {
             lan: &lan,
             ipv6: true,
             hub: false,
+            virtual_macs: &[],
         };
         let plan = forwarding::plan(need, &older_kernel());
         kept_sysctls::reconcile(&mut file, plan.lasting).unwrap();

@@ -67,6 +67,7 @@ const NEEDS: &[Need] = &[
     program("tcpdump", packaged("tcpdump"), Purpose::Lab, "what the wire saw"),
     program("sysctl", packaged("procps"), Purpose::Test, "the host's settings before and after"),
     program("nft", packaged("nftables"), Purpose::Test, "a firewall and NAT beside us"),
+    program("keepalived", packaged("keepalived"), Purpose::Test, "a mate of virtual routers"),
     program("wg", packaged("wireguard-tools"), Purpose::Test, "sets up stock WireGuard peers"),
     program("wireguard-go", packaged("wireguard-go"), Purpose::Test, "a stock WireGuard peer"),
     program("boringtun-cli", built("boringtun-cli", "0.7.1"), Purpose::Test, "a stock WireGuard peer"),

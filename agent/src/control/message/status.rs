@@ -3,7 +3,7 @@
 use datapath_abi::outcome::{DropReason, StackReason, Tally};
 use serde::{Deserialize, Serialize};
 
-use super::Site;
+use super::{Site, VirtualRouter};
 use crate::config::Rejected;
 
 /// Answer of `status`.
@@ -47,6 +47,9 @@ pub struct Status {
     pub health: Health,
     /// Every site, as in `sites`.
     pub sites: Vec<Site>,
+    /// Every virtual router.
+    #[serde(default)]
+    pub virtual_routers: Vec<VirtualRouter>,
     /// All sites together.
     pub totals: Traffic,
     /// Memory of the agent's process that is resident.

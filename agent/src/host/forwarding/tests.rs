@@ -1,4 +1,6 @@
+use super::super::virtual_mac::WantedVirtualMac;
 use super::*;
+use crate::ids::IfIndex;
 
 const TUN: &str = "cw-a";
 
@@ -24,6 +26,7 @@ fn need(lan: &[String]) -> Need<'_> {
         lan,
         ipv6: false,
         hub: false,
+        virtual_macs: &[],
     }
 }
 
@@ -135,4 +138,50 @@ fn an_older_kernel_forwards_ipv6_everywhere_and_every_value_is_remembered() {
     assert!(lines.contains(&lan));
     assert!(!lines.contains(&wan), "a router took none before either");
     assert!(plan.meanwhile.is_empty());
+}
+
+#[test]
+fn only_the_device_with_the_virtual_mac_answers_for_the_virtual_addresses() {
+    let lan = ["lan".to_owned()];
+    let [of_ipv4, of_ipv6] = [vrrp::Family::Ipv4, vrrp::Family::Ipv6].map(|family| VirtualMac {
+        wanted: WantedVirtualMac {
+            lan: "lan".to_owned(),
+            family,
+            id: 51,
+        },
+        name: format!("vr{}", &family.as_str()[2..]),
+        index: IfIndex(9),
+        lan_index: IfIndex(2),
+    });
+    let devices = [of_ipv4, of_ipv6];
+    let interfaces = ["all", "default", "lan", "wan", TUN, "vrv4", "vrv6"].map(str::to_owned);
+    let values = relevant(&interfaces, &interfaces).map(|key| (key, "0".to_owned()));
+    let mut facts = Facts {
+        values: values.collect(),
+    };
+    let need = Need {
+        ipv6: true,
+        virtual_macs: &devices,
+        ..need(&lan)
+    };
+    let lines = shown(&plan(need, &facts).lasting);
+    for line in [
+        "net.ipv4.conf.lan.arp_announce=2",
+        "net.ipv4.conf.lan.arp_ignore=1",
+        "net.ipv4.conf.vrv4.arp_ignore=1",
+        "net.ipv4.conf.vrv4.forwarding=1",
+        "net.ipv4.conf.vrv6.arp_ignore=8",
+        "net.ipv6.conf.vrv6.force_forwarding=1",
+        "net.ipv6.conf.vrv6.forwarding=1",
+    ] {
+        assert!(lines.contains(&line.to_owned()), "{line} in {lines:?}");
+    }
+    let of_wan = lines.iter().filter(|line| line.contains(".wan."));
+    assert_eq!(of_wan.count(), 0, "{lines:?}");
+    assert!(!lines.iter().any(|line| line.contains("rp_filter")));
+
+    let strict = Key::ipv4("all", Name::RpFilter);
+    facts.values.insert(strict, "1".to_owned());
+    let lines = shown(&plan(need, &facts).lasting);
+    assert!(lines.contains(&"net.ipv4.conf.vrv4.rp_filter=2".to_owned()));
 }
