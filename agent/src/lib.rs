@@ -13,6 +13,7 @@ pub mod config;
 pub mod control;
 pub mod datapath;
 pub mod gateway;
+pub mod handover;
 pub mod host;
 pub mod ids;
 mod interface;
