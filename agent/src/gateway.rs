@@ -2,18 +2,21 @@
 //! and the lane as the configuration says.
 //!
 //! [`plan`] numbers sites and links, [`start`] brings everything up in the order in which
-//! nothing can be lost, [`apply`] changes what differs, [`links`] says which far ends answer, and
+//! nothing can be lost, [`take`] takes it over from an agent that runs and [`give`] gives it up, [`apply`] changes what differs, [`links`] says which far ends answer, and
 //! [`answer`] tells the command line.
 
 mod answer;
 mod apply;
 pub mod election;
+mod give;
 mod lanes;
 pub mod links;
 mod paths;
 pub mod plan;
 mod reload;
 mod start;
+mod take;
+mod upgrade;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -25,7 +28,8 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use crate::clock;
 use crate::config::Config;
-use crate::control::ControlRequest;
+use crate::control::server::SharedSocket;
+use crate::control::{ControlRequest, Server};
 use crate::datapath::{Datapath, DatapathEvent, Events, IdleLimits};
 use crate::host::Host;
 use crate::host::tunnel_mtu::TunnelMtu;
@@ -33,14 +37,15 @@ use crate::host::watch::Watch;
 use crate::ids::IfIndex;
 use crate::io::udp::Endpoint;
 use crate::lane::Command;
-use crate::memory;
 use crate::tunnel::LinkChange;
 use crate::tunnel::heartbeat::Service;
 use crate::tunnel::noise::Identity;
+use crate::{memory, service};
 use answer::{PendingFlows, Rates};
 use lanes::Lanes;
 use links::{Dial, Links};
 use plan::{Numbers, Plan};
+use upgrade::Upgrade;
 
 /// How often links, rates and idle flows are looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -67,6 +72,11 @@ struct Gateway {
     warnings: Warnings,
     started: Instant,
     started_since_epoch: Duration,
+    /// Where it is commanded, for the agent that takes over.
+    control: SharedSocket,
+    upgrade: Upgrade,
+    /// Another agent has it.
+    handed_over: bool,
 }
 
 /// The tunnel device.
@@ -93,26 +103,44 @@ struct Inputs {
     changes: mpsc::UnboundedReceiver<LinkChange>,
     watch: Watch,
     events: Option<Events>,
+    /// Where another agent asks to take over.
+    door: Server,
+    signals: Signals,
+}
+
+/// What the agent is told by signals.
+struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
+    upgrade: Signal,
 }
 
-/// Runs a gateway until it is told to stop by SIGTERM or SIGINT, then puts the host back.
+/// Runs a gateway until it is told to stop by SIGTERM or SIGINT, then puts the host back. It ends and
+/// leaves the host as it is when another agent takes over. With `take_over` it takes over itself from an
+/// agent that runs, if one does.
 ///
 /// # Errors
 /// What keeps it from starting, or from going on.
-pub async fn run(config: Config, path: PathBuf) -> Result<()> {
-    let signals = [
-        SignalKind::terminate(),
-        SignalKind::interrupt(),
-        SignalKind::hangup(),
-    ]
-    .map(|kind| signal(kind).context("to receive signals"));
-    let (mut gateway, mut inputs) = start::start(config, path, signals).await?;
+pub async fn run(config: Config, path: PathBuf, take_over: bool) -> Result<()> {
+    let signals = Signals::receive().context("to receive signals")?;
+    let running = if take_over {
+        take::ask_for(&config.gateway.name)?
+    } else {
+        None
+    };
+    let (mut gateway, mut inputs) = match running {
+        Some(channel) => take::take_over(config, path, signals, channel).await?,
+        None => start::start(config, path, signals).await?,
+    };
     memory::give_back();
+    service::ready();
     tracing::info!(gateway = gateway.config.gateway.name, "running");
     let ended = gateway.serve(&mut inputs).await;
+    if gateway.handed_over {
+        return Ok(());
+    }
+    service::stopping();
     let stopped = gateway.stop().await;
     ended.and(stopped)
 }
@@ -130,9 +158,16 @@ impl Gateway {
                 .map(tokio::time::Instant::from_std);
             let flows_due = self.pending_flows.first().map(PendingFlows::due);
             tokio::select! {
-                _ = inputs.terminate.recv() => return Ok(()),
-                _ = inputs.interrupt.recv() => return Ok(()),
-                _ = inputs.hang_up.recv() => self.reload_and_log().await,
+                _ = inputs.signals.terminate.recv() => return Ok(()),
+                _ = inputs.signals.interrupt.recv() => return Ok(()),
+                _ = inputs.signals.hang_up.recv() => self.reload_and_log().await,
+                _ = inputs.signals.upgrade.recv() => self.upgrade.begin(&self.path),
+                asked = inputs.door.accept() => {
+                    self.hand_over_and_log(asked, &inputs.door).await;
+                    if self.handed_over {
+                        return Ok(());
+                    }
+                }
                 Some(request) = inputs.requests.recv() => self.handle_request(request).await,
                 Some(dial) = inputs.dials.recv() => self.dial(dial)?,
                 Some(change) = inputs.changes.recv() => self.on_link_change(change)?,
@@ -169,6 +204,7 @@ impl Gateway {
                 });
         }
         self.sample_rates(now);
+        self.upgrade.look();
         Ok(())
     }
 
@@ -210,6 +246,17 @@ impl Gateway {
             );
         }
         Ok(())
+    }
+}
+
+impl Signals {
+    fn receive() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+            upgrade: signal(SignalKind::user_defined2())?,
+        })
     }
 }
 

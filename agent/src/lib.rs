@@ -25,4 +25,5 @@ mod memory;
 pub mod packet;
 pub mod prefix;
 pub mod routes;
+mod service;
 pub mod tunnel;

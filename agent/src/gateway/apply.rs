@@ -13,6 +13,7 @@ use super::Gateway;
 use super::plan::{Difference, Plan, PlannedLink};
 use super::start::{choose_mtu, index_of};
 use crate::clock;
+use crate::config::Config;
 use crate::datapath::{self, Datapath, Target};
 use crate::host::kernel_routes::KernelRoute;
 use crate::host::tunnel_mtu::TunnelMtu;
@@ -72,41 +73,13 @@ impl Gateway {
         self.links
             .replan(link.clone(), plan.hold_down(link.site), now);
         let liveness = Box::new(link.path.liveness.clone());
-        let source = self.probe_source(link);
+        let source = probe_source(link, &self.config);
         self.lanes
             .send(link.lane, Command::SetLiveness(link.id, liveness, source))
     }
 
-    /// Our address inside the tunnel that a link's probe is asked from.
-    fn probe_source(&self, link: &PlannedLink) -> Option<IpAddr> {
-        let probe = link.path.liveness.probe?;
-        let own = self.config.gateway.tunnel_addresses.iter();
-        own.map(|own| own.address)
-            .find(|own| own.is_ipv4() == probe.is_ipv4())
-    }
-
     fn add_link(&mut self, link: &PlannedLink, plan: &Plan) -> Result<()> {
-        let preshared_key = match &link.gateway.preshared_key_file {
-            Some(file) => {
-                let key = SecretKey::read_file(file)
-                    .with_context(|| format!("pre-shared key file {}", file.display()))?;
-                Some(key.expose().to_bytes())
-            }
-            None => None,
-        };
-        let spec = PeerSpec {
-            link: link.id,
-            site: link.site,
-            receiver_index: link.receiver_index,
-            public_key: link.gateway.public_key,
-            preshared_key,
-            keepalive: link.keepalive(),
-            endpoint: None,
-            // Told before it is dialled.
-            interface: None,
-            liveness: link.path.liveness.clone(),
-            probe_source: self.probe_source(link),
-        };
+        let spec = spec_of(link, &self.config)?;
         if let Some(datapath) = &mut self.datapath {
             datapath
                 .sessions
@@ -126,7 +99,7 @@ impl Gateway {
         Ok(())
     }
 
-    fn forget_sites(&mut self, sites: &[SiteId]) -> Result<()> {
+    pub(super) fn forget_sites(&mut self, sites: &[SiteId]) -> Result<()> {
         let Some(datapath) = &mut self.datapath else {
             return Ok(());
         };
@@ -157,7 +130,7 @@ impl Gateway {
     }
 
     /// TUN, addresses, routes and sysctls.
-    async fn apply_host(&mut self) -> Result<()> {
+    pub(super) async fn apply_host(&mut self) -> Result<()> {
         let gateway = &self.config.gateway;
         let wanted = Wanted {
             tun: self.tun.name.clone(),
@@ -193,7 +166,7 @@ impl Gateway {
     }
 
     /// Routes of the sites, and those that the kernel keeps inside them.
-    fn write_routes(&mut self) -> Result<()> {
+    pub(super) fn write_routes(&mut self) -> Result<()> {
         let prefixes: Vec<Prefix> = self.plan.routes().map(|(_, prefix, _)| prefix).collect();
         let kernel = self.host.take_other_routes();
         self.warn_of_missing_ways(&kernel);
@@ -319,6 +292,39 @@ impl Gateway {
         self.attach();
         Ok(())
     }
+}
+
+/// What the lane is told of a link.
+pub(super) fn spec_of(link: &PlannedLink, config: &Config) -> Result<PeerSpec> {
+    let preshared_key = match &link.gateway.preshared_key_file {
+        Some(file) => {
+            let key = SecretKey::read_file(file)
+                .with_context(|| format!("pre-shared key file {}", file.display()))?;
+            Some(key.expose().to_bytes())
+        }
+        None => None,
+    };
+    Ok(PeerSpec {
+        link: link.id,
+        site: link.site,
+        receiver_index: link.receiver_index,
+        public_key: link.gateway.public_key,
+        preshared_key,
+        keepalive: link.keepalive(),
+        endpoint: None,
+        // Told before it is dialled.
+        interface: None,
+        liveness: link.path.liveness.clone(),
+        probe_source: probe_source(link, config),
+    })
+}
+
+/// Our address inside the tunnel that a link's probe is asked from.
+fn probe_source(link: &PlannedLink, config: &Config) -> Option<IpAddr> {
+    let probe = link.path.liveness.probe?;
+    let own = config.gateway.tunnel_addresses.iter();
+    own.map(|own| own.address)
+        .find(|own| own.is_ipv4() == probe.is_ipv4())
 }
 
 fn abi_interface(role: Role, mtu: u32, software_gso: bool) -> Interface {

@@ -3,6 +3,7 @@
 mod dial;
 mod orders;
 mod status;
+mod told;
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use crate::ids::{LinkId, SiteId};
 use crate::tunnel::{LinkChange, PeerSnapshot};
 pub use dial::Dial;
 pub use status::{LinkStatus, StateChange};
+pub use told::ToldLink;
 
 /// Seconds between keepalives where the file says nothing: keeps NAT mappings and the session, so
 /// that `status` tells the truth and the first packet finds the way open.

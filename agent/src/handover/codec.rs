@@ -18,6 +18,7 @@ pub struct Writer {
 }
 
 /// Reads what a [`Writer`] wrote.
+#[derive(Clone)]
 pub struct Reader<'a> {
     bytes: &'a [u8],
     now: Instant,
@@ -116,6 +117,11 @@ impl<'a> Reader<'a> {
     /// Reads `bytes`, where `now` is the moment for which they were written.
     pub fn new(bytes: &'a [u8], now: Instant) -> Self {
         Self { bytes, now }
+    }
+
+    /// The moment for which it was written.
+    pub fn now(&self) -> Instant {
+        self.now
     }
 
     /// Whether all has been read.

@@ -14,6 +14,16 @@ pub fn wait_writable(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<()> {
     poll(&mut [entry(fd, libc::POLLOUT)], timeout)
 }
 
+/// Waits until the other end of `fd` is closed; an error if that takes longer than `timeout`.
+pub fn wait_hang_up(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<()> {
+    let mut entries = [entry(fd, 0)];
+    poll(&mut entries, timeout)?;
+    if entries[0].revents & libc::POLLHUP == 0 {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    Ok(())
+}
+
 fn entry(fd: BorrowedFd<'_>, events: libc::c_short) -> libc::pollfd {
     libc::pollfd {
         fd: fd.as_raw_fd(),
