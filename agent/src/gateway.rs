@@ -193,7 +193,7 @@ impl Gateway {
     async fn handle_tick(&mut self) -> Result<()> {
         let now = clock::now();
         self.refresh_links().await?;
-        self.links.handle_timeout(now);
+        self.dial_due(now)?;
         if let Some(datapath) = &mut self.datapath {
             datapath
                 .flows
@@ -214,6 +214,12 @@ impl Gateway {
         let now = clock::now();
         self.links.on_snapshot(peers, now);
         self.follow_links(now)
+    }
+
+    /// Dials the links whose turn it is.
+    fn dial_due(&mut self, now: Instant) -> Result<()> {
+        let due = self.links.handle_timeout(now);
+        due.into_iter().try_for_each(|dial| self.dial(dial))
     }
 
     fn dial(&mut self, dial: Dial) -> Result<()> {

@@ -64,7 +64,7 @@ impl Gateway {
         self.apply_host().await?;
         self.write_routes()?;
         self.forget_sites(&free)?;
-        self.links.handle_timeout(now);
+        self.dial_due(now)?;
         Ok(())
     }
 

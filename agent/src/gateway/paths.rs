@@ -71,7 +71,7 @@ impl Gateway {
             }
         }
         self.follow_links(now)?;
-        self.links.handle_timeout(now);
+        self.dial_due(now)?;
         Ok(())
     }
 

@@ -411,7 +411,7 @@ impl Gateway {
         self.links.on_snapshot(peers.clone(), now);
         let gone = before.sites_gone(&plan);
         self.plan = plan;
-        self.links.handle_timeout(now);
+        self.dial_due(now)?;
 
         let (reused, free): (Vec<SiteId>, Vec<SiteId>) = gone
             .into_iter()

@@ -67,3 +67,64 @@ fn read_state(from: &mut Reader<'_>) -> Result<(State, Diagnostic), Damaged> {
 fn read_byte(from: &mut Reader<'_>) -> Result<u8, Damaged> {
     from.u16()?.try_into().map_err(|_| Damaged)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock;
+
+    #[test]
+    fn a_session_that_is_up_stays_up_and_the_far_end_sees_no_change() {
+        let start = clock::now();
+        let pace = Pace::default();
+        let mut ends = [1, 2].map(|number| Session::new(pace, number, number, start));
+        let mut now = start;
+        let mut changes = Vec::new();
+        for step in 0..600_u64 {
+            now = start + Duration::from_millis(step * 10);
+            for at in [0, 1] {
+                changes.extend(ends[at].handle_timeout(now));
+                if let Some(packet) = ends[at].poll_transmit(now) {
+                    changes.extend(ends[1 - at].handle_packet(&packet, now));
+                }
+            }
+            if step == 300 {
+                assert_eq!(ends.each_ref().map(Session::state), [State::Up; 2]);
+                changes.clear();
+            }
+            if step % 50 == 49 && step > 300 {
+                ends[0] = handed_over(&ends[0], pace, now);
+            }
+        }
+        assert_eq!(changes, []);
+        // Another pace is agreed on without a break.
+        let slower = Pace {
+            interval: Duration::from_millis(300),
+            ..pace
+        };
+        ends[0] = handed_over(&ends[0], slower, now);
+        for step in 0..300_u64 {
+            let now = now + Duration::from_millis(step * 10);
+            for at in [0, 1] {
+                changes.extend(ends[at].handle_timeout(now));
+                if let Some(packet) = ends[at].poll_transmit(now) {
+                    changes.extend(ends[1 - at].handle_packet(&packet, now));
+                }
+            }
+        }
+        assert_eq!(changes, []);
+        let detection = ends[1].detection_time();
+        assert_eq!(detection, Some(Duration::from_millis(900)));
+    }
+
+    fn handed_over(before: &Session, pace: Pace, now: std::time::Instant) -> Session {
+        let mut writer = Writer::new(now);
+        before.export(&mut writer);
+        let bytes = writer.finish();
+        let mut after = Session::new(pace, before.discriminator(), 7, now);
+        after.import(&mut Reader::new(&bytes, now)).unwrap();
+        after
+    }
+}
