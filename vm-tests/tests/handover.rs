@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 use vm_tests::crossway::{Counters, Crossway};
+use vm_tests::failover::{Gateways, Settings};
 use vm_tests::host_state::{HostState, files_of};
 use vm_tests::pair::Pair;
-use vm_tests::plan::PeerPlan;
+use vm_tests::plan::{self, PeerPlan, Shape};
 use vm_tests::sys;
-use vm_tests::topology::Family;
-use vm_tests::traffic::{self, UdpEcho};
+use vm_tests::topology::{Builder, Family, Near, Redundant, Site, Wan};
+use vm_tests::traffic::{self, Iperf3, Probes, UdpEcho};
 use vm_tests::wait;
 
 const UP: Duration = Duration::from_secs(10);
@@ -75,11 +76,8 @@ fn a_take_over_loses_no_packet_and_keeps_sessions_counters_and_flows() {
 
 #[test]
 fn the_last_of_several_agents_puts_the_host_back_as_the_first_found_it() {
-    let topology = vm_tests::topology::Builder::new(&["a", "b"])
-        .build()
-        .unwrap();
-    let shape = vm_tests::plan::Shape::FullMesh;
-    let plans = vm_tests::plan::plan(&topology, shape, Family::V4).unwrap();
+    let topology = Builder::new(&["a", "b"]).build().unwrap();
+    let plans = plan::plan(&topology, Shape::FullMesh, Family::V4).unwrap();
     let gateway = &topology.sites[0].gateway;
     let original = HostState::settled(gateway).unwrap();
     let mut agent = Crossway::start(&topology, &plans[0]).unwrap();
@@ -343,5 +341,164 @@ fn silent_site() -> PeerPlan {
         routes: vec!["10.77.0.0/24".to_owned()],
         keepalive: None,
         lines: Vec::new(),
+    }
+}
+
+#[test]
+fn under_full_load_both_ways_probes_and_connections_go_on() {
+    let mut pair = Pair::start(|_| ()).unwrap();
+    take_over_under_load(&mut pair);
+}
+
+#[test]
+fn several_lanes_are_taken_over_with_their_flows() {
+    let mut pair = Pair::start(|plans| {
+        for plan in plans {
+            plan.gateway_lines.push("lanes = 2".to_owned());
+            plan.peers[0].lines.push("lanes = 2".to_owned());
+        }
+    })
+    .unwrap();
+    take_over_under_load(&mut pair);
+    let gap = *pair.a.gaps().last().unwrap();
+    assert_eq!((gap.sessions, gap.handshakes), (2, 0));
+}
+
+fn take_over_under_load(pair: &mut Pair) {
+    let (one, other) = (&pair.topology.sites[0], &pair.topology.sites[1]);
+    let address = |site: &Site| site.host_address(Family::V4);
+    let probes = Probes::start((&one.host, address(one)), (&other.host, address(other))).unwrap();
+    let load = Iperf3 {
+        streams: 4,
+        seconds: 6,
+    };
+    let agent = &mut pair.a;
+    std::thread::scope(|scope| {
+        let loaded = scope.spawn(|| {
+            load.run_both_ways(&pair.topology, one, other, address(other))
+                .unwrap()
+        });
+        wait::pace(Duration::from_secs(1));
+        let dropped = agent.dropped().unwrap();
+        for round in 1..=4 {
+            let begun = wait::now();
+            assert!(agent.take_over().unwrap().success(), "{}", agent.log());
+            let ways = probes.since(begun);
+            let gap = *agent.gaps().last().unwrap();
+            eprintln!("under load, take-over {round}: {gap:?}, probes {ways:?}");
+            assert_eq!(gap.handshakes, 0);
+            assert!(ways.iter().all(|way| way.gap < SHORT), "{ways:?}");
+        }
+        assert_eq!(agent.dropped().unwrap(), dropped);
+        let reports = loaded.join().unwrap();
+        eprintln!("load: {reports:?}");
+        assert!(reports.iter().all(|way| way.bytes > 0.0));
+    });
+}
+
+/// ```text
+///                          ┌──────── path 1 ────────┐
+///  host a ── [gateway a1] ─┤                        ├─ [gateway b1] ── host b
+///                          └──────── path 2 ────────┘
+/// ```
+#[test]
+fn the_far_end_of_several_links_notices_nothing_and_orders_stay() {
+    let net = Redundant::with_paths(None, 2).unwrap();
+    let mut gateways = Gateways::start(&net, &Settings::default()).unwrap();
+    let spare = format!("b/{}/path-2", gateways.far().name());
+    gateways.replica(0).command(&["prefer", &spare]).unwrap();
+    wait::until("the preferred path to carry the flows", UP, || {
+        (carrier(gateways.replica(0)) == "path-2").then_some(())
+    })
+    .unwrap();
+    let [to_a, to_b] = [Near::A, Near::B].map(|side| net.host_address(side));
+    let probes = Probes::start((&net.host_a, to_a), (&net.host_b, to_b)).unwrap();
+    probes.steady(Duration::from_millis(200), UP).unwrap();
+    let begun = wait::now();
+    let since = link_ages(gateways.far());
+    let log = gateways.far().log().len();
+
+    for _ in 0..2 {
+        gateways.replica(0).take_over().unwrap();
+        assert_eq!(carrier(gateways.replica(0)), "path-2");
+        let gap = *gateways.replica(0).gaps().last().unwrap();
+        assert_eq!((gap.sessions, gap.handshakes), (2, 0));
+    }
+    // Long enough for a detection time to pass at the far end.
+    probes.steady(Duration::from_secs(1), UP).unwrap();
+    for way in probes.since(begun) {
+        assert_eq!(way.lost, 0, "{way:?}");
+    }
+    let now = link_ages(gateways.far());
+    assert!(now.iter().zip(&since).all(|(now, since)| now >= since));
+    let far = gateways.far().log();
+    assert!(!far[log..].contains("to=\"Down\""), "{}", &far[log..]);
+    let links = gateways.replica(0).query(&["links"]).unwrap();
+    let links = links["links"].as_array().unwrap();
+    assert!(links.iter().all(|link| link["state"] == "Up"), "{links:?}");
+}
+
+fn carrier(agent: &Crossway) -> String {
+    let links = agent.query(&["links"]).unwrap();
+    let mut links = links["links"].as_array().unwrap().iter();
+    let carrier = links.find(|link| link["carries_flows"] == true);
+    carrier.map_or_else(String::new, |link| {
+        link["link"].as_str().unwrap().to_owned()
+    })
+}
+
+/// Seconds since the last handshake of each link.
+fn link_ages(agent: &Crossway) -> Vec<u64> {
+    let links = agent.query(&["links"]).unwrap();
+    let links = links["links"].as_array().unwrap().iter();
+    links
+        .map(|link| link["last_handshake_seconds"].as_u64().unwrap())
+        .collect()
+}
+
+/// What a supervisor makes of a kill, with one site and with two hundred of which one answers.
+#[test]
+fn a_gateway_of_two_hundred_sites_is_back_soon_after_a_kill_and_taken_over_without_a_gap() {
+    let topology = Builder::new(&["a", "b"]).wan(Wan::Router).build().unwrap();
+    let router = topology.router.as_ref().unwrap();
+    router.ip("route add blackhole 198.18.0.0/15").unwrap();
+    let mut plans = plan::plan(&topology, Shape::FullMesh, Family::V4).unwrap();
+    // The one that answers is the last: its handshake waits for those of all others.
+    let others = (1..200).map(|number| PeerPlan {
+        site: format!("silent-{number}"),
+        gateway: format!("silent-{number}"),
+        endpoint: Some(format!("198.18.{}.1:51820", number % 256).parse().unwrap()),
+        routes: vec![format!("10.77.{number}.0/24")],
+        ..silent_site()
+    });
+    plans[0].peers.splice(0..0, others);
+    let b = Crossway::start(&topology, &plans[1]).unwrap();
+    let mut pair = Pair {
+        a: Crossway::start(&topology, &plans[0]).unwrap(),
+        b,
+        plans,
+        topology,
+    };
+    pair.wait_until_up().unwrap();
+    let (one, other) = (&pair.topology.sites[0], &pair.topology.sites[1]);
+    let address = |site: &Site| site.host_address(Family::V4);
+    let probes = Probes::start((&one.host, address(one)), (&other.host, address(other))).unwrap();
+    for round in 1..=3 {
+        let begun = wait::now();
+        pair.a.kill_and_restart(Duration::ZERO).unwrap();
+        probes.steady_from(begun, SHORT, UP).unwrap();
+        let ways = probes.since(begun);
+        eprintln!("200 sites, kill -9 and start {round}: {ways:?}");
+        assert!(
+            ways.iter().all(|way| way.gap < Duration::from_secs(3)),
+            "{ways:?}"
+        );
+
+        let begun = wait::now();
+        pair.a.take_over().unwrap();
+        let ways = probes.since(begun);
+        let gap = *pair.a.gaps().last().unwrap();
+        eprintln!("200 sites, take-over {round}: {gap:?}, {ways:?}");
+        assert!(ways.iter().all(|way| way.lost == 0), "{ways:?}");
     }
 }
