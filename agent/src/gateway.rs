@@ -22,14 +22,15 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use tokio::net::UnixStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use crate::clock;
 use crate::config::Config;
+use crate::control::ControlRequest;
 use crate::control::server::SharedSocket;
-use crate::control::{ControlRequest, Server};
 use crate::datapath::{Datapath, DatapathEvent, Events, IdleLimits};
 use crate::host::Host;
 use crate::host::tunnel_mtu::TunnelMtu;
@@ -72,8 +73,8 @@ struct Gateway {
     warnings: Warnings,
     started: Instant,
     started_since_epoch: Duration,
-    /// Where it is commanded, for the agent that takes over.
-    control: SharedSocket,
+    /// Where it is commanded and where it is taken over, for the agent that does.
+    sockets: [SharedSocket; 2],
     upgrade: Upgrade,
     /// Another agent has it.
     handed_over: bool,
@@ -103,8 +104,8 @@ struct Inputs {
     changes: mpsc::UnboundedReceiver<LinkChange>,
     watch: Watch,
     events: Option<Events>,
-    /// Where another agent asks to take over.
-    door: Server,
+    /// Agents that ask to take over.
+    successors: mpsc::Receiver<UnixStream>,
     signals: Signals,
 }
 
@@ -162,8 +163,8 @@ impl Gateway {
                 _ = inputs.signals.interrupt.recv() => return Ok(()),
                 _ = inputs.signals.hang_up.recv() => self.reload_and_log().await,
                 _ = inputs.signals.upgrade.recv() => self.upgrade.begin(&self.path),
-                asked = inputs.door.accept() => {
-                    self.hand_over_and_log(asked, &inputs.door).await;
+                Some(successor) = inputs.successors.recv() => {
+                    self.hand_over_and_log(successor).await;
                     if self.handed_over {
                         return Ok(());
                     }

@@ -1,11 +1,11 @@
 //! Handing over to another agent; see [`handover`](crate::handover) for what is said in which order.
 
-use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use tokio::net::UnixStream;
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::Gateway;
@@ -19,8 +19,10 @@ use crate::host::netns;
 use crate::lane::ParkedLane;
 use crate::{clock, service};
 
-/// How long the other agent may take to ask. It has connected for nothing else.
+/// How long the other agent may take to ask, once it has begun to.
 const ASK_LIMIT: Duration = Duration::from_millis(500);
+/// Pause after `accept` failed, which is for want of file descriptors: at once would spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long it may plan with our numbers, a million routes among it. Our lanes run meanwhile.
 const PLAN_LIMIT: Duration = Duration::from_secs(10);
 /// How long it may take to make lanes of what it got. Nothing is carried meanwhile.
@@ -28,10 +30,32 @@ const TAKE_LIMIT: Duration = Duration::from_millis(500);
 /// How long our lanes may take to say that they are well.
 const HEALTH_LIMIT: Duration = Duration::from_secs(1);
 
+/// Takes connections at the door. An agent connects before it prepares itself, and is let in when it says
+/// something.
+pub(super) async fn attend(door: Server, asked: mpsc::Sender<UnixStream>) {
+    while !asked.is_closed() {
+        match door.accept().await {
+            Ok(successor) => {
+                let asked = asked.clone();
+                tokio::spawn(async move {
+                    // It has gone again, or the gateway has stopped.
+                    if successor.readable().await.is_ok() {
+                        let _ = asked.send(successor).await;
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "no agent can take over");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
 impl Gateway {
     /// Somebody has come to the door.
-    pub(super) async fn hand_over_and_log(&mut self, asked: io::Result<UnixStream>, door: &Server) {
-        match self.hand_over(asked, door).await {
+    pub(super) async fn hand_over_and_log(&mut self, successor: UnixStream) {
+        match self.hand_over(successor).await {
             Ok(next) => {
                 self.handed_over = true;
                 tracing::info!(pid = next.pid, "handed over to another agent");
@@ -42,15 +66,13 @@ impl Gateway {
     }
 
     /// Blocks the control task for the time of the hand-over. After an error all is as it was.
-    async fn hand_over(
-        &mut self,
-        asked: io::Result<UnixStream>,
-        door: &Server,
-    ) -> Result<PeerProcess> {
-        let mut channel = Channel::new(asked?.into_std()?)?;
+    async fn hand_over(&mut self, successor: UnixStream) -> Result<PeerProcess> {
+        let mut channel = Channel::new(successor.into_std()?)?;
         ensure!(channel.is_ours()?, "a process of another user asked for it");
         channel.patience(ASK_LIMIT)?;
-        let ask: Ask = channel.receive().context("nothing was asked")?;
+        let ask: Ask = channel
+            .receive()
+            .context("the other agent has gone again")?;
         if let Err(error) = self.may_hand_over(&ask).await {
             let why = format!("{error:#}");
             channel.send(&Answer::Refused { why })?;
@@ -68,11 +90,10 @@ impl Gateway {
         ensure!(word == Word::Go, "the other agent said {word:?}");
 
         let asked_ns = clock::monotonic_ns();
-        let door = door.share()?;
         let parked = self.lanes.park()?;
         let understood = ask.state_version == STATE_VERSION;
         let given = self
-            .send_lanes(&mut channel, &parked, &door, asked_ns, understood)
+            .send_lanes(&mut channel, &parked, asked_ns, understood)
             .and_then(|()| was_taken(&mut channel));
         if let Err(error) = given {
             self.lanes.resume(parked)?;
@@ -80,8 +101,7 @@ impl Gateway {
         }
         // From here on the lanes are another agent's.
         drop(parked);
-        self.control.leave();
-        door.leave();
+        self.sockets.iter().for_each(SharedSocket::leave);
         // It has all that it cannot do without.
         let _ = channel.send(&self.later());
         Ok(channel.peer()?)
@@ -103,7 +123,6 @@ impl Gateway {
         &self,
         channel: &mut Channel,
         parked: &[ParkedLane],
-        door: &SharedSocket,
         asked_ns: u64,
         understood: bool,
     ) -> Result<()> {
@@ -124,7 +143,8 @@ impl Gateway {
             state_ns,
             lanes: parked.iter().map(|lane| lane.tell_off(now)).collect(),
         })?;
-        let mut descriptors: Vec<BorrowedFd<'_>> = vec![self.control.listener(), door.listener()];
+        let listeners = self.sockets.iter().map(SharedSocket::listener);
+        let mut descriptors: Vec<BorrowedFd<'_>> = listeners.collect();
         descriptors.extend(parked.iter().flat_map(ParkedLane::descriptors));
         channel.send_descriptors(&descriptors)?;
         channel.send_bytes(&state.finish())?;

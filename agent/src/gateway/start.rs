@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use tokio::sync::mpsc;
 
 use super::answer::Rates;
+use super::give;
 use super::lanes::Lanes;
 use super::links::{Dial, Links};
 use super::plan::{Numbers, Plan};
@@ -82,7 +83,7 @@ pub(super) async fn start(
         lanes,
         warnings,
     };
-    let (mut gateway, dials) = parts.assemble(sockets.control.share()?);
+    let (mut gateway, dials) = parts.assemble(sockets.share()?);
     if let Err(error) = gateway.bring_up(plan).await {
         // What has been done is undone; the reason for the failure matters more than one of that.
         if let Err(second) = gateway.stop().await {
@@ -111,6 +112,10 @@ impl Sockets {
             control: Server::bind(&socket_path(gateway))?,
             door: Server::bind_private(&handover::socket_path(gateway))?,
         })
+    }
+
+    pub(super) fn share(&self) -> Result<[SharedSocket; 2]> {
+        Ok([self.control.share()?, self.door.share()?])
     }
 }
 
@@ -164,7 +169,7 @@ pub(super) struct Parts {
 
 impl Parts {
     /// A gateway without a plan, and where its resolved names come out.
-    pub(super) fn assemble(self, control: SharedSocket) -> (Gateway, mpsc::Receiver<Dial>) {
+    pub(super) fn assemble(self, sockets: [SharedSocket; 2]) -> (Gateway, mpsc::Receiver<Dial>) {
         let (resolved, dials) = mpsc::channel(QUEUE);
         let gateway = Gateway {
             links: Links::new(self.config.gateway.listen.is_ipv4(), resolved),
@@ -183,7 +188,7 @@ impl Parts {
             warnings: self.warnings,
             started: clock::now(),
             started_since_epoch: clock::since_epoch(),
-            control,
+            sockets,
             upgrade: Upgrade::new(),
             handed_over: false,
         };
@@ -201,6 +206,8 @@ impl Gateway {
     ) -> Result<Inputs> {
         let (sender, requests) = mpsc::channel(QUEUE);
         tokio::spawn(sockets.control.serve(sender));
+        let (asked, successors) = mpsc::channel(1);
+        tokio::spawn(give::attend(sockets.door, asked));
         let events = match &mut self.datapath {
             Some(datapath) => datapath.take_events()?,
             None => None,
@@ -211,7 +218,7 @@ impl Gateway {
             changes: sources.changes,
             watch: sources.watch,
             events,
-            door: sockets.door,
+            successors,
             signals,
         })
     }

@@ -21,6 +21,7 @@ use super::start::{
 };
 use super::{Gateway, Inputs, Signals, Tun, Warnings};
 use crate::config::Config;
+use crate::control::message::LinkState;
 use crate::control::{Server, socket_path};
 use crate::datapath::{Datapath, Prepared, TcAttach};
 use crate::handover::codec::{Damaged, Reader};
@@ -140,7 +141,7 @@ pub(super) async fn take_over(
         lanes,
         warnings,
     };
-    let (mut gateway, dials) = parts.assemble(sockets.control.share()?);
+    let (mut gateway, dials) = parts.assemble(sockets.share()?);
     gateway.adopt_age(&later);
     if let Err(error) = gateway.settle(plan, &before, later, &steered).await {
         // What the agent before has set up is there and works.
@@ -405,7 +406,7 @@ impl Gateway {
             let mut peers = peers.iter();
             peers.any(|peer| peer.link == link && peer.handshake_age.is_some())
         };
-        for link in told.filter(|link| with_session(link.link)) {
+        for link in told.filter(|told| told.state != LinkState::Up || with_session(told.link)) {
             self.links.adopt(link, now);
         }
         self.links.on_snapshot(peers.clone(), now);

@@ -25,6 +25,10 @@ pub struct ToldLink {
     pub drained: bool,
     /// What the far end was told last.
     pub service: Service,
+    /// Time until it is to be dialled again, if it is not up by then.
+    pub dial_in_ms: u64,
+    /// Which of its endpoints is next.
+    pub next_endpoint: usize,
     /// How it stands in its election.
     pub member: Option<ToldMember>,
 }
@@ -41,6 +45,8 @@ impl Links {
                 since_ms: now.saturating_duration_since(link.since).as_millis() as u64,
                 drained: link.drained,
                 service: link.service,
+                dial_in_ms: link.next_dial.saturating_duration_since(now).as_millis() as u64,
+                next_endpoint: link.next_endpoint,
                 member: self
                     .elections
                     .get(&(link.planned.site, link.planned.lane))
@@ -49,7 +55,7 @@ impl Links {
             .collect()
     }
 
-    /// Goes on with a state that [`Self::tell`] told, of a link whose session came along.
+    /// Goes on with a state that [`Self::tell`] told.
     pub fn adopt(&mut self, told: ToldLink, now: Instant) {
         let Some(link) = self.by_id.get_mut(&told.link) else {
             return;
@@ -60,6 +66,12 @@ impl Links {
         link.why = told.why;
         link.drained = told.drained;
         link.service = told.service;
+        if told.state != LinkState::Connecting {
+            // Its handshake stays behind, but the far ends of many links may be silent for good: not all
+            // of them are dialled anew at once.
+            link.next_dial = now + Duration::from_millis(told.dial_in_ms);
+            link.next_endpoint = told.next_endpoint;
+        }
         let key = (link.planned.site, link.planned.lane);
         if let (Some(election), Some(member)) = (self.elections.get_mut(&key), told.member) {
             election.adopt(told.link, &member, now);
