@@ -1,9 +1,11 @@
 //! Handing over to another agent; see [`handover`](crate::handover) for what is said in which order.
 
+use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -14,7 +16,7 @@ use crate::control::server::SharedSocket;
 use crate::handover::STATE_VERSION;
 use crate::handover::codec::Writer;
 use crate::handover::message::{Answer, Ask, Header, Later, Offer, Word};
-use crate::handover::socket::{Channel, PeerProcess};
+use crate::handover::socket::{self, Channel, PeerProcess};
 use crate::host::netns;
 use crate::lane::ParkedLane;
 use crate::{clock, service};
@@ -38,8 +40,8 @@ pub(super) async fn attend(door: Server, asked: mpsc::Sender<UnixStream>) {
             Ok(successor) => {
                 let asked = asked.clone();
                 tokio::spawn(async move {
-                    // It has gone again, or the gateway has stopped.
-                    if successor.readable().await.is_ok() {
+                    if has_spoken(&successor).await.unwrap_or(false) {
+                        // The gateway has stopped if nobody takes it.
                         let _ = asked.send(successor).await;
                     }
                 });
@@ -48,6 +50,18 @@ pub(super) async fn attend(door: Server, asked: mpsc::Sender<UnixStream>) {
                 tracing::warn!(%error, "no agent can take over");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
+        }
+    }
+}
+
+/// Waits until the other end says something; `false` if it goes instead.
+async fn has_spoken(stream: &UnixStream) -> io::Result<bool> {
+    loop {
+        stream.readable().await?;
+        // Readiness may be a false alarm.
+        match stream.try_io(Interest::READABLE, || socket::peek(stream)) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            peeked => return peeked,
         }
     }
 }

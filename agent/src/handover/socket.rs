@@ -159,6 +159,19 @@ impl Channel {
     }
 }
 
+/// Whether the other end of a socket that does not block has sent something that was not read yet;
+/// `false` if it has closed it, and `WouldBlock` if it is silent.
+pub fn peek(socket: &impl AsRawFd) -> io::Result<bool> {
+    let mut byte = 0_u8;
+    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+    // SAFETY: `byte` is writable for the call, and as long as said.
+    let peeked = unsafe { libc::recv(socket.as_raw_fd(), (&raw mut byte).cast(), 1, flags) };
+    if peeked < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(peeked > 0)
+}
+
 /// Sends some bytes, and descriptors with the first of them, to whoever `socket` is connected with.
 pub fn send_with_descriptors(
     socket: &impl AsRawFd,
@@ -315,6 +328,20 @@ mod tests {
         let mut text = String::new();
         reading.read_to_string(&mut text).unwrap();
         assert_eq!(text, "through the other process");
+    }
+
+    #[test]
+    fn silence_words_and_the_end_are_told_apart() {
+        let [mut a, b] = pair();
+        let silent = peek(&b.0).unwrap_err();
+        assert_eq!(silent.kind(), io::ErrorKind::WouldBlock);
+        a.send(&Word::Go).unwrap();
+        assert!(peek(&b.0).unwrap());
+        assert!(peek(&b.0).unwrap(), "nothing was taken");
+        drop(b);
+        let [a, b] = pair();
+        drop(a);
+        assert!(!peek(&b.0).unwrap());
     }
 
     #[test]
