@@ -31,6 +31,9 @@ pub use parked::ParkedLane;
 
 /// How often sessions look at their timers (rekey, keepalive, retry).
 const TIMER_PERIOD: Duration = Duration::from_millis(100);
+/// Commands that are carried out at one look. Many links may be dialled at once, each a handshake of some
+/// 100 µs, and packets must not wait for all of them.
+const COMMANDS_PER_LOOK: usize = 8;
 /// Turns under load between two looks at the clock.
 const TURNS_PER_CLOCK: u32 = 16;
 
@@ -134,7 +137,7 @@ impl Lane {
 
     fn handle_commands(&mut self) -> Flow {
         self.waker.clear();
-        loop {
+        for _ in 0..COMMANDS_PER_LOOK {
             let flow = match self.commands.try_recv() {
                 Ok(command) => self.handle_command(command),
                 Err(mpsc::TryRecvError::Empty) => return Flow::On,
@@ -146,6 +149,9 @@ impl Lane {
             }
             self.flush_send();
         }
+        // More may wait: after some packets, and without a sleep.
+        self.waker.wake();
+        Flow::On
     }
 
     fn handle_command(&mut self, command: Command) -> Flow {

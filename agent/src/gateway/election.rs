@@ -9,6 +9,8 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use crate::ids::LinkId;
 pub use told::ToldMember;
 
@@ -18,7 +20,7 @@ const STABLE_AFTER: u32 = 10;
 const MOST_DOUBLINGS: u32 = 5;
 
 /// What is known of a link.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
     /// It can carry traffic.
     pub up: bool,

@@ -213,8 +213,8 @@ mod tests {
         let mut writer = Writer::new(now);
         writer.option(Some(7), Writer::u32);
         writer.option(None, Writer::u32);
-        writer.part(|part| part.bytes(&[1; 100_000]));
-        writer.instant(now - Duration::from_secs(3));
+        writer.part(|part| part.bytes(&vec![1; 100_000]));
+        writer.instant(now.checked_sub(Duration::from_secs(3)).unwrap());
         writer.instant(now + Duration::from_secs(4));
         let bytes = writer.finish();
 
@@ -223,7 +223,10 @@ mod tests {
         assert_eq!(reader.option(Reader::u32), Ok(Some(7)));
         assert_eq!(reader.option(Reader::u32), Ok(None));
         assert!(!reader.part().unwrap().is_empty());
-        assert_eq!(reader.instant(), Ok(later - Duration::from_secs(3)));
+        assert_eq!(
+            reader.instant(),
+            Ok(later.checked_sub(Duration::from_secs(3)).unwrap())
+        );
         assert_eq!(reader.instant(), Ok(later + Duration::from_secs(4)));
         assert!(reader.is_empty());
     }

@@ -235,10 +235,11 @@ fn receive_with_descriptors(socket: &UnixStream, bytes: &mut [u8]) -> io::Result
         while !next.is_null() {
             if ((*next).cmsg_level, (*next).cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
                 let payload = (*next).cmsg_len as usize - libc::CMSG_LEN(0) as usize;
-                let data = libc::CMSG_DATA(next).cast::<libc::c_int>();
-                for at in 0..payload / size_of::<libc::c_int>() {
-                    descriptors.push(OwnedFd::from_raw_fd(data.add(at).read_unaligned()));
-                }
+                let mut numbers = vec![0; payload / size_of::<libc::c_int>()];
+                let to = numbers.as_mut_ptr().cast::<u8>();
+                std::ptr::copy_nonoverlapping(libc::CMSG_DATA(next), to, payload);
+                let owned = |number: libc::c_int| OwnedFd::from_raw_fd(number);
+                descriptors.extend(numbers.into_iter().map(owned));
             }
             next = libc::CMSG_NXTHDR(&raw const header, next);
         }

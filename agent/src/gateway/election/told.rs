@@ -10,9 +10,7 @@ use crate::ids::LinkId;
 /// How a link stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToldMember {
-    up: bool,
-    standby: bool,
-    drained: bool,
+    health: Health,
     preferred: bool,
     promoted: bool,
     /// Time since it came up last.
@@ -30,9 +28,7 @@ impl Election {
         let came_up = member.came_up;
         let held_until = member.held_until;
         Some(ToldMember {
-            up: member.health.up,
-            standby: member.health.standby,
-            drained: member.health.drained,
+            health: member.health,
             preferred: member.preferred,
             promoted: member.promoted,
             came_up_ms: came_up.map(|at| milliseconds(now.saturating_duration_since(at))),
@@ -47,11 +43,7 @@ impl Election {
             return;
         };
         self.changed = true;
-        member.health = Health {
-            up: told.up,
-            standby: told.standby,
-            drained: told.drained,
-        };
+        member.health = told.health;
         member.preferred = told.preferred;
         member.promoted = told.promoted;
         let ago = |span| now.checked_sub(Duration::from_millis(span)).unwrap_or(now);

@@ -10,6 +10,9 @@ use crate::gateway::election::ToldMember;
 use crate::ids::LinkId;
 use crate::tunnel::heartbeat::Service;
 
+/// A far end that is there has answered by then.
+const JUST_BEGUN: Duration = Duration::from_secs(1);
+
 /// The state of a link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToldLink {
@@ -66,7 +69,7 @@ impl Links {
         link.why = told.why;
         link.drained = told.drained;
         link.service = told.service;
-        if told.state != LinkState::Connecting {
+        if told.state != LinkState::Connecting || since > JUST_BEGUN {
             // Its handshake stays behind, but the far ends of many links may be silent for good: not all
             // of them are dialled anew at once.
             link.next_dial = now + Duration::from_millis(told.dial_in_ms);
