@@ -1,4 +1,4 @@
-//! Taking over from the agent that runs; see [`handover`](crate::handover) for what is said in which
+//! Taking over from the agent that runs; see [`handover`] for what is said in which
 //! order.
 
 use std::io;
