@@ -78,7 +78,8 @@ impl Lane {
             }
             let mut turns = 0;
             let mut busy = true;
-            while busy && turns < TURNS_PER_CLOCK {
+            // A command is carried out at once: while one lane is parked, the others carry nothing for it.
+            while busy && turns < TURNS_PER_CLOCK && (turns == 0 || !self.waker.is_awake()) {
                 let received = self.turn_inbound()?;
                 let sent = self.turn_outbound()?;
                 busy = received || sent;
