@@ -63,6 +63,9 @@ enum Command {
         /// Configuration file (TOML)
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+        /// Take over from the agent that runs this gateway, if one does: sessions and flows go on
+        #[arg(long)]
+        take_over: bool,
     },
     /// Tell everything that is wrong with a configuration file
     Check {
@@ -124,7 +127,7 @@ pub fn main() -> ExitCode {
 fn dispatch(cli: &Cli) -> Result<(), Failure> {
     let options = &cli.options;
     match &cli.command {
-        Command::Run { config } => run::run(config),
+        Command::Run { config, take_over } => run::run(config, *take_over),
         Command::Check { file } => check::check(options, file),
         Command::Keygen => keys::keygen(),
         Command::Pubkey => keys::pubkey(),

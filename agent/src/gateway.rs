@@ -2,12 +2,13 @@
 //! and the lane as the configuration says.
 //!
 //! [`plan`] numbers sites and links, [`start`] brings everything up in the order in which
-//! nothing can be lost, [`apply`] changes what differs, [`links`] says which far ends answer, and
+//! nothing can be lost, [`take`] takes it over from an agent that runs and [`give`] gives it up, [`apply`] changes what differs, [`links`] says which far ends answer, and
 //! [`answer`] tells the command line.
 
 mod answer;
 mod apply;
 pub mod election;
+mod give;
 mod health;
 mod lanes;
 pub mod links;
@@ -18,12 +19,15 @@ mod record;
 mod reload;
 mod start;
 pub mod states;
+mod take;
+mod upgrade;
 mod vrrp;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use tokio::net::UnixStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
@@ -31,6 +35,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use crate::clock;
 use crate::config::Config;
 use crate::control::ControlRequest;
+use crate::control::server::SharedSocket;
 use crate::datapath::{Datapath, DatapathEvent, Events, IdleLimits};
 use crate::health::probe::Probers;
 use crate::health::{Health, Outcome};
@@ -40,11 +45,11 @@ use crate::host::watch::Watch;
 use crate::ids::IfIndex;
 use crate::io::udp::Endpoint;
 use crate::lane::Command;
-use crate::memory;
 use crate::tunnel::LinkChange;
 use crate::tunnel::heartbeat::Service;
 use crate::tunnel::noise::Identity;
 use crate::vrrp::status::Event as VrrpEvent;
+use crate::{memory, service};
 use answer::{PendingFlows, Rates};
 use lanes::Lanes;
 use links::{Dial, Links};
@@ -52,6 +57,7 @@ use on_down::DownSites;
 use plan::{Numbers, Plan};
 use record::SharedJournal;
 use states::States;
+use upgrade::Upgrade;
 use vrrp::Vrrp;
 
 /// How often links, rates and idle flows are looked at.
@@ -86,6 +92,11 @@ struct Gateway {
     warnings: Warnings,
     started: Instant,
     started_since_epoch: Duration,
+    /// Where it is commanded and where it is taken over, for the agent that does.
+    sockets: [SharedSocket; 2],
+    upgrade: Upgrade,
+    /// Another agent has it.
+    handed_over: bool,
 }
 
 /// The tunnel device.
@@ -115,27 +126,45 @@ struct Inputs {
     vrrp: mpsc::UnboundedReceiver<VrrpEvent>,
     watch: Watch,
     events: Option<Events>,
+    /// Agents that ask to take over.
+    successors: mpsc::Receiver<UnixStream>,
+    signals: Signals,
+}
+
+/// What the agent is told by signals.
+struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
+    upgrade: Signal,
 }
 
-/// Runs a gateway until it is told to stop by SIGTERM or SIGINT, then puts the host back.
+/// Runs a gateway until it is told to stop by SIGTERM or SIGINT, then puts the host back. It ends and
+/// leaves the host as it is when another agent takes over. With `take_over` it takes over itself from an
+/// agent that runs, if one does.
 ///
 /// # Errors
 /// What keeps it from starting, or from going on.
-pub async fn run(config: Config, path: PathBuf) -> Result<()> {
-    let signals = [
-        SignalKind::terminate(),
-        SignalKind::interrupt(),
-        SignalKind::hangup(),
-    ]
-    .map(|kind| signal(kind).context("to receive signals"));
-    let (mut gateway, mut inputs) = Box::pin(start::start(config, path, signals)).await?;
+pub async fn run(config: Config, path: PathBuf, take_over: bool) -> Result<()> {
+    let signals = Signals::receive().context("to receive signals")?;
+    let running = if take_over {
+        take::ask_for(&config.gateway.name)?
+    } else {
+        None
+    };
+    let (mut gateway, mut inputs) = match running {
+        Some(channel) => Box::pin(take::take_over(config, path, signals, channel)).await?,
+        None => Box::pin(start::start(config, path, signals)).await?,
+    };
     memory::give_back();
+    service::ready();
     let cause = format!("started with {}", gateway.path.display());
     gateway.record_run(None, "running", cause);
     let ended = gateway.serve(&mut inputs).await;
+    if gateway.handed_over {
+        return Ok(());
+    }
+    service::stopping();
     let cause = match &ended {
         Ok(signal) => format!("told to by {signal}"),
         Err(error) => format!("{error:#}"),
@@ -158,9 +187,16 @@ impl Gateway {
                 .map(tokio::time::Instant::from_std);
             let flows_due = self.pending_flows.first().map(PendingFlows::due);
             tokio::select! {
-                _ = inputs.terminate.recv() => return Ok("SIGTERM"),
-                _ = inputs.interrupt.recv() => return Ok("SIGINT"),
-                _ = inputs.hang_up.recv() => self.reload_and_log().await,
+                _ = inputs.signals.terminate.recv() => return Ok("SIGTERM"),
+                _ = inputs.signals.interrupt.recv() => return Ok("SIGINT"),
+                _ = inputs.signals.hang_up.recv() => self.reload_and_log().await,
+                _ = inputs.signals.upgrade.recv() => self.upgrade.begin(&self.path),
+                Some(successor) = inputs.successors.recv() => {
+                    self.hand_over_and_log(successor).await;
+                    if self.handed_over {
+                        return Ok("a successor");
+                    }
+                }
                 Some(request) = inputs.requests.recv() => self.handle_request(request).await,
                 Some(dial) = inputs.dials.recv() => self.dial(dial)?,
                 Some(change) = inputs.changes.recv() => {
@@ -195,7 +231,7 @@ impl Gateway {
     async fn handle_tick(&mut self) -> Result<()> {
         let now = clock::now();
         self.refresh_links().await?;
-        self.links.handle_timeout(now);
+        self.dial_due(now)?;
         if let Some(datapath) = &mut self.datapath {
             datapath
                 .flows
@@ -206,6 +242,7 @@ impl Gateway {
                 });
         }
         self.sample_rates(now);
+        self.upgrade.look();
         Ok(())
     }
 
@@ -217,6 +254,12 @@ impl Gateway {
         self.follow_links(now)?;
         self.follow_down_sites().await;
         Ok(())
+    }
+
+    /// Dials the links whose turn it is.
+    fn dial_due(&mut self, now: Instant) -> Result<()> {
+        let due = self.links.handle_timeout(now);
+        due.into_iter().try_for_each(|dial| self.dial(dial))
     }
 
     fn dial(&mut self, dial: Dial) -> Result<()> {
@@ -256,6 +299,17 @@ impl Gateway {
             );
         }
         Ok(())
+    }
+}
+
+impl Signals {
+    fn receive() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+            upgrade: signal(SignalKind::user_defined2())?,
+        })
     }
 }
 

@@ -22,7 +22,7 @@ pub mod kept_sysctls;
 pub mod kernel_routes;
 pub mod links;
 pub mod mirror;
-mod netns;
+pub(crate) mod netns;
 mod route_socket;
 pub mod site_routes;
 pub mod state;
@@ -205,6 +205,15 @@ impl Host {
             });
         }
         tunnel::claim(&self.handle, &self.routes, &mut self.file, name).await
+    }
+
+    /// Goes on where another agent of this gateway has left off: reads again what it remembered, for it
+    /// may have changed the host since [`Host::connect`].
+    pub fn take_over(&mut self) -> Result<(), HostError> {
+        let (file, warning) = StateFile::open(self.file.path().to_owned())?;
+        self.file = file;
+        self.warning = warning;
+        Ok(())
     }
 
     /// Makes the host as `wanted` says, touching only what differs. The TUN has been claimed and

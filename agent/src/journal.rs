@@ -62,6 +62,12 @@ impl Journal {
         self.next += 1;
     }
 
+    /// Goes on where the journal of another agent ended.
+    pub fn adopt(&mut self, events: Vec<Event>) {
+        self.next = events.last().map_or(1, |last| last.sequence + 1);
+        self.events = events.into();
+    }
+
     /// The last `count` events, or all that are kept.
     pub fn last(&self, count: Option<usize>) -> EventsReply {
         let kept = self.events.len();

@@ -8,29 +8,32 @@ mod drops;
 mod inbound;
 pub mod mss;
 mod outbound;
+mod parked;
 
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::{Arc, mpsc};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use datapath_abi::outcome::DropReason;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::clock;
+use crate::io::offload::Offload;
 use crate::io::poll::{self, Waker};
-use crate::io::tun::{self, TunQueue};
+use crate::io::tun::TunQueue;
 use crate::io::udp::{ReceiveBatch, SendBatch, UdpSocket};
-use crate::tunnel::noise::Identity;
-use crate::tunnel::tai64n::Calendar;
 use crate::tunnel::{LinkChange, Tunnel};
 use coalesce::Coalescer;
 pub use command::{Command, LaneGone, LaneHandle, LaneSnapshot};
 use drops::Drops;
+pub use parked::ParkedLane;
 
 /// How often sessions look at their timers (rekey, keepalive, retry).
 const TIMER_PERIOD: Duration = Duration::from_millis(100);
+/// Commands that are carried out at one look. Many links may be dialled at once, each a handshake of some
+/// 100 µs, and packets must not wait for all of them.
+const COMMANDS_PER_LOOK: usize = 8;
 /// Turns under load between two looks at the clock.
 const TURNS_PER_CLOCK: u32 = 16;
 
@@ -51,6 +54,8 @@ struct Lane {
     /// Where changes of links are told, at once.
     changes: UnboundedSender<LinkChange>,
     waker: Arc<Waker>,
+    /// Who gets the lane when it stops.
+    parks_with: Option<mpsc::Sender<ParkedLane>>,
 }
 
 /// Whether the lane goes on.
@@ -60,81 +65,21 @@ enum Flow {
     Stop,
 }
 
-/// Starts the thread of lane `number`, on a core of its own if `pin`.
-pub fn spawn(
-    number: usize,
-    pin: bool,
-    tun: TunQueue,
-    udp: UdpSocket,
-    identity: Identity,
-    mtu: usize,
-    changes: UnboundedSender<LinkChange>,
-) -> io::Result<(LaneHandle, JoinHandle<io::Result<()>>)> {
-    let (handle, commands, waker) = command::channel()?;
-    let now = clock::now();
-    let calendar = Calendar::new(now, clock::since_epoch());
-    let lane = Lane {
-        tun,
-        udp,
-        tunnel: Tunnel::new(identity, calendar, now),
-        send: SendBatch::new(),
-        receive: ReceiveBatch::new(),
-        coalescer: Coalescer::new(),
-        outgoing: vec![0; tun::MAX_READ].into_boxed_slice(),
-        drops: Drops::default(),
-        mtu,
-        now,
-        commands,
-        changes,
-        waker,
-    };
-    let thread = std::thread::Builder::new()
-        .name(format!("lane-{number}"))
-        .spawn(move || {
-            if pin {
-                pin_to_core(number);
-            }
-            lane.run()
-        })?;
-    Ok((handle, thread))
-}
-
-/// Keeps the calling thread on one of the cores it may use. A lane that cannot be pinned runs all
-/// the same.
-fn pin_to_core(number: usize) {
-    // SAFETY: `cpu_set_t` is plain data for which all zeroes is the empty set; the calls get its true
-    // size and address, and the CPU_* functions stay inside it.
-    let result = unsafe {
-        let mut allowed: libc::cpu_set_t = std::mem::zeroed();
-        let size = size_of::<libc::cpu_set_t>();
-        libc::sched_getaffinity(0, size, &raw mut allowed);
-        let cores: Vec<usize> = (0..libc::CPU_SETSIZE as usize)
-            .filter(|core| libc::CPU_ISSET(*core, &allowed))
-            .collect();
-        let Some(core) = cores.get(number % cores.len().max(1)) else {
-            return;
-        };
-        let mut one: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(*core, &mut one);
-        libc::sched_setaffinity(0, size, &raw const one)
-    };
-    if result < 0 {
-        let error = io::Error::last_os_error();
-        tracing::warn!(lane = number, %error, "the lane's thread could not be pinned to a core");
-    }
-}
-
 impl Lane {
-    fn run(mut self) -> io::Result<()> {
+    fn run(mut self: Box<Self>) -> io::Result<()> {
         let mut next_timers = self.now;
         loop {
             self.now = clock::now();
             if self.handle_commands() == Flow::Stop {
-                return Ok(());
+                match self.park() {
+                    Some(lane) => self = lane,
+                    None => return Ok(()),
+                }
             }
             let mut turns = 0;
             let mut busy = true;
-            while busy && turns < TURNS_PER_CLOCK {
+            // A command is carried out at once: while one lane is parked, the others carry nothing for it.
+            while busy && turns < TURNS_PER_CLOCK && (turns == 0 || !self.waker.is_awake()) {
                 let received = self.turn_inbound()?;
                 let sent = self.turn_outbound()?;
                 busy = received || sent;
@@ -193,7 +138,7 @@ impl Lane {
 
     fn handle_commands(&mut self) -> Flow {
         self.waker.clear();
-        loop {
+        for _ in 0..COMMANDS_PER_LOOK {
             let flow = match self.commands.try_recv() {
                 Ok(command) => self.handle_command(command),
                 Err(mpsc::TryRecvError::Empty) => return Flow::On,
@@ -205,6 +150,9 @@ impl Lane {
             }
             self.flush_send();
         }
+        // More may wait: after some packets, and without a sleep.
+        self.waker.wake();
+        Flow::On
     }
 
     fn handle_command(&mut self, command: Command) -> Flow {
@@ -232,6 +180,10 @@ impl Lane {
             Command::Snapshot(reply) => {
                 let _ = reply.send(self.snapshot());
             }
+            Command::Park(reply) => {
+                self.parks_with = Some(reply);
+                return Flow::Stop;
+            }
             Command::Stop => return Flow::Stop,
         }
         Flow::On
@@ -241,12 +193,11 @@ impl Lane {
         LaneSnapshot {
             peers: self.tunnel.snapshot(self.now),
             drops: self.drops.tallies(),
-            offloads: vec![
-                self.tun.tso.clone(),
-                self.tun.uso.clone(),
-                self.udp.gso.clone(),
-                self.udp.gro.clone(),
-            ],
+            offloads: self.offloads().map(Offload::clone).to_vec(),
         }
+    }
+
+    fn offloads(&self) -> [&Offload; 4] {
+        [&self.tun.tso, &self.tun.uso, &self.udp.gso, &self.udp.gro]
     }
 }

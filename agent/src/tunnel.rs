@@ -3,6 +3,7 @@
 //! Owned by a lane's thread; nothing here waits, allocates per packet or reads a socket. Datagrams
 //! to be sent are pushed into the caller's [`SendBatch`].
 
+mod export;
 pub mod heartbeat;
 mod keypair;
 mod macs;
@@ -32,6 +33,7 @@ use crate::io::udp::{Endpoint, SendBatch};
 use crate::liveness::bfd::encapsulation;
 use crate::packet;
 use crate::routes::RouteTable;
+pub use export::Imported;
 use heartbeat::Pulse;
 use macs::{Admission, Gatekeeper};
 use message::Message;
@@ -115,6 +117,13 @@ impl Tunnel {
 
     /// Adds a peer and dials it if its endpoint is known. A peer of the same link is replaced.
     pub fn add_peer(&mut self, spec: PeerSpec, now: Instant, out: &mut SendBatch) {
+        let mut peer = Peer::new(spec, &self.local.identity.public_key(), now);
+        peer.dial(&self.local, now, out);
+        self.insert(peer, now);
+    }
+
+    fn insert(&mut self, peer: Peer, now: Instant) {
+        let spec = peer.spec();
         self.remove_peer(spec.link);
         let free = self.peers.iter().position(Option::is_none);
         let slot = PeerSlot(free.unwrap_or_else(|| {
@@ -125,8 +134,6 @@ impl Tunnel {
         self.by_link.insert(spec.link, slot);
         self.by_key.entry(spec.public_key).or_default().push(slot);
         let site = spec.site;
-        let mut peer = Peer::new(spec, &self.local.identity.public_key(), now);
-        peer.dial(&self.local, now, out);
         self.peers[slot.0] = Some(peer);
         self.serving_of(site).add(slot);
         self.choose(site);

@@ -17,8 +17,10 @@ use crate::topology::Topology;
 use crate::{cleanup, sys};
 
 mod counters;
+mod succession;
 
 pub use counters::Counters;
+pub use succession::Gap;
 
 /// A start with loading and verifying the programs takes under a second, with a million routes ten; the
 /// rest is for a busy machine.
@@ -92,7 +94,7 @@ impl Crossway {
 
     /// Starts the agent with the configuration as it is now; it must not be running.
     pub fn start_again(&mut self) -> Result<()> {
-        let mut process = self.spawn()?;
+        let mut process = self.spawn(&[])?;
         let name = &self.plan.name;
         process.wait_until("answer", START_LIMIT, || query(name, &["status"]).ok())?;
         self.process = Some(process);
@@ -101,13 +103,17 @@ impl Crossway {
 
     /// Starts the agent, which must refuse, and returns its exit code and what it said.
     pub fn refused(&self) -> Result<(i32, String)> {
+        self.refused_with(&[])
+    }
+
+    fn refused_with(&self, options: &[&str]) -> Result<(i32, String)> {
         let before = self.log().len();
-        let status = self.spawn()?.wait(START_LIMIT)?;
+        let status = self.spawn(options)?.wait(START_LIMIT)?;
         let code = status.code().context("ended by a signal")?;
         Ok((code, self.log()[before..].to_owned()))
     }
 
-    fn spawn(&self) -> Result<ProcessGuard> {
+    fn spawn(&self, options: &[&str]) -> Result<ProcessGuard> {
         let binary = binary();
         if !binary.exists() {
             bail!(
@@ -128,7 +134,8 @@ impl Crossway {
             .current_dir(folder)
             .arg(&binary)
             .args(["run", "--config"])
-            .args(self.config.file_name());
+            .args(self.config.file_name())
+            .args(options);
         ProcessGuard::spawn(&self.plan.name, &mut command, &self.log)
     }
 
@@ -178,6 +185,17 @@ impl Crossway {
     /// The gateway's name.
     pub fn name(&self) -> &str {
         &self.plan.name
+    }
+
+    /// Whether its process is there.
+    pub fn is_running(&mut self) -> bool {
+        self.process.as_mut().is_some_and(ProcessGuard::is_running)
+    }
+
+    /// Takes note that it has ended by itself.
+    pub fn forget(&mut self) -> Result<()> {
+        self.wait_for_end(STOP_LIMIT)?;
+        Ok(())
     }
 
     /// Process id.

@@ -98,6 +98,11 @@ impl ProcessGuard {
         self.child.id()
     }
 
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// All that it wrote so far.
     pub fn output(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()

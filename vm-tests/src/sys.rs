@@ -64,6 +64,11 @@ pub fn kill(pid: u32) -> io::Result<()> {
     signal(pid, libc::SIGKILL)
 }
 
+/// Sends SIGUSR2 to one process: for a gateway, "start your successor".
+pub fn upgrade(pid: u32) -> io::Result<()> {
+    signal(pid, libc::SIGUSR2)
+}
+
 /// Stops one process by SIGSTOP until [`thaw`].
 pub fn freeze(pid: u32) -> io::Result<()> {
     signal(pid, libc::SIGSTOP)

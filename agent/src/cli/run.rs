@@ -1,4 +1,4 @@
-//! `crossway run --config FILE`.
+//! `crossway run --config FILE [--take-over]`.
 
 use std::io;
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::gateway;
 const LOG_VARIABLE: &str = "CROSSWAY_LOG";
 
 /// Runs the gateway until it is told to stop.
-pub(super) fn run(file: &Path) -> Result<(), Failure> {
+pub(super) fn run(file: &Path, take_over: bool) -> Result<(), Failure> {
     // Relative paths must mean the same after any change of folder, at a reload, and in `status`.
     let file = std::path::absolute(file).context("the working folder is not readable")?;
     let accepted = Config::load(&file).map_err(|rejected| tell_rejected(&rejected))?;
@@ -27,7 +27,7 @@ pub(super) fn run(file: &Path) -> Result<(), Failure> {
         .enable_all()
         .build()
         .context("the control runtime does not start")?;
-    runtime.block_on(gateway::run(accepted.config, file))?;
+    runtime.block_on(gateway::run(accepted.config, file, take_over))?;
     Ok(())
 }
 

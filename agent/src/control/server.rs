@@ -6,10 +6,12 @@
 use std::fmt;
 use std::fs::{self, File, Permissions};
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixStream as BlockingStream;
+use std::os::unix::net::{UnixListener as BlockingListener, UnixStream as BlockingStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -34,12 +36,21 @@ const GATEWAY_PATIENCE: Duration = Duration::from_mins(1);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Owner and group may ask; others may not.
 const SOCKET_MODE: u32 = 0o660;
+/// The owner only.
+const PRIVATE_MODE: u32 = 0o600;
 
 /// The bound control socket. Its file is removed when this is dropped.
 #[derive(Debug)]
 pub struct Server {
     listener: UnixListener,
-    _file: SocketFileGuard,
+    file: Arc<SocketFileGuard>,
+}
+
+/// What the next agent needs to go on listening where this one does.
+#[derive(Debug)]
+pub struct SharedSocket {
+    listener: OwnedFd,
+    file: Arc<SocketFileGuard>,
 }
 
 /// Why the control socket could not be made.
@@ -58,8 +69,8 @@ impl fmt::Display for BindError {
         match self {
             Self::InUse(path) => write!(
                 f,
-                "a gateway of this name runs already and answers at {}: stop it, or give this one \
-                 another name",
+                "a gateway of this name runs already and answers at {}: take over from it with \
+                 --take-over, stop it, or give this one another name",
                 path.display()
             ),
             Self::NoSocket(path) => write!(
@@ -84,6 +95,15 @@ impl Server {
     /// Binds the socket at `path` and makes its folder if that is missing. A socket that a dead agent
     /// left is taken over. Must be called in a tokio runtime.
     pub fn bind(path: &Path) -> Result<Self, BindError> {
+        Self::bind_for(path, SOCKET_MODE)
+    }
+
+    /// As [`Self::bind`], for nobody but our own user.
+    pub fn bind_private(path: &Path) -> Result<Self, BindError> {
+        Self::bind_for(path, PRIVATE_MODE)
+    }
+
+    fn bind_for(path: &Path, mode: u32) -> Result<Self, BindError> {
         let failed = |error| BindError::Io(path.to_owned(), error);
         let folder = path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(folder).map_err(failed)?;
@@ -93,11 +113,35 @@ impl Server {
         remove_stale(path)?;
         let listener = UnixListener::bind(path).map_err(failed)?;
         let file = SocketFileGuard::new(path).map_err(failed)?;
-        fs::set_permissions(path, Permissions::from_mode(SOCKET_MODE)).map_err(failed)?;
+        fs::set_permissions(path, Permissions::from_mode(mode)).map_err(failed)?;
         Ok(Self {
             listener,
-            _file: file,
+            file: Arc::new(file),
         })
+    }
+
+    /// Goes on with the listener at `path` that another agent has bound. Must be called in a tokio
+    /// runtime.
+    pub fn taken_over(listener: OwnedFd, path: &Path) -> io::Result<Self> {
+        let listener = BlockingListener::from(listener);
+        listener.set_nonblocking(true)?;
+        Ok(Self {
+            listener: UnixListener::from_std(listener)?,
+            file: Arc::new(SocketFileGuard::new(path)?),
+        })
+    }
+
+    /// What can be handed over, now or later.
+    pub fn share(&self) -> io::Result<SharedSocket> {
+        Ok(SharedSocket {
+            listener: self.listener.as_fd().try_clone_to_owned()?,
+            file: Arc::clone(&self.file),
+        })
+    }
+
+    /// Waits for a connection. May be cancelled at any time.
+    pub async fn accept(&self) -> io::Result<UnixStream> {
+        self.listener.accept().await.map(|(stream, _)| stream)
     }
 
     /// Takes connections and hands each request to `gateway`, until the other end of that is dropped.
@@ -141,6 +185,18 @@ impl Server {
                 }
             }
         }
+    }
+}
+
+impl SharedSocket {
+    /// The listening socket.
+    pub fn listener(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+
+    /// The socket belongs to another agent now: its file stays when this one ends.
+    pub fn leave(&self) {
+        self.file.left.store(true, Ordering::Relaxed);
     }
 }
 
@@ -242,6 +298,8 @@ struct SocketFileGuard {
     path: PathBuf,
     device: u64,
     inode: u64,
+    /// It is somebody else's now.
+    left: AtomicBool,
 }
 
 impl SocketFileGuard {
@@ -251,6 +309,7 @@ impl SocketFileGuard {
             path: path.to_owned(),
             device: found.dev(),
             inode: found.ino(),
+            left: AtomicBool::new(false),
         })
     }
 }
@@ -259,7 +318,11 @@ impl Drop for SocketFileGuard {
     fn drop(&mut self) {
         let ours = fs::symlink_metadata(&self.path)
             .is_ok_and(|found| (found.dev(), found.ino()) == (self.device, self.inode));
-        if ours && let Err(error) = fs::remove_file(&self.path) {
+        let left = self.left.load(Ordering::Relaxed);
+        if ours
+            && !left
+            && let Err(error) = fs::remove_file(&self.path)
+        {
             warn!(%error, path = %self.path.display(), "the control socket stays behind");
         }
     }

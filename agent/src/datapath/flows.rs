@@ -12,7 +12,7 @@ use datapath_abi::flow::{FlowCounters, FlowKey, FlowKey4, FlowStat};
 use datapath_abi::maps;
 use serde::Serialize;
 
-use self::account::Account;
+pub use self::account::Account;
 use self::table::{BATCH, Table};
 use super::sys::batch::Cursor;
 use super::take;
@@ -100,6 +100,16 @@ impl Flows {
         let present = flows.count()?;
         flows.account = Account::new(present, flows.stat(FlowStat::Inserted)?);
         Ok(flows)
+    }
+
+    /// The account so far, for the agent that takes over.
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// Goes on with the account of the agent before.
+    pub fn set_account(&mut self, account: Account) {
+        self.account = account;
     }
 
     /// One flow.

@@ -96,6 +96,11 @@ impl Pins {
         }
     }
 
+    /// Whether there are pinned maps.
+    pub(super) fn exist(&self) -> bool {
+        self.map(maps::SETTINGS).exists()
+    }
+
     /// Why the pinned maps cannot be taken over; `None` if they can, or if there are none.
     pub(super) fn misfit(&self, flows: usize) -> Result<Option<String>> {
         for name in maps::ALL {

@@ -75,6 +75,17 @@ impl Sessions {
         }
     }
 
+    /// Removes every session but those of these receiver indices.
+    pub fn retain(&mut self, receiver_indices: impl IntoIterator<Item = u32>) -> Result<()> {
+        let kept: HashSet<u32> = receiver_indices.into_iter().map(key).collect();
+        for key in self.keys.clone() {
+            if !kept.contains(&key) {
+                self.remove(key << 8)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes every session: after a take-over those of the agent before are nobody's.
     pub fn clear(&mut self) -> Result<()> {
         for key in self.keys.clone() {

@@ -14,6 +14,7 @@ use super::on_down::DownSites;
 use super::plan::{Difference, Plan, PlannedLink};
 use super::start::{choose_mtu, index_of};
 use crate::clock;
+use crate::config::Config;
 use crate::control::message::EventKind;
 use crate::datapath::{self, Datapath, Target};
 use crate::host::kernel_routes::KernelRoute;
@@ -65,7 +66,7 @@ impl Gateway {
         self.apply_host().await?;
         self.write_routes()?;
         self.forget_sites(&free)?;
-        self.links.handle_timeout(now);
+        self.dial_due(now)?;
         Ok(())
     }
 
@@ -74,41 +75,13 @@ impl Gateway {
         self.links
             .replan(link.clone(), plan.hold_down(link.site), now);
         let liveness = Box::new(link.path.liveness.clone());
-        let source = self.probe_source(link);
+        let source = probe_source(link, &self.config);
         self.lanes
             .send(link.lane, Command::SetLiveness(link.id, liveness, source))
     }
 
-    /// Our address inside the tunnel that a link's probe is asked from.
-    fn probe_source(&self, link: &PlannedLink) -> Option<IpAddr> {
-        let probe = link.path.liveness.probe?;
-        let own = self.config.gateway.tunnel_addresses.iter();
-        own.map(|own| own.address)
-            .find(|own| own.is_ipv4() == probe.is_ipv4())
-    }
-
     fn add_link(&mut self, link: &PlannedLink, plan: &Plan) -> Result<()> {
-        let preshared_key = match &link.gateway.preshared_key_file {
-            Some(file) => {
-                let key = SecretKey::read_file(file)
-                    .with_context(|| format!("pre-shared key file {}", file.display()))?;
-                Some(key.expose().to_bytes())
-            }
-            None => None,
-        };
-        let spec = PeerSpec {
-            link: link.id,
-            site: link.site,
-            receiver_index: link.receiver_index,
-            public_key: link.gateway.public_key,
-            preshared_key,
-            keepalive: link.keepalive(),
-            endpoint: None,
-            // Told before it is dialled.
-            interface: None,
-            liveness: link.path.liveness.clone(),
-            probe_source: self.probe_source(link),
-        };
+        let spec = spec_of(link, &self.config)?;
         if let Some(datapath) = &mut self.datapath {
             datapath
                 .sessions
@@ -128,7 +101,7 @@ impl Gateway {
         Ok(())
     }
 
-    fn forget_sites(&mut self, sites: &[SiteId]) -> Result<()> {
+    pub(super) fn forget_sites(&mut self, sites: &[SiteId]) -> Result<()> {
         let Some(datapath) = &mut self.datapath else {
             return Ok(());
         };
@@ -164,7 +137,7 @@ impl Gateway {
     }
 
     /// TUN, addresses, routes and sysctls.
-    async fn apply_host(&mut self) -> Result<()> {
+    pub(super) async fn apply_host(&mut self) -> Result<()> {
         let report = self.host.apply(&self.wanted_host()).await?;
         for change in &report.changes {
             tracing::info!("host: {change}");
@@ -353,6 +326,39 @@ impl Gateway {
         self.attach();
         self.follow_vrrp().await
     }
+}
+
+/// What the lane is told of a link.
+pub(super) fn spec_of(link: &PlannedLink, config: &Config) -> Result<PeerSpec> {
+    let preshared_key = match &link.gateway.preshared_key_file {
+        Some(file) => {
+            let key = SecretKey::read_file(file)
+                .with_context(|| format!("pre-shared key file {}", file.display()))?;
+            Some(key.expose().to_bytes())
+        }
+        None => None,
+    };
+    Ok(PeerSpec {
+        link: link.id,
+        site: link.site,
+        receiver_index: link.receiver_index,
+        public_key: link.gateway.public_key,
+        preshared_key,
+        keepalive: link.keepalive(),
+        endpoint: None,
+        // Told before it is dialled.
+        interface: None,
+        liveness: link.path.liveness.clone(),
+        probe_source: probe_source(link, config),
+    })
+}
+
+/// Our address inside the tunnel that a link's probe is asked from.
+fn probe_source(link: &PlannedLink, config: &Config) -> Option<IpAddr> {
+    let probe = link.path.liveness.probe?;
+    let own = config.gateway.tunnel_addresses.iter();
+    own.map(|own| own.address)
+        .find(|own| own.is_ipv4() == probe.is_ipv4())
 }
 
 fn abi_interface(role: Role, mtu: u32, software_gso: bool) -> Interface {

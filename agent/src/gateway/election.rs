@@ -3,11 +3,16 @@
 //! Links that are up are ranked: what a person promoted or prefers, then those that are not held down,
 //! those whose gateway serves its LAN, and the priority of the file. Equals share the flows.
 
+mod told;
+
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use crate::ids::LinkId;
+pub use told::ToldMember;
 
 /// A link that goes down before it was up for so many hold-downs is flapping.
 const STABLE_AFTER: u32 = 10;
@@ -15,7 +20,7 @@ const STABLE_AFTER: u32 = 10;
 const MOST_DOUBLINGS: u32 = 5;
 
 /// What is known of a link.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
     /// It can carry traffic.
     pub up: bool,

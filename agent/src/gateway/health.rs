@@ -6,7 +6,6 @@ use super::Gateway;
 use crate::clock;
 use crate::health::{Health, Lan, Outcome};
 use crate::journal::Change;
-use crate::tunnel::heartbeat::Service;
 
 impl Gateway {
     /// The verdict on the LAN behind this gateway. Each change of it is in the journal, and is
@@ -18,14 +17,11 @@ impl Gateway {
     /// The LAN has died or come back: far gateways are told, and use their other ways to it.
     fn on_lan_health(&mut self) {
         let lan = self.lan_health();
-        let service = if lan.alive {
-            Service::Active
-        } else {
+        if !lan.alive {
             tracing::warn!(cause = lan.cause, "the LAN is dead");
-            Service::LanDown
-        };
+        }
         // A lane that has ended is found, and told, by the loop's next tick.
-        if let Err(error) = self.set_service(service) {
+        if let Err(error) = self.follow_service() {
             tracing::debug!("{error:#}");
         }
     }

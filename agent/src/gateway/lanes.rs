@@ -2,19 +2,24 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use datapath_abi::outcome::{DropReason, Tally};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::io::offload::Offload;
 use crate::io::tun::TunQueue;
 use crate::io::udp::UdpSocket;
-use crate::lane::{self, Command, LaneGone, LaneHandle, LaneSnapshot};
+use crate::lane::{Command, LaneGone, LaneHandle, LaneSnapshot, ParkedLane};
 use crate::routes::RouteTable;
 use crate::tunnel::noise::Identity;
 use crate::tunnel::{LinkChange, PeerSnapshot};
+
+/// How long a lane may take to stop: some batches.
+const PARK_LIMIT: Duration = Duration::from_secs(1);
 
 /// All lanes; there is at least one.
 pub(super) struct Lanes {
@@ -38,24 +43,57 @@ impl Lanes {
         mtu: u16,
         changes: &UnboundedSender<LinkChange>,
     ) -> Result<Self> {
-        // Alone, the scheduler places a lane better than we can; several must not share a core.
-        let pin = pairs.len() > 1;
-        let mut running = Vec::new();
-        for (number, (tun, udp)) in pairs.into_iter().enumerate() {
-            let (identity, changes) = (identity.clone(), changes.clone());
-            let (handle, thread) =
-                lane::spawn(number, pin, tun, udp, identity, mtu.into(), changes)
-                    .context("to start a lane's thread")?;
-            running.push(Running {
-                handle,
-                thread: Some(thread),
-                state: None,
-            });
-        }
-        Ok(Self {
+        let made = pairs.into_iter().map(|(tun, udp)| {
+            ParkedLane::new(tun, udp, identity.clone(), mtu.into(), changes.clone())
+                .context("to make a lane")
+        });
+        Self::run(tun, made.collect::<Result<_>>()?)
+    }
+
+    /// Starts lanes that are made already.
+    pub(super) fn run(tun: &str, made: Vec<(ParkedLane, LaneHandle)>) -> Result<Self> {
+        let (parked, handles): (Vec<_>, Vec<_>) = made.into_iter().unzip();
+        let running = handles.into_iter().map(|handle| Running {
+            handle,
+            thread: None,
+            state: None,
+        });
+        let mut lanes = Self {
             tun: tun.to_owned(),
-            running,
-        })
+            running: running.collect(),
+        };
+        lanes.resume(parked)?;
+        Ok(lanes)
+    }
+
+    /// Stops every lane and gives all of them out, or none: then they go on.
+    pub(super) fn park(&mut self) -> Result<Vec<ParkedLane>> {
+        let (given, taken): (Vec<_>, Vec<_>) = self.running.iter().map(|_| channel()).unzip();
+        for (lane, given) in given.into_iter().enumerate() {
+            self.send(lane as u16, Command::Park(given))?;
+        }
+        let mut parked = Vec::new();
+        for taken in taken {
+            if let Ok(lane) = taken.recv_timeout(PARK_LIMIT) {
+                parked.push(lane);
+            } else {
+                let number = parked.len();
+                self.resume(parked)?;
+                bail!("lane {number} does not stop");
+            }
+        }
+        Ok(parked)
+    }
+
+    /// Starts lanes that were stopped, in their order.
+    pub(super) fn resume(&mut self, parked: Vec<ParkedLane>) -> Result<()> {
+        // Alone, the scheduler places a lane better than we can; several must not share a core.
+        let pin = self.running.len() > 1;
+        for (number, (lane, running)) in parked.into_iter().zip(&mut self.running).enumerate() {
+            let thread = lane.start(number, pin);
+            running.thread = Some(thread.context("to start a lane's thread")?);
+        }
+        Ok(())
     }
 
     /// How many there are.

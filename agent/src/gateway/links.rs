@@ -3,6 +3,7 @@
 mod dial;
 mod orders;
 mod status;
+mod told;
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -18,6 +19,7 @@ use crate::tunnel::{LinkChange, PeerSnapshot};
 pub use dial::Dial;
 pub(super) use status::CONNECTING_FOR;
 pub use status::{LinkStatus, StateChange};
+pub use told::ToldLink;
 
 /// Seconds between keepalives where the file says nothing: keeps NAT mappings and the session, so
 /// that `status` tells the truth and the first packet finds the way open.

@@ -27,8 +27,7 @@ impl Gateway {
             self.links.on_change(change, now);
         }
         self.follow_links(now)?;
-        self.links.handle_timeout(now);
-        Ok(())
+        self.dial_due(now)
     }
 
     /// Tells the lanes which links carry flows now, the far ends how they are served, and the programs
@@ -44,6 +43,21 @@ impl Gateway {
         self.record_states();
         self.feed_vrrp_health();
         self.write_sites()
+    }
+
+    /// Tells the far gateways how this one serves its LAN, where that has changed.
+    pub(super) fn follow_service(&mut self) -> Result<()> {
+        let service = if !self.lan_health().alive {
+            Service::LanDown
+        } else if self.is_standby() {
+            Service::Standby
+        } else {
+            Service::Active
+        };
+        if service == self.service {
+            return Ok(());
+        }
+        self.set_service(service)
     }
 
     /// How this gateway serves its LAN now; its far gateways are told.
@@ -77,7 +91,7 @@ impl Gateway {
             }
         }
         self.follow_links(now)?;
-        self.links.handle_timeout(now);
+        self.dial_due(now)?;
         Ok(())
     }
 

@@ -4,6 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use datapath_abi::settings::DEFAULT_VNET;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 use crate::config::{Config, Link, RemoteGateway, Site};
 use crate::ids::{LinkId, SiteId, VnetId};
@@ -57,7 +59,7 @@ pub struct PlannedLink {
 type LinkName = (String, String, Option<String>, u16);
 
 /// The numbers given out.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Numbers {
     sites: HashMap<String, SiteId>,
     links: HashMap<LinkName, (LinkId, u32)>,
@@ -127,6 +129,36 @@ impl Numbers {
             }
         }
         plan
+    }
+
+    /// For the agent that takes over.
+    pub fn tell(&self) -> Value {
+        json!({ "sites": self.sites.iter().collect::<Vec<_>>(), "links": self.links.iter().collect::<Vec<_>>() })
+    }
+
+    /// What [`Self::tell`] told; `None` if an agent of another kind did.
+    pub fn told(value: Value) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Told {
+            sites: Vec<(String, SiteId)>,
+            links: Vec<(LinkName, (LinkId, u32))>,
+        }
+        let told: Told = serde_json::from_value(value).ok()?;
+        let receiver_indices = told.links.iter().map(|(_, (_, index))| *index).collect();
+        Some(Self {
+            sites: told.sites.into_iter().collect(),
+            links: told.links.into_iter().collect(),
+            receiver_indices,
+        })
+    }
+
+    /// The sites that have a number here, and under it no other name in `plan`.
+    pub fn sites_gone(&self, plan: &Plan) -> Vec<SiteId> {
+        let gone = self.sites.iter().filter(|(name, id)| {
+            let site = plan.site(**id);
+            site.is_none_or(|site| site.config.name != **name)
+        });
+        gone.map(|(_, id)| *id).collect()
     }
 
     fn site(&mut self, name: &str, free: &mut impl Iterator<Item = u32>) -> SiteId {

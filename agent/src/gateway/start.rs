@@ -5,25 +5,26 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use tokio::signal::unix::Signal;
 use tokio::sync::mpsc;
 
 use super::answer::Rates;
+use super::give;
 use super::lanes::Lanes;
-use super::links::Links;
+use super::links::{Dial, Links};
 use super::on_down::DownSites;
 use super::plan::{Numbers, Plan};
 use super::record::SharedJournal;
 use super::states::States;
+use super::upgrade::Upgrade;
 use super::vrrp::Vrrp;
-use super::{Gateway, Inputs, Tun, Warnings};
-use crate::clock;
+use super::{Gateway, Inputs, Signals, Tun, Warnings};
 use crate::config::{Config, Endpoint};
 use crate::control::message::EventKind;
+use crate::control::server::SharedSocket;
 use crate::control::{Server, socket_path};
 use crate::datapath::{Datapath, TcAttach};
-use crate::health::Health;
 use crate::health::probe::Probers;
+use crate::health::{Health, Outcome};
 use crate::host::Host;
 use crate::host::guard::{self, NamedEndpoint, NamedInterface, NamedRoute};
 use crate::host::tunnel_mtu::{self, TunnelMtu, WanMtu};
@@ -36,6 +37,8 @@ use crate::keys::SecretKey;
 use crate::tunnel::LinkChange;
 use crate::tunnel::heartbeat::Service;
 use crate::tunnel::noise::Identity;
+use crate::vrrp::status::Event as VrrpEvent;
+use crate::{clock, handover};
 
 /// Requests and resolved names that may wait; each is small and taken at once.
 const QUEUE: usize = 64;
@@ -44,24 +47,15 @@ const QUEUE: usize = 64;
 pub(super) async fn start(
     config: Config,
     path: PathBuf,
-    signals: [Result<Signal>; 3],
+    signals: Signals,
 ) -> Result<(Gateway, Inputs)> {
-    let [terminate, interrupt, hang_up] = signals;
-    let (terminate, interrupt, hang_up) = (terminate?, interrupt?, hang_up?);
-    let server = Server::bind(&socket_path(&config.gateway.name))?;
-    let key = SecretKey::read_file(&config.gateway.private_key_file).with_context(|| {
-        format!(
-            "private key file {}",
-            config.gateway.private_key_file.display()
-        )
-    })?;
-    let identity = Identity::new(key.expose().to_bytes());
-
-    let mut host = Host::connect(&config.gateway.name).await?;
-    // Subscribed before the host is read, so that no change falls in between.
-    let watch = Watch::start(host.route_port())?;
-    let mtu = choose_mtu(&host, &config).await?;
-    refuse_swallowed(&host, &config).await?;
+    let sockets = Sockets::bind(&config.gateway.name)?;
+    let Ground {
+        identity,
+        mut host,
+        watch,
+        mtu,
+    } = Ground::look(&config).await?;
 
     let mut warnings = Warnings::default();
     let datapath = load_datapath(&config, &mut warnings);
@@ -81,37 +75,24 @@ pub(super) async fn start(
             return Err(error);
         }
     };
-    let name = config.gateway.tun_name();
     let mut numbers = Numbers::default();
     let plan = numbers.plan(&config, lanes.count());
-
-    let (resolved, dials) = mpsc::channel(QUEUE);
-    let (probed, outcomes) = mpsc::channel(QUEUE);
-    let (vrrp_events, vrrp) = mpsc::unbounded_channel();
-    let mut gateway = Gateway {
-        links: Links::new(config.gateway.listen.is_ipv4(), resolved),
-        states: States::default(),
-        down: DownSites::default(),
-        journal: SharedJournal::default(),
-        health: Health::new(clock::now()),
-        probers: Probers::new(probed),
-        vrrp: Vrrp::new(vrrp_events),
-        path,
+    let parts = Parts {
+        tun: Tun {
+            name: config.gateway.tun_name(),
+            index,
+            mtu,
+        },
         config,
+        path,
         identity,
         numbers,
-        plan: Plan::default(),
         host,
         datapath,
         lanes,
-        service: Service::default(),
-        tun: Tun { name, index, mtu },
-        rates: Rates::default(),
-        pending_flows: Vec::new(),
         warnings,
-        started: clock::now(),
-        started_since_epoch: clock::since_epoch(),
     };
+    let (mut gateway, sources) = parts.assemble(sockets.share()?, changes, watch);
     if let Err(error) = gateway.bring_up(plan).await {
         // What has been done is undone; the reason for the failure matters more than one of that.
         if let Err(second) = gateway.stop().await {
@@ -119,25 +100,156 @@ pub(super) async fn start(
         }
         return Err(error);
     }
-    let (sender, requests) = mpsc::channel(QUEUE);
-    tokio::spawn(server.serve(sender, gateway.journal.subscribe()));
-    let events = match &mut gateway.datapath {
-        Some(datapath) => datapath.take_events()?,
-        None => None,
-    };
-    let inputs = Inputs {
-        requests,
-        dials,
-        changes,
-        outcomes,
-        vrrp,
-        watch,
-        events,
-        terminate,
-        interrupt,
-        hang_up,
-    };
+    let inputs = gateway.listen(sockets, sources, signals)?;
     Ok((gateway, inputs))
+}
+
+/// Where a gateway is commanded and where it is taken over.
+pub(super) struct Sockets {
+    pub(super) control: Server,
+    pub(super) door: Server,
+}
+
+impl Sockets {
+    pub(super) fn bind(gateway: &str) -> Result<Self> {
+        Ok(Self {
+            control: Server::bind(&socket_path(gateway))?,
+            door: Server::bind_private(&handover::socket_path(gateway))?,
+        })
+    }
+
+    pub(super) fn share(&self) -> Result<[SharedSocket; 2]> {
+        Ok([self.control.share()?, self.door.share()?])
+    }
+}
+
+/// What a start finds before it changes anything, and may be refused for.
+pub(super) struct Ground {
+    pub(super) identity: Identity,
+    pub(super) host: Host,
+    pub(super) watch: Watch,
+    pub(super) mtu: TunnelMtu,
+}
+
+impl Ground {
+    pub(super) async fn look(config: &Config) -> Result<Self> {
+        let file = &config.gateway.private_key_file;
+        let key = SecretKey::read_file(file)
+            .with_context(|| format!("private key file {}", file.display()))?;
+        let identity = Identity::new(key.expose().to_bytes());
+        let host = Host::connect(&config.gateway.name).await?;
+        // Subscribed before the host is read, so that no change falls in between.
+        let watch = Watch::start(host.route_port())?;
+        let mtu = choose_mtu(&host, config).await?;
+        refuse_swallowed(&host, config).await?;
+        Ok(Self {
+            identity,
+            host,
+            watch,
+            mtu,
+        })
+    }
+}
+
+/// What comes in beside commands.
+pub(super) struct Sources {
+    dials: mpsc::Receiver<Dial>,
+    changes: mpsc::UnboundedReceiver<LinkChange>,
+    outcomes: mpsc::Receiver<Outcome>,
+    vrrp: mpsc::UnboundedReceiver<VrrpEvent>,
+    watch: Watch,
+}
+
+/// What a gateway is made of, by whichever way it starts.
+pub(super) struct Parts {
+    pub(super) config: Config,
+    pub(super) path: PathBuf,
+    pub(super) identity: Identity,
+    pub(super) numbers: Numbers,
+    pub(super) host: Host,
+    pub(super) datapath: Option<Datapath>,
+    pub(super) lanes: Lanes,
+    pub(super) tun: Tun,
+    pub(super) warnings: Warnings,
+}
+
+impl Parts {
+    /// A gateway without a plan, and what it will listen to.
+    pub(super) fn assemble(
+        self,
+        sockets: [SharedSocket; 2],
+        changes: mpsc::UnboundedReceiver<LinkChange>,
+        watch: Watch,
+    ) -> (Gateway, Sources) {
+        let (resolved, dials) = mpsc::channel(QUEUE);
+        let (probed, outcomes) = mpsc::channel(QUEUE);
+        let (vrrp_events, vrrp) = mpsc::unbounded_channel();
+        let gateway = Gateway {
+            links: Links::new(self.config.gateway.listen.is_ipv4(), resolved),
+            states: States::default(),
+            down: DownSites::default(),
+            journal: SharedJournal::default(),
+            health: Health::new(clock::now()),
+            probers: Probers::new(probed),
+            vrrp: Vrrp::new(vrrp_events),
+            path: self.path,
+            config: self.config,
+            identity: self.identity,
+            numbers: self.numbers,
+            plan: Plan::default(),
+            host: self.host,
+            datapath: self.datapath,
+            lanes: self.lanes,
+            service: Service::default(),
+            tun: self.tun,
+            rates: Rates::default(),
+            pending_flows: Vec::new(),
+            warnings: self.warnings,
+            started: clock::now(),
+            started_since_epoch: clock::since_epoch(),
+            sockets,
+            upgrade: Upgrade::new(),
+            handed_over: false,
+        };
+        let sources = Sources {
+            dials,
+            changes,
+            outcomes,
+            vrrp,
+            watch,
+        };
+        (gateway, sources)
+    }
+}
+
+impl Gateway {
+    /// Begins to take commands.
+    pub(super) fn listen(
+        &mut self,
+        sockets: Sockets,
+        sources: Sources,
+        signals: Signals,
+    ) -> Result<Inputs> {
+        let (sender, requests) = mpsc::channel(QUEUE);
+        tokio::spawn(sockets.control.serve(sender, self.journal.subscribe()));
+        let (asked, successors) = mpsc::channel(1);
+        tokio::spawn(give::attend(sockets.door, asked));
+        let events = match &mut self.datapath {
+            Some(datapath) => datapath.take_events()?,
+            None => None,
+        };
+        Ok(Inputs {
+            requests,
+            dials: sources.dials,
+            changes: sources.changes,
+            outcomes: sources.outcomes,
+            vrrp: sources.vrrp,
+            watch: sources.watch,
+            events,
+            successors,
+            signals,
+        })
+    }
 }
 
 /// What every lane is given.
@@ -176,13 +288,18 @@ async fn open_lanes(
     Ok((index, lanes))
 }
 
-fn bind(listen: SocketAddr, lane: u16) -> Result<UdpSocket> {
+pub(super) fn bind(listen: SocketAddr, lane: u16) -> Result<UdpSocket> {
+    let listen = address_of(listen, lane)?;
+    UdpSocket::bind(listen)
+        .with_context(|| format!("UDP {listen}: is another WireGuard or gateway on this port?"))
+}
+
+/// Lane i listens on port + i.
+pub(super) fn address_of(listen: SocketAddr, lane: u16) -> Result<SocketAddr> {
     let port = listen.port().checked_add(lane).with_context(|| {
         format!("lane {lane} has no port above {listen}: choose a lower port for `listen`")
     })?;
-    let listen = SocketAddr::new(listen.ip(), port);
-    UdpSocket::bind(listen)
-        .with_context(|| format!("UDP {listen}: is another WireGuard or gateway on this port?"))
+    Ok(SocketAddr::new(listen.ip(), port))
 }
 
 /// Takes back what was done before there was a gateway to stop.
@@ -196,7 +313,7 @@ async fn undo(mut host: Host, datapath: Option<Datapath>) {
 }
 
 /// Several lanes need eBPF to keep a flow on its lane, and stock peers on lane 0.
-fn lanes_to_run(config: &Config, fast_path: bool, warnings: &mut Warnings) -> u16 {
+pub(super) fn lanes_to_run(config: &Config, fast_path: bool, warnings: &mut Warnings) -> u16 {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let wanted = config.gateway.lanes_to_run(&config.sites, cores);
     if wanted > 1 && !fast_path {
@@ -209,7 +326,7 @@ fn lanes_to_run(config: &Config, fast_path: bool, warnings: &mut Warnings) -> u1
 }
 
 /// Loads the fast path. The connector works without it, so a failure is a warning.
-fn load_datapath(config: &Config, warnings: &mut Warnings) -> Option<Datapath> {
+pub(super) fn load_datapath(config: &Config, warnings: &mut Warnings) -> Option<Datapath> {
     let name = &config.gateway.name;
     let loaded = if config.gateway.fast_path {
         Datapath::load_for(name, TcAttach::Auto, config.gateway.flows).and_then(|mut datapath| {
@@ -226,7 +343,7 @@ fn load_datapath(config: &Config, warnings: &mut Warnings) -> Option<Datapath> {
     })
 }
 
-fn without_fast_path(error: &anyhow::Error) -> String {
+pub(super) fn without_fast_path(error: &anyhow::Error) -> String {
     let warning = format!("the fast path is off, the kernel stack forwards instead: {error:#}");
     tracing::warn!("{warning}");
     warning
@@ -352,7 +469,7 @@ async fn addresses_of(endpoint: &Endpoint) -> Vec<std::net::IpAddr> {
     }
 }
 
-fn tun_failure(name: &str) -> String {
+pub(super) fn tun_failure(name: &str) -> String {
     format!(
         "TUN device {name}: it needs /dev/net/tun and CAP_NET_ADMIN (run as root), and no other \
          program may hold a device of this name"

@@ -15,7 +15,6 @@ use crate::host::addresses::HostAddress;
 use crate::host::links::Interface;
 use crate::host::virtual_mac::{VirtualMac, WantedVirtualMac};
 use crate::prefix::Prefix;
-use crate::tunnel::heartbeat;
 use crate::vrrp::router::State;
 use crate::vrrp::service::Service;
 use crate::vrrp::status::{Event, Key, Place, Setup, Status, What};
@@ -58,7 +57,6 @@ impl Vrrp {
     /// For a hand-over: leaves everything running as it is but the advertisements, which the next agent must
     /// go on with before three of them are missed. It gets what this returns as `resumed`, and calls
     /// [`Host::keep_virtual_macs`](crate::host::Host::keep_virtual_macs) before it brings up anything.
-    #[expect(dead_code, reason = "the hand-over will call it")]
     pub(super) async fn leave(&mut self) -> Vec<Key> {
         match self.service.take() {
             Some(service) => service.leave().await,
@@ -86,19 +84,7 @@ impl Gateway {
     /// Something has happened to a virtual router: the far sites learn which gateway serves the LAN now.
     pub(super) fn on_vrrp_event(&mut self, event: &Event) -> Result<()> {
         self.report_vrrp(event);
-        self.tell_far_sites()
-    }
-
-    fn tell_far_sites(&mut self) -> Result<()> {
-        let service = if self.is_standby() {
-            heartbeat::Service::Standby
-        } else {
-            heartbeat::Service::Active
-        };
-        if service == self.service {
-            return Ok(());
-        }
-        self.set_service(service)
+        self.follow_service()
     }
 
     /// Before the configuration is put in force: hands over what is not in it any more, while the devices
@@ -190,7 +176,7 @@ impl Gateway {
             service.set_health(health);
         }
         service.resume(setups, std::mem::take(&mut self.vrrp.resumed));
-        self.tell_far_sites()
+        self.follow_service()
     }
 
     /// Tells the virtual routers how many sites can be reached. To be called whenever that may have

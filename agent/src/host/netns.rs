@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd;
 
 /// A number that no other network namespace of this boot has or will have (SO_NETNS_COOKIE, kernel
 /// 5.14); inode numbers are given out again. `None` on older kernels.
-pub(super) fn cookie() -> Option<u64> {
+pub(crate) fn cookie() -> Option<u64> {
     let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
     let mut cookie = 0u64;
     let mut length = size_of::<u64>() as libc::socklen_t;

@@ -120,6 +120,11 @@ impl StateFile {
         Ok((Self { path, state }, warning))
     }
 
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Writes the state, whole or not at all, readable by its owner only.
     pub fn save(&self) -> Result<(), HostError> {
         self.write()

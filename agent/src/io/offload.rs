@@ -3,7 +3,9 @@
 
 use std::fmt;
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
 
 /// One offload of one device or socket.
 #[derive(Clone, Debug)]
@@ -23,6 +25,17 @@ pub struct Off {
     pub since: Instant,
 }
 
+/// An offload that is off, as one agent tells it to the next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToldOff {
+    /// Its name.
+    pub name: String,
+    /// Why it is off.
+    pub why: String,
+    /// Time since it is.
+    pub since_ms: u64,
+}
+
 impl Offload {
     /// An offload as the probe found it.
     pub fn probed(name: &'static str, probe: io::Result<()>, now: Instant) -> Self {
@@ -31,6 +44,27 @@ impl Offload {
             since: now,
         });
         Self { name, off }
+    }
+
+    /// An offload as the agent before found it.
+    pub fn told(name: &'static str, off: &[ToldOff], now: Instant) -> Self {
+        let told = off.iter().find(|off| off.name == name);
+        let off = told.map(|told| Off {
+            why: told.why.clone(),
+            since: now
+                .checked_sub(Duration::from_millis(told.since_ms))
+                .unwrap_or(now),
+        });
+        Self { name, off }
+    }
+
+    /// What the next agent is told, if it is off.
+    pub fn tell(&self, now: Instant) -> Option<ToldOff> {
+        self.off.as_ref().map(|off| ToldOff {
+            name: self.name.to_owned(),
+            why: off.why.clone(),
+            since_ms: now.saturating_duration_since(off.since).as_millis() as u64,
+        })
     }
 
     /// Whether it may be used.

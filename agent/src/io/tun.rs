@@ -3,12 +3,16 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use super::offload::Offload;
+use super::offload::{Offload, ToldOff};
 use super::virtio;
 use crate::clock;
 
 /// Longest packet that the TUN hands over, with its header.
 pub const MAX_READ: usize = virtio::HEADER_LEN + 65_535;
+
+/// The offloads' names.
+const TSO: &str = "tun-tso";
+const USO: &str = "tun-uso";
 
 // Linux include/uapi/linux/if_tun.h.
 /// `_IOR('T', 224, int)`.
@@ -59,17 +63,30 @@ impl TunQueue {
         };
         Ok(Self {
             fd,
-            tso: Offload::probed("tun-tso", tso, now),
-            uso: Offload::probed("tun-uso", uso, now),
+            tso: Offload::probed(TSO, tso, now),
+            uso: Offload::probed(USO, uso, now),
         })
+    }
+
+    /// A queue that another agent of this gateway has opened, with what that found out about it: to probe
+    /// again takes a lock of the kernel's that others may hold for milliseconds.
+    pub fn taken_over(fd: OwnedFd, off: &[ToldOff]) -> Self {
+        let now = clock::now();
+        Self {
+            fd,
+            tso: Offload::told(TSO, off, now),
+            uso: Offload::told(USO, off, now),
+        }
+    }
+
+    /// The same queue once more, to steer it later.
+    pub fn try_clone(&self) -> io::Result<OwnedFd> {
+        self.fd.try_clone()
     }
 
     /// Lets `program` (a socket filter) say which queue of the device takes a packet (kernel 4.16).
     pub fn steer(&self, program: BorrowedFd<'_>) -> io::Result<()> {
-        let fd: libc::c_int = program.as_raw_fd();
-        // SAFETY: TUNSETSTEERINGEBPF reads one int.
-        check(unsafe { libc::ioctl(self.fd.as_raw_fd(), TUNSETSTEERINGEBPF, &raw const fd) })
-            .map(drop)
+        steer(self.fd.as_fd(), program)
     }
 
     /// Reads one packet with its header; `None` when the queue is empty.
@@ -109,6 +126,13 @@ impl AsFd for TunQueue {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// Lets `program` say which queue of a device takes a packet; `queue` is any of its queues.
+pub fn steer(queue: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
+    let fd: libc::c_int = program.as_raw_fd();
+    // SAFETY: TUNSETSTEERINGEBPF reads one int.
+    check(unsafe { libc::ioctl(queue.as_raw_fd(), TUNSETSTEERINGEBPF, &raw const fd) }).map(drop)
 }
 
 fn open_clone_device() -> io::Result<OwnedFd> {

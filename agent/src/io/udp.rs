@@ -13,9 +13,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 pub use receive::{ReceiveBatch, Received};
 pub use send::{SendBatch, SendOutcome};
 
-use super::offload::Offload;
+use super::offload::{Offload, ToldOff};
 use crate::clock;
 
+/// The offloads' names.
+const GSO: &str = "udp-gso";
+const GRO: &str = "udp-gro";
 /// Bytes of socket buffer asked for each way: 10 Gbit/s for about 6 ms.
 const SOCKET_BUFFER: libc::c_int = 8 << 20;
 
@@ -102,8 +105,19 @@ impl UdpSocket {
         Ok(Self {
             fd,
             ipv6: listen.is_ipv6(),
-            gso: Offload::probed("udp-gso", gso, now),
-            gro: Offload::probed("udp-gro", gro, now),
+            gso: Offload::probed(GSO, gso, now),
+            gro: Offload::probed(GRO, gro, now),
+        })
+    }
+
+    /// A socket that another agent of this gateway has bound, with what that found out about it.
+    pub fn taken_over(fd: OwnedFd, off: &[ToldOff]) -> io::Result<Self> {
+        let now = clock::now();
+        Ok(Self {
+            ipv6: address::local(&fd)?.is_ipv6(),
+            fd,
+            gso: Offload::told(GSO, off, now),
+            gro: Offload::told(GRO, off, now),
         })
     }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, mpsc};
 use datapath_abi::outcome::{DropReason, Tally};
 use tokio::sync::oneshot;
 
+use super::ParkedLane;
 use crate::config::Liveness;
 use crate::ids::{LinkId, SiteId};
 use crate::io::offload::Offload;
@@ -42,6 +43,8 @@ pub enum Command {
     SetMtu(usize),
     /// Asks for the state.
     Snapshot(oneshot::Sender<LaneSnapshot>),
+    /// Ends the lane's thread and gives out the lane, for another agent or to be started again.
+    Park(mpsc::Sender<ParkedLane>),
     /// Ends the lane.
     Stop,
 }

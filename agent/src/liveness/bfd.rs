@@ -5,6 +5,7 @@
 //! ([`Session::next_timeout`]). Both ends are active (RFC 5880, 6.1).
 
 pub mod encapsulation;
+mod export;
 pub mod packet;
 
 use std::time::{Duration, Instant};

@@ -1,7 +1,11 @@
 //! The BFD session of a link: what it says of the link, and the packets it travels in.
 
+mod export;
+
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
 
 use crate::config::{Liveness, LivenessMode};
 use crate::liveness::bfd::encapsulation::{LONGEST, Path};
@@ -20,7 +24,8 @@ const STANDS_IN_FOR: u32 = 3;
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(30);
 
 /// What a gateway says of itself on its links.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Service {
     /// It serves its LAN.
     #[default]

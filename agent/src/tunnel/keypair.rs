@@ -4,10 +4,12 @@ use std::time::{Duration, Instant};
 
 use datapath_abi::outcome::DropReason;
 use wireguard_aead::Key;
+use zeroize::Zeroizing;
 
 use super::message::{self, DATA_HEADER};
 use super::noise::TransportKeys;
 use super::replay::ReplayWindow;
+use crate::handover::codec::{Damaged, Reader, Writer};
 
 /// Messages after which a session is renewed (whitepaper 6.1).
 pub(super) const REKEY_AFTER_MESSAGES: u64 = 1 << 60;
@@ -35,12 +37,14 @@ pub(super) struct Keypair {
     counter: u64,
     receiving: Key,
     window: ReplayWindow,
+    /// What `sending` and `receiving` were made from, for the agent that takes over.
+    keys: TransportKeys,
 }
 
 impl Keypair {
     /// A session without a message.
     pub(super) fn new(
-        keys: &TransportKeys,
+        keys: TransportKeys,
         local: u32,
         remote: u32,
         initiator: bool,
@@ -56,6 +60,7 @@ impl Keypair {
             counter: 0,
             receiving: Key::new(&keys.receiving),
             window: ReplayWindow::new(),
+            keys,
         }
     }
 
@@ -87,6 +92,34 @@ impl Keypair {
             .map_err(|_| DropReason::AuthenticationFailed)?;
         self.window.accept(counter);
         Ok(length)
+    }
+
+    /// For the agent that takes over: from now on nothing is to be sealed with this one.
+    fn export(&self, to: &mut Writer) {
+        to.u32(self.local);
+        to.u32(self.remote);
+        to.instant(self.created);
+        to.bool(self.initiator);
+        to.bool(self.confirmed);
+        to.u64(self.counter);
+        to.bytes(self.keys.sending.as_slice());
+        to.bytes(self.keys.receiving.as_slice());
+        self.window.export(to);
+    }
+
+    fn import(from: &mut Reader<'_>) -> Result<Self, Damaged> {
+        let (local, remote, created) = (from.u32()?, from.u32()?, from.instant()?);
+        let (initiator, confirmed, counter) = (from.bool()?, from.bool()?, from.u64()?);
+        let keys = TransportKeys {
+            sending: Zeroizing::new(from.array()?),
+            receiving: Zeroizing::new(from.array()?),
+        };
+        Ok(Self {
+            confirmed,
+            counter,
+            window: ReplayWindow::import(from)?,
+            ..Self::new(keys, local, remote, initiator, created)
+        })
     }
 
     /// Whether so much was sent that it must be renewed.
@@ -159,6 +192,25 @@ impl Keypairs {
             self.confirm(at);
         }
         Ok(length)
+    }
+
+    /// For the agent that takes over.
+    pub(super) fn export(&self, to: &mut Writer) {
+        to.option(self.peek(), |to, current| current.export(to));
+        to.u32(self.others.len() as u32);
+        for keypair in &self.others {
+            keypair.export(to);
+        }
+    }
+
+    /// What [`Self::export`] wrote.
+    pub(super) fn import(from: &mut Reader<'_>) -> Result<Self, Damaged> {
+        let current = from.option(Keypair::import)?.map(Box::new);
+        let others = (0..from.u32()?).map(|_| Keypair::import(from));
+        Ok(Self {
+            current,
+            others: others.collect::<Result<_, _>>()?,
+        })
     }
 
     /// Whether a session has this receiver index.

@@ -1,5 +1,6 @@
 //! One link: its session, its endpoint, its counters.
 
+mod export;
 mod pulse;
 
 use std::net::{IpAddr, SocketAddr};
@@ -7,6 +8,8 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use datapath_abi::outcome::{DropReason, Tally};
+
+pub(super) use export::read_link;
 
 use super::Sealed;
 use super::heartbeat::{Heartbeat, Pulse};

@@ -37,11 +37,18 @@ impl PacketQueue {
         self.0.is_empty()
     }
 
+    /// How many wait.
+    pub(super) fn tally(&self) -> Tally {
+        Tally {
+            packets: self.0.len() as u64,
+            bytes: self.0.iter().map(|packet| packet.len() as u64).sum(),
+        }
+    }
+
     /// Gives up every packet: how many they were.
     pub(super) fn clear(&mut self) -> Tally {
-        let bytes = self.0.iter().map(|packet| packet.len() as u64).sum();
-        let packets = self.0.len() as u64;
+        let tally = self.tally();
         self.0.clear();
-        Tally { packets, bytes }
+        tally
     }
 }

@@ -1,6 +1,8 @@
 //! Which counters of a session were received: a sliding window in a ring of words that is never
 //! shifted (RFC 6479).
 
+use crate::handover::codec::{Damaged, Reader, Writer};
+
 /// Bits in the ring, as many as in the kernel's and wireguard-go's: lanes and network cards with
 /// many queues reorder by hundreds.
 const BITS: u64 = 8192;
@@ -47,6 +49,24 @@ impl ReplayWindow {
         let (word, bit) = place(counter);
         self.words[word] |= bit;
         true
+    }
+
+    /// For the agent that takes over.
+    pub(super) fn export(&self, to: &mut Writer) {
+        to.u64(self.next);
+        for word in self.words {
+            to.u64(word);
+        }
+    }
+
+    /// What [`Self::export`] wrote.
+    pub(super) fn import(from: &mut Reader<'_>) -> Result<Self, Damaged> {
+        let mut window = Self::new();
+        window.next = from.u64()?;
+        for word in &mut window.words {
+            *word = from.u64()?;
+        }
+        Ok(window)
     }
 
     /// Empties the words that are entered on the way to a greater counter.

@@ -34,6 +34,21 @@ impl Serving {
         self.ranks = ranks;
     }
 
+    /// The order.
+    pub(super) fn ranks(&self) -> &[Vec<PeerSlot>] {
+        &self.ranks
+    }
+
+    /// Takes an order that does not know of links that have been added since: those come last.
+    pub(super) fn restore(&mut self, ranks: Vec<Vec<PeerSlot>>) {
+        let new: Vec<PeerSlot> = self.ranks.iter().flatten().copied().collect();
+        let known = |slot: &PeerSlot| ranks.iter().flatten().any(|other| other == slot);
+        let new: Vec<PeerSlot> = new.into_iter().filter(|slot| !known(slot)).collect();
+        self.ranks = ranks;
+        self.ranks.push(new);
+        self.ranks.retain(|rank| !rank.is_empty());
+    }
+
     /// Chooses the eligible links of the highest rank that has any; all of the highest rank where none
     /// has, for they may be alive again before we know it.
     pub(super) fn choose(&mut self, eligible: impl Fn(PeerSlot) -> bool) {

@@ -2,6 +2,7 @@
 //! socket: time and datagrams come in as arguments, messages to be sent go into the caller's buffer.
 
 mod due;
+mod export;
 
 use std::time::{Duration, Instant};
 
@@ -207,7 +208,7 @@ impl Session {
         self.stamper.stamp(response, now);
         self.answered = Some((now, timestamp));
         self.keypairs
-            .add_unconfirmed(Keypair::new(&keys, local, remote, false, now));
+            .add_unconfirmed(Keypair::new(keys, local, remote, false, now));
         self.timers.on_control_received();
         self.timers.on_control_sent();
         Ok(RESPONSE_BYTES)
@@ -234,7 +235,7 @@ impl Session {
             .ok_or(DropReason::HandshakeInvalid)?;
         self.attempt = None;
         self.keypairs
-            .add_confirmed(Keypair::new(&keys, receiver, remote, true, now));
+            .add_confirmed(Keypair::new(keys, receiver, remote, true, now));
         self.timers.on_control_received();
         if self.queue.is_empty() {
             Ok(self.send_keepalive(to))

@@ -42,7 +42,8 @@ impl Calendar {
         timestamp
     }
 
-    fn since_epoch(&self, now: Instant) -> Duration {
+    /// What it shows at `now`, since the Unix epoch.
+    pub fn since_epoch(&self, now: Instant) -> Duration {
         self.since_epoch + now.saturating_duration_since(self.at)
     }
 }

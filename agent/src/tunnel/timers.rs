@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use rand::Rng;
 
+use crate::handover::codec::{Damaged, Reader, Writer};
+
 /// Age at which the side that began a session renews it (REKEY_AFTER_TIME).
 pub(super) const REKEY_AFTER: Duration = Duration::from_mins(2);
 /// Age at which the other side does on a link that is kept alive, if the first has not.
@@ -85,6 +87,35 @@ impl Timers {
     pub(super) fn on_control_received(&mut self) {
         self.traffic.heard = true;
         self.awaits = false;
+    }
+
+    /// For the agent that takes over.
+    pub(super) fn export(&self, to: &mut Writer) {
+        for flag in [
+            self.traffic.sent,
+            self.traffic.heard,
+            self.owes,
+            self.awaits,
+        ] {
+            to.bool(flag);
+        }
+        for deadline in [self.answer_at, self.doubt_at, self.keepalive_at] {
+            to.option(deadline, Writer::instant);
+        }
+    }
+
+    /// What [`Self::export`] wrote, of a link that is kept alive as this one's.
+    pub(super) fn import(&mut self, from: &mut Reader<'_>) -> Result<(), Damaged> {
+        self.traffic = Traffic {
+            sent: from.bool()?,
+            heard: from.bool()?,
+        };
+        (self.owes, self.awaits) = (from.bool()?, from.bool()?);
+        self.answer_at = from.option(Reader::instant)?;
+        self.doubt_at = from.option(Reader::instant)?;
+        let keepalive_at = from.option(Reader::instant)?;
+        self.keepalive_at = keepalive_at.filter(|_| self.interval.is_some());
+        Ok(())
     }
 
     /// Whether anything has passed.

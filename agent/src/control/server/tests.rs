@@ -1,5 +1,4 @@
 use std::io::{Read, Write};
-use std::os::unix::net::UnixListener as BlockingListener;
 
 use super::*;
 use crate::control::message::Version;

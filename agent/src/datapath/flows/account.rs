@@ -1,8 +1,10 @@
 //! How many flows the table gave up by itself: all that came, less what we removed, less what is there.
 
+use serde::{Deserialize, Serialize};
+
 /// The count since the agent's start.
-#[derive(Debug, Default)]
-pub(super) struct Account {
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
     present_at_start: u64,
     inserted_at_start: u64,
     removed: u64,

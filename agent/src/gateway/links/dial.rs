@@ -24,9 +24,10 @@ pub struct Dial {
 }
 
 impl Links {
-    /// Dials the links that are not up and whose turn it is, those first that have waited longest;
-    /// names are resolved beside.
-    pub fn handle_timeout(&mut self, now: Instant) {
+    /// The links that are not up and whose turn it is to be dialled, those first that have waited
+    /// longest. Those whose endpoint is a name come when that is resolved.
+    pub fn handle_timeout(&mut self, now: Instant) -> Vec<Dial> {
+        let mut at_once = Vec::new();
         let links = self.by_id.values_mut();
         let mut due: Vec<&mut LinkStatus> =
             links.filter(|link| link.is_to_be_dialled(now)).collect();
@@ -37,15 +38,23 @@ impl Links {
             link.next_endpoint += 1;
             link.next_dial = now + REDIAL_AFTER;
             let (id, lane) = (link.planned.id, link.planned.lane);
+            let on_lane = move |mut remote: SocketAddr| {
+                remote.set_port(remote.port().saturating_add(lane));
+                Dial { link: id, remote }
+            };
+            if let Endpoint::Address(address) = endpoint {
+                at_once.push(on_lane(address));
+                continue;
+            }
             let (resolved, ipv4_only) = (self.resolved.clone(), self.ipv4_only);
             tokio::spawn(async move {
-                if let Some(mut remote) = resolve(&endpoint, ipv4_only).await {
-                    remote.set_port(remote.port().saturating_add(lane));
+                if let Some(remote) = resolve(&endpoint, ipv4_only).await {
                     // The gateway has stopped if nobody takes it.
-                    let _ = resolved.send(Dial { link: id, remote }).await;
+                    let _ = resolved.send(on_lane(remote)).await;
                 }
             });
         }
+        at_once
     }
 
     /// Dials a link at once, whatever its state: its endpoint has changed in the file.

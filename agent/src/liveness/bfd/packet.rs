@@ -121,7 +121,7 @@ impl Packet {
 }
 
 impl State {
-    fn from_bits(bits: u8) -> Self {
+    pub(super) fn from_bits(bits: u8) -> Self {
         match bits {
             0 => Self::AdminDown,
             1 => Self::Down,
@@ -132,7 +132,7 @@ impl State {
 }
 
 impl Diagnostic {
-    fn from_bits(bits: u8) -> Self {
+    pub(super) fn from_bits(bits: u8) -> Self {
         match bits {
             0 => Self::None,
             1 => Self::DetectionTimeExpired,

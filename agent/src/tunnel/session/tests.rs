@@ -1,5 +1,6 @@
 //! Two sessions and a clock that is turned by hand.
 
+mod handed_over;
 mod network;
 mod oracle;
 mod rules;

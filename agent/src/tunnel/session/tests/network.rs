@@ -54,6 +54,17 @@ impl Network {
 
 #[test]
 fn no_data_is_refused_whatever_crosses() {
+    exchange(0.0);
+}
+
+/// Each end is handed over some times in each run, some of them in the middle of a handshake.
+#[test]
+fn no_data_is_refused_whatever_crosses_while_both_ends_are_handed_over() {
+    exchange(0.001);
+}
+
+/// In each step each end is handed over with this probability.
+fn exchange(handed_over: f64) {
     for (seed, delay, lost) in [
         (1, 0, 0),
         (2, 30, 0),
@@ -75,6 +86,9 @@ fn no_data_is_refused_whatever_crosses() {
             let now = start + Duration::from_millis(step * 10);
             for at in [0, 1] {
                 let end = &mut ends[at];
+                if handed_over > 0.0 && network.random.random_bool(handed_over) {
+                    packets -= end.hand_over(now);
+                }
                 let mut out = Vec::new();
                 // Ends look at their timers at different times.
                 if step % 10 == 3 * at as u64 {

@@ -1,0 +1,83 @@
+//! The links as one agent tells them to the next.
+
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::Links;
+use crate::control::message::LinkState;
+use crate::gateway::election::ToldMember;
+use crate::ids::LinkId;
+use crate::tunnel::heartbeat::Service;
+
+/// A far end that is there has answered by then.
+const JUST_BEGUN: Duration = Duration::from_secs(1);
+
+/// The state of a link.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToldLink {
+    /// The link.
+    pub link: LinkId,
+    /// Whether it can carry traffic.
+    pub state: LinkState,
+    /// Why it is in this state.
+    pub why: String,
+    /// Time since it is.
+    pub since_ms: u64,
+    /// A person has taken it out of service.
+    pub drained: bool,
+    /// What the far end was told last.
+    pub service: Service,
+    /// Time until it is to be dialled again, if it is not up by then.
+    pub dial_in_ms: u64,
+    /// Which of its endpoints is next.
+    pub next_endpoint: usize,
+    /// How it stands in its election.
+    pub member: Option<ToldMember>,
+}
+
+impl Links {
+    /// The states, for the agent that takes over.
+    pub fn tell(&self, now: Instant) -> Vec<ToldLink> {
+        let links = self.by_id.values();
+        links
+            .map(|link| ToldLink {
+                link: link.planned.id,
+                state: link.state,
+                why: link.why.clone(),
+                since_ms: now.saturating_duration_since(link.since).as_millis() as u64,
+                drained: link.drained,
+                service: link.service,
+                dial_in_ms: link.next_dial.saturating_duration_since(now).as_millis() as u64,
+                next_endpoint: link.next_endpoint,
+                member: self
+                    .elections
+                    .get(&(link.planned.site, link.planned.lane))
+                    .and_then(|election| election.tell(link.planned.id, now)),
+            })
+            .collect()
+    }
+
+    /// Goes on with a state that [`Self::tell`] told.
+    pub fn adopt(&mut self, told: ToldLink, now: Instant) {
+        let Some(link) = self.by_id.get_mut(&told.link) else {
+            return;
+        };
+        let since = Duration::from_millis(told.since_ms);
+        link.since = now.checked_sub(since).unwrap_or(now);
+        link.state = told.state;
+        link.why = told.why;
+        link.drained = told.drained;
+        link.service = told.service;
+        if told.state != LinkState::Connecting || since > JUST_BEGUN {
+            // Its handshake stays behind, but the far ends of many links may be silent for good: not all
+            // of them are dialled anew at once.
+            link.next_dial = now + Duration::from_millis(told.dial_in_ms);
+            link.next_endpoint = told.next_endpoint;
+        }
+        let key = (link.planned.site, link.planned.lane);
+        if let (Some(election), Some(member)) = (self.elections.get_mut(&key), told.member) {
+            election.adopt(told.link, &member, now);
+        }
+    }
+}
