@@ -1043,23 +1043,7 @@ x = 1
 name = "rome""#,
         with: r#"[[sites]]
 name = "rome""#,
-        errors: &[
-            r#"berlin.toml:28:3: unknown key "sites": did you mean "site"?"#,
-            r#"berlin.toml:31:1: site "paris", gateway "rome-1": 2 gateways for one site are not possible: this version uses one: keep one [[site.gateway]]; it may have several endpoints"#,
-        ],
-    },
-    Case {
-        about: "two gateways at one site",
-        replace: r#"[[site]]
-name = "rome""#,
-        with: r#"[[site.gateway]]
-name = "paris-2"
-public_key = "3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08="
-[[site]]
-name = "rome""#,
-        errors: &[
-            r#"berlin.toml:28:1: site "paris", gateway "paris-2": 2 gateways for one site are not possible: this version uses one: keep one [[site.gateway]]; it may have several endpoints"#,
-        ],
+        errors: &[r#"berlin.toml:28:3: unknown key "sites": did you mean "site"?"#],
     },
     Case {
         about: "a site without a gateway",
