@@ -82,6 +82,12 @@ struct Bfd {
 trait Joined {
     /// Waits until everything that may carry is up, and the first choice carries.
     fn ready(&self) -> Result<()>;
+
+    /// Takes the first path out of service, at both ends.
+    fn drain(&self) -> Result<()>;
+
+    /// Puts it back.
+    fn undrain(&self) -> Result<()>;
 }
 
 impl Row {

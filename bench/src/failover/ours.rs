@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::Value;
 use vm_tests::crossway::{self, Crossway};
 use vm_tests::keys::KeyPair;
@@ -60,25 +60,57 @@ impl Ours {
         Ok(Self { agents })
     }
 
-    /// Whether every link of every agent is up.
-    fn is_up(&self) -> Result<bool> {
-        for agent in &self.agents {
-            let answer = agent.query(&["links"])?;
-            let links = answer["links"].as_array().map_or(&[][..], Vec::as_slice);
-            let up = |link: &Value| link["state"] == "Up";
-            if links.is_empty() || !links.iter().all(up) {
-                return Ok(false);
+    /// Waits until `wanted` holds of the links of every agent that has any to that gateway or over that path.
+    fn until(&self, what: &str, wanted: impl Fn(&[Value]) -> bool) -> Result<()> {
+        wait::try_until(what, UP, || {
+            for agent in &self.agents {
+                let answer = agent.query(&["links"])?;
+                if !wanted(answer["links"].as_array().map_or(&[][..], Vec::as_slice)) {
+                    return Ok(None);
+                }
             }
-        }
-        Ok(true)
+            Ok(Some(()))
+        })
     }
+
+    /// Gives an order about the first path to both ends.
+    fn order(&self, order: &str) -> Result<()> {
+        for agent in &self.agents {
+            let links = agent.query(&["links"])?;
+            let first = links["links"].as_array().and_then(|links| links.first());
+            let first = first.context("a gateway without links")?;
+            let word = |field: &str| first[field].as_str().unwrap_or_default().to_owned();
+            let target = format!("{}/{}/{}", word("site"), word("gateway"), word("link"));
+            agent.command(&[order, &target])?;
+        }
+        Ok(())
+    }
+}
+
+fn all_up(links: &[Value]) -> bool {
+    !links.is_empty() && links.iter().all(|link| link["state"] == "Up")
+}
+
+fn first_carries(links: &[Value]) -> bool {
+    links
+        .first()
+        .is_some_and(|link| link["carries_flows"] == true)
 }
 
 impl Joined for Ours {
     fn ready(&self) -> Result<()> {
-        wait::try_until("every link of Crossway", UP, || {
-            Ok(self.is_up()?.then_some(()))
-        })
+        self.until("every link to be up", all_up)?;
+        // At once, and not when its hold-down is over.
+        self.order("promote")?;
+        self.until("the first link to carry the flows", first_carries)
+    }
+
+    fn drain(&self) -> Result<()> {
+        self.order("drain")
+    }
+
+    fn undrain(&self) -> Result<()> {
+        self.order("undrain")
     }
 }
 

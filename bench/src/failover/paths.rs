@@ -77,11 +77,12 @@ fn repeat(
     let gateway = &net.replicas[0];
     let sample: Sample = match row {
         Row::CarrierLost => stream.across(net, || net.set_carrier(gateway, FIRST, false))?,
-        Row::Drained => return Ok(()),
+        Row::Drained => stream.across(net, || joined.drain())?,
         _ => stream.across(net, || net.cut_path(FIRST))?,
     };
     match row {
         Row::CarrierLost => net.set_carrier(gateway, FIRST, true)?,
+        Row::Drained => joined.undrain()?,
         _ => net.mend_path(FIRST)?,
     }
     sample.add(results, row.name(), contender.name());
