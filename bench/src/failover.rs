@@ -1,6 +1,9 @@
 //! `bench failover`: for how long traffic stops, and what is lost, where a path, a carrier or a gateway fails, and
 //! where one is taken out of service on purpose.
 
+mod agents;
+mod flap;
+mod many;
 mod ours;
 mod pair;
 mod paths;
@@ -10,6 +13,7 @@ mod target;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use vm_tests::sys;
@@ -19,8 +23,9 @@ use crate::machine::Machine;
 use crate::results::Results;
 use crate::table;
 
-use ours::Ours;
+use ours::{Ours, Settings};
 use rival::Rival;
+use stream::Sample;
 
 /// What to measure, and how often.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +34,12 @@ pub(crate) struct Args {
     pub(crate) contenders: Vec<Contender>,
     /// Repetitions of each row.
     pub(crate) runs: u32,
+    /// Repetitions with the rival.
+    pub(crate) rival_runs: u32,
+    /// Times that the flapping path goes and comes.
+    pub(crate) flaps: u32,
+    /// How long many links are watched under traffic.
+    pub(crate) soak: Duration,
     pub(crate) json: Option<PathBuf>,
     pub(crate) svg: Option<PathBuf>,
 }
@@ -42,10 +53,14 @@ pub(crate) enum Row {
     Drained,
     GatewayKilled,
     PreemptedBack,
+    HandedOver,
+    KilledAndRestarted,
+    Flapping,
+    ManyLinks,
 }
 
 /// Every row: its word in options, and its name.
-const ROWS: [(Row, &str, &str); 6] = [
+const ROWS: [(Row, &str, &str); 10] = [
     (Row::PathCut100, "cut-100", "WAN path cut, BFD 100 ms x 3"),
     (Row::PathCut30, "cut-30", "WAN path cut, BFD 30 ms x 3"),
     (Row::CarrierLost, "carrier", "carrier of our own WAN lost"),
@@ -56,6 +71,14 @@ const ROWS: [(Row, &str, &str); 6] = [
         "active gateway of a pair killed",
     ),
     (Row::PreemptedBack, "preempt", "gateway takes its role back"),
+    (Row::HandedOver, "handover", "agent handed over under load"),
+    (
+        Row::KilledAndRestarted,
+        "restart",
+        "agent killed and restarted",
+    ),
+    (Row::Flapping, "flap", "WAN path down and up every 2 s"),
+    (Row::ManyLinks, "many", "200 links, BFD 100 ms x 3"),
 ];
 
 /// Who is measured.
@@ -78,16 +101,40 @@ struct Bfd {
     multiplier: u32,
 }
 
+const BFD_100: Bfd = Bfd {
+    interval_ms: 100,
+    multiplier: 3,
+};
+
 /// What joins the sites while a row is measured.
 trait Joined {
     /// Waits until everything that may carry is up, and the first choice carries.
     fn ready(&self) -> Result<()>;
+
+    /// What carries the flows from site a to b now.
+    fn carrier(&self) -> Result<String>;
 
     /// Takes the first path out of service, at both ends.
     fn drain(&self) -> Result<()>;
 
     /// Puts it back.
     fn undrain(&self) -> Result<()>;
+}
+
+impl Args {
+    /// Those of `rows` that are asked for.
+    fn asked(&self, rows: &[Row]) -> Vec<Row> {
+        let asked = self.rows.iter().filter(|row| rows.contains(row));
+        asked.copied().collect()
+    }
+
+    /// Who is measured, in how many repetitions.
+    fn runs_of(&self, contender: Contender) -> u32 {
+        match contender {
+            Contender::Crossway => self.runs,
+            Contender::Rival => self.rival_runs,
+        }
+    }
 }
 
 impl Row {
@@ -140,9 +187,19 @@ impl Contender {
     }
 
     /// Starts it on all gateways and waits until it is ready.
-    fn start(self, net: &Redundant, bfd: Bfd) -> Result<Box<dyn Joined + '_>> {
+    fn start<'a>(
+        self,
+        net: &'a Redundant,
+        bfd: Bfd,
+        hold_down: Option<u32>,
+    ) -> Result<Box<dyn Joined + 'a>> {
+        let settings = Settings {
+            bfd,
+            hold_down,
+            links: None,
+        };
         let joined: Box<dyn Joined> = match self {
-            Self::Crossway => Box::new(Ours::start(net, bfd)?),
+            Self::Crossway => Box::new(Ours::start(net, settings)?),
             Self::Rival => Box::new(Rival::start(net, bfd)?),
         };
         joined.ready()?;
@@ -164,6 +221,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     };
     paths::measure(&mut results, &args).context("two paths")?;
     pair::measure(&mut results, &args).context("a pair of gateways")?;
+    agents::measure(&mut results, &args).context("an agent replaced")?;
+    flap::measure(&mut results, &args).context("a flapping path")?;
+    many::measure(&mut results, &args).context("many links")?;
     results.finish();
     print!("{}", table::table(&results));
     let (verdict, missed) = target::verdict(&results);
@@ -195,6 +255,18 @@ fn present(results: &mut Results, contenders: &[Contender]) -> Vec<Contender> {
         }
     }
     present
+}
+
+/// Takes a sample of a row.
+fn report(results: &mut Results, row: Row, contender: Contender, sample: &Sample) {
+    sample.add(results, row.name(), contender.name());
+    eprintln!(
+        "  {}, {}: {} ms, {} lost",
+        row.name(),
+        contender.name(),
+        table::number(sample.gap()),
+        sample.lost()
+    );
 }
 
 /// Says why something is not measured.

@@ -7,18 +7,14 @@ use vm_tests::topology::Redundant;
 use vm_tests::wait;
 
 use crate::results::Results;
-use crate::table::number;
 
 use super::stream::Stream;
-use super::{Args, Bfd, Contender, Joined, Row, leave_out};
-
-const BFD: Bfd = Bfd {
-    interval_ms: 100,
-    multiplier: 3,
-};
+use super::{Args, BFD_100, Contender, Joined, Row, leave_out, report};
 
 /// A gateway that died is away for a while.
 const AWAY: Duration = Duration::from_secs(2);
+/// Milliseconds; it is doubled for a link that goes again and again, as here.
+const HOLD_DOWN: u32 = 500;
 
 pub(super) fn measure(results: &mut Results, args: &Args) -> Result<()> {
     let asked = |row| args.rows.contains(&row);
@@ -27,7 +23,7 @@ pub(super) fn measure(results: &mut Results, args: &Args) -> Result<()> {
     }
     for &contender in &args.contenders {
         let net = Redundant::with_pair(None)?;
-        let joined = match contender.start(&net, BFD) {
+        let joined = match contender.start(&net, BFD_100, Some(HOLD_DOWN)) {
             Ok(joined) => joined,
             Err(error) => {
                 let what = format!("{}, a pair of gateways", contender.name());
@@ -36,7 +32,7 @@ pub(super) fn measure(results: &mut Results, args: &Args) -> Result<()> {
             }
         };
         let mut stream = Stream::start(&net)?;
-        for run in 1..=args.runs {
+        for run in 1..=args.runs_of(contender) {
             repeat(results, &net, &*joined, &mut stream, contender)
                 .with_context(|| format!("{}, run {run}", contender.name()))?;
         }
@@ -61,14 +57,7 @@ fn repeat(
         joined.ready()
     })?;
     for (row, sample) in [(Row::GatewayKilled, killed), (Row::PreemptedBack, back)] {
-        sample.add(results, row.name(), contender.name());
-        eprintln!(
-            "  {}, {}: {} ms, {} lost",
-            row.name(),
-            contender.name(),
-            number(sample.gap()),
-            sample.lost()
-        );
+        report(results, row, contender, &sample);
     }
     Ok(())
 }

@@ -4,47 +4,33 @@ use anyhow::{Context, Result};
 use vm_tests::topology::Redundant;
 
 use crate::results::Results;
-use crate::table::number;
 
 use super::stream::{Sample, Stream};
-use super::{Args, Bfd, Contender, Joined, Row, leave_out};
+use super::{Args, BFD_100, Bfd, Contender, Joined, Row, leave_out, report};
 
 const PATHS: u8 = 2;
 /// The path that carries while everything is up.
 const FIRST: usize = 0;
 
+const BFD_30: Bfd = Bfd {
+    interval_ms: 30,
+    multiplier: 3,
+};
 /// The rows, by the timers that they need.
 const BY_TIMERS: [(Bfd, &[Row]); 2] = [
-    (
-        Bfd {
-            interval_ms: 100,
-            multiplier: 3,
-        },
-        &[Row::PathCut100, Row::CarrierLost, Row::Drained],
-    ),
-    (
-        Bfd {
-            interval_ms: 30,
-            multiplier: 3,
-        },
-        &[Row::PathCut30],
-    ),
+    (BFD_100, &[Row::PathCut100, Row::CarrierLost, Row::Drained]),
+    (BFD_30, &[Row::PathCut30]),
 ];
 
 pub(super) fn measure(results: &mut Results, args: &Args) -> Result<()> {
     for (bfd, rows) in BY_TIMERS {
-        let rows: Vec<Row> = args
-            .rows
-            .iter()
-            .copied()
-            .filter(|row| rows.contains(row))
-            .collect();
+        let rows = args.asked(rows);
         if rows.is_empty() {
             continue;
         }
         for &contender in &args.contenders {
             let net = Redundant::with_paths(None, PATHS)?;
-            let joined = match contender.start(&net, bfd) {
+            let joined = match contender.start(&net, bfd, None) {
                 Ok(joined) => joined,
                 Err(error) => {
                     let what = format!("{}, two paths", contender.name());
@@ -54,7 +40,7 @@ pub(super) fn measure(results: &mut Results, args: &Args) -> Result<()> {
             };
             let mut stream = Stream::start(&net)?;
             for &row in &rows {
-                for run in 1..=args.runs {
+                for run in 1..=args.runs_of(contender) {
                     repeat(results, &net, &*joined, &mut stream, row, contender).with_context(
                         || format!("{}, {}, run {run}", contender.name(), row.name()),
                     )?;
@@ -85,13 +71,6 @@ fn repeat(
         Row::Drained => joined.undrain()?,
         _ => net.mend_path(FIRST)?,
     }
-    sample.add(results, row.name(), contender.name());
-    eprintln!(
-        "  {}, {}: {} ms, {} lost",
-        row.name(),
-        contender.name(),
-        number(sample.gap()),
-        sample.lost()
-    );
+    report(results, row, contender, &sample);
     Ok(())
 }

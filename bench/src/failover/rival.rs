@@ -200,6 +200,14 @@ impl Joined for Rival<'_> {
         wait::try_until(what, CONVERGED, || Ok(self.converged()?.then_some(())))
     }
 
+    fn carrier(&self) -> Result<String> {
+        let netns = &self.net.replicas[0].netns;
+        let routes = netns.ip(&format!("route show {}", self.net.route(Near::B)))?;
+        let mut words = routes.split_whitespace();
+        words.find(|word| *word == "via");
+        Ok(words.next().unwrap_or_default().to_owned())
+    }
+
     fn drain(&self) -> Result<()> {
         self.routers
             .iter()

@@ -3,6 +3,8 @@
 use crate::results::Results;
 use crate::table::number;
 
+use super::flap::TOO_MANY;
+use super::many::FALSE_ALARMS;
 use super::stream::{BROKEN, GAP, LOST};
 use super::{CROSSWAY, Row};
 
@@ -33,6 +35,11 @@ pub(super) const TARGETS: &[Target] = &[
     target(Row::GatewayKilled, GAP, 1000.0),
     target(Row::GatewayKilled, BROKEN, 0.0),
     target(Row::PreemptedBack, LOST, 0.0),
+    target(Row::HandedOver, GAP, 10.0),
+    target(Row::HandedOver, BROKEN, 0.0),
+    target(Row::KilledAndRestarted, GAP, 1000.0),
+    target(Row::Flapping, TOO_MANY, 0.0),
+    target(Row::ManyLinks, FALSE_ALARMS, 0.0),
 ];
 
 /// One line for each target that was measured, and how many were missed.

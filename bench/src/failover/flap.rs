@@ -1,0 +1,87 @@
+//! A path that comes and goes: the flows leave it once, and stay away.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use vm_tests::topology::Redundant;
+use vm_tests::{sys, wait};
+
+use crate::results::{Better, Results};
+
+use super::stream::Stream;
+use super::{Args, BFD_100, Contender, Joined, Row, leave_out, report};
+
+/// The path is away for so long, then there for so long.
+const PHASE: Duration = Duration::from_secs(2);
+/// Between two looks at which path carries.
+const LOOK: Duration = Duration::from_millis(50);
+/// Milliseconds that a path of Crossway's must be back before it may take flows: longer than a phase.
+pub(super) const HOLD_DOWN: u32 = 5000;
+
+/// More switches than the first one and one for each hold-down.
+pub(super) const TOO_MANY: &str = "switches too many";
+
+pub(super) fn measure(results: &mut Results, args: &Args) -> Result<()> {
+    let row = Row::Flapping;
+    if !args.rows.contains(&row) {
+        return Ok(());
+    }
+    for &contender in &args.contenders {
+        let net = Redundant::with_paths(None, 2)?;
+        match contender.start(&net, BFD_100, Some(HOLD_DOWN)) {
+            Ok(joined) => flap(results, args, &net, &*joined, contender)
+                .with_context(|| format!("{}, {}", contender.name(), row.name()))?,
+            Err(error) => leave_out(
+                results,
+                format!("{}, {}", contender.name(), row.name()),
+                &error,
+            ),
+        }
+    }
+    Ok(())
+}
+
+fn flap(
+    results: &mut Results,
+    args: &Args,
+    net: &Redundant,
+    joined: &dyn Joined,
+    contender: Contender,
+) -> Result<()> {
+    let mut stream = Stream::start(net)?;
+    let mut carriers = Vec::new();
+    let sample = stream.across(net, || {
+        for _ in 0..args.flaps {
+            net.cut_path(0)?;
+            look(joined, &mut carriers)?;
+            net.mend_path(0)?;
+            look(joined, &mut carriers)?;
+        }
+        Ok(())
+    })?;
+    report(results, Row::Flapping, contender, &sample);
+    let switches = carriers.len().saturating_sub(1);
+    let span = PHASE * 2 * args.flaps;
+    let allowed = 1 + span.as_millis() as usize / HOLD_DOWN as usize;
+    let mut add = |figure, better, value: usize| {
+        let (row, contender) = (Row::Flapping.name(), contender.name());
+        results.add(row, contender, figure, better, value as f64);
+    };
+    add("switches", Better::Lower, switches);
+    add(TOO_MANY, Better::Neither, switches.saturating_sub(allowed));
+    Ok(())
+}
+
+/// For one phase: which paths carried, one after the other.
+fn look(joined: &dyn Joined, carriers: &mut Vec<String>) -> Result<()> {
+    let start = wait::now();
+    while start.elapsed() < PHASE {
+        ensure!(!sys::stop_requested(), "interrupted");
+        let carrier = joined.carrier()?;
+        if carriers.last() != Some(&carrier) {
+            carriers.push(carrier);
+        }
+        wait::pace(LOOK);
+    }
+    Ok(())
+}
