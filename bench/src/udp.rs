@@ -31,7 +31,7 @@ const PORT: u16 = 5300;
 /// grows is no throughput.
 const GRACE: Duration = Duration::from_millis(50);
 /// Datagrams a second that no sender reaches.
-pub(crate) const FLAT_OUT: f64 = 1e9;
+const FLAT_OUT: f64 = 1e9;
 
 /// Sender in host a, receiver in host b.
 pub(crate) struct Udp {

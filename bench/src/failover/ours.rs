@@ -124,7 +124,9 @@ pub(super) fn rows<'a>(answer: &'a Value, list: &str) -> &'a [Value] {
 }
 
 fn all_up(links: &[Value]) -> bool {
-    !links.is_empty() && links.iter().all(|link| link["state"] == "Up")
+    // A link is up with its session; from its first packet on, BFD decides.
+    let up = |link: &Value| link["state"] == "Up" && link["watched_by"] == "bfd";
+    !links.is_empty() && links.iter().all(up)
 }
 
 fn first_carries(links: &[Value]) -> bool {
