@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use vm_tests::failover::Gateways;
 use vm_tests::topology::{Near, Redundant};
 use vm_tests::wait;
 
@@ -10,9 +11,8 @@ use crate::results::{Better, Results};
 use crate::udp::Udp;
 use crate::udp::pattern::Pattern;
 
-use super::ours::{Ours, Settings};
 use super::stream::Stream;
-use super::{Args, BFD_100, Contender, Row, leave_out, report};
+use super::{Args, BFD_100, Contender, Row, leave_out, ours, report};
 
 /// Datagrams a second that are tried, the first that passes is taken.
 const RATES: [f64; 6] = [100e3, 70e3, 50e3, 35e3, 20e3, 10e3];
@@ -31,16 +31,7 @@ pub(super) fn measure(results: &mut Results, args: &Args) -> Result<()> {
         return Ok(());
     }
     let net = Redundant::with_paths(None, 1)?;
-    let settings = Settings {
-        bfd: BFD_100,
-        hold_down: None,
-        links: None,
-    };
-    let started = Ours::start(&net, settings).and_then(|ours| {
-        ours.up()?;
-        Ok(ours)
-    });
-    let mut ours = match started {
+    let mut ours = match Gateways::start(&net, &ours::settings(BFD_100)) {
         Ok(ours) => ours,
         Err(error) => {
             leave_out(results, "crossway, one path".to_owned(), &error);
@@ -60,7 +51,7 @@ fn one_row(
     results: &mut Results,
     args: &Args,
     net: &Redundant,
-    ours: &mut Ours,
+    ours: &mut Gateways,
     stream: &mut Stream,
     row: Row,
 ) -> Result<()> {
@@ -68,9 +59,9 @@ fn one_row(
         let pause = restart_pause().context("the unit file has no RestartSec")?;
         for _ in 0..args.runs {
             let sample = stream.across(net, || {
-                ours.first().kill()?;
+                ours.replica(0).kill()?;
                 ensure!(wait::pace(pause), "interrupted");
-                ours.first().start_again()
+                ours.replica(0).start_again()
             })?;
             report(results, row, Contender::Crossway, &sample);
         }
@@ -92,8 +83,8 @@ fn one_row(
 }
 
 /// To another process of the same program.
-fn hand_over(ours: &mut Ours) -> Result<()> {
-    let _ = ours.first();
+fn hand_over(ours: &mut Gateways) -> Result<()> {
+    let _ = ours.replica(0);
     anyhow::bail!("this build has no hand-over")
 }
 

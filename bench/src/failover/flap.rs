@@ -9,15 +9,12 @@ use vm_tests::{sys, wait};
 use crate::results::{Better, Results};
 
 use super::stream::Stream;
-use super::{Args, BFD_100, Contender, Joined, Row, leave_out, report};
+use super::{Args, BFD_100, Contender, HOLD_DOWN, Joined, Row, leave_out, report};
 
 /// The path is away for so long, then there for so long.
 const PHASE: Duration = Duration::from_secs(2);
 /// Between two looks at which path carries.
 const LOOK: Duration = Duration::from_millis(50);
-/// Milliseconds that a path of Crossway's must be back before it may take flows: longer than a phase.
-pub(super) const HOLD_DOWN: u32 = 5000;
-
 /// More switches than the first one and one for each hold-down.
 pub(super) const TOO_MANY: &str = "switches too many";
 
@@ -28,7 +25,7 @@ pub(super) fn measure(results: &mut Results, args: &Args) -> Result<()> {
     }
     for &contender in &args.contenders {
         let net = Redundant::with_paths(None, 2)?;
-        match contender.start(&net, BFD_100, Some(HOLD_DOWN)) {
+        match contender.start(&net, BFD_100, HOLD_DOWN) {
             Ok(joined) => flap(results, args, &net, &*joined, contender)
                 .with_context(|| format!("{}, {}", contender.name(), row.name()))?,
             Err(error) => leave_out(

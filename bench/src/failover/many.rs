@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use vm_tests::failover::{Gateways, Settings, link_address, rows};
 use vm_tests::netns::Netns;
 use vm_tests::topology::{Near, Redundant, Replica};
 use vm_tests::{process, wait};
@@ -14,8 +15,7 @@ use vm_tests::{process, wait};
 use crate::cpu;
 use crate::results::{Better, Results};
 
-use super::ours::{Ours, Settings, link_address, rows};
-use super::{Args, BFD_100, Contender, Row, leave_out};
+use super::{Args, BFD_100, Contender, Row, leave_out, ours};
 
 const LINKS: u8 = 200;
 /// Of a look at the processor time without traffic.
@@ -28,32 +28,29 @@ const TICKS_PER_SECOND: f64 = 100.0;
 /// Links that were not up all the time.
 pub(super) const FALSE_ALARMS: &str = "false alarms";
 
-pub(super) fn measure(results: &mut Results, args: &Args) -> Result<()> {
+pub(super) fn measure(results: &mut Results, args: &Args) {
     let row = Row::ManyLinks;
-    if !args.rows.contains(&row) || !args.contenders.contains(&Contender::Crossway) {
-        return Ok(());
-    }
-    if let Err(error) = watch(results, args) {
+    if args.rows.contains(&row)
+        && args.contenders.contains(&Contender::Crossway)
+        && let Err(error) = watch(results, args)
+    {
         leave_out(results, format!("crossway, {}", row.name()), &error);
     }
-    Ok(())
 }
 
 fn watch(results: &mut Results, args: &Args) -> Result<()> {
     let net = Redundant::with_paths(None, 1)?;
     give_addresses(&net)?;
     let settings = Settings {
-        bfd: BFD_100,
-        hold_down: None,
         links: Some(LINKS),
+        ..ours::settings(BFD_100)
     };
-    let mut ours = Ours::start(&net, settings)?;
-    ours.up()?;
+    let mut ours = Gateways::start(&net, &settings)?;
     // Each link's clock of seconds begins anew: what is younger at the end has changed.
     ensure!(wait::pace(Duration::from_secs(2)), "interrupted");
     let start = wait::now();
 
-    let pid = ours.first().pid()?;
+    let pid = ours.replica(0).pid()?;
     let before = processor_seconds(pid)?;
     ensure!(wait::pace(CALM), "interrupted");
     let calm = (processor_seconds(pid)? - before) / start.elapsed().as_secs_f64();
@@ -61,8 +58,7 @@ fn watch(results: &mut Results, args: &Args) -> Result<()> {
     let busy = fill_both_cores(&net, args.soak)?;
     let span = start.elapsed();
     let alarms = ours
-        .agents()
-        .iter()
+        .all()
         .map(|agent| changed(&agent.query(&["links"])?, span))
         .sum::<Result<usize>>()?;
     let mut add = |figure, better, value: f64| {

@@ -9,12 +9,10 @@ use vm_tests::wait;
 use crate::results::Results;
 
 use super::stream::Stream;
-use super::{Args, BFD_100, Contender, Joined, Row, leave_out, report};
+use super::{Args, BFD_100, Contender, HOLD_DOWN, Joined, Row, leave_out, report};
 
 /// A gateway that died is away for a while.
 const AWAY: Duration = Duration::from_secs(2);
-/// Milliseconds; it is doubled for a link that goes again and again, as here.
-const HOLD_DOWN: u32 = 500;
 
 pub(super) fn measure(results: &mut Results, args: &Args) -> Result<()> {
     let asked = |row| args.rows.contains(&row);
@@ -23,7 +21,7 @@ pub(super) fn measure(results: &mut Results, args: &Args) -> Result<()> {
     }
     for &contender in &args.contenders {
         let net = Redundant::with_pair(None)?;
-        let joined = match contender.start(&net, BFD_100, Some(HOLD_DOWN)) {
+        let joined = match contender.start(&net, BFD_100, HOLD_DOWN) {
             Ok(joined) => joined,
             Err(error) => {
                 let what = format!("{}, a pair of gateways", contender.name());

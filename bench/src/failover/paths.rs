@@ -6,7 +6,7 @@ use vm_tests::topology::Redundant;
 use crate::results::Results;
 
 use super::stream::{Sample, Stream};
-use super::{Args, BFD_100, Bfd, Contender, Joined, Row, leave_out, report};
+use super::{Args, BFD_100, Bfd, Contender, HOLD_DOWN, Joined, Row, leave_out, report};
 
 const PATHS: u8 = 2;
 /// The path that carries while everything is up.
@@ -30,7 +30,7 @@ pub(super) fn measure(results: &mut Results, args: &Args) -> Result<()> {
         }
         for &contender in &args.contenders {
             let net = Redundant::with_paths(None, PATHS)?;
-            let joined = match contender.start(&net, bfd, None) {
+            let joined = match contender.start(&net, bfd, HOLD_DOWN) {
                 Ok(joined) => joined,
                 Err(error) => {
                     let what = format!("{}, two paths", contender.name());
