@@ -256,8 +256,7 @@ fn parse_failover(mut words: impl Iterator<Item = String>) -> Result<failover::A
         rows: failover::Row::all(),
         contenders: failover::Contender::all(),
         runs: 20,
-        rival_runs: 20,
-        flaps: 8,
+        quick: false,
         soak: Duration::from_secs(30),
         json: None,
         svg: None,
@@ -266,14 +265,11 @@ fn parse_failover(mut words: impl Iterator<Item = String>) -> Result<failover::A
         let mut value = || value_of(&option, &mut words);
         match option.as_str() {
             "--quick" => {
-                (args.runs, args.rival_runs, args.flaps) = (3, 1, 2);
-                args.soak = Duration::from_secs(5);
+                (args.runs, args.quick) = (2, true);
+                args.soak = Duration::from_secs(3);
             }
             "--soak" => args.soak = Duration::from_mins(10),
-            "--runs" => {
-                args.runs = number(&option, &value()?)?;
-                args.rival_runs = args.runs;
-            }
+            "--runs" => args.runs = number(&option, &value()?)?,
             "--rows" => args.rows = list(&value()?, failover::Row::from_name)?,
             "--contenders" => {
                 args.contenders = list(&value()?, failover::Contender::from_name)?;
@@ -356,7 +352,7 @@ mod tests {
         let Ok(Task::Failover(args)) = parse(line) else {
             panic!("no task");
         };
-        assert_eq!((args.runs, args.rival_runs, args.rows.len()), (3, 1, 2));
+        assert_eq!((args.runs, args.quick, args.rows.len()), (2, true, 2));
         assert_eq!(args.contenders, [failover::Contender::Rival]);
         assert!(parse("failover --rows rain").is_err());
         assert!(parse("failover --contenders openvpn").is_err());

@@ -34,10 +34,8 @@ pub(crate) struct Args {
     pub(crate) contenders: Vec<Contender>,
     /// Repetitions of each row.
     pub(crate) runs: u32,
-    /// Repetitions with the rival.
-    pub(crate) rival_runs: u32,
-    /// Times that the flapping path goes and comes.
-    pub(crate) flaps: u32,
+    /// The rival in one repetition of the rows that say most of it, and everything a little shorter.
+    pub(crate) quick: bool,
     /// How long many links are watched under traffic.
     pub(crate) soak: Duration,
     pub(crate) json: Option<PathBuf>,
@@ -80,6 +78,9 @@ const ROWS: [(Row, &str, &str); 10] = [
     (Row::Flapping, "flap", "WAN path down and up every 2 s"),
     (Row::ManyLinks, "many", "200 links, BFD 100 ms x 3"),
 ];
+
+/// The rows in which the rival is measured where there is little time: it converges slowly after each.
+const RIVAL_IN_BRIEF: [Row; 3] = [Row::PathCut100, Row::GatewayKilled, Row::PreemptedBack];
 
 /// Who is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,17 +126,22 @@ trait Joined {
 }
 
 impl Args {
-    /// Those of `rows` that are asked for.
-    fn asked(&self, rows: &[Row]) -> Vec<Row> {
-        let asked = self.rows.iter().filter(|row| rows.contains(row));
-        asked.copied().collect()
+    /// Those of `rows` that are asked for of a contender.
+    fn asked(&self, rows: &[Row], contender: Contender) -> Vec<Row> {
+        let tells = |row: Row| {
+            contender == Contender::Crossway || !self.quick || RIVAL_IN_BRIEF.contains(&row)
+        };
+        let asked = self.rows.iter().copied();
+        asked
+            .filter(|row| rows.contains(row) && tells(*row))
+            .collect()
     }
 
-    /// Who is measured, in how many repetitions.
+    /// In how many repetitions a contender is measured.
     fn runs_of(&self, contender: Contender) -> u32 {
         match contender {
-            Contender::Crossway => self.runs,
-            Contender::Rival => self.rival_runs,
+            Contender::Rival if self.quick => 1,
+            _ => self.runs,
         }
     }
 }

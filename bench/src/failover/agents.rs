@@ -26,7 +26,7 @@ const UNIT: &str = include_str!("../../../packaging/crossway@.service");
 
 pub(super) fn measure(results: &mut Results, args: &Args) -> Result<()> {
     let rows = [Row::HandedOver, Row::KilledAndRestarted];
-    let rows: Vec<Row> = args.asked(&rows);
+    let rows = args.asked(&rows, Contender::Crossway);
     if rows.is_empty() || !args.contenders.contains(&Contender::Crossway) {
         return Ok(());
     }

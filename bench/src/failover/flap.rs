@@ -13,6 +13,8 @@ use super::{Args, BFD_100, Contender, HOLD_DOWN, Joined, Row, leave_out, report}
 
 /// The path is away for so long, then there for so long.
 const PHASE: Duration = Duration::from_secs(2);
+/// Times that it goes and comes: longer than several hold-downs.
+const FLAPS: u32 = 8;
 /// Between two looks at which path carries.
 const LOOK: Duration = Duration::from_millis(50);
 /// More switches than the first one and one for each hold-down.
@@ -20,10 +22,10 @@ pub(super) const TOO_MANY: &str = "switches too many";
 
 pub(super) fn measure(results: &mut Results, args: &Args) -> Result<()> {
     let row = Row::Flapping;
-    if !args.rows.contains(&row) {
-        return Ok(());
-    }
     for &contender in &args.contenders {
+        if args.asked(&[row], contender).is_empty() {
+            continue;
+        }
         let net = Redundant::with_paths(None, 2)?;
         match contender.start(&net, BFD_100, HOLD_DOWN) {
             Ok(joined) => flap(results, args, &net, &*joined, contender)
@@ -47,8 +49,9 @@ fn flap(
 ) -> Result<()> {
     let mut stream = Stream::start(net)?;
     let mut carriers = Vec::new();
+    let flaps = if args.quick { 1 } else { FLAPS };
     let sample = stream.across(net, || {
-        for _ in 0..args.flaps {
+        for _ in 0..flaps {
             net.cut_path(0)?;
             look(joined, &mut carriers)?;
             net.mend_path(0)?;
@@ -58,7 +61,7 @@ fn flap(
     })?;
     report(results, Row::Flapping, contender, &sample);
     let switches = carriers.len().saturating_sub(1);
-    let span = PHASE * 2 * args.flaps;
+    let span = PHASE * 2 * flaps;
     let allowed = 1 + span.as_millis() as usize / HOLD_DOWN as usize;
     let mut add = |figure, better, value: usize| {
         let (row, contender) = (Row::Flapping.name(), contender.name());

@@ -15,11 +15,11 @@ use super::{Args, BFD_100, Contender, HOLD_DOWN, Joined, Row, leave_out, report}
 const AWAY: Duration = Duration::from_secs(2);
 
 pub(super) fn measure(results: &mut Results, args: &Args) -> Result<()> {
-    let asked = |row| args.rows.contains(&row);
-    if !asked(Row::GatewayKilled) && !asked(Row::PreemptedBack) {
-        return Ok(());
-    }
     for &contender in &args.contenders {
+        let rows = [Row::GatewayKilled, Row::PreemptedBack];
+        if args.asked(&rows, contender).is_empty() {
+            continue;
+        }
         let net = Redundant::with_pair(None)?;
         let joined = match contender.start(&net, BFD_100, HOLD_DOWN) {
             Ok(joined) => joined,

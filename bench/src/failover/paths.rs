@@ -24,11 +24,11 @@ const BY_TIMERS: [(Bfd, &[Row]); 2] = [
 
 pub(super) fn measure(results: &mut Results, args: &Args) -> Result<()> {
     for (bfd, rows) in BY_TIMERS {
-        let rows = args.asked(rows);
-        if rows.is_empty() {
-            continue;
-        }
         for &contender in &args.contenders {
+            let rows = args.asked(rows, contender);
+            if rows.is_empty() {
+                continue;
+            }
             let net = Redundant::with_paths(None, PATHS)?;
             let joined = match contender.start(&net, bfd, HOLD_DOWN) {
                 Ok(joined) => joined,
