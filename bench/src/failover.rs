@@ -196,14 +196,9 @@ impl Contender {
     }
 
     /// Starts it on all gateways and waits until it is ready.
-    fn start<'a>(
-        self,
-        net: &'a Redundant,
-        bfd: Bfd,
-        hold_down_ms: u32,
-    ) -> Result<Box<dyn Joined + 'a>> {
+    fn start<'a>(self, net: &'a Redundant, bfd: Bfd) -> Result<Box<dyn Joined + 'a>> {
         let settings = Settings {
-            hold_down_ms,
+            hold_down_ms: HOLD_DOWN,
             virtual_router: net.replicas.len() > 1,
             ..ours::settings(bfd)
         };
@@ -236,7 +231,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     ensure!(!sys::stop_requested(), "interrupted");
     results.finish();
     print!("{}", table::table(&results));
-    let (verdict, missed) = target::verdict(&results);
+    let (verdict, missed) = target::verdict(&results, &args);
     print!("{verdict}");
     if let Some(file) = &args.json {
         results.write(file)?;
@@ -265,6 +260,21 @@ fn present(results: &mut Results, contenders: &[Contender]) -> Vec<Contender> {
         }
     }
     present
+}
+
+/// Starts a contender and does something with it. What goes wrong is told in the table, and the next goes on.
+fn with(
+    results: &mut Results,
+    contender: Contender,
+    what: &str,
+    net: &Redundant,
+    bfd: Bfd,
+    play: impl FnOnce(&mut Results, &dyn Joined) -> Result<()>,
+) {
+    let started = contender.start(net, bfd);
+    if let Err(error) = started.and_then(|joined| play(results, &*joined)) {
+        leave_out(results, format!("{}, {what}", contender.name()), &error);
+    }
 }
 
 /// Takes a sample of a row.

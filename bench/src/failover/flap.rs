@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use vm_tests::topology::Redundant;
 use vm_tests::{sys, wait};
 
 use crate::results::{Better, Results};
 
 use super::stream::Stream;
-use super::{Args, BFD_100, Contender, HOLD_DOWN, Joined, Row, leave_out, report};
+use super::{Args, BFD_100, Contender, HOLD_DOWN, Joined, Row, report, with};
 
 /// The path is away for so long, then there for so long.
 const PHASE: Duration = Duration::from_secs(2);
@@ -27,15 +27,14 @@ pub(super) fn measure(results: &mut Results, args: &Args) -> Result<()> {
             continue;
         }
         let net = Redundant::with_paths(None, 2)?;
-        match contender.start(&net, BFD_100, HOLD_DOWN) {
-            Ok(joined) => flap(results, args, &net, &*joined, contender)
-                .with_context(|| format!("{}, {}", contender.name(), row.name()))?,
-            Err(error) => leave_out(
-                results,
-                format!("{}, {}", contender.name(), row.name()),
-                &error,
-            ),
-        }
+        with(
+            results,
+            contender,
+            row.name(),
+            &net,
+            BFD_100,
+            |results, joined| flap(results, args, &net, joined, contender),
+        );
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use vm_tests::topology::Redundant;
 use crate::results::Results;
 
 use super::stream::{Sample, Stream};
-use super::{Args, BFD_100, Bfd, Contender, HOLD_DOWN, Joined, Row, leave_out, report};
+use super::{Args, BFD_100, Bfd, Contender, Joined, Row, report, with};
 
 const PATHS: u8 = 2;
 /// The path that carries while everything is up.
@@ -30,22 +30,23 @@ pub(super) fn measure(results: &mut Results, args: &Args) -> Result<()> {
                 continue;
             }
             let net = Redundant::with_paths(None, PATHS)?;
-            let joined = match contender.start(&net, bfd, HOLD_DOWN) {
-                Ok(joined) => joined,
-                Err(error) => {
-                    let what = format!("{}, two paths", contender.name());
-                    leave_out(results, what, &error);
-                    continue;
-                }
-            };
-            let mut stream = Stream::start(&net)?;
-            for &row in &rows {
-                for run in 1..=args.runs_of(contender) {
-                    repeat(results, &net, &*joined, &mut stream, row, contender).with_context(
-                        || format!("{}, {}, run {run}", contender.name(), row.name()),
-                    )?;
-                }
-            }
+            with(
+                results,
+                contender,
+                "two paths",
+                &net,
+                bfd,
+                |results, joined| {
+                    let mut stream = Stream::start(&net)?;
+                    for &row in &rows {
+                        for run in 1..=args.runs_of(contender) {
+                            repeat(results, &net, joined, &mut stream, row, contender)
+                                .with_context(|| format!("{}, run {run}", row.name()))?;
+                        }
+                    }
+                    Ok(())
+                },
+            );
         }
     }
     Ok(())
