@@ -41,8 +41,9 @@ scale takes --quick, --runs N (default 3), --seconds N (default 4), --json FILE,
   --sites N          of which one answers (default 2000)
   --flows N          live flows (default 1000000)
 
-failover takes --quick (2 repetitions), --runs N (repetitions, default 20), --json FILE, --svg FILE, and
-  --rows LIST        cut-100,cut-30,carrier,drain,kill,preempt (default all)
+failover takes --quick, --runs N (repetitions, default 20), --json FILE, --svg FILE, and
+  --rows LIST        cut-100,cut-30,carrier,drain,kill,preempt,handover,restart,flap,many (default all)
+  --soak             watch 200 links for 10 minutes under traffic instead of 30 s
   --contenders LIST  crossway,wireguard-go+frr
                      exit code 1 if Crossway missed a target";
 
@@ -255,13 +256,19 @@ fn parse_failover(mut words: impl Iterator<Item = String>) -> Result<failover::A
         rows: failover::Row::all(),
         contenders: failover::Contender::all(),
         runs: 20,
+        quick: false,
+        soak: Duration::from_secs(30),
         json: None,
         svg: None,
     };
     while let Some(option) = words.next() {
         let mut value = || value_of(&option, &mut words);
         match option.as_str() {
-            "--quick" => args.runs = 2,
+            "--quick" => {
+                (args.runs, args.quick) = (2, true);
+                args.soak = Duration::from_secs(3);
+            }
+            "--soak" => args.soak = Duration::from_mins(10),
             "--runs" => args.runs = number(&option, &value()?)?,
             "--rows" => args.rows = list(&value()?, failover::Row::from_name)?,
             "--contenders" => {
@@ -345,7 +352,7 @@ mod tests {
         let Ok(Task::Failover(args)) = parse(line) else {
             panic!("no task");
         };
-        assert_eq!((args.runs, args.rows.len()), (2, 2));
+        assert_eq!((args.runs, args.quick, args.rows.len()), (2, true, 2));
         assert_eq!(args.contenders, [failover::Contender::Rival]);
         assert!(parse("failover --rows rain").is_err());
         assert!(parse("failover --contenders openvpn").is_err());

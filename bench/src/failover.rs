@@ -1,6 +1,9 @@
 //! `bench failover`: for how long traffic stops, and what is lost, where a path, a carrier or a gateway fails, and
 //! where one is taken out of service on purpose.
 
+mod agents;
+mod flap;
+mod many;
 mod ours;
 mod pair;
 mod paths;
@@ -10,8 +13,10 @@ mod target;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use vm_tests::failover::{Gateways, Settings};
 use vm_tests::sys;
 use vm_tests::topology::Redundant;
 
@@ -19,8 +24,8 @@ use crate::machine::Machine;
 use crate::results::Results;
 use crate::table;
 
-use ours::Ours;
 use rival::Rival;
+use stream::Sample;
 
 /// What to measure, and how often.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +34,10 @@ pub(crate) struct Args {
     pub(crate) contenders: Vec<Contender>,
     /// Repetitions of each row.
     pub(crate) runs: u32,
+    /// The rival in one repetition of the rows that say most of it, and everything a little shorter.
+    pub(crate) quick: bool,
+    /// How long many links are watched under traffic.
+    pub(crate) soak: Duration,
     pub(crate) json: Option<PathBuf>,
     pub(crate) svg: Option<PathBuf>,
 }
@@ -42,10 +51,14 @@ pub(crate) enum Row {
     Drained,
     GatewayKilled,
     PreemptedBack,
+    HandedOver,
+    KilledAndRestarted,
+    Flapping,
+    ManyLinks,
 }
 
 /// Every row: its word in options, and its name.
-const ROWS: [(Row, &str, &str); 6] = [
+const ROWS: [(Row, &str, &str); 10] = [
     (Row::PathCut100, "cut-100", "WAN path cut, BFD 100 ms x 3"),
     (Row::PathCut30, "cut-30", "WAN path cut, BFD 30 ms x 3"),
     (Row::CarrierLost, "carrier", "carrier of our own WAN lost"),
@@ -56,7 +69,18 @@ const ROWS: [(Row, &str, &str); 6] = [
         "active gateway of a pair killed",
     ),
     (Row::PreemptedBack, "preempt", "gateway takes its role back"),
+    (Row::HandedOver, "handover", "agent handed over under load"),
+    (
+        Row::KilledAndRestarted,
+        "restart",
+        "agent killed and restarted",
+    ),
+    (Row::Flapping, "flap", "WAN path down and up every 2 s"),
+    (Row::ManyLinks, "many", "200 links, BFD 100 ms x 3"),
 ];
+
+/// The rows in which the rival is measured where there is little time: it converges slowly after each.
+const RIVAL_IN_BRIEF: [Row; 3] = [Row::PathCut100, Row::GatewayKilled, Row::PreemptedBack];
 
 /// Who is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,10 +102,48 @@ struct Bfd {
     multiplier: u32,
 }
 
+const BFD_100: Bfd = Bfd {
+    interval_ms: 100,
+    multiplier: 3,
+};
+
+/// Milliseconds that a link of Crossway's must be back before it may take flows by itself: its default.
+const HOLD_DOWN: u32 = 5000;
+
 /// What joins the sites while a row is measured.
 trait Joined {
     /// Waits until everything that may carry is up, and the first choice carries.
     fn ready(&self) -> Result<()>;
+
+    /// What carries the flows from site a to b now.
+    fn carrier(&self) -> Result<String>;
+
+    /// Takes the first path out of service, at both ends.
+    fn drain(&self) -> Result<()>;
+
+    /// Puts it back.
+    fn undrain(&self) -> Result<()>;
+}
+
+impl Args {
+    /// Those of `rows` that are asked for of a contender.
+    fn asked(&self, rows: &[Row], contender: Contender) -> Vec<Row> {
+        let tells = |row: Row| {
+            contender == Contender::Crossway || !self.quick || RIVAL_IN_BRIEF.contains(&row)
+        };
+        let asked = self.rows.iter().copied();
+        asked
+            .filter(|row| rows.contains(row) && tells(*row))
+            .collect()
+    }
+
+    /// In how many repetitions a contender is measured.
+    fn runs_of(&self, contender: Contender) -> u32 {
+        match contender {
+            Contender::Rival if self.quick => 1,
+            _ => self.runs,
+        }
+    }
 }
 
 impl Row {
@@ -134,9 +196,14 @@ impl Contender {
     }
 
     /// Starts it on all gateways and waits until it is ready.
-    fn start(self, net: &Redundant, bfd: Bfd) -> Result<Box<dyn Joined + '_>> {
+    fn start<'a>(self, net: &'a Redundant, bfd: Bfd) -> Result<Box<dyn Joined + 'a>> {
+        let settings = Settings {
+            hold_down_ms: HOLD_DOWN,
+            virtual_router: net.replicas.len() > 1,
+            ..ours::settings(bfd)
+        };
         let joined: Box<dyn Joined> = match self {
-            Self::Crossway => Box::new(Ours::start(net, bfd)?),
+            Self::Crossway => Box::new(Gateways::start(net, &settings)?),
             Self::Rival => Box::new(Rival::start(net, bfd)?),
         };
         joined.ready()?;
@@ -158,9 +225,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     };
     paths::measure(&mut results, &args).context("two paths")?;
     pair::measure(&mut results, &args).context("a pair of gateways")?;
+    agents::measure(&mut results, &args).context("an agent replaced")?;
+    flap::measure(&mut results, &args).context("a flapping path")?;
+    many::measure(&mut results, &args);
+    ensure!(!sys::stop_requested(), "interrupted");
     results.finish();
     print!("{}", table::table(&results));
-    let (verdict, missed) = target::verdict(&results);
+    let (verdict, missed) = target::verdict(&results, &args);
     print!("{verdict}");
     if let Some(file) = &args.json {
         results.write(file)?;
@@ -189,6 +260,33 @@ fn present(results: &mut Results, contenders: &[Contender]) -> Vec<Contender> {
         }
     }
     present
+}
+
+/// Starts a contender and does something with it. What goes wrong is told in the table, and the next goes on.
+fn with(
+    results: &mut Results,
+    contender: Contender,
+    what: &str,
+    net: &Redundant,
+    bfd: Bfd,
+    play: impl FnOnce(&mut Results, &dyn Joined) -> Result<()>,
+) {
+    let started = contender.start(net, bfd);
+    if let Err(error) = started.and_then(|joined| play(results, &*joined)) {
+        leave_out(results, format!("{}, {what}", contender.name()), &error);
+    }
+}
+
+/// Takes a sample of a row.
+fn report(results: &mut Results, row: Row, contender: Contender, sample: &Sample) {
+    sample.add(results, row.name(), contender.name());
+    eprintln!(
+        "  {}, {}: {} ms, {} lost",
+        row.name(),
+        contender.name(),
+        table::number(sample.gap()),
+        sample.lost()
+    );
 }
 
 /// Says why something is not measured.

@@ -13,11 +13,12 @@ mod receiver;
 pub(crate) mod search;
 mod sender;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use crossway::clock;
+use vm_tests::netns::Netns;
 use vm_tests::topology::{Family, Topology};
 use vm_tests::wait;
 
@@ -65,12 +66,20 @@ impl Trial {
 
 impl Udp {
     pub(crate) fn open(topology: &Topology) -> Result<Self> {
-        let (from, to) = (&topology.sites[0], &topology.sites[1]);
-        let target = SocketAddr::new(to.host_address(Family::V4), PORT);
-        let source = SocketAddr::new(from.host_address(Family::V4), 0);
+        let [from, to] = [0, 1].map(|site: usize| {
+            let site = &topology.sites[site];
+            (&site.host, site.host_address(Family::V4))
+        });
+        Self::between(from, to)
+    }
+
+    /// From one host at its address to another.
+    pub(crate) fn between(from: (&Netns, IpAddr), to: (&Netns, IpAddr)) -> Result<Self> {
+        let target = SocketAddr::new(to.1, PORT);
+        let source = SocketAddr::new(from.1, 0);
         Ok(Self {
-            receiver: to.host.enter(|| Receiver::start(target))??,
-            sender: from.host.enter(|| Sender::open(source, target))??,
+            receiver: to.0.enter(|| Receiver::start(target))??,
+            sender: from.0.enter(|| Sender::open(source, target))??,
             trial: 0,
         })
     }

@@ -1,13 +1,15 @@
 //! Crossway on every gateway of a [`Redundant`] topology.
 
 use std::fmt::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::crossway::Crossway;
+use crate::crossway::{self, Crossway};
 use crate::keys::KeyPair;
 use crate::plan::GatewayPlan;
 use crate::topology::{LISTEN_PORT, Near, Redundant, Replica};
@@ -27,6 +29,11 @@ pub struct Settings {
     pub hold_down_ms: u32,
     /// More lines for the `[gateway]` table of every replica of site `a`.
     pub replica_lines: Vec<String>,
+    /// The replicas of site `a` are one virtual router to its hosts, the first one with the highest priority.
+    pub virtual_router: bool,
+    /// So many links between two gateways, over one path, each with addresses of its own ([`link_address`]); without,
+    /// one over each path.
+    pub links: Option<u8>,
 }
 
 impl Default for Settings {
@@ -36,6 +43,8 @@ impl Default for Settings {
             multiplier: 3,
             hold_down_ms: 5000,
             replica_lines: Vec::new(),
+            virtual_router: false,
+            links: None,
         }
     }
 }
@@ -58,6 +67,7 @@ impl Gateways {
             let mut agent = Crossway::prepare_in(&gateway.netns, net.directory(), plan)?;
             let text = config(net, &plans, own, settings, &agent.key_file());
             agent.write_config_text(&text)?;
+            accepts(agent.config())?;
             agent.start_again()?;
             agents.push(agent);
         }
@@ -91,7 +101,7 @@ impl Gateways {
         wait::try_until("every link to be up", UP, || {
             for agent in &self.agents {
                 let answer = agent.query(&["links"])?;
-                let links = answer["links"].as_array().map_or(&[][..], Vec::as_slice);
+                let links = rows(&answer, "links");
                 let up = |link: &Value| link["state"] == "Up" && link["watched_by"] == "bfd";
                 if links.is_empty() || !links.iter().all(up) {
                     return Ok(None);
@@ -100,6 +110,79 @@ impl Gateways {
             Ok(Some(()))
         })
     }
+
+    /// Waits until all links are up, the first ones carry the flows, and the first replica is the master of its
+    /// virtual routers. Hold-downs are cut short.
+    pub fn wait_until_ready(&self) -> Result<()> {
+        self.wait_until_up()?;
+        self.order_first("promote")?;
+        wait::try_until("the first links to carry the flows", UP, || {
+            for agent in &self.agents {
+                let answer = agent.query(&["links"])?;
+                let first = rows(&answer, "links").first();
+                if first.is_none_or(|link| link["carries_flows"] != true) {
+                    return Ok(None);
+                }
+            }
+            Ok(Some(()))
+        })?;
+        wait::try_until("the first gateway to be master", UP, || {
+            let status = self.agents[0].query(&["status"])?;
+            let routers = rows(&status, "virtual_routers").iter();
+            let mut others = routers.filter(|router| router["state"] != "master");
+            Ok(others.next().is_none().then_some(()))
+        })
+    }
+
+    /// Gives an order about the first link of every gateway, such as `drain`.
+    pub fn order_first(&self, order: &str) -> Result<()> {
+        for agent in &self.agents {
+            let answer = agent.query(&["links"])?;
+            let first = rows(&answer, "links").first();
+            let first = first.context("a gateway without links")?;
+            let word = |field: &str| first[field].as_str().unwrap_or_default();
+            let target = format!("{}/{}/{}", word("site"), word("gateway"), word("link"));
+            agent.command(&[order, &target])?;
+        }
+        Ok(())
+    }
+
+    /// Names of the links that carry the flows from the first gateway to site `b`.
+    pub fn carriers(&self) -> Result<Vec<String>> {
+        let answer = self.agents[0].query(&["links"])?;
+        let links = rows(&answer, "links").iter();
+        let carry = links.filter(|link| link["carries_flows"] == true);
+        let names = carry.filter_map(|link| link["link"].as_str().map(str::to_owned));
+        Ok(names.collect())
+    }
+}
+
+/// The rows of a list in an answer.
+pub fn rows<'a>(answer: &'a Value, list: &str) -> &'a [Value] {
+    answer[list].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// A build that does not know a key says so, and the error is that.
+fn accepts(config: &Path) -> Result<()> {
+    let mut check = Command::new(crossway::binary());
+    let check = check.arg("check").arg(config).output()?;
+    let said = [check.stdout, check.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    let first = said.lines().next().unwrap_or_default();
+    ensure!(
+        check.status.success(),
+        "this build refuses the configuration: {first}"
+    );
+    Ok(())
+}
+
+/// Where the gateway of a site is for one of many links, counted from 1.
+pub fn link_address(side: Near, number: u8) -> Ipv4Addr {
+    let site = match side {
+        Near::A => 1,
+        Near::B => 2,
+    };
+    Ipv4Addr::new(198, 18, site, number)
 }
 
 fn plan(gateway: &Replica) -> Result<GatewayPlan> {
@@ -146,6 +229,9 @@ fn config(
         ("a", Near::A, 0..far)
     } else {
         settings.replica_lines.iter().cloned().for_each(&mut line);
+        if settings.virtual_router {
+            line(virtual_router(net, own));
+        }
         ("b", Near::B, far..far + 1)
     };
     line(format!("[[site]]\nname = {site:?}"));
@@ -159,7 +245,13 @@ fn config(
             "  bfd = {{ interval_ms = {}, multiplier = {} }}",
             settings.interval_ms, settings.multiplier
         ));
-        for wan in 0..wans {
+        for number in 1..=settings.links.unwrap_or(0) {
+            let endpoint = SocketAddr::new(link_address(side, number).into(), LISTEN_PORT);
+            line(format!(
+                "    [[site.gateway.link]]\n    name = \"link-{number}\"\n    endpoint = \"{endpoint}\""
+            ));
+        }
+        for wan in (0..wans).filter(|_| settings.links.is_none()) {
             line(format!(
                 "    [[site.gateway.link]]\n    name = \"path-{}\"\n    endpoint = \"{}\"\n    wan = \"wan{wan}\"\n    priority = {}",
                 wan + 1,
@@ -169,4 +261,13 @@ fn config(
         }
     }
     text
+}
+
+/// Advertisements each 100 ms.
+fn virtual_router(net: &Redundant, own: usize) -> String {
+    format!(
+        "[[gateway.vrrp]]\ninterface = \"lan0\"\nid = 1\naddresses = [\"{}\"]\npriority = {}\nadvertisement_interval = 100",
+        net.virtual_router(),
+        150 - 50 * own
+    )
 }

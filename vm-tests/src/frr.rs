@@ -128,6 +128,16 @@ impl Frr {
         serde_json::from_str(&text).with_context(|| format!("vtysh: {command}: {text}"))
     }
 
+    /// Gives the routes of a neighbour, counted from 0, another preference.
+    pub fn prefer(&self, neighbour: usize, preference: u32) -> Result<()> {
+        let mut vtysh = Command::new("vtysh");
+        vtysh.arg("--vty_socket").arg(&self.directory);
+        let map = format!("route-map in-{neighbour} permit 10");
+        let set = format!("set local-preference {preference}");
+        process::run(vtysh.args(["-c", "configure terminal", "-c", &map, "-c", &set]))?;
+        Ok(())
+    }
+
     /// How many BFD sessions are up.
     pub fn bfd_up(&self) -> Result<usize> {
         let peers = self.query("show bfd peers json")?;
@@ -228,6 +238,8 @@ fn bfd_config(router: &Router) -> String {
 fn bgp_config(router: &Router) -> String {
     let Router { system, id, .. } = router;
     let mut lines = vec![
+        // A changed preference counts at once.
+        "bgp route-map delay-timer 0".to_owned(),
         format!("router bgp {system}"),
         format!(" bgp router-id {id}"),
         " no bgp ebgp-requires-policy".to_owned(),

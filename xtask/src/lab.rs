@@ -19,8 +19,11 @@ use vm_tests::wait;
 mod checks;
 mod hints;
 mod page;
+mod scenario;
 mod status;
 mod table;
+
+use scenario::Scenario;
 
 /// Names of namespaces and gateways start with it.
 pub(crate) const PREFIX: &str = "cw-lab";
@@ -32,27 +35,34 @@ const LOCK: &str = "crossway-lab";
 /// What the user asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Options {
+    /// What is played before the live status.
+    scenario: Option<Scenario>,
     /// Length of the live status; without, until a signal.
     duration: Option<Duration>,
 }
 
 impl Options {
     pub(crate) fn parse(words: &[String]) -> Result<Self> {
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let value = match words[..] {
-            [] => return Ok(Self { duration: None }),
-            ["--for", value] => Some(value),
-            [word] => word.strip_prefix("--for="),
-            _ => None,
+        let mut options = Self {
+            scenario: None,
+            duration: None,
         };
-        let Some(value) = value else {
-            bail!(
-                "the lab takes nothing or `--for 10s`, not {words:?}. To run the connector: `cargo xtask run -- --config FILE`"
-            );
-        };
-        Ok(Self {
-            duration: Some(parse_duration(value)?),
-        })
+        let mut words = words.iter().map(String::as_str);
+        while let Some(word) = words.next() {
+            let (option, value) = match word.split_once('=') {
+                Some((option, value)) => (option, Some(value)),
+                None => (word, words.next()),
+            };
+            match (option, value) {
+                ("--for", Some(value)) => options.duration = Some(parse_duration(value)?),
+                ("--scenario", Some(value)) => options.scenario = Some(Scenario::from_name(value)?),
+                _ => bail!(
+                    "the lab takes `--for 10s` and `--scenario {}`, not {word:?}. To run the connector: `cargo xtask run -- --config FILE`",
+                    Scenario::names()
+                ),
+            }
+        }
+        Ok(options)
     }
 }
 
@@ -65,7 +75,10 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
     for line in cleanup::remove_leftovers(PREFIX)? {
         eprintln!("removed what a killed lab left: {line}");
     }
-    let outcome = work(options);
+    let outcome = match options.scenario {
+        Some(scenario) => scenario::play(scenario, options.duration),
+        None => work(options),
+    };
     let left = cleanup::remove_leftovers(PREFIX)?;
     for line in &left {
         eprintln!("removed {line}");
@@ -164,9 +177,19 @@ mod tests {
     }
 
     #[test]
+    fn a_scenario_is_known_by_its_name() {
+        let options = parse("--scenario gateway-kill --for 0s").unwrap();
+        assert_eq!(options.scenario, Some(Scenario::GatewayKill));
+        assert_eq!(options.duration, Some(Duration::ZERO));
+        let message = parse("--scenario rain").unwrap_err().to_string();
+        assert!(message.contains("split-brain"), "{message}");
+    }
+
+    #[test]
     fn anything_else_is_refused() {
         for line in [
             "--for",
+            "--scenario",
             "--for soon",
             "--for 5 fortnights",
             "--config x",

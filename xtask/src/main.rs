@@ -28,6 +28,7 @@ type Task = (
 const TASKS: &[Task] = &[
     ("run", "[--for 10s]", "two sites in a lab of their own, with a live status until Ctrl-C", run::run),
     ("run", "-- --config FILE", "the connector on this gateway; all behind `--` goes to `crossway run`", run::run),
+    ("lab", "--scenario NAME", "wan-cut, gateway-kill, flap or split-brain, played in a lab with spare paths or gateways", run::lab),
     ("build", "", "the eBPF object and target/release/crossway", build::task),
     ("test", "[FILTER]", "the pure, verdict and namespace rings", test::run),
     ("check", "", "formatting, clippy, documentation and the ABI", check::run),

@@ -21,6 +21,11 @@ fn gateway(words: &[String]) -> Result<()> {
     cmd::become_command(cmd::as_root(build::binary()).arg("run").args(words))
 }
 
+/// `cargo xtask lab`: as `run`, and with `--scenario` one with something to fail over to.
+pub(crate) fn lab(arguments: &[String]) -> Result<()> {
+    laboratory(arguments)
+}
+
 /// Two sites on this machine, by this program as root.
 fn laboratory(words: &[String]) -> Result<()> {
     lab::Options::parse(words)?;

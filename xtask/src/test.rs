@@ -53,6 +53,7 @@ fn rings() -> Result<Vec<Ring>> {
         .into_iter()
         .partition(|name| name.starts_with(VERDICT_PREFIX));
     namespaces.extend(agent_root);
+    namespaces.extend(tests_of("xtask")?);
     let mut pure = cmd::cargo(&["test", "--workspace", "--lib", "--bins", "--no-fail-fast"]);
     pure.args(["--exclude", "datapath-ebpf", "--exclude", "vm-tests"]);
     let library = ["test", "-p", "vm-tests", "--lib"];
@@ -111,8 +112,10 @@ fn with_tests(mut command: Command, tests: &[String]) -> Command {
 
 /// Builds as the user, runs as root.
 fn as_root(tests: &[String]) -> Command {
-    let packages = ["test", "-p", "vm-tests", "-p", "crossway", "--no-fail-fast"];
-    let mut command = with_tests(cmd::cargo(&packages), tests);
+    let packages = ["vm-tests", "crossway", "xtask"].map(|package| ["-p", package]);
+    let mut command = cmd::cargo(&["test", "--no-fail-fast"]);
+    command.args(packages.concat());
+    let mut command = with_tests(command, tests);
     let words = environment::as_root();
     if !words.is_empty() {
         let runner: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();

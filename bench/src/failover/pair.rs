@@ -2,73 +2,62 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use vm_tests::topology::Redundant;
 use vm_tests::wait;
 
 use crate::results::Results;
-use crate::table::number;
 
 use super::stream::Stream;
-use super::{Args, Bfd, Contender, Joined, Row, leave_out};
-
-const BFD: Bfd = Bfd {
-    interval_ms: 100,
-    multiplier: 3,
-};
+use super::{Args, BFD_100, Contender, Joined, Row, report, with};
 
 /// A gateway that died is away for a while.
 const AWAY: Duration = Duration::from_secs(2);
 
 pub(super) fn measure(results: &mut Results, args: &Args) -> Result<()> {
-    let asked = |row| args.rows.contains(&row);
-    if !asked(Row::GatewayKilled) && !asked(Row::PreemptedBack) {
-        return Ok(());
-    }
     for &contender in &args.contenders {
-        let net = Redundant::with_pair(None)?;
-        let joined = match contender.start(&net, BFD) {
-            Ok(joined) => joined,
-            Err(error) => {
-                let what = format!("{}, a pair of gateways", contender.name());
-                leave_out(results, what, &error);
-                continue;
-            }
-        };
-        let mut stream = Stream::start(&net)?;
-        for run in 1..=args.runs {
-            repeat(results, &net, &*joined, &mut stream, contender)
-                .with_context(|| format!("{}, run {run}", contender.name()))?;
+        let rows = [Row::GatewayKilled, Row::PreemptedBack];
+        if args.asked(&rows, contender).is_empty() {
+            continue;
         }
+        let net = Redundant::with_pair(None)?;
+        with(
+            results,
+            contender,
+            "a pair of gateways",
+            &net,
+            BFD_100,
+            |results, joined| play(results, args, &net, joined, contender),
+        );
     }
     Ok(())
 }
 
-/// The first gateway dies, comes back, and takes its role back.
-fn repeat(
+/// The first gateway dies, comes back, and takes its role back, again and again.
+fn play(
     results: &mut Results,
+    args: &Args,
     net: &Redundant,
     joined: &dyn Joined,
-    stream: &mut Stream,
     contender: Contender,
 ) -> Result<()> {
-    joined.ready()?;
+    let runs = args.runs_of(contender);
+    let watches_return = !args.asked(&[Row::PreemptedBack], contender).is_empty();
     let first = &net.replicas[0];
-    let killed = stream.across(net, || net.cut_off(first))?;
-    ensure!(wait::pace(AWAY), "interrupted");
-    let back = stream.across(net, || {
-        net.reconnect(first)?;
-        joined.ready()
-    })?;
-    for (row, sample) in [(Row::GatewayKilled, killed), (Row::PreemptedBack, back)] {
-        sample.add(results, row.name(), contender.name());
-        eprintln!(
-            "  {}, {}: {} ms, {} lost",
-            row.name(),
-            contender.name(),
-            number(sample.gap()),
-            sample.lost()
-        );
+    let mut stream = Stream::start(net)?;
+    for run in 1..=runs {
+        joined.ready()?;
+        let killed = stream.across(net, || net.cut_off(first))?;
+        report(results, Row::GatewayKilled, contender, &killed);
+        if run == runs && !watches_return {
+            break;
+        }
+        ensure!(wait::pace(AWAY), "interrupted");
+        let back = stream.across(net, || {
+            net.reconnect(first)?;
+            joined.ready()
+        })?;
+        report(results, Row::PreemptedBack, contender, &back);
     }
     Ok(())
 }

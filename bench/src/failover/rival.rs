@@ -19,6 +19,8 @@ use super::{Bfd, Joined};
 
 /// BGP tries again each second and may need a few tries.
 const CONVERGED: Duration = Duration::from_secs(40);
+/// Of a path that is out of service.
+const LEAST: u32 = 1;
 const SYSTEM_A: u32 = 65001;
 const SYSTEM_B: u32 = 65002;
 /// Seconds that a router waits before it takes back its role: its BGP sessions are up by then.
@@ -130,7 +132,7 @@ impl<'a> Rival<'a> {
         let neighbours = links.map(|link| Neighbour {
             address: inner(link, far),
             system: remote,
-            preference: 200 - link as u32,
+            preference: preference(link),
             prepend: 0,
         });
         let router = Router {
@@ -197,6 +199,31 @@ impl Joined for Rival<'_> {
         let what = "every BFD and BGP session, and the first gateway as master";
         wait::try_until(what, CONVERGED, || Ok(self.converged()?.then_some(())))
     }
+
+    fn carrier(&self) -> Result<String> {
+        let netns = &self.net.replicas[0].netns;
+        let routes = netns.ip(&format!("route show {}", self.net.route(Near::B)))?;
+        let mut words = routes.split_whitespace();
+        words.find(|word| *word == "via");
+        Ok(words.next().unwrap_or_default().to_owned())
+    }
+
+    fn drain(&self) -> Result<()> {
+        self.routers
+            .iter()
+            .try_for_each(|router| router.prefer(0, LEAST))
+    }
+
+    fn undrain(&self) -> Result<()> {
+        self.routers
+            .iter()
+            .try_for_each(|router| router.prefer(0, preference(0)))
+    }
+}
+
+/// The first link is preferred.
+fn preference(link: usize) -> u32 {
+    200 - link as u32
 }
 
 /// Address of an end (0 of site a, 1 of site b) inside a tunnel.

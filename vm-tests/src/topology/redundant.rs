@@ -14,10 +14,10 @@
 //! Each box is a network namespace: `<prefix>-host-a`, `<prefix>-lan-a` (a bridge), `<prefix>-gw-a1`,
 //! `<prefix>-path-1` (a router), … A gateway has one route over each path: to the other gateways' addresses there.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
 use super::build::{End, add_address, cable};
 use super::{Directory, LISTEN_PORT};
@@ -71,6 +71,11 @@ impl Replica {
     /// Name of the gateway and of its namespace.
     pub fn name(&self) -> &str {
         self.netns.name()
+    }
+
+    /// The path's router as it sees it.
+    pub fn next_hop(&self, path: usize) -> IpAddr {
+        next_hop(self.wan[path])
     }
 
     /// Where it is dialled on a path, counted from 0.
@@ -134,6 +139,11 @@ impl Redundant {
     /// A directory for configurations, keys and logs, removed with the topology.
     pub fn directory(&self) -> &Path {
         &self.directory.0
+    }
+
+    /// The router of a path.
+    pub fn path(&self, path: usize) -> &Netns {
+        &self.paths[path]
     }
 
     /// Address of the host of site `a` or `b`.
@@ -253,12 +263,12 @@ impl Redundant {
                     End::new(path, &gateway.port, MTU),
                 )?;
                 add_address(&gateway.netns, &interface, own, 30)?;
-                add_address(path, &gateway.port, next_hop(own)?, 30)?;
+                add_address(path, &gateway.port, next_hop(own), 30)?;
             }
             for from in self.gateways() {
                 let others = self.gateways().filter(|to| to.name() != from.name());
                 for to in others.map(|to| to.wan[index]) {
-                    let by = next_hop(from.wan[index])?;
+                    let by = from.next_hop(index);
                     from.netns
                         .ip(&format!("route add {to}/32 via {by} dev wan{index}"))?;
                 }
@@ -298,15 +308,12 @@ fn far(netns: Netns, paths: u8) -> Replica {
     }
 }
 
-fn next_hop(address: IpAddr) -> Result<IpAddr> {
-    let IpAddr::V4(address) = address else {
-        anyhow::bail!("{address} is not of a path");
-    };
-    let next = address
-        .to_bits()
-        .checked_add(1)
-        .context("the last address")?;
-    Ok(Ipv4Addr::from_bits(next).into())
+/// The address after it.
+fn next_hop(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(address) => Ipv4Addr::from_bits(address.to_bits() + 1).into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() + 1).into(),
+    }
 }
 
 fn lan_address(side: Near, last: u16) -> IpAddr {
@@ -321,7 +328,7 @@ fn number_of(side: Near) -> u8 {
 }
 
 fn add_bridge(netns: &Netns, name: &str) -> Result<()> {
-    netns.ip(&format!("link add {name} type bridge"))?;
+    netns.ip(&format!("link add {name} type bridge mcast_snooping 0"))?;
     netns.ip(&format!("link set {name} up"))?;
     Ok(())
 }
