@@ -2,7 +2,7 @@
 //! once, whoever made it. Pure.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::links::{CONNECTING_FOR, LinkStatus, Links, site_state};
 use super::plan::{Plan, PlannedSite};
@@ -10,6 +10,10 @@ use crate::control::message::{EventKind, LinkState, SiteState};
 use crate::host::links::Interface;
 use crate::ids::SiteId;
 use crate::journal::Change;
+
+/// A far gateway that stops says so first, and forwards until another has taken its place: until then a
+/// site without another link goes on by this one.
+const DRAINS_FOR: Duration = Duration::from_secs(2);
 
 /// The states as they were last seen.
 #[derive(Debug, Default)]
@@ -164,9 +168,11 @@ impl SiteStatus {
 impl LinkStatus {
     /// Whether it is not up and has had its time.
     fn has_failed(&self, now: Instant) -> bool {
+        let lasted = now.saturating_duration_since(self.since);
         match self.state {
             LinkState::Up => false,
-            LinkState::Connecting => now.saturating_duration_since(self.since) >= CONNECTING_FOR,
+            LinkState::Connecting => lasted >= CONNECTING_FOR,
+            LinkState::Drained if !self.drained => lasted >= DRAINS_FOR,
             LinkState::Down | LinkState::Drained => true,
         }
     }
