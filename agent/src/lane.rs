@@ -34,8 +34,8 @@ const TIMER_PERIOD: Duration = Duration::from_millis(100);
 /// Commands that are carried out at one look. Many links may be dialled at once, each a handshake of some
 /// 100 µs, and packets must not wait for all of them.
 const COMMANDS_PER_LOOK: usize = 8;
-/// Turns under load between two looks at the clock.
-const TURNS_PER_CLOCK: u32 = 16;
+/// Turns under load between two looks at commands and timers.
+const TURNS_PER_LOOK: u32 = 16;
 
 /// The state of one lane.
 struct Lane {
@@ -79,11 +79,16 @@ impl Lane {
             let mut turns = 0;
             let mut busy = true;
             // A command is carried out at once: while one lane is parked, the others carry nothing for it.
-            while busy && turns < TURNS_PER_CLOCK && (turns == 0 || !self.waker.is_awake()) {
+            while busy && turns < TURNS_PER_LOOK && (turns == 0 || !self.waker.is_awake()) {
                 let received = self.turn_inbound()?;
                 let sent = self.turn_outbound()?;
                 busy = received || sent;
                 turns += 1;
+                // A turn may be megabytes: no far end shall take us for dead while we do sixteen.
+                self.now = clock::now();
+                if self.now >= self.tunnel.next_pulse() {
+                    break;
+                }
             }
             if self.now >= next_timers {
                 self.handle_timers();
