@@ -37,6 +37,10 @@ const COMMANDS_PER_LOOK: usize = 8;
 /// Turns under load between two looks at commands and timers.
 const TURNS_PER_LOOK: u32 = 16;
 
+/// How long the socket may go without being emptied before silence counts: its buffer holds some tens of
+/// milliseconds of traffic.
+const LONGEST_BACKLOG: Duration = Duration::from_millis(500);
+
 /// The state of one lane.
 struct Lane {
     tun: TunQueue,
@@ -50,6 +54,8 @@ struct Lane {
     mtu: usize,
     /// The time of the batch under way.
     now: Instant,
+    /// Whatever had come by this time has been taken from the socket.
+    drained: Instant,
     commands: mpsc::Receiver<Command>,
     /// Where changes of links are told, at once.
     changes: UnboundedSender<LinkChange>,
@@ -129,8 +135,12 @@ impl Lane {
     fn handle_pulses(&mut self) {
         let (udp, drops) = (&mut self.udp, &mut self.drops);
         let (now, send, changes) = (self.now, &mut self.send, &self.changes);
+        // Whom we have not heard yet for want of time is not dead, but one whose packets never get their turn is.
+        let backlog = now.saturating_duration_since(self.drained);
+        let excess = backlog.saturating_sub(LONGEST_BACKLOG);
+        let heard_until = self.drained + excess;
         self.tunnel.handle_pulses(
-            now,
+            (now, heard_until),
             send,
             |send| drops.add_send(send.send(udp)),
             // Nobody takes it any more when the gateway stops.

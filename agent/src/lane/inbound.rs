@@ -26,6 +26,7 @@ impl Lane {
         let mut any = false;
         for _ in 0..RECEIVES_PER_TURN {
             if self.receive.receive(&self.udp)? == 0 {
+                self.drained = self.now;
                 break;
             }
             any = true;

@@ -59,6 +59,7 @@ impl ParkedLane {
             drops: Drops::default(),
             mtu,
             now,
+            drained: now,
             commands,
             changes,
             waker,

@@ -20,11 +20,12 @@ impl Tunnel {
         self.next_pulse
     }
 
-    /// Sends the control packets that are due, and hands what has changed to `changed`: a link that has
-    /// died carries no flow any more when this returns.
+    /// Sends the control packets that are due now, and takes for dead who was not heard by `heard_until`,
+    /// up to which everything that came has been handled. Hands what has changed to `changed`: a link that
+    /// has died carries no flow any more when this returns.
     pub fn handle_pulses(
         &mut self,
-        now: Instant,
+        (now, heard_until): (Instant, Instant),
         out: &mut SendBatch,
         mut flush: impl FnMut(&mut SendBatch),
         mut changed: impl FnMut(LinkChange),
@@ -35,7 +36,7 @@ impl Tunnel {
                 continue;
             };
             if peer.next_pulse().is_some_and(|due| due <= now) {
-                peer.handle_pulse(now, out);
+                peer.handle_pulse((now, heard_until), out);
                 if !out.has_room(ROOM.0, ROOM.1) {
                     flush(out);
                 }

@@ -52,9 +52,13 @@ impl Peer {
     }
 
     /// Looks at the clock, and sends the control packet and the probe that are due.
-    pub(in crate::tunnel) fn handle_pulse(&mut self, now: Instant, out: &mut SendBatch) {
+    pub(in crate::tunnel) fn handle_pulse(
+        &mut self,
+        (now, heard_until): (Instant, Instant),
+        out: &mut SendBatch,
+    ) {
         if let Some(heartbeat) = &mut self.heartbeat {
-            heartbeat.handle_timeout(self.received_packets, now);
+            heartbeat.handle_timeout(self.received_packets, heard_until);
             let mut inner = [0; LONGEST];
             if let Some(length) = heartbeat.poll_transmit(now, &mut inner) {
                 self.send_control(&inner[..length], out);

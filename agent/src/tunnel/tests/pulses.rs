@@ -88,7 +88,7 @@ impl Net {
         tunnel.handle_timeout(now, Duration::ZERO, out, |_| panic!("there is room"));
         if now >= tunnel.next_pulse() {
             let changed = |change| changes.push(change);
-            tunnel.handle_pulses(now, out, |_| panic!("there is room"), changed);
+            tunnel.handle_pulses((now, now), out, |_| panic!("there is room"), changed);
         }
         for (to, datagram) in node.out.take_datagrams() {
             let to = to.remote.to_string();
