@@ -10,10 +10,12 @@ use super::Gateway;
 use super::links::site_state;
 use crate::clock;
 use crate::config::{Lan, VirtualRouter, XdpChoice};
+use crate::control::message::EventKind;
 use crate::control::message::{self, SiteState};
 use crate::host::addresses::HostAddress;
 use crate::host::links::Interface;
 use crate::host::virtual_mac::{VirtualMac, WantedVirtualMac};
+use crate::journal::Change;
 use crate::prefix::Prefix;
 use crate::vrrp::router::State;
 use crate::vrrp::service::Service;
@@ -97,42 +99,39 @@ impl Gateway {
     }
 
     /// The one place that every change of state passes.
-    fn report_vrrp(&self, event: &Event) {
+    fn report_vrrp(&mut self, event: &Event) {
         let Key {
             interface,
             id,
             family,
         } = &event.key;
-        let gateway = &self.config.gateway.name;
-        match &event.what {
-            What::Changed(change) => tracing::info!(
-                gateway,
-                interface,
-                id,
-                %family,
-                from = change.from.as_str(),
-                to = change.to.as_str(),
-                why = %change.why,
-                "virtual router"
+        let (from, to, cause) = match &event.what {
+            What::Changed(change) => (
+                Some(change.from.as_str().to_owned()),
+                change.to.as_str(),
+                change.why.to_string(),
             ),
-            What::SilentMate(mate) => tracing::warn!(
-                gateway,
-                interface,
-                id,
-                %family,
-                %mate,
-                "virtual router: the mate answers, but its advertisements do not come"
+            What::SilentMate(mate) => (
+                None,
+                "split",
+                format!("{mate} answers on the LAN, but its advertisements do not come"),
             ),
-            What::Split(rival) => tracing::warn!(
-                gateway,
-                interface,
-                id,
-                %family,
-                mate = %rival.address,
-                priority = rival.priority,
-                "virtual router: split brain, another gateway is master too"
+            What::Split(rival) => (
+                None,
+                "split",
+                format!(
+                    "{} with priority {} is master too",
+                    rival.address, rival.priority
+                ),
             ),
-        }
+        };
+        self.record(Change {
+            kind: EventKind::VirtualRouter,
+            subject: format!("{interface} {id} {family}"),
+            from,
+            to: to.to_owned(),
+            cause,
+        });
     }
 
     /// Starts, changes or stops virtual routers as the configuration and the interfaces are now.
