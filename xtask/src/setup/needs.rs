@@ -68,6 +68,7 @@ const NEEDS: &[Need] = &[
     program("sysctl", packaged("procps"), Purpose::Test, "the host's settings before and after"),
     program("nft", packaged("nftables"), Purpose::Test, "a firewall and NAT beside us"),
     program("keepalived", packaged("keepalived"), Purpose::Test, "a mate of virtual routers"),
+    program("vtysh", packaged("frr"), Purpose::Test, "BFD beside a stock WireGuard"),
     program("wg", packaged("wireguard-tools"), Purpose::Test, "sets up stock WireGuard peers"),
     program("wireguard-go", packaged("wireguard-go"), Purpose::Test, "a stock WireGuard peer"),
     program("boringtun-cli", built("boringtun-cli", "0.7.1"), Purpose::Test, "a stock WireGuard peer"),
