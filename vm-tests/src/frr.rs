@@ -87,7 +87,7 @@ pub fn version() -> Result<String> {
     let program = Path::new(DAEMONS).join("bgpd");
     ensure!(
         program.exists(),
-        "FRR is not installed: run `cargo xtask setup failover`"
+        "FRR is not installed: run `cargo xtask setup test`"
     );
     let text = process::run(Command::new(program).arg("--version"))?;
     let first = text.lines().next().unwrap_or_default();

@@ -47,7 +47,7 @@ pub fn version() -> Result<String> {
     let output = Command::new("keepalived")
         .arg("--version")
         .output()
-        .context("keepalived is not installed: run `cargo xtask setup failover`")?;
+        .context("keepalived is not installed: run `cargo xtask setup test`")?;
     // It writes to standard error.
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     let word = text.split_whitespace().nth(1).unwrap_or("?");

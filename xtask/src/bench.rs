@@ -14,7 +14,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     if runs_the_product {
         let toolchain = match task {
             Some("micro" | "scale") => setup::ensure(Purpose::Lab)?,
-            Some("failover") => ensure_peers(Purpose::Failover)?,
+            Some("failover") => ensure_peers(Purpose::Test)?,
             _ => ensure_peers(Purpose::Bench)?,
         };
         build::build(&toolchain)?;

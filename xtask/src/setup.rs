@@ -24,11 +24,9 @@ pub(crate) enum Purpose {
     Test,
     /// The bench with every peer.
     Bench,
-    /// The bench of failover, with what is beside a stock WireGuard.
-    Failover,
 }
 
-/// `cargo xtask setup [build|lab|test|bench|failover]`.
+/// `cargo xtask setup [build|lab|test|bench]`.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let purpose = match arguments {
         [] => Purpose::Test,
@@ -36,8 +34,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         [word] if word == "lab" => Purpose::Lab,
         [word] if word == "test" => Purpose::Test,
         [word] if word == "bench" => Purpose::Bench,
-        [word] if word == "failover" => Purpose::Failover,
-        _ => bail!("setup takes one of: build, lab, test, bench, failover"),
+        _ => bail!("setup takes one of: build, lab, test, bench"),
     };
     let toolchain = ensure(purpose)?;
     println!("Nothing is missing. eBPF toolchain: {toolchain}");

@@ -74,8 +74,6 @@ const NEEDS: &[Need] = &[
     program("boringtun-cli", built("boringtun-cli", "0.7.1"), Purpose::Test, "a stock WireGuard peer"),
     program("wireguard-go-newest", Source::NewestDebian("wireguard-go"), Purpose::Bench, "a peer to be measured against"),
     program("gotatun", tool("gotatun-cli", "0.10.2"), Purpose::Bench, "a peer to be measured against"),
-    program("vtysh", packaged("frr"), Purpose::Failover, "BGP and BFD beside a stock WireGuard, to be measured against"),
-    program("keepalived", packaged("keepalived"), Purpose::Failover, "VRRP beside a stock WireGuard, to be measured against"),
 ];
 
 /// What `purpose` needs and this machine lacks.
