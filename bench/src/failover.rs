@@ -80,7 +80,7 @@ const ROWS: [(Row, &str, &str); 10] = [
 ];
 
 /// The rows in which the rival is measured where there is little time: it converges slowly after each.
-const RIVAL_IN_BRIEF: [Row; 3] = [Row::PathCut100, Row::GatewayKilled, Row::PreemptedBack];
+const RIVAL_IN_BRIEF: [Row; 2] = [Row::PathCut100, Row::GatewayKilled];
 
 /// Who is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

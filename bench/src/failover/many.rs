@@ -47,12 +47,13 @@ fn watch(results: &mut Results, args: &Args) -> Result<()> {
     };
     let mut ours = Gateways::start(&net, &settings)?;
     // Each link's clock of seconds begins anew: what is younger at the end has changed.
-    ensure!(wait::pace(Duration::from_secs(2)), "interrupted");
+    ensure!(wait::pace(Duration::from_secs(1)), "interrupted");
     let start = wait::now();
 
     let pid = ours.replica(0).pid()?;
     let before = processor_seconds(pid)?;
-    ensure!(wait::pace(CALM), "interrupted");
+    let span = if args.quick { CALM / 2 } else { CALM };
+    ensure!(wait::pace(span), "interrupted");
     let calm = (processor_seconds(pid)? - before) / start.elapsed().as_secs_f64();
 
     let busy = fill_both_cores(&net, args.soak)?;

@@ -11,7 +11,7 @@ use vm_tests::wait;
 use crate::results::{Better, Results};
 
 /// Without loss for so long, the paths count as sound before a change and again after it.
-const SOUND: Duration = Duration::from_millis(300);
+const SOUND: Duration = Duration::from_millis(200);
 /// A change that is not healed by then is an error, not a figure.
 const HEAL: Duration = Duration::from_secs(30);
 /// TCP may have backed off to a retransmission timer of its own after a long gap.

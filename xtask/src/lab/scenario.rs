@@ -12,7 +12,7 @@ use anyhow::{Result, bail, ensure};
 use vm_tests::crossway::Crossway;
 use vm_tests::failover::{Gateways, Settings};
 use vm_tests::sys;
-use vm_tests::topology::Redundant;
+use vm_tests::topology::{Near, Redundant};
 
 use super::{PREFIX, status};
 
@@ -71,6 +71,7 @@ pub(super) fn play(scenario: Scenario, duration: Option<Duration>) -> Result<()>
     let settings = Settings {
         hold_down_ms: HOLD_DOWN,
         virtual_router: scenario.needs_a_pair(),
+        replica_lines: health_lines(scenario, &net),
         ..Settings::default()
     };
     let gateways = Gateways::start(&net, &settings)?;
@@ -89,6 +90,17 @@ pub(super) fn play(scenario: Scenario, duration: Option<Duration>) -> Result<()>
         status::show(&names, &lost, &hints(&net), duration);
     }
     Ok(())
+}
+
+/// A gateway that reaches no host of its LAN says so to the far sites: it cannot know it from its carrier.
+fn health_lines(scenario: Scenario, net: &Redundant) -> Vec<String> {
+    let target = net.host_address(Near::A);
+    let line =
+        format!("[[gateway.health]]\ntarget = \"{target}\"\ninterval_ms = 100\nfailures = 3");
+    (scenario == Scenario::SplitBrain)
+        .then_some(line)
+        .into_iter()
+        .collect()
 }
 
 fn build(scenario: Scenario) -> Result<Redundant> {
@@ -152,7 +164,7 @@ fn hints(net: &Redundant) -> String {
     let (host, gateway, far) = (
         net.host_a.name(),
         net.replicas[0].name(),
-        net.host_address(vm_tests::topology::Near::B),
+        net.host_address(Near::B),
     );
     let crossway = format!(
         "sudo {} --gateway {gateway}",

@@ -135,14 +135,18 @@ fn states(gateway: &Crossway) -> Result<Vec<(String, String, String)>> {
     for router in rows(&status, "virtual_routers") {
         let name = format!("{own}  virtual router {}", word(router, "id"));
         states.push((name, word(router, "state"), why(router)));
-        for warning in rows(router, "warnings") {
-            let name = format!("{own}  virtual router {}, warning", word(router, "id"));
-            states.push((
-                name,
-                warning.as_str().unwrap_or_default().to_owned(),
-                String::new(),
-            ));
-        }
+        // Only what kind of warning it is: the rest counts seconds.
+        let warnings = rows(router, "warnings").iter();
+        let kinds: Vec<&str> = warnings
+            .filter_map(|warning| warning.as_str()?.split(':').next())
+            .collect();
+        let name = format!("{own}  warning of virtual router {}", word(router, "id"));
+        let kinds = if kinds.is_empty() {
+            "none".to_owned()
+        } else {
+            kinds.join(", ")
+        };
+        states.push((name, kinds, String::new()));
     }
     Ok(states)
 }
