@@ -82,7 +82,8 @@ impl Replicas {
             // Flows of a site that has gone are of no use to anybody.
             Some((*names.get(site)?, *key, *counters))
         });
-        let refused = self.outbox.push(datagram::write(named), now);
+        let written = datagram::write(named, self.pass.raises());
+        let refused = self.outbox.push(written, now);
         self.count_drops(DropReason::ReplicaQueueFull, refused);
         let up = self.mates.values_mut();
         for mate in up.filter(|mate| mate.up_since.is_some()) {
@@ -182,12 +183,8 @@ impl Gateway {
                     ..key
                 };
                 let told = localise(told, datagram.sent_ns, now_ns);
-                take_flow(
-                    &mut datapath.flows,
-                    &mut mate.flows,
-                    (&key, &told),
-                    site.id.0,
-                );
+                let told = (&key, &told, datagram.raises);
+                take_flow(&mut datapath.flows, &mut mate.flows, told, site.id.0);
             }
         }
         self.replicas
@@ -211,10 +208,10 @@ impl Gateway {
 fn take_flow(
     flows: &mut Flows,
     counts: &mut ReplicaFlows,
-    (key, told): (&FlowKey, &FlowCounters),
+    (key, told, raises): (&FlowKey, &FlowCounters, bool),
     site: u32,
 ) {
-    match flows.tell(key, |own| merge(own, told, site)) {
+    match flows.tell(key, |own| merge(own, told, site, raises)) {
         Ok(Told::Entered) => counts.flows_entered += 1,
         Ok(Told::Updated) => counts.flows_updated += 1,
         Ok(Told::Kept) => {}

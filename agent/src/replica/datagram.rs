@@ -1,7 +1,7 @@
 //! Flows on the wire between two replicas.
 //!
 //! ```text
-//!   datagram   version (1)  sender's clock when it was sent (8, ns)  section…
+//!   datagram   version (1)  raises (1: 0 or 1)  sender's clock when it was sent (8, ns)  section…
 //!   section    length of name (1)  name of the site  flows (1)  flow…
 //!   flow       family (1: 4 or 6)  protocol (1)  local (4|16)  remote (4|16)  local port (2)  remote port (2)
 //!              packets to site (8)  bytes to site (8)  packets from site (8)  bytes from site (8)
@@ -18,7 +18,8 @@ use crate::tunnel::replica::LONGEST;
 /// different versions go without each other's flows until both are of one.
 pub const VERSION: u8 = 1;
 
-const CLOCK: std::ops::Range<usize> = 1..9;
+const RAISES: usize = 1;
+const CLOCK: std::ops::Range<usize> = 2..10;
 const HEAD: usize = CLOCK.end;
 /// Bytes of a flow of IPv4, and of IPv6.
 const FLOW4: usize = 65;
@@ -36,6 +37,8 @@ pub struct Malformed;
 pub struct Datagram<'a> {
     /// The sender's clock when it was sent.
     pub sent_ns: u64,
+    /// It tells a gateway what it has missed: flows that this one carries now are raised, too.
+    pub raises: bool,
     /// Its flows by site.
     pub sections: Vec<Section<'a>>,
 }
@@ -52,8 +55,8 @@ pub struct Section<'a> {
 }
 
 /// Writes flows into as few datagrams as they need if those of a site stand together. Each datagram is to be
-/// stamped with the time when it is sent.
-pub fn write<'a>(flows: impl IntoIterator<Item = Named<'a>>) -> Vec<Vec<u8>> {
+/// stamped with the time when it is sent. For `raises` see [`Datagram::raises`].
+pub fn write<'a>(flows: impl IntoIterator<Item = Named<'a>>, raises: bool) -> Vec<Vec<u8>> {
     let mut written = Vec::new();
     let mut open = Open::default();
     for (site, key, counters) in flows {
@@ -64,6 +67,9 @@ pub fn write<'a>(flows: impl IntoIterator<Item = Named<'a>>) -> Vec<Vec<u8>> {
         open.add(site, &key, &counters);
     }
     written.extend(open.close());
+    for datagram in &mut written {
+        datagram[RAISES] = u8::from(raises);
+    }
     written
 }
 
@@ -83,12 +89,21 @@ pub fn read(bytes: &[u8]) -> Result<Datagram<'_>, Malformed> {
     if from.u8()? != VERSION {
         return Err(Malformed);
     }
+    let raises = match from.u8()? {
+        0 => false,
+        1 => true,
+        _ => return Err(Malformed),
+    };
     let sent_ns = from.u64()?;
     let mut sections = Vec::new();
     while !from.rest.is_empty() {
         sections.push(read_section(&mut from)?);
     }
-    Ok(Datagram { sent_ns, sections })
+    Ok(Datagram {
+        sent_ns,
+        raises,
+        sections,
+    })
 }
 
 fn read_section<'a>(from: &mut Reader<'a>) -> Result<Section<'a>, Malformed> {

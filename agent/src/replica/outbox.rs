@@ -84,7 +84,7 @@ mod tests {
         assert_eq!(outbox.push(datagrams(BURST + 1), start), Tally::default());
         let burst = outbox.poll(start, 7);
         assert_eq!(burst.len(), BURST);
-        assert_eq!(burst[0][1..9], 7_u64.to_be_bytes());
+        assert_eq!(burst[0][2..10], 7_u64.to_be_bytes());
         assert_eq!(outbox.next_timeout(), Some(start + PACE));
         assert!(outbox.poll(start, 7).is_empty());
         assert_eq!(outbox.poll(start + PACE, 8).len(), 1);

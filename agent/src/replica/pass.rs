@@ -20,6 +20,8 @@ pub struct Pass {
     everything_next: bool,
     /// Passes until it falls silent.
     words: u32,
+    /// Another gateway carries the flows now.
+    standby: bool,
 }
 
 impl Pass {
@@ -35,6 +37,7 @@ impl Pass {
             self.began = Some(now_ns);
             self.everything = std::mem::take(&mut self.everything_next);
         }
+        self.standby = standby;
         if !standby {
             self.words = LAST_WORDS;
         } else if anew {
@@ -49,6 +52,11 @@ impl Pass {
         let here = counters.route_generation != NOT_SEEN_HERE;
         let since = self.before[1].saturating_sub(GRAIN_NS);
         self.everything || (here && counters.last_seen_ns >= since)
+    }
+
+    /// Whether it tells of what another has missed, which may carry the flows now.
+    pub fn raises(&self) -> bool {
+        self.everything || self.standby
     }
 
     /// Ends a step; `finished` if the table is through.
@@ -110,13 +118,13 @@ mod tests {
         assert!(!pass.wants(&old), "half a pass is none");
         pass.end_step(true);
         pass.begin_step(false, 11 * SECOND);
-        assert!(pass.wants(&old));
+        assert!(pass.wants(&old) && pass.raises());
         pass.end_step(false);
         pass.begin_step(false, 12 * SECOND);
         assert!(pass.wants(&old));
         pass.end_step(true);
         pass.begin_step(false, 13 * SECOND);
-        assert!(!pass.wants(&old));
+        assert!(!pass.wants(&old) && !pass.raises());
     }
 
     #[test]
@@ -126,7 +134,7 @@ mod tests {
         pass.end_step(true);
         assert!(pass.begin_step(false, 2));
         pass.end_step(true);
-        assert!(pass.begin_step(true, 3));
+        assert!(pass.begin_step(true, 3) && pass.raises());
         pass.end_step(true);
         assert!(!pass.begin_step(true, 4));
         pass.end_step(true);

@@ -47,7 +47,7 @@ fn named(site: &str, number: u32) -> Named<'_> {
 }
 
 fn one_datagram() -> Vec<u8> {
-    let datagrams = write((1..9).map(|number| named("paris", number)));
+    let datagrams = write((1..9).map(|number| named("paris", number)), false);
     assert_eq!(datagrams.len(), 1);
     datagrams.concat()
 }
@@ -55,14 +55,14 @@ fn one_datagram() -> Vec<u8> {
 #[test]
 fn flows_are_read_as_they_were_written_by_site_and_in_order() {
     let flows = (0..60).map(|number| named(if number < 7 { "paris" } else { "oslo" }, number));
-    let mut datagrams = write(flows.clone());
+    let mut datagrams = write(flows.clone(), true);
     assert!(datagrams.len() > 2);
     let mut read_back = Vec::new();
     for datagram in &mut datagrams {
         assert!(datagram.len() <= LONGEST, "{}", datagram.len());
         stamp(datagram, 77);
         let datagram = read(datagram).unwrap();
-        assert_eq!(datagram.sent_ns, 77);
+        assert_eq!((datagram.sent_ns, datagram.raises), (77, true));
         let sections = datagram.sections.into_iter();
         read_back.extend(sections.flat_map(|Section { site, flows, .. }| {
             let site = if site == "paris" { "paris" } else { "oslo" };
@@ -78,8 +78,8 @@ fn flows_are_read_as_they_were_written_by_site_and_in_order() {
 fn seventeen_flows_of_ipv4_share_a_datagram() {
     let of_ipv4 = (0..).map(|number| 1 + 3 * number);
     let flows = of_ipv4.take(17 * 10).map(|number| named("paris", number));
-    assert_eq!(write(flows).len(), 10);
-    assert!(write([]).is_empty());
+    assert_eq!(write(flows, false).len(), 10);
+    assert!(write([], false).is_empty());
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn one_tick_of_the_fullest_table_fits_the_pace() {
     // A step of the sweep looks at up to five batches of 4096; all of IPv6, each of another site.
     let names: Vec<String> = (0..4096).map(|site| format!("{site:032}")).collect();
     let flows = (0..5 * 4096_u32).map(|number| named(&names[number as usize / 5], 3 * number));
-    let datagrams = write(flows);
+    let datagrams = write(flows, false);
     assert!(datagrams.len() <= MOST_PER_SECOND, "{}", datagrams.len());
 }
 
@@ -104,6 +104,7 @@ fn what_is_cut_short_or_of_another_version_is_refused_whole() {
     assert_eq!(read(&longer), Err(Malformed));
     for (at, value) in [
         (0, VERSION + 1),
+        (RAISES, 2),
         (HEAD, 0),
         (HEAD, 200),
         (HEAD + 1, 0xff),
