@@ -68,6 +68,9 @@ pub struct Gateway {
     pub health: Vec<HealthTarget>,
     /// `[[gateway.vrrp]]`, one for each family of a table.
     pub vrrp: Vec<VirtualRouter>,
+    /// `[[gateway.replica]]`: the other gateways on the same LANs, with which flows are kept in step. Each has
+    /// one link.
+    pub replicas: Vec<RemoteGateway>,
 }
 
 impl Gateway {
@@ -218,7 +221,7 @@ impl OnDown {
     }
 }
 
-/// `[[site.gateway]]`.
+/// `[[site.gateway]]` or `[[gateway.replica]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteGateway {
     /// Unique name.

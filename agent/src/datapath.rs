@@ -44,7 +44,7 @@ use crate::interface;
 pub use self::attach::Wanted;
 pub use self::attachment::{Attachment, Hook, Mode, TcAttach};
 pub use self::events::{DatapathEvent, Events};
-pub use self::flows::{Account, FlowSummary, Flows, IdleLimits, Swept};
+pub use self::flows::{Account, FlowSummary, Flows, IdleLimits, Swept, Told};
 pub use self::prepared::Prepared;
 pub use self::routes::{Entry, RouteChanges, Routes, Target};
 pub use self::sessions::Sessions;

@@ -17,6 +17,7 @@ mod paths;
 pub mod plan;
 mod record;
 mod reload;
+mod replicas;
 mod start;
 pub mod states;
 mod take;
@@ -36,7 +37,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::control::ControlRequest;
 use crate::control::server::SharedSocket;
-use crate::datapath::{Datapath, DatapathEvent, Events, IdleLimits};
+use crate::datapath::{Datapath, DatapathEvent, Events};
 use crate::health::probe::Probers;
 use crate::health::{Health, Outcome};
 use crate::host::Host;
@@ -44,8 +45,7 @@ use crate::host::tunnel_mtu::TunnelMtu;
 use crate::host::watch::Watch;
 use crate::ids::IfIndex;
 use crate::io::udp::Endpoint;
-use crate::lane::Command;
-use crate::tunnel::LinkChange;
+use crate::lane::{Command, FromLanes};
 use crate::tunnel::heartbeat::Service;
 use crate::tunnel::noise::Identity;
 use crate::vrrp::status::Event as VrrpEvent;
@@ -56,6 +56,7 @@ use links::{Dial, Links};
 use on_down::DownSites;
 use plan::{Numbers, Plan};
 use record::SharedJournal;
+use replicas::Replicas;
 use states::States;
 use upgrade::Upgrade;
 use vrrp::Vrrp;
@@ -86,6 +87,7 @@ struct Gateway {
     health: Health,
     probers: Probers,
     vrrp: Vrrp,
+    replicas: Replicas,
     tun: Tun,
     rates: Rates,
     pending_flows: Vec<PendingFlows>,
@@ -121,7 +123,7 @@ struct Warnings {
 struct Inputs {
     requests: mpsc::Receiver<ControlRequest>,
     dials: mpsc::Receiver<Dial>,
-    changes: mpsc::UnboundedReceiver<LinkChange>,
+    from_lanes: FromLanes,
     outcomes: mpsc::Receiver<Outcome>,
     vrrp: mpsc::UnboundedReceiver<VrrpEvent>,
     watch: Watch,
@@ -185,6 +187,8 @@ impl Gateway {
                 .links
                 .next_timeout()
                 .map(tokio::time::Instant::from_std);
+            let replicas_due = self.replicas.next_timeout();
+            let replicas_due = replicas_due.map(tokio::time::Instant::from_std);
             let flows_due = self.pending_flows.first().map(PendingFlows::due);
             tokio::select! {
                 _ = inputs.signals.terminate.recv() => return Ok("SIGTERM"),
@@ -199,12 +203,14 @@ impl Gateway {
                 }
                 Some(request) = inputs.requests.recv() => self.handle_request(request).await,
                 Some(dial) = inputs.dials.recv() => self.dial(dial)?,
-                Some(change) = inputs.changes.recv() => {
+                Some(change) = inputs.from_lanes.changes.recv() => {
                     // All that wait: a WAN that dies takes thousands of links with it.
-                    let waiting = std::iter::from_fn(|| inputs.changes.try_recv().ok());
+                    let waiting = std::iter::from_fn(|| inputs.from_lanes.changes.try_recv().ok());
                     self.on_link_changes(std::iter::once(change).chain(waiting))?;
                     self.follow_down_sites().await;
                 }
+                Some(told) = inputs.from_lanes.replicas.recv() => self.on_replica(&told),
+                () = at(replicas_due) => self.send_to_replicas()?,
                 Some(outcome) = inputs.outcomes.recv() => self.on_probed(outcome),
                 Some(event) = inputs.vrrp.recv() => self.on_vrrp_event(&event)?,
                 changed = inputs.watch.changed() => {
@@ -232,15 +238,7 @@ impl Gateway {
         let now = clock::now();
         self.refresh_links().await?;
         self.dial_due(now)?;
-        if let Some(datapath) = &mut self.datapath {
-            datapath
-                .flows
-                .sweep(clock::monotonic_ns(), &IdleLimits::default())
-                .unwrap_or_else(|error| {
-                    tracing::warn!("idle flows could not be removed: {error:#}");
-                    crate::datapath::Swept::default()
-                });
-        }
+        self.sweep_flows();
         self.sample_rates(now);
         self.upgrade.look();
         Ok(())

@@ -16,16 +16,16 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use datapath_abi::outcome::DropReason;
-use tokio::sync::mpsc::UnboundedSender;
 
 use crate::clock;
+use crate::ids::LinkId;
 use crate::io::offload::Offload;
 use crate::io::poll::{self, Waker};
 use crate::io::tun::TunQueue;
 use crate::io::udp::{ReceiveBatch, SendBatch, UdpSocket};
-use crate::tunnel::{LinkChange, Tunnel};
+use crate::tunnel::Tunnel;
 use coalesce::Coalescer;
-pub use command::{Command, LaneGone, LaneHandle, LaneSnapshot};
+pub use command::{Command, FromLanes, FromReplica, LaneGone, LaneHandle, LaneSnapshot, ToControl};
 use drops::Drops;
 pub use parked::ParkedLane;
 
@@ -57,8 +57,7 @@ struct Lane {
     /// Whatever had come by this time has been taken from the socket.
     drained: Instant,
     commands: mpsc::Receiver<Command>,
-    /// Where changes of links are told, at once.
-    changes: UnboundedSender<LinkChange>,
+    to_control: ToControl,
     waker: Arc<Waker>,
     /// Who gets the lane when it stops.
     parks_with: Option<mpsc::Sender<ParkedLane>>,
@@ -134,7 +133,7 @@ impl Lane {
 
     fn handle_pulses(&mut self) {
         let (udp, drops) = (&mut self.udp, &mut self.drops);
-        let (now, send, changes) = (self.now, &mut self.send, &self.changes);
+        let (now, send, changes) = (self.now, &mut self.send, &self.to_control.changes);
         // Whom we have not heard yet for want of time is not dead, but one whose packets never get their turn is.
         let backlog = now.saturating_duration_since(self.drained);
         let excess = backlog.saturating_sub(LONGEST_BACKLOG);
@@ -187,6 +186,7 @@ impl Lane {
             Command::PathDown(link) => {
                 self.tunnel.on_path_down(link, self.now, &mut self.send);
             }
+            Command::SendToReplica(link, payloads) => self.send_to_replica(link, &payloads),
             Command::SetRoutes(routes, reply) => {
                 // Nobody waits for it any more: then it is freed here.
                 let _ = reply.send(self.tunnel.set_routes(routes));
@@ -202,6 +202,16 @@ impl Lane {
             Command::Stop => return Flow::Stop,
         }
         Flow::On
+    }
+
+    fn send_to_replica(&mut self, link: LinkId, payloads: &[Vec<u8>]) {
+        let (udp, drops) = (&mut self.udp, &mut self.drops);
+        let lost = self
+            .tunnel
+            .send_to_replica(link, payloads, &mut self.send, |send| {
+                drops.add_send(send.send(udp));
+            });
+        self.drops.add(DropReason::ReplicaUnreachable, lost);
     }
 
     fn snapshot(&self) -> LaneSnapshot {

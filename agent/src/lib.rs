@@ -26,6 +26,7 @@ pub mod liveness;
 mod memory;
 pub mod packet;
 pub mod prefix;
+pub mod replica;
 pub mod routes;
 mod service;
 pub mod tunnel;

@@ -14,6 +14,7 @@ mod peer;
 mod pulses;
 mod queue;
 mod replay;
+pub mod replica;
 mod route_cache;
 mod serving;
 mod session;
@@ -23,6 +24,7 @@ mod timers;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -54,6 +56,8 @@ pub struct PeerSlot(usize);
 pub enum Handled {
     /// An inner packet of this length lies at the start of the landing place.
     Packet(usize),
+    /// A replica's words for control lie there in the landing place.
+    FromReplica(LinkId, Range<usize>),
     /// A handshake message, cookie or keepalive; what it asked for is in the send batch.
     Control,
     /// Refused.
@@ -135,8 +139,10 @@ impl Tunnel {
         self.by_key.entry(spec.public_key).or_default().push(slot);
         let site = spec.site;
         self.peers[slot.0] = Some(peer);
-        self.serving_of(site).add(slot);
-        self.choose(site);
+        if let Some(site) = site {
+            self.serving_of(site).add(slot);
+            self.choose(site);
+        }
         self.next_pulse = now;
     }
 
@@ -154,8 +160,10 @@ impl Tunnel {
                     self.by_key.remove(&spec.public_key);
                 }
             }
-            self.serving_of(spec.site).remove(slot);
-            self.choose(spec.site);
+            if let Some(site) = spec.site {
+                self.serving_of(site).remove(slot);
+                self.choose(site);
+            }
         }
         self.last = None;
     }
@@ -248,7 +256,10 @@ impl Tunnel {
             return Ok(Handled::Control);
         }
         let (source, _) = addresses;
-        if !self.routes.may_come_from(source, peer.site()) {
+        let Some(site) = peer.site() else {
+            return peer.handle_replica(inner);
+        };
+        if !self.routes.may_come_from(source, site) {
             return Err(DropReason::SourceNotInSite);
         }
         peer.on_received(length);

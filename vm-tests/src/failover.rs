@@ -34,6 +34,8 @@ pub struct Settings {
     /// So many links between two gateways, over one path, each with addresses of its own ([`link_address`]); without,
     /// one over each path.
     pub links: Option<u8>,
+    /// Whether the replicas of site `a` keep their flows in step, over the LAN.
+    pub in_step: bool,
 }
 
 impl Default for Settings {
@@ -45,6 +47,7 @@ impl Default for Settings {
             replica_lines: Vec::new(),
             virtual_router: false,
             links: None,
+            in_step: false,
         }
     }
 }
@@ -231,6 +234,15 @@ fn config(
         settings.replica_lines.iter().cloned().for_each(&mut line);
         if settings.virtual_router {
             line(virtual_router(net, own));
+        }
+        let mates = plans[..far]
+            .iter()
+            .filter(|(mate, _)| mate.name() != plan.name);
+        for (mate, plan) in mates.filter(|_| settings.in_step) {
+            line(format!(
+                "[[gateway.replica]]\nname = {:?}\npublic_key = {:?}\nendpoint = \"{}:{LISTEN_PORT}\"",
+                plan.name, plan.keys.public, mate.lan
+            ));
         }
         ("b", Near::B, far..far + 1)
     };

@@ -17,6 +17,14 @@ pub(super) fn links(options: &Options) -> Result<(), Failure> {
     reading::show(options, &Request::Links, pick, text)
 }
 
+pub(super) fn colour(state: LinkState) -> Colour {
+    match state {
+        LinkState::Up => Colour::Green,
+        LinkState::Connecting | LinkState::Drained => Colour::Yellow,
+        LinkState::Down => Colour::Red,
+    }
+}
+
 pub(super) fn text(reply: &LinksReply, look: Look) -> String {
     let mut table = Table::new([
         "SITE",
@@ -36,19 +44,24 @@ pub(super) fn text(reply: &LinksReply, look: Look) -> String {
         "WHY",
     ]);
     for link in &reply.links {
-        let colour = match link.state {
-            LinkState::Up => Colour::Green,
-            LinkState::Connecting | LinkState::Drained => Colour::Yellow,
-            LinkState::Down => Colour::Red,
-        };
         let name = match &link.link {
             Some(path) => format!("{}/{path}", link.gateway),
             None => link.gateway.clone(),
         };
+        let site = if link.replica.is_some() {
+            "(replica)"
+        } else {
+            link.site.as_str()
+        };
         let role = match (link.carries_flows, link.state) {
+            (_, LinkState::Up) if link.replica.is_some() => "in step",
             (true, _) => "carries",
             (false, LinkState::Up) => "spare",
             (false, _) => "-",
+        };
+        let priority = match link.replica {
+            Some(_) => "-".to_owned(),
+            None => link.priority.to_string(),
         };
         let watch = match link.detection_milliseconds {
             Some(milliseconds) => format!("{} {milliseconds}ms", link.watched_by.as_str()),
@@ -69,10 +82,10 @@ pub(super) fn text(reply: &LinksReply, look: Look) -> String {
             .local_address
             .map_or_else(|| "-".to_owned(), |address| address.to_string());
         table.row([
-            link.site.as_str().into(),
+            site.into(),
             name.into(),
             link.lane.to_string().into(),
-            Cell::coloured(link.state.as_str(), colour),
+            Cell::coloured(link.state.as_str(), colour(link.state)),
             duration(link.since_seconds).into(),
             role.into(),
             watch.into(),
@@ -82,7 +95,7 @@ pub(super) fn text(reply: &LinksReply, look: Look) -> String {
             bytes(link.tx_bytes).into(),
             bytes(link.rx_bytes).into(),
             keepalive.into(),
-            link.priority.to_string().into(),
+            priority.into(),
             link.why.as_str().into(),
         ]);
     }

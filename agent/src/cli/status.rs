@@ -5,9 +5,9 @@ use std::fmt::Write;
 use super::failure::Failure;
 use super::output::{Colour, Look};
 use super::table::{Cell, Table};
-use super::units::{bytes, counted, duration, rate};
-use super::{Options, Watch, reading, sites, vrrp};
-use crate::control::message::{Attachment, HealthTarget, Offload, Status};
+use super::units::{bytes, count, counted, duration, rate};
+use super::{Options, Watch, links, reading, sites, vrrp};
+use crate::control::message::{Attachment, HealthTarget, Link, Offload, Status};
 use crate::control::{Request, Response};
 
 /// Shows the whole gateway.
@@ -27,6 +27,9 @@ fn text(status: &Status, look: Look) -> String {
     let _ = write!(text, "\n{}", sites::table(&status.sites, look));
     if !status.virtual_routers.is_empty() {
         let _ = write!(text, "\n{}", vrrp::table(&status.virtual_routers, look));
+    }
+    if !status.replicas.is_empty() {
+        let _ = write!(text, "\n{}", replicas(&status.replicas, look));
     }
     if !status.attachments.is_empty() {
         let _ = write!(text, "\n{}", attachments(&status.attachments, look));
@@ -114,6 +117,33 @@ fn targets(targets: &[HealthTarget], look: Look) -> String {
             Cell::coloured(target.state.as_str(), colour),
             duration(target.since_seconds).into(),
             target.why.as_str().into(),
+        ]);
+    }
+    table.text(look, "")
+}
+
+fn replicas(links: &[Link], look: Look) -> String {
+    let mut table = Table::new([
+        "REPLICA",
+        "STATE",
+        ">FOR",
+        ">FLOWS TOLD",
+        ">HEARD",
+        ">ENTERED",
+        ">UPDATED",
+        "WHY",
+    ]);
+    for link in links {
+        let flows = link.replica.unwrap_or_default();
+        table.row([
+            link.gateway.as_str().into(),
+            Cell::coloured(link.state.as_str(), links::colour(link.state)),
+            duration(link.since_seconds).into(),
+            count(flows.flows_sent).into(),
+            count(flows.flows_received).into(),
+            count(flows.flows_entered).into(),
+            count(flows.flows_updated).into(),
+            link.why.as_str().into(),
         ]);
     }
     table.text(look, "")

@@ -7,6 +7,7 @@ use datapath_abi::maps::DEFAULT_FLOWS;
 use toml_edit::Item;
 
 use super::diagnostic::shown;
+use super::remote::{RemoteDraft, replica};
 use super::section::{At, Section};
 use super::{
     Gateway, HealthTarget, InterfaceAddress, Lan, Lanes, MAX_LANES, VirtualRouter, Wan, endpoint,
@@ -32,6 +33,7 @@ pub(super) struct GatewayDraft {
     pub(super) listen: Option<At<SocketAddr>>,
     pub(super) tunnel_addresses: Vec<At<InterfaceAddress>>,
     pub(super) mtu: Option<At<u16>>,
+    pub(super) replicas: Vec<RemoteDraft>,
     lanes: Lanes,
     flows: usize,
     fast_path: bool,
@@ -57,6 +59,7 @@ impl GatewayDraft {
             "wan",
             "health",
             "vrrp",
+            "replica",
         ]);
         let name = name::read(section, "\"berlin-1\"");
         let tun = name.as_ref().map(|name| super::tun_name(&name.value));
@@ -79,6 +82,7 @@ impl GatewayDraft {
                 .number("flows", FEWEST_FLOWS..=MOST_FLOWS, "262144")
                 .map_or(DEFAULT_FLOWS, |flows| flows.value as usize),
             fast_path: section.boolean("fast_path").is_none_or(|on| on.value),
+            replicas: replica::read(section, base),
             lan,
             wan,
             health,
@@ -106,6 +110,11 @@ impl GatewayDraft {
             wan: self.wan.into_iter().collect::<Option<_>>()?,
             health: self.health.into_iter().collect::<Option<_>>()?,
             vrrp: self.vrrp.into_iter().collect::<Option<_>>()?,
+            replicas: self
+                .replicas
+                .into_iter()
+                .map(RemoteDraft::finish)
+                .collect::<Option<_>>()?,
         })
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::diagnostic::Report;
 use super::gateway::GatewayDraft;
+use super::remote::RemoteDraft;
 use super::section::At;
 use super::site::SiteDraft;
 use crate::keys::{KeyFileError, SecretKey, exposed_mode, public_key_text};
@@ -12,6 +13,10 @@ use crate::keys::{KeyFileError, SecretKey, exposed_mode, public_key_text};
 /// Reads the key files. A file that is not there is a warning: the configuration may be checked on
 /// another machine than the one it is for.
 pub(super) fn check(report: &Report<'_>, gateway: Option<&GatewayDraft>, sites: &[SiteDraft]) {
+    let replicas = gateway.into_iter().flat_map(|gateway| &gateway.replicas);
+    let remotes: Vec<&RemoteDraft> = replicas
+        .chain(sites.iter().flat_map(|site| &site.gateways))
+        .collect();
     if let Some(file) = gateway.and_then(|gateway| gateway.private_key_file.as_ref()) {
         let key = read(
             report,
@@ -21,10 +26,10 @@ pub(super) fn check(report: &Report<'_>, gateway: Option<&GatewayDraft>, sites: 
             "crossway keygen",
         );
         if let Some(key) = key {
-            refuse_own_key_as_peer(report, &key, sites);
+            refuse_own_key_as_peer(report, &key, &remotes);
         }
     }
-    for remote in sites.iter().flat_map(|site| &site.gateways) {
+    for remote in &remotes {
         if let Some(file) = &remote.preshared_key_file {
             let place = format!("{}, preshared_key_file", remote.place);
             read(report, &place, file.offset, &file.value, "crossway keygen");
@@ -73,9 +78,9 @@ fn read(
     }
 }
 
-fn refuse_own_key_as_peer(report: &Report<'_>, key: &SecretKey, sites: &[SiteDraft]) {
+fn refuse_own_key_as_peer(report: &Report<'_>, key: &SecretKey, remotes: &[&RemoteDraft]) {
     let own = key.public_key();
-    for remote in sites.iter().flat_map(|site| &site.gateways) {
+    for remote in remotes {
         if let Some(At { offset, .. }) = remote.public_key.filter(|key| key.value == own) {
             report.error(
                 offset,

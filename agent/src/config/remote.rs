@@ -1,4 +1,6 @@
-//! Reads `[[site.gateway]]` with its links.
+//! Reads `[[site.gateway]]` with its links, and `[[gateway.replica]]`.
+
+pub(super) mod replica;
 
 use std::path::{Path, PathBuf};
 
@@ -30,6 +32,8 @@ pub(super) struct LinkDraft {
     /// `None` for the link of a gateway that lists none.
     pub(super) name: Option<At<String>>,
     pub(super) endpoints: Vec<At<Endpoint>>,
+    /// The key that they stand at.
+    endpoint_key: &'static str,
     pub(super) wan: Option<At<String>>,
     priority: u32,
     pub(super) liveness: At<Liveness>,
@@ -58,6 +62,7 @@ impl RemoteDraft {
             place: section.place.clone(),
             name: None,
             endpoints: read_endpoints(section),
+            endpoint_key: "endpoints",
             wan: None,
             priority: read_priority(section).unwrap_or(DEFAULT_PRIORITY),
             liveness,
@@ -115,6 +120,7 @@ impl LinkDraft {
             nameless: name.is_none(),
             name,
             endpoints: read_endpoint(section).into_iter().collect(),
+            endpoint_key: "endpoint",
             wan: section
                 .string("wan", "\"eth0\"")
                 .map(|wan| wan.map(str::to_owned)),
@@ -125,12 +131,7 @@ impl LinkDraft {
 
     /// How messages speak of its endpoint.
     pub(super) fn place_of_endpoint(&self) -> String {
-        let key = if self.name.is_none() {
-            "endpoints"
-        } else {
-            "endpoint"
-        };
-        format!("{}, {key}", self.place)
+        format!("{}, {}", self.place, self.endpoint_key)
     }
 
     fn finish(self) -> Option<Link> {

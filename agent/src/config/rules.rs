@@ -1,6 +1,7 @@
 //! Rules between sections: what each of them allows, and all of them together do not.
 
 mod links;
+mod replicas;
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -23,21 +24,31 @@ use crate::routes::RouteTable;
 /// Checks the whole file.
 pub(super) fn check(report: &Report<'_>, gateway: Option<&GatewayDraft>, sites: &[SiteDraft]) {
     names_are_unique(report, gateway, sites);
-    public_keys_are_unique(report, sites);
+    public_keys_are_unique(report, gateway, sites);
     prefixes_are_unique(report, sites);
     warn_of_default_routes(report, sites);
     warn_of_prefixes_that_nobody_takes_over(report, sites);
-    warn_of_endpoints_in_routes(report, sites);
+    warn_of_endpoints_in_routes(report, gateway, sites);
     links::check(report, gateway, sites);
     sizes_fit(report, sites);
     if let Some(gateway) = gateway {
         mtu_suits_ipv6(report, gateway, sites);
+        replicas::check(report, gateway);
         if let Some(listen) = gateway.listen {
-            for remote in sites.iter().flat_map(|site| &site.gateways) {
+            for remote in remotes(Some(gateway), sites) {
                 endpoints_suit_listen(report, listen.value, remote);
             }
         }
     }
+}
+
+/// Every gateway but this one: the replicas, then those of the sites.
+fn remotes<'a>(
+    gateway: Option<&'a GatewayDraft>,
+    sites: &'a [SiteDraft],
+) -> impl Iterator<Item = &'a RemoteDraft> {
+    let replicas = gateway.into_iter().flat_map(|gateway| &gateway.replicas);
+    replicas.chain(sites.iter().flat_map(|site| &site.gateways))
 }
 
 fn names_are_unique(report: &Report<'_>, gateway: Option<&GatewayDraft>, sites: &[SiteDraft]) {
@@ -59,7 +70,7 @@ fn names_are_unique(report: &Report<'_>, gateway: Option<&GatewayDraft>, sites: 
     if let Some(name) = gateway.and_then(|gateway| gateway.name.as_ref()) {
         gateway_names.take(report, &name.value, name, "gateway, name", "a gateway", "");
     }
-    for remote in sites.iter().flat_map(|site| &site.gateways) {
+    for remote in remotes(gateway, sites) {
         if let Some(name) = &remote.name {
             let place = format!("{}, name", remote.place);
             gateway_names.take(
@@ -74,9 +85,13 @@ fn names_are_unique(report: &Report<'_>, gateway: Option<&GatewayDraft>, sites: 
     }
 }
 
-fn public_keys_are_unique(report: &Report<'_>, sites: &[SiteDraft]) {
+fn public_keys_are_unique(
+    report: &Report<'_>,
+    gateway: Option<&GatewayDraft>,
+    sites: &[SiteDraft],
+) {
     let mut keys = Unique::default();
-    for remote in sites.iter().flat_map(|site| &site.gateways) {
+    for remote in remotes(gateway, sites) {
         if let Some(key) = &remote.public_key {
             keys.take(
                 report,
@@ -179,13 +194,17 @@ fn warn_of_prefixes_that_nobody_takes_over(report: &Report<'_>, sites: &[SiteDra
 }
 
 /// A warning only: the kernel may have a longer route to the endpoint, which `run` looks at.
-fn warn_of_endpoints_in_routes(report: &Report<'_>, sites: &[SiteDraft]) {
+fn warn_of_endpoints_in_routes(
+    report: &Report<'_>,
+    gateway: Option<&GatewayDraft>,
+    sites: &[SiteDraft],
+) {
     let routes = sites.iter().enumerate().flat_map(|(index, site)| {
         let networks = site.routes.iter().filter(|route| route.value.length() > 0);
         networks.map(move |route| (route.value, SiteId(index as u32)))
     });
     let table = RouteTable::new(routes);
-    for remote in sites.iter().flat_map(|site| &site.gateways) {
+    for remote in remotes(gateway, sites) {
         for (link, endpoint) in remote.endpoints() {
             let Endpoint::Address(address) = endpoint.value else {
                 continue;

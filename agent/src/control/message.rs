@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 pub use self::events::{Event, EventKind, EventsReply, EventsRequest};
 pub use self::flows::{Flow, FlowsReply, FlowsRequest};
 pub use self::sites::{
-    Link, LinkOrder, LinkState, LinksReply, Overlap, OverlapsReply, Route, RouteAnswer, RouteKind,
-    RoutesReply, Site, SiteState, SitesReply, WatchedBy,
+    Link, LinkOrder, LinkState, LinksReply, Overlap, OverlapsReply, ReplicaFlows, Route,
+    RouteAnswer, RouteKind, RoutesReply, Site, SiteState, SitesReply, WatchedBy,
 };
 pub use self::status::{
     Attachment, DropCount, DropSite, DropsReply, Health, HealthTarget, Offload, Outcome, Reload,

@@ -2,6 +2,7 @@
 
 mod account;
 mod table;
+mod told;
 
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use serde::Serialize;
 
 pub use self::account::Account;
 use self::table::{BATCH, Table};
+pub use self::told::Told;
 use super::sys::batch::Cursor;
 use super::take;
 
@@ -142,21 +144,33 @@ impl Flows {
     /// Takes one step through the tables (a few milliseconds) and removes the idle flows it meets.
     /// `now_ns` is [`crate::clock::monotonic_ns`].
     pub fn sweep(&mut self, now_ns: u64, limits: &IdleLimits) -> Result<Swept> {
+        self.sweep_and_show(now_ns, limits, |_, _| ())
+    }
+
+    /// As [`Self::sweep`]; shows the other flows to `visit`.
+    pub fn sweep_and_show(
+        &mut self,
+        now_ns: u64,
+        limits: &IdleLimits,
+        mut visit: impl FnMut(&FlowKey, &FlowCounters),
+    ) -> Result<Swept> {
         let mut swept = Swept::default();
         let mut idle = Vec::new();
         while swept.seen < SWEEP_STEP && !swept.finished {
-            let visit = |key: &FlowKey, counters: &FlowCounters| {
+            let look = |key: &FlowKey, counters: &FlowCounters| {
                 swept.seen += 1;
                 if is_idle(key, counters, now_ns, limits) {
                     idle.push(*key);
+                } else {
+                    visit(key, counters);
                 }
             };
             self.sweep = match self.sweep {
-                Sweep::V4(cursor) => match self.v4.read(cursor, visit)? {
+                Sweep::V4(cursor) => match self.v4.read(cursor, look)? {
                     None => Sweep::V6(None),
                     next => Sweep::V4(next),
                 },
-                Sweep::V6(cursor) => match self.v6.read(cursor, visit)? {
+                Sweep::V6(cursor) => match self.v6.read(cursor, look)? {
                     None => {
                         swept.finished = true;
                         Sweep::V4(None)

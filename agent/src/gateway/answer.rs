@@ -41,11 +41,8 @@ impl Gateway {
             }
             Request::Links => {
                 self.refresh().await;
-                let links = self
-                    .sites()
-                    .into_iter()
-                    .flat_map(|site| site.links)
-                    .collect();
+                let links = self.sites().into_iter().flat_map(|site| site.links);
+                let links = links.chain(self.replica_links()).collect();
                 Response::Links(LinksReply { links })
             }
             Request::Routes => self.routes(),
@@ -118,6 +115,7 @@ impl Gateway {
             totals: flows::total(sites.iter().map(|site| site.traffic)),
             sites,
             virtual_routers,
+            replicas: self.replica_links(),
             memory_rss_bytes: resident_bytes(),
         }
     }
@@ -215,7 +213,13 @@ impl Gateway {
         let drops = DropReason::ALL.iter().map(|reason| {
             let tally = match DropSite::of(*reason) {
                 DropSite::WanGuard => in_guard(*reason),
-                DropSite::Agent => Some(self.lanes.drops(*reason)),
+                DropSite::Agent => {
+                    let (lanes, own) = (self.lanes.drops(*reason), self.replicas.drops(*reason));
+                    Some(Tally {
+                        packets: lanes.packets + own.packets,
+                        bytes: lanes.bytes + own.bytes,
+                    })
+                }
             };
             DropCount::new(*reason, tally.unwrap_or_default())
         });
@@ -227,7 +231,7 @@ impl Gateway {
     }
 }
 
-fn describe_link(link: &LinkStatus, carries: bool) -> Link {
+pub(super) fn describe_link(link: &LinkStatus, carries: bool) -> Link {
     let peer = link.peer.as_ref();
     let endpoint = peer.and_then(|peer| peer.endpoint);
     let bfd = peer.and_then(|peer| peer.pulse.bfd);
@@ -265,6 +269,7 @@ fn describe_link(link: &LinkStatus, carries: bool) -> Link {
         probe: link.planned.path.liveness.probe,
         detection_milliseconds: detection.map(|time| time.as_millis() as u64),
         receiver_index: Some(link.planned.receiver_index << 8),
+        replica: None,
     }
 }
 

@@ -8,15 +8,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use datapath_abi::outcome::{DropReason, Tally};
-use tokio::sync::mpsc::UnboundedSender;
 
 use crate::io::offload::Offload;
 use crate::io::tun::TunQueue;
 use crate::io::udp::UdpSocket;
-use crate::lane::{Command, LaneGone, LaneHandle, LaneSnapshot, ParkedLane};
+use crate::lane::{Command, LaneGone, LaneHandle, LaneSnapshot, ParkedLane, ToControl};
 use crate::routes::RouteTable;
+use crate::tunnel::PeerSnapshot;
 use crate::tunnel::noise::Identity;
-use crate::tunnel::{LinkChange, PeerSnapshot};
 
 /// How long a lane may take to stop: some batches.
 const PARK_LIMIT: Duration = Duration::from_secs(1);
@@ -41,10 +40,10 @@ impl Lanes {
         pairs: Vec<(TunQueue, UdpSocket)>,
         identity: &Identity,
         mtu: u16,
-        changes: &UnboundedSender<LinkChange>,
+        to_control: &ToControl,
     ) -> Result<Self> {
         let made = pairs.into_iter().map(|(tun, udp)| {
-            ParkedLane::new(tun, udp, identity.clone(), mtu.into(), changes.clone())
+            ParkedLane::new(tun, udp, identity.clone(), mtu.into(), to_control.clone())
                 .context("to make a lane")
         });
         Self::run(tun, made.collect::<Result<_>>()?)

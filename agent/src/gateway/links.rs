@@ -91,9 +91,12 @@ impl Links {
     }
 
     fn rank(&mut self, planned: &PlannedLink, hold_down: Duration) {
+        let Some(key) = election_of(planned) else {
+            return;
+        };
         let election = self
             .elections
-            .entry((planned.site, planned.lane))
+            .entry(key)
             .or_insert_with(|| Election::new(hold_down));
         election.set_hold_down(hold_down);
         election.set(planned.id, planned.path.priority);
@@ -104,8 +107,8 @@ impl Links {
         let Some(link) = self.by_id.remove(&link) else {
             return;
         };
-        let key = (link.planned.site, link.planned.lane);
-        if let Some(election) = self.elections.get_mut(&key)
+        if let Some(key) = election_of(&link.planned)
+            && let Some(election) = self.elections.get_mut(&key)
             && election.remove(link.planned.id)
         {
             self.elections.remove(&key);
@@ -122,7 +125,7 @@ impl Links {
         let mut links: Vec<_> = self
             .by_id
             .values()
-            .filter(|link| link.planned.site == site)
+            .filter(|link| link.planned.site == Some(site))
             .collect();
         links.sort_by_key(|link| link.planned.id);
         links
@@ -133,7 +136,10 @@ impl Links {
     pub fn lanes_up(&self) -> HashMap<SiteId, u32> {
         let mut masks = HashMap::new();
         for link in self.by_id.values() {
-            let mask = masks.entry(link.planned.site).or_insert(1);
+            let Some(site) = link.planned.site else {
+                continue;
+            };
+            let mask = masks.entry(site).or_insert(1);
             if link.state == LinkState::Up {
                 *mask |= 1 << link.planned.lane;
             }
@@ -145,12 +151,22 @@ impl Links {
     pub fn by_site(&self) -> HashMap<SiteId, Vec<&LinkStatus>> {
         let mut sites: HashMap<SiteId, Vec<&LinkStatus>> = HashMap::new();
         for link in self.by_id.values() {
-            sites.entry(link.planned.site).or_default().push(link);
+            if let Some(site) = link.planned.site {
+                sites.entry(site).or_default().push(link);
+            }
         }
         for links in sites.values_mut() {
             links.sort_by_key(|link| link.planned.id);
         }
         sites
+    }
+
+    /// Those to replicas of this gateway, in the order of their ids.
+    pub fn to_replicas(&self) -> Vec<&LinkStatus> {
+        let links = self.by_id.values();
+        let mut links: Vec<_> = links.filter(|link| link.planned.site.is_none()).collect();
+        links.sort_by_key(|link| link.planned.id);
+        links
     }
 
     /// Takes what a lane says of its peers.
@@ -184,8 +200,9 @@ impl Links {
                 link.next_dial = now;
             }
         }
-        let key = (link.planned.site, link.planned.lane);
-        if let Some(election) = self.elections.get_mut(&key) {
+        if let Some(key) = election_of(&link.planned)
+            && let Some(election) = self.elections.get_mut(&key)
+        {
             election.on_health(id, link.health(), now);
         }
     }
@@ -216,13 +233,18 @@ impl Links {
 
     /// Whether a link carries flows now.
     pub fn carries(&self, link: &LinkStatus) -> bool {
-        let election = self.elections.get(&(link.planned.site, link.planned.lane));
+        let election = election_of(&link.planned).and_then(|key| self.elections.get(&key));
         let ranks = election.map(Election::ranks).unwrap_or_default();
         link.state == LinkState::Up
             && ranks
                 .first()
                 .is_some_and(|first| first.contains(&link.planned.id))
     }
+}
+
+/// The election that a link takes part in.
+fn election_of(planned: &PlannedLink) -> Option<(SiteId, u16)> {
+    Some((planned.site?, planned.lane))
 }
 
 /// The state of a site by the states of its links.

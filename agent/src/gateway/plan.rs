@@ -45,15 +45,19 @@ pub struct PlannedLink {
     pub receiver_index: u32,
     /// The lane that carries it: both ends use the UDP port of that number above their first.
     pub lane: u16,
-    /// The site it reaches.
-    pub site: SiteId,
-    /// Name of that site.
+    /// The site it reaches; `None` where a replica of this gateway is at its far end. Then it carries no
+    /// traffic.
+    pub site: Option<SiteId>,
+    /// Name of that site; empty without one.
     pub site_name: String,
     /// What the file says of the gateway at its far end.
     pub gateway: RemoteGateway,
     /// What the file says of its path.
     pub path: Link,
 }
+
+/// In place of the name of a site, which is not empty: the link leads to a replica.
+const NO_SITE: &str = "";
 
 /// Site, gateway, link and lane.
 type LinkName = (String, String, Option<String>, u16);
@@ -114,19 +118,32 @@ impl Numbers {
             });
             for gateway in &site.gateways {
                 for (path, lane) in paths(gateway, lanes) {
-                    let name = link_name(site, gateway, path, lane);
+                    let name = link_name(&site.name, gateway, path, lane);
                     let (link, receiver_index) = self.link(name, &mut free_links);
                     plan.links.push(PlannedLink {
                         id: link,
                         receiver_index,
                         lane,
-                        site: id,
+                        site: Some(id),
                         site_name: site.name.clone(),
                         gateway: gateway.clone(),
                         path: path.clone(),
                     });
                 }
             }
+        }
+        for (replica, path, lane) in replicas(config) {
+            let name = link_name(NO_SITE, replica, path, lane);
+            let (link, receiver_index) = self.link(name, &mut free_links);
+            plan.links.push(PlannedLink {
+                id: link,
+                receiver_index,
+                lane,
+                site: None,
+                site_name: NO_SITE.to_owned(),
+                gateway: replica.clone(),
+                path: path.clone(),
+            });
         }
         plan
     }
@@ -188,11 +205,20 @@ impl Numbers {
 }
 
 fn link_names(config: &Config, lanes: u16) -> impl Iterator<Item = LinkName> {
-    config.sites.iter().flat_map(move |site| {
+    let of_sites = config.sites.iter().flat_map(move |site| {
         site.gateways.iter().flat_map(move |gateway| {
-            paths(gateway, lanes).map(move |(path, lane)| link_name(site, gateway, path, lane))
+            paths(gateway, lanes)
+                .map(move |(path, lane)| link_name(&site.name, gateway, path, lane))
         })
-    })
+    });
+    let of_replicas = replicas(config);
+    of_sites.chain(of_replicas.map(|(replica, path, lane)| link_name(NO_SITE, replica, path, lane)))
+}
+
+/// The one path to each replica, on the lane that every gateway has.
+fn replicas(config: &Config) -> impl Iterator<Item = (&RemoteGateway, &Link, u16)> {
+    let replicas = config.gateway.replicas.iter();
+    replicas.flat_map(|replica| paths(replica, 1).map(move |(path, lane)| (replica, path, lane)))
 }
 
 /// Each path to a gateway on each lane that both ends have.
@@ -202,9 +228,9 @@ fn paths(gateway: &RemoteGateway, lanes: u16) -> impl Iterator<Item = (&Link, u1
     links.flat_map(move |path| (0..lanes).map(move |lane| (path, lane)))
 }
 
-fn link_name(site: &Site, gateway: &RemoteGateway, path: &Link, lane: u16) -> LinkName {
+fn link_name(site: &str, gateway: &RemoteGateway, path: &Link, lane: u16) -> LinkName {
     (
-        site.name.clone(),
+        site.to_owned(),
         gateway.name.clone(),
         path.name.clone(),
         lane,
@@ -232,9 +258,9 @@ impl Plan {
         self.sites.iter().find(|site| site.id == id)
     }
 
-    /// The hold-down of a site's links.
-    pub fn hold_down(&self, id: SiteId) -> Duration {
-        self.site(id)
+    /// The hold-down of a site's links; none of a replica's.
+    pub fn hold_down(&self, id: Option<SiteId>) -> Duration {
+        id.and_then(|id| self.site(id))
             .map(|site| site.config.hold_down)
             .unwrap_or_default()
     }

@@ -4,7 +4,7 @@
 use anyhow::Result;
 
 use super::Gateway;
-use super::plan::{Difference, Plan};
+use super::plan::{Difference, Plan, PlannedLink};
 use super::start::{choose_mtu, refuse_swallowed};
 use crate::config::Config;
 use crate::control::message::{Outcome, Reload};
@@ -158,19 +158,20 @@ fn describe(difference: &Difference) -> Vec<String> {
         changes.push(format!("site {} added", site.config.name));
     }
     for link in &difference.links_added {
-        changes.push(format!(
-            "link to {} of site {} begins anew",
-            link.gateway.name, link.site_name
-        ));
+        changes.push(format!("link to {} begins anew", far_end(link)));
     }
     for link in &difference.links_moved {
-        changes.push(format!(
-            "link to {} of site {} dialled anew",
-            link.gateway.name, link.site_name
-        ));
+        changes.push(format!("link to {} dialled anew", far_end(link)));
     }
     if difference.routes {
         changes.push("routes".to_owned());
     }
     changes
+}
+
+fn far_end(link: &PlannedLink) -> String {
+    match link.site {
+        Some(_) => format!("{} of site {}", link.gateway.name, link.site_name),
+        None => format!("replica {}", link.gateway.name),
+    }
 }

@@ -14,11 +14,12 @@ use super::links::{Dial, Links};
 use super::on_down::DownSites;
 use super::plan::{Numbers, Plan};
 use super::record::SharedJournal;
+use super::replicas::Replicas;
 use super::states::States;
 use super::upgrade::Upgrade;
 use super::vrrp::Vrrp;
 use super::{Gateway, Inputs, Signals, Tun, Warnings};
-use crate::config::{Config, Endpoint};
+use crate::config::{Config, Endpoint, RemoteGateway};
 use crate::control::message::EventKind;
 use crate::control::server::SharedSocket;
 use crate::control::{Server, socket_path};
@@ -34,7 +35,7 @@ use crate::io::tun::TunQueue;
 use crate::io::udp::UdpSocket;
 use crate::journal::Change;
 use crate::keys::SecretKey;
-use crate::tunnel::LinkChange;
+use crate::lane::{FromLanes, ToControl};
 use crate::tunnel::heartbeat::Service;
 use crate::tunnel::noise::Identity;
 use crate::vrrp::status::Event as VrrpEvent;
@@ -61,11 +62,11 @@ pub(super) async fn start(
     let datapath = load_datapath(&config, &mut warnings);
     let count = lanes_to_run(&config, datapath.is_some(), &mut warnings);
     let steering = datapath.as_ref().filter(|_| count > 1);
-    let (changed, changes) = mpsc::unbounded_channel();
+    let (to_control, from_lanes) = ToControl::new();
     let with = LaneParts {
         identity: &identity,
         mtu: mtu.mtu,
-        changes: &changed,
+        to_control: &to_control,
     };
     let opened = open_lanes(&mut host, &config, count, steering, with).await;
     let (index, lanes) = match opened {
@@ -92,7 +93,7 @@ pub(super) async fn start(
         lanes,
         warnings,
     };
-    let (mut gateway, sources) = parts.assemble(sockets.share()?, changes, watch);
+    let (mut gateway, sources) = parts.assemble(sockets.share()?, from_lanes, watch);
     if let Err(error) = gateway.bring_up(plan).await {
         // What has been done is undone; the reason for the failure matters more than one of that.
         if let Err(second) = gateway.stop().await {
@@ -154,7 +155,7 @@ impl Ground {
 /// What comes in beside commands.
 pub(super) struct Sources {
     dials: mpsc::Receiver<Dial>,
-    changes: mpsc::UnboundedReceiver<LinkChange>,
+    from_lanes: FromLanes,
     outcomes: mpsc::Receiver<Outcome>,
     vrrp: mpsc::UnboundedReceiver<VrrpEvent>,
     watch: Watch,
@@ -178,7 +179,7 @@ impl Parts {
     pub(super) fn assemble(
         self,
         sockets: [SharedSocket; 2],
-        changes: mpsc::UnboundedReceiver<LinkChange>,
+        from_lanes: FromLanes,
         watch: Watch,
     ) -> (Gateway, Sources) {
         let (resolved, dials) = mpsc::channel(QUEUE);
@@ -201,6 +202,7 @@ impl Parts {
             datapath: self.datapath,
             lanes: self.lanes,
             service: Service::default(),
+            replicas: Replicas::default(),
             tun: self.tun,
             rates: Rates::default(),
             pending_flows: Vec::new(),
@@ -213,7 +215,7 @@ impl Parts {
         };
         let sources = Sources {
             dials,
-            changes,
+            from_lanes,
             outcomes,
             vrrp,
             watch,
@@ -241,7 +243,7 @@ impl Gateway {
         Ok(Inputs {
             requests,
             dials: sources.dials,
-            changes: sources.changes,
+            from_lanes: sources.from_lanes,
             outcomes: sources.outcomes,
             vrrp: sources.vrrp,
             watch: sources.watch,
@@ -256,7 +258,7 @@ impl Gateway {
 struct LaneParts<'a> {
     identity: &'a Identity,
     mtu: u16,
-    changes: &'a mpsc::UnboundedSender<LinkChange>,
+    to_control: &'a ToControl,
 }
 
 /// Binds the ports, opens the TUN and starts a lane for each pair. Several lanes are steered by eBPF.
@@ -284,7 +286,7 @@ async fn open_lanes(
             .context("to let eBPF choose the lane of a packet (kernel 4.16)")?;
     }
     let index = host.interface(&name).await?.index;
-    let lanes = Lanes::start(&name, pairs, with.identity, with.mtu, with.changes)?;
+    let lanes = Lanes::start(&name, pairs, with.identity, with.mtu, with.to_control)?;
     Ok((index, lanes))
 }
 
@@ -435,12 +437,12 @@ pub(super) async fn refuse_swallowed(host: &Host, config: &Config) -> Result<()>
         })
         .collect();
     let mut endpoints = Vec::new();
-    for site in &config.sites {
-        for gateway in &site.gateways {
+    for (site, gateways) in named_gateways(config) {
+        for gateway in gateways {
             for endpoint in gateway.links.iter().flat_map(|link| &link.endpoints) {
                 for address in addresses_of(endpoint).await {
                     endpoints.push(NamedEndpoint {
-                        site: &site.name,
+                        site,
                         gateway: &gateway.name,
                         address,
                     });
@@ -454,6 +456,13 @@ pub(super) async fn refuse_swallowed(host: &Host, config: &Config) -> Result<()>
         bail!("{}", lines.join("\n"));
     }
     Ok(())
+}
+
+/// Every gateway that is dialled, by site; the replicas are of none.
+fn named_gateways(config: &Config) -> impl Iterator<Item = (&str, &[RemoteGateway])> {
+    let of_sites = config.sites.iter();
+    let of_sites = of_sites.map(|site| (site.name.as_str(), site.gateways.as_slice()));
+    of_sites.chain([("", config.gateway.replicas.as_slice())])
 }
 
 /// The addresses of an endpoint; none for a name that does not resolve now (it is tried again later).

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use super::apply::spec_of;
@@ -32,7 +31,7 @@ use crate::host::netns;
 use crate::ids::SiteId;
 use crate::io::tun::{self, TunQueue};
 use crate::io::udp::UdpSocket;
-use crate::lane::{LaneHandle, ParkedLane};
+use crate::lane::{LaneHandle, ParkedLane, ToControl};
 use crate::routes::RouteTable;
 use crate::tunnel::{Imported, PeerSpec};
 use crate::{clock, memory};
@@ -99,16 +98,16 @@ pub(super) async fn take_over(
     let pairs = given.pairs(&config, count)?;
     let steered = pairs.first().map(|(queue, _)| queue.try_clone());
     let steered = steered.context("a gateway has a lane")??;
-    let (changed, changes) = mpsc::unbounded_channel();
+    let (to_control, from_lanes) = ToControl::new();
     let mut made = Vec::new();
     for (queue, socket) in pairs {
-        let (identity, changed) = (identity.clone(), changed.clone());
+        let (identity, to_control) = (identity.clone(), to_control.clone());
         made.push(ParkedLane::new(
             queue,
             socket,
             identity,
             mtu.mtu.into(),
-            changed,
+            to_control,
         )?);
     }
     let imported = coming.fill(&mut made, &given);
@@ -142,7 +141,7 @@ pub(super) async fn take_over(
         lanes,
         warnings,
     };
-    let (mut gateway, sources) = parts.assemble(sockets.share()?, changes, watch);
+    let (mut gateway, sources) = parts.assemble(sockets.share()?, from_lanes, watch);
     gateway.adopt_past(&mut later);
     if let Err(error) = gateway.settle(plan, &before, later, &steered).await {
         // What the agent before has set up is there and works.

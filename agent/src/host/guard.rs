@@ -21,7 +21,7 @@ pub struct NamedRoute<'a> {
 /// An address that tunnel packets are sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NamedEndpoint<'a> {
-    /// Name of the site it leads to.
+    /// Name of the site it leads to; empty where it leads to a replica of this gateway.
     pub site: &'a str,
     /// Name of the remote gateway.
     pub gateway: &'a str,
@@ -148,6 +148,8 @@ fn refuse_endpoint(
     } = *endpoint;
     let whose = if endpoint.site == site {
         format!("of its own gateway {gateway}")
+    } else if endpoint.site.is_empty() {
+        format!("of this gateway's replica {gateway}")
     } else {
         format!("of gateway {gateway} of site {}", endpoint.site)
     };

@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, mpsc};
 
 use datapath_abi::outcome::{DropReason, Tally};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 
 use super::ParkedLane;
@@ -16,7 +17,11 @@ use crate::io::poll::Waker;
 use crate::io::udp::Endpoint;
 use crate::routes::RouteTable;
 use crate::tunnel::heartbeat::Service;
-use crate::tunnel::{PeerSnapshot, PeerSpec};
+use crate::tunnel::{LinkChange, PeerSnapshot, PeerSpec};
+
+/// Datagrams of replicas that may wait: what comes in a second at most, while control counts the flows of a
+/// full table. 2.5 MB.
+const REPLICA_QUEUE: usize = 2048;
 
 /// A command; carried out between two batches.
 #[derive(Debug)]
@@ -37,6 +42,8 @@ pub enum Command {
     SetService(LinkId, Service),
     /// The path of a link is known to be dead.
     PathDown(LinkId),
+    /// Sends datagrams to a replica.
+    SendToReplica(LinkId, Vec<Vec<u8>>),
     /// Replaces the routes; the old table comes back to be freed.
     SetRoutes(Arc<RouteTable>, oneshot::Sender<Arc<RouteTable>>),
     /// Sets the largest inner packet, which TCP's segment size is held to.
@@ -47,6 +54,46 @@ pub enum Command {
     Park(mpsc::Sender<ParkedLane>),
     /// Ends the lane.
     Stop,
+}
+
+/// Where a lane tells control what it does not ask for.
+#[derive(Clone, Debug)]
+pub struct ToControl {
+    /// Changes of links, at once.
+    pub changes: UnboundedSender<LinkChange>,
+    /// What replicas send. It has an end: who sends faster than control takes is not waited for.
+    pub replicas: tokio::sync::mpsc::Sender<FromReplica>,
+}
+
+/// The other end of a [`ToControl`].
+#[derive(Debug)]
+pub struct FromLanes {
+    /// Changes of links.
+    pub changes: UnboundedReceiver<LinkChange>,
+    /// What replicas send.
+    pub replicas: tokio::sync::mpsc::Receiver<FromReplica>,
+}
+
+impl ToControl {
+    /// A pair of ends.
+    pub fn new() -> (Self, FromLanes) {
+        let (changed, changes) = tokio::sync::mpsc::unbounded_channel();
+        let (from_replicas, replicas) = tokio::sync::mpsc::channel(REPLICA_QUEUE);
+        let to_control = Self {
+            changes: changed,
+            replicas: from_replicas,
+        };
+        (to_control, FromLanes { changes, replicas })
+    }
+}
+
+/// A datagram from a replica.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FromReplica {
+    /// The link that it came over.
+    pub link: LinkId,
+    /// Its payload.
+    pub payload: Box<[u8]>,
 }
 
 /// State of a lane at one moment.

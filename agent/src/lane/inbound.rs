@@ -7,7 +7,7 @@ use datapath_abi::outcome::DropReason;
 
 use super::coalesce::{Coalescer, Joins};
 use super::drops::Drops;
-use super::{Lane, mss};
+use super::{FromReplica, Lane, ToControl, mss};
 use crate::clock;
 use crate::io::split;
 use crate::io::tun::TunQueue;
@@ -48,6 +48,7 @@ impl Lane {
             drops: &mut self.drops,
             send: &mut self.send,
             now: self.now,
+            to_control: &self.to_control,
             mtu: self.mtu,
             joins,
         };
@@ -71,6 +72,7 @@ struct Inbound<'a> {
     drops: &'a mut Drops,
     send: &'a mut SendBatch,
     now: Instant,
+    to_control: &'a ToControl,
     mtu: usize,
     joins: Joins,
 }
@@ -90,6 +92,18 @@ impl Inbound<'_> {
                 let (tun, drops) = (&mut *self.tun, &mut *self.drops);
                 self.coalescer
                     .take(length, self.joins, |packet| write(tun, drops, packet));
+            }
+            Handled::FromReplica(link, payload) => {
+                let payload = landing[payload].into();
+                self.coalescer.abandon();
+                let told = self
+                    .to_control
+                    .replicas
+                    .try_send(FromReplica { link, payload });
+                if told.is_err() {
+                    self.drops
+                        .count(DropReason::ReplicaQueueFull, datagram.len());
+                }
             }
             Handled::Control => self.coalescer.abandon(),
             Handled::Dropped(reason) => {

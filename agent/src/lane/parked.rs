@@ -8,11 +8,10 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use datapath_abi::outcome::{DropReason, Tally};
-use tokio::sync::mpsc::UnboundedSender;
 
 use super::coalesce::Coalescer;
 use super::drops::Drops;
-use super::{Lane, LaneHandle, command};
+use super::{Lane, LaneHandle, ToControl, command};
 use crate::clock;
 use crate::handover::codec::{Damaged, Reader, Writer};
 use crate::io::offload::ToldOff;
@@ -21,7 +20,7 @@ use crate::io::udp::{ReceiveBatch, SendBatch, UdpSocket};
 use crate::routes::RouteTable;
 use crate::tunnel::noise::Identity;
 use crate::tunnel::tai64n::Calendar;
-use crate::tunnel::{Imported, LinkChange, PeerSpec, Tunnel};
+use crate::tunnel::{Imported, PeerSpec, Tunnel};
 
 /// A lane with all it owns, that carries nothing until [`Self::start`].
 pub struct ParkedLane {
@@ -43,7 +42,7 @@ impl ParkedLane {
         udp: UdpSocket,
         identity: Identity,
         mtu: usize,
-        changes: UnboundedSender<LinkChange>,
+        to_control: ToControl,
     ) -> io::Result<(Self, LaneHandle)> {
         let (handle, commands, waker) = command::channel()?;
         let now = clock::now();
@@ -61,7 +60,7 @@ impl ParkedLane {
             now,
             drained: now,
             commands,
-            changes,
+            to_control,
             waker,
             parks_with: None,
         };

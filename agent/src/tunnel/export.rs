@@ -110,7 +110,7 @@ impl Tunnel {
     }
 
     fn site_of(&self, slot: PeerSlot) -> Option<SiteId> {
-        self.peers[slot.0].as_ref().map(Peer::site)
+        self.peers[slot.0].as_ref().and_then(Peer::site)
     }
 
     /// The records by link; none if they are of another key pair of ours.

@@ -94,7 +94,7 @@ impl Heartbeat {
         }
         let (local, remote) = match liveness.addresses {
             Some(addresses) => (addresses.local, addresses.remote),
-            None => (link_local(own_key), link_local(peer_key)),
+            None => (link_local(own_key).into(), link_local(peer_key).into()),
         };
         Some(Self {
             session: bfd::Session::new(liveness.pace, discriminator, discriminator, now),
@@ -214,9 +214,9 @@ impl Heartbeat {
 
 /// The inner address of the gateway that has this public key: link-local, with the key's first eight
 /// bytes as interface identifier. Both ends know both keys, so nothing has to be configured.
-fn link_local(key: &[u8; 32]) -> IpAddr {
+pub(super) fn link_local(key: &[u8; 32]) -> Ipv6Addr {
     let mut octets = [0; 16];
     octets[..2].copy_from_slice(&[0xfe, 0x80]);
     octets[8..].copy_from_slice(&key[..8]);
-    Ipv6Addr::from(octets).into()
+    Ipv6Addr::from(octets)
 }

@@ -15,6 +15,7 @@ use super::Sealed;
 use super::heartbeat::{Heartbeat, Pulse};
 use super::message::DATA_OVERHEAD;
 use super::noise::Responder;
+use super::replica::Channel;
 use super::session::{Held, Local, Opened, Session};
 use crate::config::Liveness;
 use crate::ids::{LinkId, SiteId};
@@ -26,8 +27,8 @@ use crate::liveness::echo::Echo;
 pub struct PeerSpec {
     /// The link it is.
     pub link: LinkId,
-    /// The site behind it.
-    pub site: SiteId,
+    /// The site behind it; `None` where it is a replica of this gateway, which sends no traffic.
+    pub site: Option<SiteId>,
     /// 24 bits, unique among our peers: our receiver index without its session part.
     pub receiver_index: u32,
     /// Its WireGuard public key.
@@ -77,6 +78,8 @@ pub(super) struct Peer {
     /// Where it was dialled last.
     dialled: Option<SocketAddr>,
     heartbeat: Option<Heartbeat>,
+    /// To a replica of this gateway.
+    pub(super) channel: Option<Channel>,
     echo: Option<Echo>,
     /// What was last told of both.
     told: Pulse,
@@ -104,6 +107,7 @@ impl Peer {
             dialled: spec.endpoint.map(|endpoint| endpoint.remote),
             told: Pulse::default(),
             heartbeat,
+            channel: channel_of(&spec, own_key),
             echo: echo_of(&spec, now),
             benched: false,
             spec,
@@ -120,8 +124,8 @@ impl Peer {
         self.spec.link
     }
 
-    /// The site behind it: what it sends must come from there.
-    pub(super) fn site(&self) -> SiteId {
+    /// The site behind it: what it sends must come from there. A replica has none.
+    pub(super) fn site(&self) -> Option<SiteId> {
         self.spec.site
     }
 
@@ -191,6 +195,16 @@ impl Peer {
         self.sent_packets += 1;
         self.sent_bytes += packet.len() as u64;
         Sealed::Ready
+    }
+
+    /// Encrypts an inner packet that is no traffic; says whether there was a session for it.
+    pub(super) fn send_counted(&mut self, packet: &[u8], out: &mut SendBatch) -> bool {
+        let sent = self.send_control(packet, out);
+        if sent {
+            self.sent_packets += 1;
+            self.sent_bytes += packet.len() as u64;
+        }
+        sent
     }
 
     #[cold]
@@ -348,6 +362,11 @@ fn heartbeat_of(spec: &PeerSpec, own_key: &[u8; 32], now: Instant) -> Option<Hea
         discriminator,
         now,
     )
+}
+
+fn channel_of(spec: &PeerSpec, own_key: &[u8; 32]) -> Option<Channel> {
+    let replica = spec.site.is_none();
+    replica.then(|| Channel::new(own_key, &spec.public_key))
 }
 
 fn echo_of(spec: &PeerSpec, now: Instant) -> Option<Echo> {

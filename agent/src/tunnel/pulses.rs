@@ -43,8 +43,9 @@ impl Tunnel {
             }
             next = [next, peer.next_pulse()].into_iter().flatten().min();
             if let Some(change) = peer.poll_change() {
-                let site = peer.site();
-                self.choose(site);
+                if let Some(site) = peer.site() {
+                    self.choose(site);
+                }
                 changed(change);
             }
         }
@@ -65,7 +66,9 @@ impl Tunnel {
             return;
         };
         let (key, site) = (peer.spec().public_key, peer.site());
-        self.choose(site);
+        if let Some(site) = site {
+            self.choose(site);
+        }
         for slot in self.by_key.get(&key).into_iter().flatten() {
             let Some(sibling) = self.peers[slot.0].as_mut() else {
                 continue;

@@ -1,6 +1,7 @@
 //! Gateways that talk through a network of vectors: what is asserted is what crossed it.
 
 mod pulses;
+mod replicas;
 
 use super::*;
 use crate::clock;
@@ -38,7 +39,7 @@ impl Node {
     fn add(&mut self, peer: &Node, site: u32, dials: bool) {
         let spec = PeerSpec {
             link: LinkId(site),
-            site: SiteId(site),
+            site: Some(SiteId(site)),
             receiver_index: 0x00ab_0000 + site,
             public_key: peer.public_key(),
             preshared_key: None,

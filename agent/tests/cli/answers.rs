@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crossway::control::message::{
     Attachment, DropCount, DropSite, DropsReply, EventKind, Flow, FlowsReply, FlowsRequest, Health,
-    HealthTarget, Link, LinkState, LinksReply, Offload, Outcome, OverlapsReply, Reload, Route,
-    RouteAnswer, RouteKind, RoutesReply, Site, SiteState, SitesReply, StackCount, Status, Traffic,
-    Tun, Version, VirtualRouter, WatchedBy,
+    HealthTarget, Link, LinkState, LinksReply, Offload, Outcome, OverlapsReply, Reload,
+    ReplicaFlows, Route, RouteAnswer, RouteKind, RoutesReply, Site, SiteState, SitesReply,
+    StackCount, Status, Traffic, Tun, Version, VirtualRouter, WatchedBy,
 };
 use crossway::control::{FlowEnds, Request, Response, overlaps};
 use crossway::journal::{Change, Journal};
@@ -16,7 +16,9 @@ pub(crate) fn answer(request: &Request) -> Response {
     match request {
         Request::Status => Response::Status(Box::new(status())),
         Request::Sites => Response::Sites(SitesReply { sites: sites() }),
-        Request::Links => Response::Links(LinksReply { links: links() }),
+        Request::Links => Response::Links(LinksReply {
+            links: links().into_iter().chain([replica_link()]).collect(),
+        }),
         Request::Routes => Response::Routes(RoutesReply { routes: routes() }),
         Request::RouteGet { address } => Response::Route(RouteAnswer {
             address: *address,
@@ -134,6 +136,7 @@ fn status() -> Status {
             ],
         },
         sites: sites(),
+        replicas: vec![replica_link()],
         totals: traffic(),
         virtual_routers: vec![virtual_router()],
         memory_rss_bytes: 19_000_000,
@@ -234,6 +237,7 @@ fn links() -> Vec<Link> {
             probe: Some("10.2.0.10".parse().unwrap()),
             detection_milliseconds: Some(300),
             receiver_index: Some(256),
+            replica: None,
         },
         Link {
             site: "rome".to_owned(),
@@ -260,8 +264,37 @@ fn links() -> Vec<Link> {
             probe: None,
             detection_milliseconds: None,
             receiver_index: None,
+            replica: None,
         },
     ]
+}
+
+/// To another gateway on the same LAN.
+fn replica_link() -> Link {
+    let [paris, _] = &links()[..] else {
+        unreachable!("there are two");
+    };
+    Link {
+        site: String::new(),
+        gateway: "berlin-2".to_owned(),
+        id: 2,
+        endpoint: Some("10.1.0.3:51820".to_owned()),
+        local_address: Some("10.1.0.2".parse().unwrap()),
+        public_key: "3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=".to_owned(),
+        why: "BFD is up".to_owned(),
+        link: None,
+        wan: None,
+        carries_flows: false,
+        probe: None,
+        receiver_index: Some(512),
+        replica: Some(ReplicaFlows {
+            flows_sent: 1_200,
+            flows_received: 34,
+            flows_entered: 30,
+            flows_updated: 4,
+        }),
+        ..paris.clone()
+    }
 }
 
 fn routes() -> Vec<Route> {
@@ -347,6 +380,7 @@ fn flow(protocol: u8, local: (&str, u16), remote: (&str, u16), site: &str, bytes
         } else {
             String::new()
         },
+        seen_here: true,
     }
 }
 

@@ -1,7 +1,8 @@
 //! The flow table, written here as the programs write it.
 
 use aya::maps::{HashMap, MapData, PerCpuArray, PerCpuValues};
-use crossway::datapath::{Datapath, IdleLimits, Swept, TcAttach};
+use crossway::clock;
+use crossway::datapath::{Datapath, IdleLimits, Swept, TcAttach, Told};
 use datapath_abi::flow::{FlowCounters, FlowKey, FlowKey4, FlowStat};
 use datapath_abi::maps;
 
@@ -181,4 +182,86 @@ fn evictions_are_counted_right_after_a_take_over() {
     let summary = next.flows.summary().unwrap();
     assert_eq!((summary.inserted, summary.evicted), (1, 1));
     next.detach().unwrap();
+}
+
+fn packets(to_site_packets: u64) -> FlowCounters {
+    FlowCounters {
+        to_site_packets,
+        to_site_bytes: 100 * to_site_packets,
+        ..FlowCounters::default()
+    }
+}
+
+#[test]
+fn what_a_replica_tells_is_entered_raised_or_left_alone() {
+    enter_sandbox();
+    let mut datapath = Datapath::load("flows-told", TcAttach::Auto).unwrap();
+    let six = FlowKey {
+        family: 6,
+        local: [0x20; 16],
+        ..key(2)
+    };
+    for key in [key(1), six] {
+        let flows = &mut datapath.flows;
+        let told = flows.tell(&key, |own| own.is_none().then(|| packets(10)));
+        assert_eq!(told.unwrap(), Told::Entered);
+        assert_eq!(flows.get(&key).unwrap(), Some(packets(10)));
+        let told = flows.tell(&key, |own| own.map(|own| packets(own.to_site_packets + 5)));
+        assert_eq!(told.unwrap(), Told::Updated);
+        assert_eq!(flows.get(&key).unwrap(), Some(packets(15)));
+        assert_eq!(flows.tell(&key, |_| None).unwrap(), Told::Kept);
+        assert_eq!(flows.get(&key).unwrap(), Some(packets(15)));
+    }
+    let told = datapath.flows.told();
+    assert_eq!((told.packets, told.bytes), (30, 3000));
+    let summary = datapath.flows.summary().unwrap();
+    assert_eq!(
+        (summary.present, summary.inserted, summary.evicted),
+        (2, 0, 0)
+    );
+    datapath.detach().unwrap();
+}
+
+#[test]
+fn a_flow_that_comes_or_goes_between_the_look_and_the_write_is_looked_at_again() {
+    enter_sandbox();
+    let mut datapath = Datapath::load("flows-told-race", TcAttach::Auto).unwrap();
+    let programs = std::cell::RefCell::new(Programs::of(&datapath));
+    let told = datapath.flows.tell(&key(1), |own| {
+        if own.is_none() {
+            programs.borrow_mut().enter(1, 5);
+        }
+        Some(packets(10 + own.map_or(0, |_| 1)))
+    });
+    assert_eq!(told.unwrap(), Told::Updated);
+    assert_eq!(datapath.flows.get(&key(1)).unwrap(), Some(packets(11)));
+    let told = datapath.flows.tell(&key(1), |own| {
+        if own.is_some() {
+            let key = key(1).to_v4().unwrap();
+            programs.borrow_mut().flows.remove(&key).unwrap();
+        }
+        Some(packets(20 + own.map_or(0, |_| 1)))
+    });
+    assert_eq!(told.unwrap(), Told::Entered);
+    assert_eq!(datapath.flows.get(&key(1)).unwrap(), Some(packets(20)));
+    drop(programs);
+    datapath.detach().unwrap();
+}
+
+#[test]
+fn a_replica_cannot_make_the_table_grow_beyond_its_size() {
+    enter_sandbox();
+    let mut datapath = Datapath::load("flows-told-full", TcAttach::Auto).unwrap();
+    let count = maps::DEFAULT_FLOWS as u32 + 50_000;
+    let start = clock::now();
+    for number in 0..count {
+        let told = datapath.flows.tell(&key(number), |_| Some(packets(1)));
+        assert_eq!(told.unwrap(), Told::Entered);
+    }
+    let each = start.elapsed().as_nanos() / u128::from(count);
+    println!("a flow that is told takes {each} ns");
+    let summary = datapath.flows.summary().unwrap();
+    assert!(summary.present <= summary.capacity, "{summary:?}");
+    assert_eq!(summary.present + summary.evicted, u64::from(count));
+    datapath.detach().unwrap();
 }

@@ -58,7 +58,7 @@ fn hub() -> Result<Node> {
         let number = u32::from(peer);
         let spec = PeerSpec {
             link: LinkId(number),
-            site: SiteId(number),
+            site: Some(SiteId(number)),
             receiver_index: number,
             public_key: Identity::new(key).public_key(),
             preshared_key: None,
@@ -155,7 +155,7 @@ impl Node {
     fn add(&mut self, site: u32, key: u8, endpoint: Option<Endpoint>) -> Result<()> {
         let spec = PeerSpec {
             link: LinkId(site),
-            site: SiteId(site),
+            site: Some(SiteId(site)),
             receiver_index: site,
             public_key: Identity::new([key; 32]).public_key(),
             preshared_key: None,

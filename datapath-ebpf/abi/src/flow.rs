@@ -124,6 +124,11 @@ pub struct FlowCounters {
     pub reserved: [u8; 5],
 }
 
+/// [`FlowCounters::route_generation`] of a flow that this gateway knows from its replica alone, until it
+/// sees a packet of it. Were the routes ever of this generation, the flow would go by a site that is
+/// right all the same: the agent sets it from the present routes.
+pub const NOT_SEEN_HERE: u32 = u32::MAX;
+
 /// What was decided for a flow; the value in [`FlowCounters::verdict`].
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -87,6 +87,14 @@ outcomes! {
         SendFailed = "send-failed",
         /// The kernel refused a packet for the TUN.
         TunWriteFailed = "tun-write-failed",
+        /// Flows for a replica of this gateway to which there was no session.
+        ReplicaUnreachable = "replica-unreachable",
+        /// Flows for or from a replica that came faster than they could be sent or taken in.
+        ReplicaQueueFull = "replica-queue-full",
+        /// A datagram from a replica that is of another version or makes no sense.
+        ReplicaMalformed = "replica-malformed",
+        /// Flows from a replica whose site this gateway does not have.
+        ReplicaUnknownSite = "replica-unknown-site",
     }
 }
 

@@ -4,7 +4,7 @@ use std::{collections::HashMap, net::Ipv6Addr};
 
 use datapath_abi::{
     event::EventKind,
-    flow::{FlowCounters, FlowKey, FlowStat},
+    flow::{FlowCounters, FlowKey, FlowStat, NOT_SEEN_HERE},
     maps,
     outcome::StackReason,
     route::SITE_KERNEL,
@@ -339,4 +339,48 @@ fn a_site_that_changes_needs_no_new_routes_to_be_noticed() {
     }
     datapath.set_site(SITE, SiteState::Up, 1420);
     to_site(&mut datapath, &packet, Context::default());
+}
+
+#[test]
+fn a_flow_that_a_replica_told_of_counts_on_and_finds_its_site_at_its_first_packet() {
+    for conversation in conversations() {
+        let name = conversation.name;
+        let mut datapath = ready();
+        to_site(&mut datapath, &conversation.there, Context::default());
+        let (key, own) = only_flow(&datapath);
+        let inserted = datapath.flow_stat(FlowStat::Inserted);
+        let told = FlowCounters {
+            to_site_packets: 1000,
+            to_site_bytes: 100_000,
+            from_site_packets: 500,
+            from_site_bytes: 50_000,
+            first_seen_ns: 7,
+            last_seen_ns: 8,
+            // Not the one of the route: the table was told before the route came.
+            site: OTHER,
+            route_generation: NOT_SEEN_HERE,
+            ..own
+        };
+        datapath.write_flow(&key, &told);
+        to_site(&mut datapath, &conversation.there, Context::default());
+        from_site(&mut datapath, &conversation.back, Context::default());
+
+        let (_, counters) = only_flow(&datapath);
+        let length = |packet: &Packet| packet.bare().len() as u64;
+        let expected = FlowCounters {
+            to_site_packets: 1001,
+            to_site_bytes: 100_000 + length(&conversation.there),
+            from_site_packets: 501,
+            from_site_bytes: 50_000 + length(&conversation.back),
+            first_seen_ns: 7,
+            last_seen_ns: counters.last_seen_ns,
+            site: SITE,
+            route_generation: own.route_generation,
+            tcp_flags_from_site: counters.tcp_flags_from_site,
+            ..told
+        };
+        assert_eq!(counters, expected, "{name}");
+        assert!(counters.last_seen_ns >= own.last_seen_ns, "{name}");
+        assert_eq!(datapath.flow_stat(FlowStat::Inserted), inserted, "{name}");
+    }
 }

@@ -229,6 +229,15 @@ impl Datapath {
         v4.chain(v6.iter().map(Result::unwrap)).collect()
     }
 
+    /// Writes a flow of either family, as the agent does.
+    pub(crate) fn write_flow(&mut self, key: &FlowKey, counters: &FlowCounters) {
+        let written = match key.to_v4() {
+            Some(key) => self.hash(maps::FLOWS4).insert(key, *counters, 0),
+            None => self.hash(maps::FLOWS6).insert(*key, *counters, 0),
+        };
+        written.unwrap();
+    }
+
     /// Takes what lies in the event ring.
     pub(crate) fn take_events(&mut self) -> Vec<Event> {
         let map = self.ebpf.map_mut(maps::EVENTS).expect("the map is there");

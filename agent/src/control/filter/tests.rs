@@ -29,6 +29,7 @@ fn flow(to_site_bytes: u64, rate: u64, age_seconds: u64) -> Flow {
         age_seconds,
         idle_seconds: 0,
         tcp_flags: String::new(),
+        seen_here: true,
     }
 }
 

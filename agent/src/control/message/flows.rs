@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use datapath_abi::flow::{FlowCounters, FlowKey};
+use datapath_abi::flow::{FlowCounters, FlowKey, NOT_SEEN_HERE};
 use serde::{Deserialize, Serialize};
 
 use crate::control::filter::{FlowEnds, FlowFilter, FlowSort};
@@ -85,6 +85,10 @@ pub struct Flow {
     pub idle_seconds: u64,
     /// TCP flags seen towards the site and from it, such as `SAP/SA`; empty for other protocols.
     pub tcp_flags: String,
+    /// Whether this gateway has seen the flow; else it knows it from its replica alone, and all numbers are
+    /// the replica's.
+    #[serde(default)]
+    pub seen_here: bool,
 }
 
 impl Flow {
@@ -121,11 +125,16 @@ impl Flow {
             age_seconds: seconds_since(counters.first_seen_ns),
             idle_seconds: seconds_since(counters.last_seen_ns),
             tcp_flags,
+            seen_here: counters.route_generation != NOT_SEEN_HERE,
         }
     }
 
-    /// Sets the rates from the byte counts (to, from the site) of an earlier look `elapsed_ns` ago.
+    /// Sets the rates from the byte counts (to, from the site) of an earlier look `elapsed_ns` ago. What the
+    /// replica told in between passed through there.
     pub fn set_rates(&mut self, earlier: (u64, u64), elapsed_ns: u64) {
+        if !self.seen_here {
+            return;
+        }
         let rate = |now: u64, then: u64| {
             let bytes = u128::from(now.saturating_sub(then));
             let per_second =

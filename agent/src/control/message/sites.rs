@@ -62,14 +62,14 @@ impl SiteState {
 /// Answer of `links`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LinksReply {
-    /// Links of all sites, in the order of the configuration.
+    /// Links of all sites, in the order of the configuration, and then those to replicas.
     pub links: Vec<Link>,
 }
 
 /// One local socket, one remote gateway, one WireGuard session.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Link {
-    /// Site that it reaches.
+    /// Site that it reaches; empty where a replica of this gateway is at its far end.
     pub site: String,
     /// Remote gateway.
     pub gateway: String,
@@ -117,6 +117,23 @@ pub struct Link {
     pub detection_milliseconds: Option<u64>,
     /// Receiver index of the session, whose upper 24 bits are the key of the SESSIONS map.
     pub receiver_index: Option<u32>,
+    /// What it and the replica told each other; null of a link to a site.
+    #[serde(default)]
+    pub replica: Option<ReplicaFlows>,
+}
+
+/// Flows that two replicas of a gateway told each other; they carry no traffic for each other. A flow counts
+/// each time it is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaFlows {
+    /// Flows told to it.
+    pub flows_sent: u64,
+    /// Flows that it told.
+    pub flows_received: u64,
+    /// Those of them that were not in the table here.
+    pub flows_entered: u64,
+    /// Those of them that were in the table and were brought up to date.
+    pub flows_updated: u64,
 }
 
 /// Whether a link can carry traffic.

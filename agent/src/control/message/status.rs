@@ -3,7 +3,7 @@
 use datapath_abi::outcome::{DropReason, StackReason, Tally};
 use serde::{Deserialize, Serialize};
 
-use super::{Site, VirtualRouter};
+use super::{Link, Site, VirtualRouter};
 use crate::config::Rejected;
 
 /// Answer of `status`.
@@ -50,6 +50,9 @@ pub struct Status {
     /// Every virtual router.
     #[serde(default)]
     pub virtual_routers: Vec<VirtualRouter>,
+    /// Links to the replicas of this gateway, as in `links`.
+    #[serde(default)]
+    pub replicas: Vec<Link>,
     /// All sites together.
     pub totals: Traffic,
     /// Memory of the agent's process that is resident.

@@ -1,5 +1,6 @@
 //! How many flows the table gave up by itself: all that came, less what we removed, less what is there.
 
+use datapath_abi::outcome::Tally;
 use serde::{Deserialize, Serialize};
 
 /// The count since the agent's start.
@@ -8,6 +9,12 @@ pub struct Account {
     present_at_start: u64,
     inserted_at_start: u64,
     removed: u64,
+    /// Flows entered by the agent, because a replica told of them.
+    #[serde(default)]
+    entered: u64,
+    /// What flows have counted by a replica's word: packets, and bytes.
+    #[serde(default)]
+    told: (u64, u64),
     /// The most seen so far: a flow that comes while the table is counted may hide an eviction, but
     /// none is ever taken back.
     evicted: u64,
@@ -20,12 +27,27 @@ impl Account {
             present_at_start: present,
             inserted_at_start: inserted,
             removed: 0,
+            entered: 0,
+            told: (0, 0),
             evicted: 0,
         }
     }
 
     pub(super) fn on_removed(&mut self) {
         self.removed += 1;
+    }
+
+    /// A flow was entered, or its counters were raised.
+    pub(super) fn on_told(&mut self, entered: bool, by: Tally) {
+        self.entered += u64::from(entered);
+        let (packets, bytes) = &mut self.told;
+        *packets = packets.wrapping_add(by.packets);
+        *bytes = bytes.wrapping_add(by.bytes);
+    }
+
+    pub(super) fn told(&self) -> Tally {
+        let (packets, bytes) = self.told;
+        Tally { packets, bytes }
     }
 
     pub(super) fn removed(&self) -> u64 {
@@ -39,7 +61,7 @@ impl Account {
 
     /// Flows evicted since the start. `inserted` must have been read before `present` was counted.
     pub(super) fn evicted(&mut self, inserted: u64, present: u64) -> u64 {
-        let came = self.present_at_start + self.inserted(inserted);
+        let came = self.present_at_start + self.inserted(inserted) + self.entered;
         let evicted = came.saturating_sub(self.removed).saturating_sub(present);
         self.evicted = self.evicted.max(evicted);
         self.evicted
@@ -61,6 +83,20 @@ mod tests {
         assert_eq!(account.evicted(520, 25), 3);
         assert_eq!(account.inserted(520), 20);
         assert_eq!(account.removed(), 2);
+    }
+
+    #[test]
+    fn a_flow_that_a_replica_told_of_came_too() {
+        let mut account = Account::new(0, 0);
+        let by = Tally {
+            packets: 3,
+            bytes: 300,
+        };
+        account.on_told(true, by);
+        account.on_told(false, by);
+        assert_eq!(account.evicted(0, 1), 0);
+        assert_eq!(account.evicted(0, 0), 1);
+        assert_eq!(account.told().packets, 6);
     }
 
     #[test]

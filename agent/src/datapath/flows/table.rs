@@ -11,6 +11,10 @@ use super::super::sys::batch::{BatchReader, Cursor};
 /// Entries read by one system call, about a millisecond's worth.
 pub(super) const BATCH: usize = 4096;
 
+/// From linux/bpf.h.
+const BPF_NOEXIST: u64 = 1;
+const BPF_EXIST: u64 = 2;
+
 /// A map from `K` to [`FlowCounters`].
 pub(super) struct Table<K: Pod> {
     name: &'static str,
@@ -45,6 +49,22 @@ impl<K: Pod + Default + Into<FlowKey>> Table<K> {
         match self.map.get(key, 0) {
             Ok(counters) => Ok(Some(counters)),
             Err(MapError::KeyNotFound) => Ok(None),
+            Err(error) => Err(error).context(self.name),
+        }
+    }
+
+    /// Writes a flow that is there (`present`) or is not there; says whether it was as expected.
+    pub(super) fn set(&mut self, key: &K, counters: &FlowCounters, present: bool) -> Result<bool> {
+        let (flag, missed) = if present {
+            (BPF_EXIST, libc::ENOENT)
+        } else {
+            (BPF_NOEXIST, libc::EEXIST)
+        };
+        match self.map.insert(key, counters, flag) {
+            Ok(()) => Ok(true),
+            Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(missed) => {
+                Ok(false)
+            }
             Err(error) => Err(error).context(self.name),
         }
     }

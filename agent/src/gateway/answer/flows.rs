@@ -164,9 +164,9 @@ impl Gateway {
         let (packets, bytes) = self.counted_in_flows()?;
         let sites = self.plan.sites.iter();
         let totals = total(sites.map(|site| self.site_traffic(site.id)));
-        let summary = match &mut self.datapath {
-            Some(datapath) => datapath.flows.summary()?,
-            None => crate::datapath::FlowSummary::default(),
+        let (summary, told) = match &mut self.datapath {
+            Some(datapath) => (datapath.flows.summary()?, datapath.flows.told()),
+            None => Default::default(),
         };
         Ok(FlowsReply {
             flows,
@@ -175,8 +175,11 @@ impl Gateway {
             capacity: summary.capacity,
             evicted: summary.evicted,
             evicted_packets: (totals.to_site_packets + totals.from_site_packets)
+                .wrapping_add(told.packets)
                 .saturating_sub(packets),
-            evicted_bytes: (totals.to_site_bytes + totals.from_site_bytes).saturating_sub(bytes),
+            evicted_bytes: (totals.to_site_bytes + totals.from_site_bytes)
+                .wrapping_add(told.bytes)
+                .saturating_sub(bytes),
             removed_idle: summary.removed,
             filter: pending.request.filter.clone(),
         })

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Instant;
 
-use super::{LinkStatus, Links};
+use super::{LinkStatus, Links, election_of};
 use crate::config::Endpoint;
 use crate::control::message::LinkOrder;
 use crate::host::ways::BoundEndpoint;
@@ -17,7 +17,8 @@ impl Links {
         let (site, gateway, path) = (parts.next(), parts.next(), parts.next());
         let fits = |link: &&LinkStatus| {
             let planned = &link.planned;
-            site == Some(planned.site_name.as_str())
+            planned.site.is_some()
+                && site == Some(planned.site_name.as_str())
                 && gateway.is_none_or(|gateway| gateway == planned.gateway.name)
                 && path.is_none_or(|path| Some(path) == planned.path.name.as_deref())
         };
@@ -35,7 +36,9 @@ impl Links {
     pub fn names(&self) -> Vec<String> {
         let name =
             |link: &LinkStatus| format!("{}/{}", link.planned.site_name, link.planned.name());
-        let mut names: Vec<String> = self.by_id.values().map(name).collect();
+        let ranked = self.by_id.values();
+        let ranked = ranked.filter(|link| link.planned.site.is_some());
+        let mut names: Vec<String> = ranked.map(name).collect();
         names.sort_unstable();
         names.dedup();
         names
@@ -51,8 +54,9 @@ impl Links {
             LinkOrder::Undrain => link.drained = false,
             LinkOrder::Prefer | LinkOrder::Unprefer | LinkOrder::Promote => {}
         }
-        let key = (link.planned.site, link.planned.lane);
-        if let Some(election) = self.elections.get_mut(&key) {
+        if let Some(key) = election_of(&link.planned)
+            && let Some(election) = self.elections.get_mut(&key)
+        {
             match order {
                 LinkOrder::Prefer => election.prefer(id, true),
                 LinkOrder::Unprefer => election.prefer(id, false),
@@ -63,9 +67,10 @@ impl Links {
         self.assess(id, now);
     }
 
-    /// What the far ends have to be told: each link with its lane.
+    /// What the far ends have to be told: each link with its lane. A replica asks for no service.
     pub fn poll_services(&mut self, of_gateway: Service) -> Vec<(LinkId, u16, Service)> {
         let links = self.by_id.values_mut();
+        let links = links.filter(|link| link.planned.site.is_some());
         let changed = links.filter_map(|link| {
             let service = if link.drained {
                 Service::Drained
@@ -133,6 +138,8 @@ impl Links {
                     .iter()
                     .any(|(wan, carrier)| wan == own && !carrier)
                     .then(|| format!("{own} has no carrier")),
+                // A replica is reached by the LAN or a cable of its own.
+                None if link.planned.site.is_none() => None,
                 None => all_dead.then(|| "no WAN interface has a carrier".to_owned()),
             };
             if why.is_some() == link.path_down.is_some() {

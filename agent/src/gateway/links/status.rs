@@ -127,7 +127,11 @@ impl LinkStatus {
 
     /// A change of its state for the journal.
     pub(super) fn describe(&self, change: &StateChange) -> Change {
-        let (site, name) = (&self.planned.site_name, self.planned.name());
+        let site = match self.planned.site {
+            Some(_) => self.planned.site_name.as_str(),
+            None => "(replica)",
+        };
+        let name = self.planned.name();
         Change {
             kind: EventKind::Link,
             subject: match self.planned.lane {

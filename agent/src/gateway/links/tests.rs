@@ -3,7 +3,7 @@ use super::*;
 use crate::clock;
 use crate::config::{Endpoint, Link, Liveness, RemoteGateway};
 use crate::io::udp;
-use crate::tunnel::heartbeat::Pulse;
+use crate::tunnel::heartbeat::{Pulse, Service};
 
 const HOLD: Duration = Duration::from_secs(5);
 
@@ -12,7 +12,7 @@ fn planned(id: u32, endpoints: &[&str]) -> PlannedLink {
         id: LinkId(id),
         receiver_index: id,
         lane: 0,
-        site: SiteId(0),
+        site: Some(SiteId(0)),
         site_name: "paris".to_owned(),
         gateway: RemoteGateway {
             name: format!("paris-{id}"),
@@ -152,4 +152,38 @@ fn of_very_many_links_some_are_dialled_at_a_time_and_none_is_forgotten() {
     dialled.sort();
     dialled.dedup();
     assert_eq!(dialled.len(), count);
+}
+
+#[test]
+fn a_link_to_a_replica_is_no_sites_and_obeys_no_order() {
+    let (mut links, _dials) = links();
+    let now = clock::now();
+    let replica = PlannedLink {
+        site: None,
+        site_name: String::new(),
+        ..planned(2, &["10.1.0.3:51820"])
+    };
+    links.insert(planned(1, &["192.0.2.7:51820"]), HOLD, now);
+    links.insert(replica, HOLD, now);
+    links.on_snapshot(vec![peer(1, true), peer(2, true)], now);
+    assert_eq!(state(&links, 2), LinkState::Up);
+    assert!(!links.carries(links.get(LinkId(2)).unwrap()));
+    assert_eq!(links.of_site(SiteId(0)).len(), 1);
+    assert_eq!(links.by_site().len(), 1);
+    assert_eq!(links.lanes_up().len(), 1);
+    assert_eq!(links.to_replicas().len(), 1);
+    let ranks = links.poll_ranks(now);
+    assert_eq!(ranks[0].links, [[LinkId(1)]]);
+    assert_eq!(links.names(), ["paris/paris-1"]);
+    for target in ["", "/paris-2", "paris-2"] {
+        assert!(links.named(target).is_empty(), "{target:?}");
+    }
+    let services = links.poll_services(Service::LanDown);
+    assert_eq!(services, [(LinkId(1), 0, Service::LanDown)]);
+    assert_eq!(
+        links.on_carriers(&[("eth0".to_owned(), false)], now),
+        [LinkId(1)]
+    );
+    links.remove(LinkId(2));
+    assert!(links.to_replicas().is_empty());
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::Links;
+use super::{Links, election_of};
 use crate::control::message::LinkState;
 use crate::gateway::election::ToldMember;
 use crate::ids::LinkId;
@@ -50,9 +50,8 @@ impl Links {
                 service: link.service,
                 dial_in_ms: link.next_dial.saturating_duration_since(now).as_millis() as u64,
                 next_endpoint: link.next_endpoint,
-                member: self
-                    .elections
-                    .get(&(link.planned.site, link.planned.lane))
+                member: election_of(&link.planned)
+                    .and_then(|key| self.elections.get(&key))
                     .and_then(|election| election.tell(link.planned.id, now)),
             })
             .collect()
@@ -75,8 +74,8 @@ impl Links {
             link.next_dial = now + Duration::from_millis(told.dial_in_ms);
             link.next_endpoint = told.next_endpoint;
         }
-        let key = (link.planned.site, link.planned.lane);
-        if let (Some(election), Some(member)) = (self.elections.get_mut(&key), told.member) {
+        let election = election_of(&link.planned).and_then(|key| self.elections.get_mut(&key));
+        if let (Some(election), Some(member)) = (election, told.member) {
             election.adopt(told.link, &member, now);
         }
     }

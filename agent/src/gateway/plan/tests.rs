@@ -108,3 +108,30 @@ fn a_far_gateway_with_lanes_has_a_link_for_each_that_both_ends_run() {
     let difference = plan.difference(&fewer);
     assert_eq!(difference.links_removed, [plan.links[1].clone()]);
 }
+
+#[test]
+fn a_replica_has_a_link_without_a_site_on_the_first_lane() {
+    let mut numbers = Numbers::default();
+    let mut file = config(&[PARIS, ROME]);
+    file.gateway.replicas = vec![file.sites.remove(1).gateways.remove(0)];
+    file.gateway.replicas[0].lanes = 4;
+    let plan = numbers.plan(&file, 2);
+    let [paris, replica] = &plan.links[..] else {
+        panic!("{:?}", plan.links);
+    };
+    assert_eq!(paris.site, Some(plan.sites[0].id));
+    assert_eq!((replica.site, replica.lane), (None, 0));
+    assert_eq!(replica.name(), "rome-1");
+    assert_ne!(replica.receiver_index, paris.receiver_index);
+    assert_eq!(plan.routes().count(), 1);
+
+    assert_eq!(
+        numbers.plan(&file, 2).links,
+        plan.links,
+        "it keeps its numbers"
+    );
+    file.gateway.replicas.clear();
+    let difference = plan.difference(&numbers.plan(&file, 2));
+    assert_eq!(difference.links_removed, std::slice::from_ref(replica));
+    assert!(!difference.routes && difference.sites_removed.is_empty());
+}

@@ -80,13 +80,17 @@ impl Peer {
         self.heartbeat.as_mut()?.poll_transmit(now, to)
     }
 
-    /// Sends an inner packet that is no traffic. Without a session it is lost: the next one will do.
-    pub(in crate::tunnel) fn send_control(&mut self, inner: &[u8], out: &mut SendBatch) {
-        if let Some(endpoint) = self.endpoint
-            && let Some(length) = self.session.seal(inner, out.spare())
-        {
-            out.push(length, endpoint);
-        }
+    /// Sends an inner packet that is no traffic. Without a session it is lost, which is told: the next
+    /// one will do.
+    pub(in crate::tunnel) fn send_control(&mut self, inner: &[u8], out: &mut SendBatch) -> bool {
+        let Some(endpoint) = self.endpoint else {
+            return false;
+        };
+        let Some(length) = self.session.seal(inner, out.spare()) else {
+            return false;
+        };
+        out.push(length, endpoint);
+        true
     }
 
     /// The path is known to be dead.

@@ -30,7 +30,7 @@ impl Net {
                 let far = far.parse().unwrap();
                 let spec = PeerSpec {
                     link: LinkId(link as u32),
-                    site: SiteId(SITES[node]),
+                    site: Some(SiteId(SITES[node])),
                     receiver_index: 0x1000 * (node as u32 + 1) + link as u32,
                     public_key: keys[1 - node],
                     preshared_key: None,
