@@ -257,12 +257,12 @@ impl Tunnel {
         }
         let (source, _) = addresses;
         let Some(site) = peer.site() else {
-            return peer.handle_replica(inner);
+            return peer.handle_replica(inner, now);
         };
         if !self.routes.may_come_from(source, site) {
             return Err(DropReason::SourceNotInSite);
         }
-        peer.on_received(length);
+        peer.on_received(length, now);
         Ok(Handled::Packet(length))
     }
 

@@ -242,10 +242,10 @@ impl Session {
         }
     }
 
-    /// The far end was heard otherwise than by a control packet: by data that authenticates.
-    pub fn on_heard(&mut self, now: Instant) {
-        if self.dead_at.is_some() {
-            self.dead_at = self.detection_time().map(|time| now + time);
+    /// The far end was heard at this time otherwise than by a control packet: by data that authenticates.
+    pub fn on_heard(&mut self, at: Instant) {
+        if let Some((dead_at, time)) = self.dead_at.zip(self.detection_time()) {
+            self.dead_at = Some(dead_at.max(at + time));
         }
     }
 

@@ -71,8 +71,6 @@ pub(super) struct Heartbeat {
     answered: bool,
     /// Packets sent to a far end that has never answered.
     unanswered: u32,
-    /// Inner packets received when the session was last looked at.
-    received: u64,
     /// When a control packet came last.
     heard: Option<Instant>,
     /// No packet before this time.
@@ -106,7 +104,6 @@ impl Heartbeat {
             mode: liveness.mode,
             answered: false,
             unanswered: 0,
-            received: 0,
             heard: None,
             not_before: None,
         })
@@ -150,15 +147,16 @@ impl Heartbeat {
         self.answered |= self.session.state() == State::Up;
     }
 
-    /// Looks at the clock. `received` is the number of inner packets that the link has ever delivered:
-    /// the far end that sent one is alive.
-    pub(super) fn handle_timeout(&mut self, received: u64, now: Instant) {
+    /// Looks at the clock. `received` is when the link delivered its last inner packet: the far end that sent
+    /// it was alive.
+    pub(super) fn handle_timeout(&mut self, received: Option<Instant>, now: Instant) {
         let detection = self.session.detection_time().unwrap_or_default();
-        let stands_in = self
-            .heard
-            .is_some_and(|heard| now < heard + detection * STANDS_IN_FOR);
-        if std::mem::replace(&mut self.received, received) != received && stands_in {
-            self.session.on_heard(now);
+        let stands_in = |received: &Instant| {
+            self.heard
+                .is_some_and(|heard| *received < heard + detection * STANDS_IN_FOR)
+        };
+        if let Some(received) = received.filter(stands_in) {
+            self.session.on_heard(received);
         }
         self.session.handle_timeout(now);
     }

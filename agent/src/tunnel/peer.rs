@@ -89,6 +89,8 @@ pub(super) struct Peer {
     sent_bytes: u64,
     received_packets: u64,
     received_bytes: u64,
+    /// When the last inner packet came.
+    received_at: Option<Instant>,
 }
 
 impl Peer {
@@ -116,6 +118,7 @@ impl Peer {
             sent_bytes: 0,
             received_packets: 0,
             received_bytes: 0,
+            received_at: None,
         }
     }
 
@@ -287,7 +290,8 @@ impl Peer {
     }
 
     /// An inner packet of `length` bytes was taken.
-    pub(super) fn on_received(&mut self, length: usize) {
+    pub(super) fn on_received(&mut self, length: usize, now: Instant) {
+        self.received_at = Some(now);
         self.received_packets += 1;
         self.received_bytes += length as u64;
     }

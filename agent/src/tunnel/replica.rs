@@ -3,6 +3,7 @@
 
 use std::net::Ipv6Addr;
 use std::ops::Range;
+use std::time::Instant;
 
 use datapath_abi::outcome::{DropReason, Tally};
 
@@ -84,10 +85,14 @@ impl Channel {
 
 impl Peer {
     /// Takes an inner packet of a replica, which is a datagram for control or nothing.
-    pub(super) fn handle_replica(&mut self, inner: &[u8]) -> Result<Handled, DropReason> {
+    pub(super) fn handle_replica(
+        &mut self,
+        inner: &[u8],
+        now: Instant,
+    ) -> Result<Handled, DropReason> {
         let payload = self.channel.and_then(|channel| channel.payload_of(inner));
         let payload = payload.ok_or(DropReason::SourceNotInSite)?;
-        self.on_received(inner.len());
+        self.on_received(inner.len(), now);
         Ok(Handled::FromReplica(self.link(), payload))
     }
 }

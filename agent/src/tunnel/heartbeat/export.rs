@@ -13,7 +13,6 @@ impl Heartbeat {
         }
         to.bool(self.answered);
         to.u32(self.unanswered);
-        to.u64(self.received);
         to.option(self.heard, Writer::instant);
         to.option(self.not_before, Writer::instant);
         self.session.export(to);
@@ -28,7 +27,6 @@ impl Heartbeat {
         }
         self.answered = from.bool()?;
         self.unanswered = from.u32()?;
-        self.received = from.u64()?;
         self.heard = from.option(Reader::instant)?;
         self.not_before = from.option(Reader::instant)?;
         self.session.import(from)

@@ -58,7 +58,7 @@ impl Peer {
         out: &mut SendBatch,
     ) {
         if let Some(heartbeat) = &mut self.heartbeat {
-            heartbeat.handle_timeout(self.received_packets, heard_until);
+            heartbeat.handle_timeout(self.received_at, heard_until);
             let mut inner = [0; LONGEST];
             if let Some(length) = heartbeat.poll_transmit(now, &mut inner) {
                 self.send_control(&inner[..length], out);

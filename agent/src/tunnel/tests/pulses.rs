@@ -212,6 +212,26 @@ fn the_far_end_is_told_how_the_lan_is_served() {
 }
 
 #[test]
+fn data_puts_off_the_detection_by_no_more_than_its_own_age() {
+    let mut net = Net::new();
+    net.run(Duration::from_millis(60));
+    // Data of every moment until the cut.
+    for _ in 0..40 {
+        let (node, now) = (&mut net.nodes[0], net.now);
+        let slot = node.tunnel.by_link[&LinkId(0)];
+        let packet = inner([10, 1, 0, 1], [10, 2, 0, 1], 100);
+        let mut sealer = node.tunnel.sealer(slot, now).unwrap();
+        sealer.seal(&packet, &mut node.out);
+        net.run(Duration::from_millis(5));
+    }
+    net.cut[0] = true;
+    net.run(Duration::from_millis(290));
+    assert_eq!(net.carrier(1), LinkId(0));
+    net.run(Duration::from_millis(20));
+    assert_eq!(net.carrier(1), LinkId(1));
+}
+
+#[test]
 fn data_stands_in_for_missing_control_packets_for_a_while_only() {
     let mut net = Net::new();
     // What sends the control packets of node 0 is dead; its data goes on.
