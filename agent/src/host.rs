@@ -85,6 +85,8 @@ pub struct Wanted {
     pub lan: Vec<String>,
     /// WAN interfaces.
     pub wan: Vec<String>,
+    /// Those of them that links are bound to.
+    pub bound_wans: Vec<String>,
     /// Whether packets may go from site to site through this gateway: there is more than one.
     pub hub: bool,
     /// Devices that virtual routers need.
@@ -413,6 +415,7 @@ fn set_sysctls(
     let need = Need {
         tun: &wanted.tun,
         lan: &wanted.lan,
+        bound: &wanted.bound_wans,
         ipv6: wanted.uses_ipv6(),
         hub: wanted.hub,
         virtual_macs,

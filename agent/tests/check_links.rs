@@ -107,6 +107,11 @@ fn every_fault_of_a_link_is_told_with_line_value_reason_and_mend() {
             format!(r#"berlin.toml:29:16: {paris_1}, link "isp-b", endpoint: 203.0.113.7:51820 is the path of another link (line 25): give the link another endpoint or another wan, or remove it"#),
         ),
         (
+            "    wan = \"eth0\"",
+            "    wan = \"eth0\"\n    priority = 160",
+            format!("berlin.toml:21:14: warning: {paris_1}, priority: it has no effect: every link of the gateway has a priority of its own: keep either this one or those of the links"),
+        ),
+        (
             r#"wan = "eth2""#,
             r#"wan = "eth7""#,
             format!(r#"berlin.toml:30:11: {paris_1}, link "isp-b", wan: eth7 is no WAN of this gateway: write one of eth0, eth2, or add a [[gateway.wan]]"#),

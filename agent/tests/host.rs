@@ -33,6 +33,7 @@ const TUN: &str = "cw-a";
 /// Two sites, both families.
 fn wanted() -> Wanted {
     Wanted {
+        bound_wans: Vec::new(),
         tun: TUN.to_owned(),
         mtu: 1420,
         addresses: vec![address("10.255.0.1", 32)],

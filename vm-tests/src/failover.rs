@@ -34,6 +34,8 @@ pub struct Settings {
     /// So many links between two gateways, over one path, each with addresses of its own ([`link_address`]); without,
     /// one over each path.
     pub links: Option<u8>,
+    /// The paths to a gateway have one priority: they share the flows.
+    pub sharing: bool,
     /// Whether the replicas of site `a` keep their flows in step, over the LAN.
     pub in_step: bool,
 }
@@ -47,6 +49,7 @@ impl Default for Settings {
             replica_lines: Vec::new(),
             virtual_router: false,
             links: None,
+            sharing: false,
             in_step: false,
         }
     }
@@ -264,11 +267,12 @@ fn config(
             ));
         }
         for wan in (0..wans).filter(|_| settings.links.is_none()) {
+            let rank = if settings.sharing { 0 } else { wan };
             line(format!(
                 "    [[site.gateway.link]]\n    name = \"path-{}\"\n    endpoint = \"{}\"\n    wan = \"wan{wan}\"\n    priority = {}",
                 wan + 1,
                 replica.endpoint(wan),
-                1000 - 100 * peer - wan
+                1000 - 100 * peer - rank
             ));
         }
     }

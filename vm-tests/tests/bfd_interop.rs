@@ -25,6 +25,42 @@ struct Interop {
     topology: Topology,
 }
 
+#[test]
+fn a_stock_peer_without_bfd_is_watched_by_a_host_behind_it() {
+    for family in Family::ALL {
+        let topology = Builder::new(&["a", "b"]).build().unwrap();
+        let mut plans = plan::plan(&topology, Shape::FullMesh, Family::V4).unwrap();
+        plan::give_tunnel_addresses(&topology, &mut plans);
+        let host = &topology.sites[1].host;
+        let target = topology.sites[1].host_address(family);
+        plans[0].peers[0].lines = vec![format!("probe = \"{target}\"")];
+        let agent = Crossway::start(&topology, &plans[0]).unwrap();
+        let _far = StockGateway::start(Implementation::WireguardGo, &topology, &plans[1]).unwrap();
+        let becomes = |state: &str, why: &str| {
+            wait::until(&format!("the link to be {state}: {why}"), UP, || {
+                let links = agent.query(&["links"]).ok()?;
+                let link = &links["links"][0];
+                let says = link["why"].as_str()?.contains(why);
+                (link["state"] == state && link["watched_by"] == "wireguard" && says).then_some(())
+            })
+            .unwrap_or_else(|error| panic!("{error:#}: {:?}", agent.command(&["links"])));
+        };
+        becomes("Up", &format!("{target} answers"));
+        host.ip("link set eth0 down").unwrap();
+        becomes("Down", &format!("{target} does not answer"));
+        host.ip("link set eth0 up").unwrap();
+        if family == Family::V6 {
+            // It goes with the link.
+            host.ip(&format!("address replace {target}/64 dev eth0 nodad"))
+                .unwrap();
+        }
+        let gateway = topology.sites[1].gateway_address(family);
+        host.ip(&format!("route replace default via {gateway}"))
+            .unwrap();
+        becomes("Up", &format!("{target} answers"));
+    }
+}
+
 impl Interop {
     fn start(family: Family) -> Self {
         let topology = Builder::new(&["a", "b"]).build().unwrap();

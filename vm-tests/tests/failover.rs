@@ -6,6 +6,7 @@
 //!                          └──────── path 2 ────────┘
 //! ```
 
+use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use vm_tests::failover::{Gateways, Settings};
@@ -104,6 +105,50 @@ fn a_carrier_that_is_lost_is_told_to_the_far_end_over_the_other_path() {
     for way in probes.since(begun) {
         assert!(way.gap < MOVED, "{way:?}");
     }
+}
+
+#[test]
+fn paths_of_one_priority_share_the_flows_and_each_flow_keeps_its_own() {
+    const FLOWS: u64 = 60;
+    const DATAGRAMS: u64 = 20;
+    let net = Redundant::with_paths(None, 2).unwrap();
+    let settings = Settings {
+        sharing: true,
+        ..Settings::default()
+    };
+    let gateways = Gateways::start(&net, &settings).unwrap();
+    let agent = gateways.all().next().unwrap();
+    let sent = || {
+        let links = agent.query(&["links"]).unwrap();
+        [0, 1].map(|link: usize| {
+            assert_eq!(links["links"][link]["carries_flows"], true);
+            links["links"][link]["tx_packets"].as_u64().unwrap()
+        })
+    };
+    let to = (net.host_address(Near::B), 9);
+    let before = sent();
+    for _ in 0..FLOWS {
+        let socket = net.host_a.enter(|| UdpSocket::bind("0.0.0.0:0"));
+        let socket = socket.unwrap().unwrap();
+        for _ in 0..DATAGRAMS {
+            // Port 9 is closed: an answer to that may come back as an error.
+            let _ = socket.send_to(b"flow", to);
+        }
+    }
+    wait::until("all datagrams to be counted", UP, || {
+        let now = sent();
+        let added = [0, 1].map(|link: usize| now[link] - before[link]);
+        if added.iter().sum::<u64>() < FLOWS * DATAGRAMS {
+            return None;
+        }
+        // Whole flows, and a fair share of them: half is 30, and one run in a million has fewer than 11.
+        for packets in added {
+            assert_eq!(packets % DATAGRAMS, 0, "{added:?}");
+            assert!(packets >= 11 * DATAGRAMS, "{added:?}");
+        }
+        Some(())
+    })
+    .unwrap();
 }
 
 #[test]

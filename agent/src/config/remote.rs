@@ -164,6 +164,16 @@ fn read_links(section: &Section<'_>, own: LinkDraft) -> Vec<LinkDraft> {
             "write each endpoint in its [[site.gateway.link]]",
         );
     }
+    if let Some(priority) = section.item("priority")
+        && listed.iter().all(|link| link.has("priority"))
+    {
+        section.report.warning(
+            priority.offset,
+            section.place_of("priority"),
+            "it has no effect: every link of the gateway has a priority of its own",
+            "keep either this one or those of the links",
+        );
+    }
     let links = listed.iter();
     links
         .map(|section| LinkDraft::read(section, &own))

@@ -181,6 +181,7 @@ impl Gateway {
                 .iter()
                 .map(|wan| wan.interface.clone())
                 .collect(),
+            bound_wans: self.plan.bound_wans(),
             hub: self.plan.sites.len() > 1,
             virtual_macs: self.wanted_virtual_macs(),
         }

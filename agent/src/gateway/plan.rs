@@ -1,6 +1,6 @@
 //! From a configuration to numbered sites and links, and what differs between two of them. Pure.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use datapath_abi::settings::DEFAULT_VNET;
@@ -256,6 +256,13 @@ impl Plan {
     /// The site of an id.
     pub fn site(&self, id: SiteId) -> Option<&PlannedSite> {
         self.sites.iter().find(|site| site.id == id)
+    }
+
+    /// Names of the interfaces that links are bound to.
+    pub fn bound_wans(&self) -> Vec<String> {
+        let wans = self.links.iter().filter_map(|link| link.path.wan.clone());
+        let wans: BTreeSet<String> = wans.collect();
+        wans.into_iter().collect()
     }
 
     /// The hold-down of a site's links; none of a replica's.

@@ -23,6 +23,8 @@ pub struct Need<'a> {
     pub tun: &'a str,
     /// The LAN interfaces' names.
     pub lan: &'a [String],
+    /// The WAN interfaces' names that links are bound to.
+    pub bound: &'a [String],
     /// Whether packets of IPv6 go through the tunnel.
     pub ipv6: bool,
     /// Whether packets may come out of the tunnel and go into it again: several sites.
@@ -104,13 +106,27 @@ impl Planner<'_> {
         let why = "packets out of the tunnel are forwarded";
         self.set(Key::ipv4(need.tun, Name::Forwarding), "1", why);
 
-        let strict = [need.tun, "all"].map(|name| self.value(&Key::ipv4(name, Name::RpFilter)));
-        let strict = strict.into_iter().flatten().max() == Some("1");
-        if strict {
+        let strict: Vec<_> = need
+            .bound
+            .iter()
+            .filter(|wan| self.is_strict(wan))
+            .collect();
+        for wan in strict {
+            let why =
+                "far gateways reach it as well where the best route to them leaves by another WAN";
+            self.set(Key::ipv4(wan, Name::RpFilter), "2", why);
+        }
+        if self.is_strict(need.tun) {
             let why = "each packet's source is checked against its site's routes already; the \
                        strict check would drop what comes back over another way";
             self.set(Key::ipv4(need.tun, Name::RpFilter), "2", why);
         }
+    }
+
+    /// Whether a packet is dropped where the route to its source leaves by another interface.
+    fn is_strict(&self, interface: &str) -> bool {
+        let values = [interface, "all"].map(|name| self.value(&Key::ipv4(name, Name::RpFilter)));
+        values.into_iter().flatten().max() == Some("1")
     }
 
     /// A packet from site to site leaves by the interface it came in by, which makes the kernel send

@@ -75,6 +75,7 @@ fn so_it_does_where_the_whole_host_has_to_forward() {
         let (mut file, _) = StateFile::open(state_path()).unwrap();
         let lan = ["lan".to_owned()];
         let need = Need {
+            bound: &[],
             tun: TUN,
             lan: &lan,
             ipv6: true,

@@ -24,6 +24,7 @@ fn need(lan: &[String]) -> Need<'_> {
     Need {
         tun: TUN,
         lan,
+        bound: &[],
         ipv6: false,
         hub: false,
         virtual_macs: &[],
@@ -63,7 +64,24 @@ fn what_is_as_wanted_is_not_touched() {
 }
 
 #[test]
-fn a_strict_reverse_path_check_becomes_loose_on_the_tun_only() {
+fn a_strict_reverse_path_check_becomes_loose_on_a_wan_with_links_of_its_own() {
+    let mut facts = host(true);
+    let wan = ["wan".to_owned()];
+    let line = "net.ipv4.conf.wan.rp_filter=2".to_owned();
+    let bound = || Need {
+        bound: &wan,
+        ..need(&[])
+    };
+    assert!(!shown(&plan(bound(), &facts).lasting).contains(&line));
+    facts
+        .values
+        .insert(Key::ipv4("wan", Name::RpFilter), "1".to_owned());
+    assert!(shown(&plan(bound(), &facts).lasting).contains(&line));
+    assert!(!shown(&plan(need(&[]), &facts).lasting).contains(&line));
+}
+
+#[test]
+fn a_strict_reverse_path_check_becomes_loose_on_the_tun() {
     let mut facts = host(true);
     let key = Key::ipv4("all", Name::RpFilter);
     facts.values.insert(key.clone(), "1".to_owned());
