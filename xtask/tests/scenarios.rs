@@ -55,7 +55,7 @@ fn the_second_gateway_takes_over_from_one_that_hangs() {
 #[test]
 fn two_gateways_that_lost_each_other_agree_again() {
     let printed = play("split-brain");
-    assert_told(&printed, "warning of virtual router 1: none -> split brain");
+    assert_told(&printed, "the far gateway does not reach its LAN");
     assert_told(&printed, "a2  virtual router 1: backup -> master");
     assert_told(&printed, "a2  virtual router 1: master -> backup");
 }
