@@ -10,9 +10,9 @@ use datapath_abi::settings::{DEFAULT_VNET, Interface, Role, SOFTWARE_GSO, Settin
 use datapath_abi::site::{Site, SiteState};
 
 use super::Gateway;
+use super::ground::{choose_mtu, index_of};
 use super::on_down::DownSites;
 use super::plan::{Difference, Plan, PlannedLink};
-use super::start::{choose_mtu, index_of};
 use crate::clock;
 use crate::config::Config;
 use crate::control::message::EventKind;

@@ -4,8 +4,8 @@
 use anyhow::Result;
 
 use super::Gateway;
+use super::ground::{choose_mtu, refuse_swallowed};
 use super::plan::{Difference, Plan, PlannedLink};
-use super::start::{choose_mtu, refuse_swallowed};
 use crate::config::Config;
 use crate::control::message::{Outcome, Reload};
 use crate::host::tunnel_mtu::TunnelMtu;

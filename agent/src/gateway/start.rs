@@ -1,48 +1,27 @@
-//! Bringing a gateway up. Nothing is changed on the host before everything that can be refused has
+//! Bringing a gateway up: `ground.rs` looks at what can be refused, `parts.rs` puts it together. Nothing is changed on
+//! the host before all that has
 //! been looked at.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
-use tokio::sync::mpsc;
+use anyhow::{Context, Result};
 
-use super::answer::Rates;
-use super::give;
+use super::ground::Ground;
 use super::lanes::Lanes;
-use super::links::{Dial, Links};
-use super::on_down::DownSites;
+use super::parts::{Parts, Sockets};
 use super::plan::{Numbers, Plan};
-use super::record::SharedJournal;
-use super::replicas::Replicas;
-use super::states::States;
-use super::upgrade::Upgrade;
-use super::vrrp::Vrrp;
 use super::{Gateway, Inputs, Signals, Tun, Warnings};
-use crate::config::{Config, Endpoint, RemoteGateway};
+use crate::config::Config;
 use crate::control::message::EventKind;
-use crate::control::server::SharedSocket;
-use crate::control::{Server, socket_path};
 use crate::datapath::{Datapath, TcAttach};
-use crate::health::probe::Probers;
-use crate::health::{Health, Outcome};
 use crate::host::Host;
-use crate::host::guard::{self, NamedEndpoint, NamedInterface, NamedRoute};
-use crate::host::tunnel_mtu::{self, TunnelMtu, WanMtu};
-use crate::host::watch::Watch;
 use crate::ids::IfIndex;
 use crate::io::tun::TunQueue;
 use crate::io::udp::UdpSocket;
 use crate::journal::Change;
-use crate::keys::SecretKey;
-use crate::lane::{FromLanes, ToControl};
-use crate::tunnel::heartbeat::Service;
+use crate::lane::ToControl;
 use crate::tunnel::noise::Identity;
-use crate::vrrp::status::Event as VrrpEvent;
-use crate::{clock, handover};
-
-/// Requests and resolved names that may wait; each is small and taken at once.
-const QUEUE: usize = 64;
 
 /// Brings a gateway up.
 pub(super) async fn start(
@@ -103,155 +82,6 @@ pub(super) async fn start(
     }
     let inputs = gateway.listen(sockets, sources, signals)?;
     Ok((gateway, inputs))
-}
-
-/// Where a gateway is commanded and where it is taken over.
-pub(super) struct Sockets {
-    pub(super) control: Server,
-    pub(super) door: Server,
-}
-
-impl Sockets {
-    pub(super) fn bind(gateway: &str) -> Result<Self> {
-        Ok(Self {
-            control: Server::bind(&socket_path(gateway))?,
-            door: Server::bind_private(&handover::socket_path(gateway))?,
-        })
-    }
-
-    pub(super) fn share(&self) -> Result<[SharedSocket; 2]> {
-        Ok([self.control.share()?, self.door.share()?])
-    }
-}
-
-/// What a start finds before it changes anything, and may be refused for.
-pub(super) struct Ground {
-    pub(super) identity: Identity,
-    pub(super) host: Host,
-    pub(super) watch: Watch,
-    pub(super) mtu: TunnelMtu,
-}
-
-impl Ground {
-    pub(super) async fn look(config: &Config) -> Result<Self> {
-        let file = &config.gateway.private_key_file;
-        let key = SecretKey::read_file(file)
-            .with_context(|| format!("private key file {}", file.display()))?;
-        let identity = Identity::new(key.expose().to_bytes());
-        let host = Host::connect(&config.gateway.name).await?;
-        // Subscribed before the host is read, so that no change falls in between.
-        let watch = Watch::start(host.route_port())?;
-        let mtu = choose_mtu(&host, config).await?;
-        refuse_swallowed(&host, config).await?;
-        Ok(Self {
-            identity,
-            host,
-            watch,
-            mtu,
-        })
-    }
-}
-
-/// What comes in beside commands.
-pub(super) struct Sources {
-    dials: mpsc::Receiver<Dial>,
-    from_lanes: FromLanes,
-    outcomes: mpsc::Receiver<Outcome>,
-    vrrp: mpsc::UnboundedReceiver<VrrpEvent>,
-    watch: Watch,
-}
-
-/// What a gateway is made of, by whichever way it starts.
-pub(super) struct Parts {
-    pub(super) config: Config,
-    pub(super) path: PathBuf,
-    pub(super) identity: Identity,
-    pub(super) numbers: Numbers,
-    pub(super) host: Host,
-    pub(super) datapath: Option<Datapath>,
-    pub(super) lanes: Lanes,
-    pub(super) tun: Tun,
-    pub(super) warnings: Warnings,
-}
-
-impl Parts {
-    /// A gateway without a plan, and what it will listen to.
-    pub(super) fn assemble(
-        self,
-        sockets: [SharedSocket; 2],
-        from_lanes: FromLanes,
-        watch: Watch,
-    ) -> (Gateway, Sources) {
-        let (resolved, dials) = mpsc::channel(QUEUE);
-        let (probed, outcomes) = mpsc::channel(QUEUE);
-        let (vrrp_events, vrrp) = mpsc::unbounded_channel();
-        let gateway = Gateway {
-            links: Links::new(self.config.gateway.listen.is_ipv4(), resolved),
-            states: States::default(),
-            down: DownSites::default(),
-            journal: SharedJournal::default(),
-            health: Health::new(clock::now()),
-            probers: Probers::new(probed),
-            vrrp: Vrrp::new(vrrp_events),
-            path: self.path,
-            config: self.config,
-            identity: self.identity,
-            numbers: self.numbers,
-            plan: Plan::default(),
-            host: self.host,
-            datapath: self.datapath,
-            lanes: self.lanes,
-            service: Service::default(),
-            replicas: Replicas::default(),
-            tun: self.tun,
-            rates: Rates::default(),
-            pending_flows: Vec::new(),
-            warnings: self.warnings,
-            started: clock::now(),
-            started_since_epoch: clock::since_epoch(),
-            sockets,
-            upgrade: Upgrade::new(),
-            handed_over: false,
-        };
-        let sources = Sources {
-            dials,
-            from_lanes,
-            outcomes,
-            vrrp,
-            watch,
-        };
-        (gateway, sources)
-    }
-}
-
-impl Gateway {
-    /// Begins to take commands.
-    pub(super) fn listen(
-        &mut self,
-        sockets: Sockets,
-        sources: Sources,
-        signals: Signals,
-    ) -> Result<Inputs> {
-        let (sender, requests) = mpsc::channel(QUEUE);
-        tokio::spawn(sockets.control.serve(sender, self.journal.subscribe()));
-        let (asked, successors) = mpsc::channel(1);
-        tokio::spawn(give::attend(sockets.door, asked));
-        let events = match &mut self.datapath {
-            Some(datapath) => datapath.take_events()?,
-            None => None,
-        };
-        Ok(Inputs {
-            requests,
-            dials: sources.dials,
-            from_lanes: sources.from_lanes,
-            outcomes: sources.outcomes,
-            vrrp: sources.vrrp,
-            watch: sources.watch,
-            events,
-            successors,
-            signals,
-        })
-    }
 }
 
 /// What every lane is given.
@@ -382,111 +212,9 @@ impl Gateway {
     }
 }
 
-/// MTU inside the tunnel.
-pub(super) async fn choose_mtu(host: &Host, config: &Config) -> Result<TunnelMtu> {
-    let mut wans = Vec::new();
-    for wan in &config.gateway.wan {
-        let interface = host.interface(&wan.interface).await?;
-        wans.push(WanMtu {
-            interface: interface.name,
-            mtu: interface.mtu,
-        });
-    }
-    let mut prefixes = config.sites.iter().flat_map(|site| &site.routes);
-    let routes = prefixes.any(|prefix| !prefix.is_ipv4());
-    let addresses = config
-        .gateway
-        .tunnel_addresses
-        .iter()
-        .any(|own| own.address.is_ipv6());
-    Ok(tunnel_mtu::choose(
-        &wans,
-        routes || addresses,
-        config.gateway.mtu,
-    )?)
-}
-
-/// Refuses routes that would swallow the tunnel's own packets.
-pub(super) async fn refuse_swallowed(host: &Host, config: &Config) -> Result<()> {
-    let mut wans = Vec::new();
-    for wan in &config.gateway.wan {
-        wans.push((
-            wan.interface.as_str(),
-            host.interface(&wan.interface).await?.index,
-        ));
-    }
-    let wans: Vec<_> = wans
-        .iter()
-        .map(|(name, index)| NamedInterface {
-            name,
-            index: *index,
-        })
-        .collect();
-    let kernel = match host.interface(&config.gateway.tun_name()).await {
-        Ok(tun) => host.other_routes(tun.index).await?,
-        Err(_) => host.kernel_routes().await?,
-    };
-    let routes: Vec<_> = config
-        .sites
-        .iter()
-        .flat_map(|site| {
-            site.routes.iter().map(|prefix| NamedRoute {
-                site: &site.name,
-                prefix: *prefix,
-            })
-        })
-        .collect();
-    let mut endpoints = Vec::new();
-    for (site, gateways) in named_gateways(config) {
-        for gateway in gateways {
-            for endpoint in gateway.links.iter().flat_map(|link| &link.endpoints) {
-                for address in addresses_of(endpoint).await {
-                    endpoints.push(NamedEndpoint {
-                        site,
-                        gateway: &gateway.name,
-                        address,
-                    });
-                }
-            }
-        }
-    }
-    let refusals = guard::refusals(&kernel, &routes, &endpoints, &wans);
-    if !refusals.is_empty() {
-        let lines: Vec<String> = refusals.iter().map(ToString::to_string).collect();
-        bail!("{}", lines.join("\n"));
-    }
-    Ok(())
-}
-
-/// Every gateway that is dialled, by site; the replicas are of none.
-fn named_gateways(config: &Config) -> impl Iterator<Item = (&str, &[RemoteGateway])> {
-    let of_sites = config.sites.iter();
-    let of_sites = of_sites.map(|site| (site.name.as_str(), site.gateways.as_slice()));
-    of_sites.chain([("", config.gateway.replicas.as_slice())])
-}
-
-/// The addresses of an endpoint; none for a name that does not resolve now (it is tried again later).
-async fn addresses_of(endpoint: &Endpoint) -> Vec<std::net::IpAddr> {
-    match endpoint {
-        Endpoint::Address(address) => vec![address.ip()],
-        Endpoint::Name { host, port } => {
-            match tokio::net::lookup_host((host.as_str(), *port)).await {
-                Ok(addresses) => addresses.map(|address| address.ip()).collect(),
-                Err(_) => Vec::new(),
-            }
-        }
-    }
-}
-
 pub(super) fn tun_failure(name: &str) -> String {
     format!(
         "TUN device {name}: it needs /dev/net/tun and CAP_NET_ADMIN (run as root), and no other \
          program may hold a device of this name"
     )
-}
-
-/// Index of an interface, for maps that want it.
-pub(super) async fn index_of(host: &Host, name: &str) -> Result<(IfIndex, u32)> {
-    let interface = host.interface(name).await?;
-    Ok((interface.index, interface.mtu))
 }

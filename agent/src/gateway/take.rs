@@ -12,12 +12,11 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use zeroize::Zeroizing;
 
 use super::apply::spec_of;
+use super::ground::Ground;
 use super::lanes::Lanes;
+use super::parts::{Parts, Sockets};
 use super::plan::{Numbers, Plan};
-use super::start::{
-    Ground, Parts, Sockets, address_of, bind, lanes_to_run, load_datapath, tun_failure,
-    without_fast_path,
-};
+use super::start::{address_of, bind, lanes_to_run, load_datapath, tun_failure, without_fast_path};
 use super::{Gateway, Inputs, Signals, Tun, Warnings};
 use crate::config::Config;
 use crate::control::message::LinkState;

@@ -1,0 +1,142 @@
+//! What is looked at before anything is changed, and refused.
+
+use anyhow::{Context, Result, bail};
+
+use crate::config::{Config, Endpoint, RemoteGateway};
+use crate::host::Host;
+use crate::host::guard::{self, NamedEndpoint, NamedInterface, NamedRoute};
+use crate::host::tunnel_mtu::{self, TunnelMtu, WanMtu};
+use crate::host::watch::Watch;
+use crate::ids::IfIndex;
+use crate::keys::SecretKey;
+use crate::tunnel::noise::Identity;
+
+/// What a start finds before it changes anything, and may be refused for.
+pub(super) struct Ground {
+    pub(super) identity: Identity,
+    pub(super) host: Host,
+    pub(super) watch: Watch,
+    pub(super) mtu: TunnelMtu,
+}
+
+impl Ground {
+    pub(super) async fn look(config: &Config) -> Result<Self> {
+        let file = &config.gateway.private_key_file;
+        let key = SecretKey::read_file(file)
+            .with_context(|| format!("private key file {}", file.display()))?;
+        let identity = Identity::new(key.expose().to_bytes());
+        let host = Host::connect(&config.gateway.name).await?;
+        // Subscribed before the host is read, so that no change falls in between.
+        let watch = Watch::start(host.route_port())?;
+        let mtu = choose_mtu(&host, config).await?;
+        refuse_swallowed(&host, config).await?;
+        Ok(Self {
+            identity,
+            host,
+            watch,
+            mtu,
+        })
+    }
+}
+
+/// MTU inside the tunnel.
+pub(super) async fn choose_mtu(host: &Host, config: &Config) -> Result<TunnelMtu> {
+    let mut wans = Vec::new();
+    for wan in &config.gateway.wan {
+        let interface = host.interface(&wan.interface).await?;
+        wans.push(WanMtu {
+            interface: interface.name,
+            mtu: interface.mtu,
+        });
+    }
+    let mut prefixes = config.sites.iter().flat_map(|site| &site.routes);
+    let routes = prefixes.any(|prefix| !prefix.is_ipv4());
+    let addresses = config
+        .gateway
+        .tunnel_addresses
+        .iter()
+        .any(|own| own.address.is_ipv6());
+    Ok(tunnel_mtu::choose(
+        &wans,
+        routes || addresses,
+        config.gateway.mtu,
+    )?)
+}
+
+/// Refuses routes that would swallow the tunnel's own packets.
+pub(super) async fn refuse_swallowed(host: &Host, config: &Config) -> Result<()> {
+    let mut wans = Vec::new();
+    for wan in &config.gateway.wan {
+        wans.push((
+            wan.interface.as_str(),
+            host.interface(&wan.interface).await?.index,
+        ));
+    }
+    let wans: Vec<_> = wans
+        .iter()
+        .map(|(name, index)| NamedInterface {
+            name,
+            index: *index,
+        })
+        .collect();
+    let kernel = match host.interface(&config.gateway.tun_name()).await {
+        Ok(tun) => host.other_routes(tun.index).await?,
+        Err(_) => host.kernel_routes().await?,
+    };
+    let routes: Vec<_> = config
+        .sites
+        .iter()
+        .flat_map(|site| {
+            site.routes.iter().map(|prefix| NamedRoute {
+                site: &site.name,
+                prefix: *prefix,
+            })
+        })
+        .collect();
+    let mut endpoints = Vec::new();
+    for (site, gateways) in named_gateways(config) {
+        for gateway in gateways {
+            for endpoint in gateway.links.iter().flat_map(|link| &link.endpoints) {
+                for address in addresses_of(endpoint).await {
+                    endpoints.push(NamedEndpoint {
+                        site,
+                        gateway: &gateway.name,
+                        address,
+                    });
+                }
+            }
+        }
+    }
+    let refusals = guard::refusals(&kernel, &routes, &endpoints, &wans);
+    if !refusals.is_empty() {
+        let lines: Vec<String> = refusals.iter().map(ToString::to_string).collect();
+        bail!("{}", lines.join("\n"));
+    }
+    Ok(())
+}
+
+/// Every gateway that is dialled, by site; the replicas are of none.
+fn named_gateways(config: &Config) -> impl Iterator<Item = (&str, &[RemoteGateway])> {
+    let of_sites = config.sites.iter();
+    let of_sites = of_sites.map(|site| (site.name.as_str(), site.gateways.as_slice()));
+    of_sites.chain([("", config.gateway.replicas.as_slice())])
+}
+
+/// The addresses of an endpoint; none for a name that does not resolve now (it is tried again later).
+async fn addresses_of(endpoint: &Endpoint) -> Vec<std::net::IpAddr> {
+    match endpoint {
+        Endpoint::Address(address) => vec![address.ip()],
+        Endpoint::Name { host, port } => {
+            match tokio::net::lookup_host((host.as_str(), *port)).await {
+                Ok(addresses) => addresses.map(|address| address.ip()).collect(),
+                Err(_) => Vec::new(),
+            }
+        }
+    }
+}
+
+/// Index of an interface, for maps that want it.
+pub(super) async fn index_of(host: &Host, name: &str) -> Result<(IfIndex, u32)> {
+    let interface = host.interface(name).await?;
+    Ok((interface.index, interface.mtu))
+}
