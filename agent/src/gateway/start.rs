@@ -1,6 +1,5 @@
-//! Bringing a gateway up: `ground.rs` looks at what can be refused, `parts.rs` puts it together. Nothing is changed on
-//! the host before all that has
-//! been looked at.
+//! Bringing a gateway up: `ground.rs` looks at what can be refused, `parts.rs` puts it together. Nothing is
+//! changed on the host before all that has been looked at.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
