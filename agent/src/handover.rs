@@ -24,6 +24,7 @@
 
 pub mod codec;
 pub mod message;
+pub mod priority;
 pub mod socket;
 
 use std::path::PathBuf;

@@ -16,6 +16,7 @@ use crate::control::server::SharedSocket;
 use crate::handover::STATE_VERSION;
 use crate::handover::codec::Writer;
 use crate::handover::message::{Answer, Ask, Header, Later, Offer, Word};
+use crate::handover::priority::Priority;
 use crate::handover::socket::{self, Channel, PeerProcess};
 use crate::host::netns;
 use crate::lane::ParkedLane;
@@ -103,6 +104,7 @@ impl Gateway {
             .context("the other agent thought better of it")?;
         ensure!(word == Word::Go, "the other agent said {word:?}");
 
+        let _urgent = Priority::urgent();
         let asked_ns = clock::monotonic_ns();
         let parked = self.lanes.park()?;
         let understood = ask.state_version == STATE_VERSION;

@@ -24,6 +24,7 @@ use crate::control::{Server, socket_path};
 use crate::datapath::{Datapath, Prepared, TcAttach};
 use crate::handover::codec::{Damaged, Reader};
 use crate::handover::message::{Answer, Ask, Header, Later, Offer, Word};
+use crate::handover::priority::Priority;
 use crate::handover::socket::Channel;
 use crate::handover::{self, STATE_VERSION};
 use crate::host::netns;
@@ -73,6 +74,7 @@ pub(super) async fn take_over(
         channel.is_ours()?,
         "the running agent is another user's: to take over, be the same"
     );
+    let patient = Priority::patient();
     let Ground {
         identity,
         mut host,
@@ -90,6 +92,8 @@ pub(super) async fn take_over(
     let plan = numbers.plan(&config, count);
     let coming = Coming::of(&plan, &config, count)?;
 
+    drop(patient);
+    let urgent = Priority::urgent();
     channel.patience(SEND_LIMIT)?;
     channel.send(&Word::Go)?;
     let mut given = Given::receive(&mut channel)?;
@@ -116,6 +120,8 @@ pub(super) async fn take_over(
         .context("the running agent goes on by itself")?;
     // The point of no return. If this agent ends now, the next start takes over as after a kill.
     let name = config.gateway.tun_name();
+    // Its threads are as urgent as any other's.
+    drop(urgent);
     let lanes = Lanes::run(&name, made)?;
     given.tell_gap(received, filled, &imported);
     given.state = Zeroizing::default();
