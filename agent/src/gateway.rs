@@ -26,6 +26,7 @@ mod take;
 mod upgrade;
 mod vrrp;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -45,7 +46,7 @@ use crate::health::{Health, Outcome};
 use crate::host::Host;
 use crate::host::tunnel_mtu::TunnelMtu;
 use crate::host::watch::Watch;
-use crate::ids::IfIndex;
+use crate::ids::{IfIndex, SiteId};
 use crate::io::udp::Endpoint;
 use crate::lane::{Command, FromLanes};
 use crate::tunnel::heartbeat::Service;
@@ -82,6 +83,8 @@ struct Gateway {
     links: Links,
     /// What far gateways are told of this one.
     service: Service,
+    /// Names of the links that carried a site's flows on a lane last.
+    carriers: HashMap<(SiteId, u16), String>,
     states: States,
     /// As the tables have it.
     down: DownSites,

@@ -11,7 +11,7 @@ use datapath_abi::outcome::{DropReason, StackReason, Tally};
 pub(super) use flows::{PendingFlows, Rates};
 
 use super::Gateway;
-use super::links::{LinkStatus, site_state};
+use super::links::{LinkStatus, Links, site_state};
 use super::plan::PlannedSite;
 use super::vrrp::warnings_of;
 use crate::clock;
@@ -151,7 +151,7 @@ impl Gateway {
             traffic: self.site_traffic(site.id),
             links: links
                 .into_iter()
-                .map(|link| describe_link(link, self.links.carries(link)))
+                .map(|link| describe_link(link, &self.links))
                 .collect(),
         }
     }
@@ -231,7 +231,7 @@ impl Gateway {
     }
 }
 
-pub(super) fn describe_link(link: &LinkStatus, carries: bool) -> Link {
+pub(super) fn describe_link(link: &LinkStatus, links: &Links) -> Link {
     let peer = link.peer.as_ref();
     let endpoint = peer.and_then(|peer| peer.endpoint);
     let bfd = peer.and_then(|peer| peer.pulse.bfd);
@@ -250,7 +250,7 @@ pub(super) fn describe_link(link: &LinkStatus, carries: bool) -> Link {
             .and_then(|peer| peer.handshake_age)
             .map(|age| age.as_secs()),
         state: link.state,
-        why: link.why.clone(),
+        why: links.why(link, clock::now()),
         rx_packets: peer.map_or(0, |peer| peer.received_packets),
         rx_bytes: peer.map_or(0, |peer| peer.received_bytes),
         tx_packets: peer.map_or(0, |peer| peer.sent_packets),
@@ -260,7 +260,7 @@ pub(super) fn describe_link(link: &LinkStatus, carries: bool) -> Link {
         link: link.planned.path.name.clone(),
         wan: link.planned.path.wan.clone(),
         since_seconds: seconds_since(link.since),
-        carries_flows: carries,
+        carries_flows: links.carries(link),
         watched_by: if link.is_watched_by_bfd() {
             WatchedBy::Bfd
         } else {

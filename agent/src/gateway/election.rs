@@ -121,15 +121,20 @@ impl Election {
         }
     }
 
-    /// Ranks a link above all others at once, until it goes down or another is promoted.
-    pub fn promote(&mut self, link: LinkId) {
+    /// Ranks these links above all others at once, until they go down or others are promoted.
+    pub fn promote(&mut self, links: &[LinkId]) {
         self.changed = true;
         for (id, member) in &mut self.members {
-            member.promoted = *id == link;
+            member.promoted = links.contains(id);
             if member.promoted {
                 member.held_until = None;
             }
         }
+    }
+
+    /// Whether a link is one of these.
+    pub fn has(&self, link: LinkId) -> bool {
+        self.members.contains_key(&link)
     }
 
     /// Whether a link is preferred.
@@ -163,15 +168,17 @@ impl Election {
     }
 
     /// The links, best first; where none is up, those that are not drained, for they may come up first
-    /// where we know it last.
+    /// where we know it last; where all are drained, all.
     pub fn ranks(&self) -> Vec<Vec<LinkId>> {
         let usable: Vec<_> = self.members.iter().filter(|(_, m)| m.is_usable()).collect();
-        let mut candidates = if usable.is_empty() {
-            let remaining = self.members.iter().filter(|(_, m)| !m.health.drained);
-            remaining.collect()
-        } else {
-            usable
-        };
+        let mut candidates = usable;
+        if candidates.is_empty() {
+            candidates.extend(self.members.iter().filter(|(_, m)| !m.health.drained));
+        }
+        if candidates.is_empty() {
+            // Until hosts and far ends have turned elsewhere.
+            candidates.extend(&self.members);
+        }
         candidates.sort_by_key(|(_, member)| Reverse(member.rank()));
         candidates
             .chunk_by(|(_, a), (_, b)| a.rank() == b.rank())

@@ -6,6 +6,7 @@ mod status;
 mod told;
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -229,6 +230,23 @@ impl Links {
     pub fn next_timeout(&self) -> Option<Instant> {
         let elections = self.elections.values();
         elections.filter_map(Election::next_timeout).min()
+    }
+
+    /// Why a link is in its state, and what else decides whether it carries flows.
+    pub fn why(&self, link: &LinkStatus, now: Instant) -> String {
+        let mut why = link.why.clone();
+        let site = link.planned.site;
+        let election = site.and_then(|site| self.elections.get(&(site, link.planned.lane)));
+        if let Some(election) = election {
+            if election.is_preferred(link.planned.id) {
+                why.push_str("; preferred");
+            }
+            if let Some(time) = election.held_for(link.planned.id, now) {
+                let seconds = time.as_secs_f64().ceil();
+                let _ = write!(why, "; held down, {seconds} s more");
+            }
+        }
+        why
     }
 
     /// Whether a link carries flows now.

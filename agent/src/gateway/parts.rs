@@ -1,5 +1,6 @@
 //! What a gateway is made of, by whichever way it starts, and what it listens to.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -103,6 +104,7 @@ impl Parts {
             datapath: self.datapath,
             lanes: self.lanes,
             service: Service::default(),
+            carriers: HashMap::new(),
             replicas: Replicas::default(),
             tun: self.tun,
             rates: Rates::default(),

@@ -10,8 +10,9 @@ use super::Gateway;
 use super::links::Ranks;
 use crate::clock;
 use crate::control::Response;
-use crate::control::message::{LinkOrder, LinksReply};
-use crate::ids::LinkId;
+use crate::control::message::{EventKind, LinkOrder, LinkState, LinksReply};
+use crate::ids::{LinkId, SiteId};
+use crate::journal::Change;
 use crate::lane::Command;
 use crate::tunnel::LinkChange;
 use crate::tunnel::heartbeat::Service;
@@ -34,6 +35,7 @@ impl Gateway {
     /// which lanes they may use. To be called after whatever may have changed a link.
     pub(super) fn follow_links(&mut self, now: Instant) -> Result<()> {
         for Ranks { lane, site, links } in self.links.poll_ranks(now) {
+            self.record_carriers(site, lane, &links);
             self.lanes.send(lane, Command::SetRanks(site, links))?;
         }
         // After the ranks: flows have left a link before its far end is told that it is drained.
@@ -43,6 +45,34 @@ impl Gateway {
         self.record_states();
         self.feed_vrrp_health();
         self.write_sites()
+    }
+
+    /// Notes who carries a site's flows, where that has changed.
+    fn record_carriers(&mut self, site: SiteId, lane: u16, ranks: &[Vec<LinkId>]) {
+        let first = ranks.first().cloned().unwrap_or_default();
+        let up = |id: &LinkId| {
+            let link = self.links.get(*id)?;
+            (link.state == LinkState::Up).then(|| link.planned.name())
+        };
+        let names: Vec<String> = first.iter().filter_map(up).collect();
+        let now = names.join(", ");
+        let key = (site, lane);
+        let before = self.carriers.get(&key).cloned().unwrap_or_default();
+        // While no link is up, there is nobody to name; the states of site and links say so.
+        if now.is_empty() || now == before {
+            return;
+        }
+        self.carriers.insert(key, now.clone());
+        if let Some(site) = self.plan.site(site).filter(|_| !before.is_empty()) {
+            let subject = site.config.name.clone();
+            self.record(Change {
+                kind: EventKind::Site,
+                subject,
+                from: Some(format!("by {before}")),
+                to: format!("by {now}"),
+                cause: "the links that carry its flows".to_owned(),
+            });
+        }
     }
 
     /// Tells the far gateways how this one serves its LAN, where that has changed.
@@ -105,10 +135,19 @@ impl Gateway {
             ));
         }
         let now = clock::now();
-        tracing::info!(target, order = order.as_str(), "order");
+        if order == LinkOrder::Promote {
+            self.links.promote(&ids);
+        }
         for id in &ids {
             self.links.order(*id, order, now);
         }
+        self.record(Change {
+            kind: EventKind::Link,
+            subject: target.to_owned(),
+            from: None,
+            to: format!("{} ordered", order.as_str()),
+            cause: "by the command line".to_owned(),
+        });
         if let Err(error) = self.follow_links(now) {
             return Response::error(format!("{error:#}"));
         }

@@ -198,7 +198,7 @@ impl Gateway {
             let mate = self.replicas.mates.get(&link.planned.id);
             Link {
                 replica: Some(mate.map(|mate| mate.flows).unwrap_or_default()),
-                ..describe_link(link, false)
+                ..describe_link(link, &self.links)
             }
         });
         describe.collect()

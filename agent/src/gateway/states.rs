@@ -11,8 +11,8 @@ use crate::host::links::Interface;
 use crate::ids::SiteId;
 use crate::journal::Change;
 
-/// A far gateway that stops says so first, and forwards until another has taken its place: until then a
-/// site without another link goes on by this one.
+/// Who drains a site's only link has another way: until hosts, or the other end, have turned to it, the site
+/// goes on by this one.
 const DRAINS_FOR: Duration = Duration::from_secs(2);
 
 /// The states as they were last seen.
@@ -172,8 +172,8 @@ impl LinkStatus {
         match self.state {
             LinkState::Up => false,
             LinkState::Connecting => lasted >= CONNECTING_FOR,
-            LinkState::Drained if !self.drained => lasted >= DRAINS_FOR,
-            LinkState::Down | LinkState::Drained => true,
+            LinkState::Drained => lasted >= DRAINS_FOR,
+            LinkState::Down => true,
         }
     }
 }

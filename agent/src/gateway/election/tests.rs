@@ -114,7 +114,7 @@ fn a_standby_gateway_is_used_where_there_is_no_other() {
 }
 
 #[test]
-fn a_drained_link_carries_nothing_even_alone() {
+fn a_drained_link_carries_flows_only_where_all_are_drained() {
     let mut scene = Scene::new();
     assert_eq!(scene.say(A, DRAINED), [vec![B, C]]);
     assert_eq!(
@@ -125,7 +125,11 @@ fn a_drained_link_carries_nothing_even_alone() {
     for link in [A, B, C] {
         scene.say(link, DRAINED);
     }
-    assert!(scene.look().is_empty());
+    assert_eq!(
+        scene.look(),
+        [vec![A], vec![B, C]],
+        "until others have turned elsewhere"
+    );
 }
 
 #[test]
@@ -135,11 +139,11 @@ fn what_a_person_prefers_leads_while_it_is_up_and_what_is_promoted_until_it_goes
     assert_eq!(scene.look(), [vec![C], vec![A], vec![B]]);
     scene.say(C, DOWN);
     assert_eq!(scene.say(C, UP)[0], [A], "it is held down like any other");
-    scene.election.promote(C);
+    scene.election.promote(&[C]);
     assert_eq!(scene.look()[0], [C], "a promotion ends the hold-down");
     scene.election.prefer(C, false);
     assert_eq!(scene.look()[0], [C]);
-    scene.election.promote(B);
+    scene.election.promote(&[B]);
     assert_eq!(scene.look(), [vec![B], vec![A], vec![C]]);
     scene.say(B, DOWN);
     scene.say(B, UP);

@@ -44,7 +44,16 @@ impl Links {
         names
     }
 
-    /// Carries out an order for one link.
+    /// Promotes links, on each lane in place of those that were promoted before.
+    pub fn promote(&mut self, links: &[LinkId]) {
+        for election in self.elections.values_mut() {
+            if links.iter().any(|link| election.has(*link)) {
+                election.promote(links);
+            }
+        }
+    }
+
+    /// Carries out an order for one link; promotions are [`Self::promote`]'s.
     pub fn order(&mut self, id: LinkId, order: LinkOrder, now: Instant) {
         let Some(link) = self.by_id.get_mut(&id) else {
             return;
@@ -60,8 +69,7 @@ impl Links {
             match order {
                 LinkOrder::Prefer => election.prefer(id, true),
                 LinkOrder::Unprefer => election.prefer(id, false),
-                LinkOrder::Promote => election.promote(id),
-                LinkOrder::Drain | LinkOrder::Undrain => {}
+                LinkOrder::Promote | LinkOrder::Drain | LinkOrder::Undrain => {}
             }
         }
         self.assess(id, now);

@@ -181,8 +181,10 @@ impl LinkStatus {
                 (LinkState::Up, why.to_owned())
             }
             (State::Up, _) => (LinkState::Up, "BFD is up".to_owned()),
-            // Not drained, so it is for the other reason to hold sessions down.
-            (State::AdminDown, _) => down("out of service: this gateway does not reach its LAN"),
+            (State::AdminDown, _) if self.service == Service::LanDown => {
+                down("out of service: this gateway does not reach its LAN")
+            }
+            (State::AdminDown, _) => (LinkState::Connecting, "is put back into service".to_owned()),
             (_, (State::AdminDown, Diagnostic::ConcatenatedPathDown)) => {
                 down("the far gateway does not reach its LAN")
             }
