@@ -154,7 +154,8 @@ fn every_fault_of_a_link_is_told_with_line_value_reason_and_mend() {
         (
             r#"probe = "10.2.0.10""#,
             r#"probe = "2001:db8::1""#,
-            r#"berlin.toml:33:3: site "paris", gateway "paris-2", probe: 2001:db8::1 cannot be asked: no address of its family in gateway, tunnel_addresses: add one that the far end routes back to this gateway"#.to_owned(),
+            r#"berlin.toml:33:3: site "paris", gateway "paris-2", probe: 2001:db8::1 cannot be asked: no address of its family in gateway, tunnel_addresses: add one that the far end routes back to this gateway
+berlin.toml:33:3: warning: site "paris", gateway "paris-2", probe: 2001:db8::1 is in no route of this site: its answers would not be let in: name a host of the far LAN"#.to_owned(),
         ),
         (
             "  endpoints = [\"203.0.113.8:51820\", \"paris-2.example.net:51820\"]\n",

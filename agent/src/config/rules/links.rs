@@ -12,6 +12,7 @@ use crate::config::site::SiteDraft;
 pub(super) fn check(report: &Report<'_>, gateway: Option<&GatewayDraft>, sites: &[SiteDraft]) {
     for site in sites {
         for remote in &site.gateways {
+            warn_of_probes_elsewhere(report, site, remote);
             names_are_unique(report, remote);
             paths_differ(report, remote);
             if let Some(gateway) = gateway {
@@ -95,6 +96,23 @@ fn probe_has_a_source(report: &Report<'_>, gateway: &GatewayDraft, link: &LinkDr
             ),
             "add one that the far end routes back to this gateway",
         );
+    }
+}
+
+/// A probe that the site's routes do not hold is no host behind the link.
+fn warn_of_probes_elsewhere(report: &Report<'_>, site: &SiteDraft, remote: &RemoteDraft) {
+    for link in &remote.links {
+        let Some(probe) = link.liveness.value.probe else {
+            continue;
+        };
+        if !site.routes.iter().any(|route| route.value.contains(probe)) {
+            report.warning(
+                link.liveness.offset,
+                format!("{}, probe", link.place),
+                format!("{probe} is in no route of this site: its answers would not be let in"),
+                "name a host of the far LAN",
+            );
+        }
     }
 }
 
