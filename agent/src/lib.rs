@@ -29,5 +29,6 @@ pub mod prefix;
 pub mod replica;
 pub mod routes;
 mod service;
+mod socket_option;
 pub mod tunnel;
 pub mod vrrp;

@@ -11,6 +11,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
+use crate::socket_option;
+
 /// Longest frame: ten thousand links with four sessions each.
 const MAX_FRAME: u64 = 64 << 20;
 /// Descriptors of one message (SCM_MAX_FD of the kernel is 253).
@@ -44,7 +46,7 @@ impl Channel {
             (libc::SOL_SOCKET, libc::SO_SNDBUF),
         ] {
             // Smaller only costs time.
-            if set(&stream, level, name, SEND_BUFFER).is_ok() {
+            if socket_option::set(&stream, level, name, &SEND_BUFFER).is_ok() {
                 break;
             }
         }
@@ -266,29 +268,6 @@ fn header(vector: &mut libc::iovec) -> libc::msghdr {
     header.msg_iov = vector;
     header.msg_iovlen = 1;
     header
-}
-
-fn set(
-    stream: &UnixStream,
-    level: libc::c_int,
-    name: libc::c_int,
-    value: libc::c_int,
-) -> io::Result<()> {
-    // SAFETY: the option value is one int that outlives the call, and its length is said.
-    let result = unsafe {
-        libc::setsockopt(
-            stream.as_raw_fd(),
-            level,
-            name,
-            (&raw const value).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
-        )
-    };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
 }
 
 #[cfg(test)]

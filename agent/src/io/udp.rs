@@ -8,13 +8,14 @@ mod send;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 
 pub use receive::{ReceiveBatch, Received};
 pub use send::{SendBatch, SendOutcome};
 
 use super::offload::{Offload, ToldOff};
 use crate::clock;
+use crate::socket_option::set;
 
 /// The offloads' names.
 const GSO: &str = "udp-gso";
@@ -76,10 +77,10 @@ impl UdpSocket {
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
 
         if listen.is_ipv6() {
-            set(&fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 0)?;
-            set(&fd, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?;
+            set(&fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, &0)?;
+            set(&fd, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, &1)?;
         } else {
-            set(&fd, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?;
+            set(&fd, libc::IPPROTO_IP, libc::IP_PKTINFO, &1)?;
         }
         // The outer packet may be fragmented on its way (as kernel WireGuard's may): a narrow link
         // in the middle then costs speed, not the connection.
@@ -87,21 +88,21 @@ impl UdpSocket {
             &fd,
             libc::IPPROTO_IP,
             libc::IP_MTU_DISCOVER,
-            libc::IP_PMTUDISC_DONT,
+            &libc::IP_PMTUDISC_DONT,
         )?;
         for (forced, plain) in [
             (libc::SO_RCVBUFFORCE, libc::SO_RCVBUF),
             (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF),
         ] {
-            if set(&fd, libc::SOL_SOCKET, forced, SOCKET_BUFFER).is_err() {
-                set(&fd, libc::SOL_SOCKET, plain, SOCKET_BUFFER)?;
+            if set(&fd, libc::SOL_SOCKET, forced, &SOCKET_BUFFER).is_err() {
+                set(&fd, libc::SOL_SOCKET, plain, &SOCKET_BUFFER)?;
             }
         }
         address::bind(&fd, listen)?;
 
         let now = clock::now();
-        let gro = set(&fd, libc::SOL_UDP, libc::UDP_GRO, 1);
-        let gso = set(&fd, libc::SOL_UDP, libc::UDP_SEGMENT, 0);
+        let gro = set(&fd, libc::SOL_UDP, libc::UDP_GRO, &1);
+        let gso = set(&fd, libc::SOL_UDP, libc::UDP_SEGMENT, &0);
         Ok(Self {
             fd,
             ipv6: listen.is_ipv6(),
@@ -130,24 +131,6 @@ impl UdpSocket {
 impl AsFd for UdpSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
-    }
-}
-
-fn set(fd: &OwnedFd, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
-    // SAFETY: the option value is one int that outlives the call, and its length is said.
-    let result = unsafe {
-        libc::setsockopt(
-            fd.as_raw_fd(),
-            level,
-            name,
-            (&raw const value).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
-        )
-    };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
     }
 }
 

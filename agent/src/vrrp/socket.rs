@@ -13,6 +13,7 @@ use tokio::io::unix::AsyncFd;
 use super::Family;
 use super::packet::PROTOCOL;
 use crate::ids::IfIndex;
+use crate::socket_option::set;
 
 /// Longer than any advertisement with its IPv4 header: 8 bytes and 255 addresses of 16.
 const LONGEST: usize = 4608;
@@ -180,29 +181,6 @@ fn join_ipv6(socket: &OwnedFd, interface: IfIndex) -> io::Result<()> {
     // Before 4.20 there is no such option; the id and the checksum tell what is ours all the same.
     let _ = set(socket, level, IPV6_MULTICAST_ALL, &0);
     set(socket, level, libc::IPV6_ADD_MEMBERSHIP, &request)
-}
-
-/// An option whose value is made of integers.
-fn set<T: Copy>(
-    socket: &OwnedFd,
-    level: libc::c_int,
-    name: libc::c_int,
-    value: &T,
-) -> io::Result<()> {
-    // SAFETY: the value outlives the call, which reads no more than its length.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            level,
-            name,
-            std::ptr::from_ref(value).cast(),
-            size_of::<T>() as libc::socklen_t,
-        )
-    };
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
 }
 
 type Datagram = (usize, IpAddr, u8);

@@ -122,7 +122,7 @@ fn segmentation_that_fails_is_switched_off_and_what_failed_is_sent_again() {
     let (mut sender, _) = socket("127.0.0.1:0");
     let (receiver, address) = socket("127.0.0.1:0");
     // Without checksums the kernel refuses UDP_SEGMENT (EINVAL), at run time only.
-    set(&sender.fd, libc::SOL_SOCKET, libc::SO_NO_CHECK, 1).unwrap();
+    set(&sender.fd, libc::SOL_SOCKET, libc::SO_NO_CHECK, &1).unwrap();
     assert!(sender.gso.is_on());
     let to = Endpoint::new(address);
     let mut batch = SendBatch::new();
