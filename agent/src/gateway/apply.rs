@@ -46,6 +46,9 @@ impl Gateway {
             self.tune_link(link, &plan, now)?;
         }
         self.plan = plan;
+        for site in &difference.sites_removed {
+            self.carriers.retain(|(id, _), _| *id != site.id);
+        }
         for site in &difference.sites_added {
             self.rates.forget(site.id);
         }

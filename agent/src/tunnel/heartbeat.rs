@@ -200,7 +200,7 @@ impl Heartbeat {
         self.session.set_standby(service == Service::Standby, now);
     }
 
-    /// Takes another pace or other addresses.
+    /// Takes another pace.
     pub(super) fn set_pace(&mut self, pace: bfd::Pace, now: Instant) {
         self.session.set_pace(pace, now);
     }
