@@ -13,6 +13,7 @@ pub mod crossway;
 pub mod failover;
 pub mod frr;
 pub mod gateways;
+pub mod guest;
 pub mod host_state;
 pub mod keepalived;
 pub mod keys;

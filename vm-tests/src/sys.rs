@@ -1,8 +1,12 @@
 //! The system calls that std does not offer.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static STOP: AtomicBool = AtomicBool::new(false);
@@ -110,6 +114,67 @@ pub fn run_first() -> io::Result<()> {
     } else {
         Err(io::Error::last_os_error())
     }
+}
+
+/// Mounts a file system that has no device.
+pub fn mount(kind: &str, place: &Path) -> io::Result<()> {
+    let kind = CString::new(kind)?;
+    let place = CString::new(place.as_os_str().as_bytes())?;
+    // SAFETY: both strings end in a zero and outlive the call; no data is passed.
+    let result = unsafe {
+        libc::mount(
+            kind.as_ptr(),
+            place.as_ptr(),
+            kind.as_ptr(),
+            0,
+            std::ptr::null(),
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Makes a terminal a line of bytes: nothing is echoed, translated or waited for (cfmakeraw(3)).
+pub fn make_raw_terminal(terminal: &File) -> io::Result<()> {
+    let fd = terminal.as_raw_fd();
+    let mut settings = MaybeUninit::<libc::termios>::uninit();
+    // SAFETY: the pointer is to room for the structure that the call fills.
+    if unsafe { libc::tcgetattr(fd, settings.as_mut_ptr()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: `tcgetattr` succeeded, so it filled the structure.
+    let mut settings = unsafe { settings.assume_init() };
+    // SAFETY: the pointer is to a live structure, which the call changes in place.
+    unsafe { libc::cfmakeraw(&raw mut settings) };
+    // SAFETY: the pointer is to a live structure, which the call only reads.
+    if unsafe { libc::tcsetattr(fd, libc::TCSANOW, &raw const settings) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Waits for children and inherited orphans until the child `last` has ended.
+pub fn wait_for_children_until(last: u32) -> io::Result<()> {
+    loop {
+        // SAFETY: `wait` takes a null pointer for a status that nobody wants.
+        let pid = unsafe { libc::wait(std::ptr::null_mut()) };
+        if pid < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        if pid as u32 == last {
+            return Ok(());
+        }
+    }
+}
+
+/// Switches the machine off, with nothing written back: for process 1 of a guest that has no disk.
+pub fn power_off() -> io::Result<()> {
+    // SAFETY: `reboot` takes no pointer.
+    unsafe { libc::reboot(libc::LINUX_REBOOT_CMD_POWER_OFF) };
+    Err(io::Error::last_os_error())
 }
 
 /// Whether this process is root.

@@ -10,6 +10,7 @@ use crate::setup::{self, Purpose, toolchain::Toolchain};
 
 /// Target of the object: eBPF, little endian.
 const TARGET: &str = "bpfel-unknown-none";
+
 /// `cargo xtask build`.
 pub(crate) fn task(arguments: &[String]) -> Result<()> {
     ensure!(arguments.is_empty(), "build takes no arguments");
@@ -31,6 +32,11 @@ pub(crate) fn build(toolchain: &Toolchain) -> Result<()> {
 /// The agent.
 pub(crate) fn binary() -> PathBuf {
     environment::workspace().join("target/release/crossway")
+}
+
+/// The eBPF object.
+pub(crate) fn object_path() -> PathBuf {
+    environment::workspace().join(format!("target/bpf/{TARGET}/release/datapath"))
 }
 
 /// Builds the eBPF object.

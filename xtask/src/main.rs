@@ -12,9 +12,11 @@ mod clean;
 mod cmd;
 mod environment;
 mod lab;
+mod private_apt;
 mod run;
 mod setup;
 mod test;
+mod vm_test;
 
 /// A command: its name, its arguments, what it does, and the function that does it.
 type Task = (
@@ -31,6 +33,7 @@ const TASKS: &[Task] = &[
     ("lab", "--scenario NAME", "wan-cut, gateway-kill, flap or split-brain, played in a lab with spare paths or gateways", run::lab),
     ("build", "", "the eBPF object and target/release/crossway", build::task),
     ("test", "[FILTER]", "the pure, verdict and namespace rings", test::run),
+    ("vm-test", "[--quick] [KERNEL…]", "the guest ring: real kernels in virtual machines", vm_test::run),
     ("check", "", "formatting, clippy, documentation and the ABI", check::run),
     ("bench", "[--quick] [--help]", "against plain forwarding and other tunnels", bench::run),
     ("bench", "micro", "the parts of the fast path one by one", bench::run),
@@ -39,7 +42,7 @@ const TASKS: &[Task] = &[
     ("bench", "to HOST", "from this host to another, through one's own gateways", bench::run),
     ("bench", "compare A.json B.json", "what got worse beyond the noise", bench::run),
     ("abi", "[--write]", "show, or record, the boundary between eBPF and agent", abi::run),
-    ("setup", "[build|lab|test|bench|failover]", "install what is missing; the other commands do it for themselves", setup::run),
+    ("setup", "[build|lab|test|vm|bench]", "install what is missing; the other commands do it for themselves", setup::run),
     ("clean-lab", "", "remove what a killed lab or test left", clean::run),
 ];
 

@@ -14,27 +14,30 @@ use needs::Need;
 use toolchain::Toolchain;
 
 /// What is going to be done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// Building the eBPF object and the agent.
     Build,
     /// The lab, and the bench without peers.
     Lab,
-    /// All test rings.
+    /// All test rings but the guests.
     Test,
+    /// The guests: real kernels in virtual machines.
+    Vm,
     /// The bench with every peer.
     Bench,
 }
 
-/// `cargo xtask setup [build|lab|test|bench]`.
+/// `cargo xtask setup [build|lab|test|vm|bench]`.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let purpose = match arguments {
         [] => Purpose::Test,
         [word] if word == "build" => Purpose::Build,
         [word] if word == "lab" => Purpose::Lab,
         [word] if word == "test" => Purpose::Test,
+        [word] if word == "vm" => Purpose::Vm,
         [word] if word == "bench" => Purpose::Bench,
-        _ => bail!("setup takes one of: build, lab, test, bench"),
+        _ => bail!("setup takes one of: build, lab, test, vm, bench"),
     };
     let toolchain = ensure(purpose)?;
     println!("Nothing is missing. eBPF toolchain: {toolchain}");

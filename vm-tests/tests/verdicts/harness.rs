@@ -1,6 +1,8 @@
 //! The programs, loaded into a network namespace of the test's own, and their maps.
 
-use std::{collections::HashMap as StdHashMap, fs, net::IpAddr, path::PathBuf, process::Command};
+use std::{
+    collections::HashMap as StdHashMap, env, fs, net::IpAddr, path::PathBuf, process::Command,
+};
 
 use aya::{
     Ebpf, EbpfLoader, Pod, TestRun as _, TestRunOptions,
@@ -398,9 +400,13 @@ fn enter_new_namespace() {
     );
 }
 
+/// The eBPF object: `$CROSSWAY_OBJECT`, else what `cargo xtask build` made.
 fn object() -> Vec<u8> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../target/bpf/bpfel-unknown-none/release/datapath");
+    let built = || {
+        PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+            .join("../target/bpf/bpfel-unknown-none/release/datapath")
+    };
+    let path = env::var_os("CROSSWAY_OBJECT").map_or_else(built, PathBuf::from);
     fs::read(&path).unwrap_or_else(|error| {
         panic!(
             "the eBPF object {} is missing ({error}): build it with `cargo xtask build`",

@@ -52,7 +52,7 @@ const fn tool(name: &'static str, version: &'static str) -> Source {
     Source::CrateTool(name, version)
 }
 
-/// A purpose needs also what the purposes before it need.
+/// A program stands at the first purpose that needs it; see [`Purpose::includes`].
 #[rustfmt::skip]
 const NEEDS: &[Need] = &[
     program("bpf-linker", built("bpf-linker", "0.10.3"), Purpose::Build, "links the eBPF object"),
@@ -72,6 +72,10 @@ const NEEDS: &[Need] = &[
     program("wg", packaged("wireguard-tools"), Purpose::Test, "sets up stock WireGuard peers"),
     program("wireguard-go", packaged("wireguard-go"), Purpose::Test, "a stock WireGuard peer"),
     program("boringtun-cli", built("boringtun-cli", "0.7.1"), Purpose::Test, "a stock WireGuard peer"),
+    program("qemu-system-x86_64", packaged("qemu-system-x86"), Purpose::Vm, "virtual machines"),
+    program("depmod", packaged("kmod"), Purpose::Vm, "the modules of other kernels"),
+    program("cpio", packaged("cpio"), Purpose::Vm, "the file system of a virtual machine"),
+    program("strip", packaged("binutils"), Purpose::Vm, "small programs in virtual machines"),
     program("wireguard-go-newest", Source::NewestDebian("wireguard-go"), Purpose::Bench, "a peer to be measured against"),
     program("gotatun", tool("gotatun-cli", "0.10.2"), Purpose::Bench, "a peer to be measured against"),
 ];
@@ -85,7 +89,21 @@ pub(crate) fn missing(purpose: Purpose) -> Vec<&'static Need> {
 }
 
 fn of(purpose: Purpose) -> impl Iterator<Item = &'static Need> {
-    NEEDS.iter().filter(move |need| need.from <= purpose)
+    let included = purpose.includes();
+    NEEDS.iter().filter(|need| included.contains(&need.from))
+}
+
+impl Purpose {
+    /// The purposes whose programs this one needs.
+    fn includes(self) -> &'static [Self] {
+        match self {
+            Self::Build => &[Self::Build],
+            Self::Lab => &[Self::Build, Self::Lab],
+            Self::Test => &[Self::Build, Self::Lab, Self::Test],
+            Self::Vm => &[Self::Build, Self::Lab, Self::Test, Self::Vm],
+            Self::Bench => &[Self::Build, Self::Lab, Self::Test, Self::Bench],
+        }
+    }
 }
 
 impl Need {

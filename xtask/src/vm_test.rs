@@ -1,0 +1,222 @@
+//! `cargo xtask vm-test [--quick] [--only TEST] [KERNEL…]`: the guest ring. The same tests that run in namespaces
+//! of this machine's kernel run in virtual machines with kernels of Debian's releases, and with them those that
+//! need what only such a kernel has.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use vm_tests::guest::image::Image;
+use vm_tests::guest::kernel::Kernel;
+use vm_tests::guest::{Accelerator, Guest, Machine};
+use vm_tests::wait;
+
+use crate::setup::{self, Purpose};
+use crate::{build, environment};
+
+mod kernels;
+mod report;
+mod tests;
+
+use kernels::Choice;
+use report::Report;
+use tests::Test;
+
+/// What one test file may take: emulated, it is the hang that this ends, not a slow test.
+const TEST_LIMIT: Duration = Duration::from_mins(5);
+const CPUS: u32 = 2;
+/// The image lies in memory, and beside it whatever the tests start.
+const MEMORY_MIB: u32 = 2048;
+
+/// Programs of this machine that guests have: what the tests start, and what these start in turn.
+const PROGRAMS: &[&str] = &[
+    "bpftool",
+    "cat",
+    "chmod",
+    "cp",
+    "dmesg",
+    "ethtool",
+    "grep",
+    "hostname",
+    "ip",
+    "iperf3",
+    "kill",
+    "ls",
+    "mkdir",
+    "modprobe",
+    "mount",
+    "mtr",
+    "mtr-packet",
+    "mv",
+    "nft",
+    "nsenter",
+    "ping",
+    "ps",
+    "rm",
+    "sh",
+    "sleep",
+    "sysctl",
+    "taskset",
+    "tc",
+    "tcpdump",
+    "timeout",
+    "touch",
+    "traceroute",
+    "umount",
+    "unshare",
+    "wg",
+    "wireguard-go",
+];
+
+/// What was asked for.
+struct Request<'a> {
+    quick: bool,
+    only: Option<&'a str>,
+    kernels: Vec<&'static Choice>,
+}
+
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    let request = parse(arguments)?;
+    let toolchain = setup::ensure(Purpose::Vm)?;
+    build::build(&toolchain)?;
+    let tests = tests::build(request.quick, request.only)?;
+    let init = tests::build_init()?;
+    vm_tests::sys::watch_stop_signals();
+    let kept = environment::workspace().join("target/guests");
+    fs::create_dir_all(&kept)?;
+    let mut report = Report::default();
+    for choice in &request.kernels {
+        eprintln!("\n=== kernel {}: {}", choice.name, choice.note);
+        let outcome = choice
+            .fetch(&kept)
+            .and_then(|kernel| on_kernel(&kernel, &tests, &init, &kept, choice, &mut report));
+        if let Err(error) = outcome {
+            eprintln!("{error:#}");
+            report.broken(choice.name, &error);
+        }
+    }
+    report.print();
+    if report.failed() > 0 {
+        bail!("{} failed", report.failed());
+    }
+    Ok(())
+}
+
+fn parse(arguments: &[String]) -> Result<Request<'_>> {
+    let mut quick = false;
+    let mut only = None;
+    let mut names = Vec::new();
+    let mut words = arguments.iter().map(String::as_str);
+    while let Some(word) = words.next() {
+        match word {
+            "--quick" => quick = true,
+            "--only" => only = Some(words.next().context("--only takes a test's name")?),
+            word if word.starts_with('-') => {
+                bail!("vm-test takes --quick, --only TEST and kernels, not {word:?}")
+            }
+            name => names.push(name),
+        }
+    }
+    if quick && names.is_empty() {
+        names.push(kernels::QUICK);
+    }
+    Ok(Request {
+        quick,
+        only,
+        kernels: kernels::chosen(&names)?,
+    })
+}
+
+/// Boots one kernel and runs all tests in it.
+fn on_kernel(
+    kernel: &Kernel,
+    tests: &[Test],
+    init: &Path,
+    kept: &Path,
+    choice: &Choice,
+    report: &mut Report,
+) -> Result<()> {
+    let start = wait::now();
+    let mut machine = Machine {
+        kernel: kernel.vmlinuz()?,
+        image: pack(kernel, tests, init, kept)?,
+        cpus: CPUS,
+        memory_mib: MEMORY_MIB,
+        accelerator: Accelerator::Tcg,
+        devices: Vec::new(),
+    };
+    machine.accelerator = Accelerator::probe(&machine, kept)?;
+    let packed = start.elapsed();
+    let mut guest = machine.boot("guest", kept)?;
+    eprintln!(
+        "{} on {}, {:.1} s after {:.1} s of packing",
+        guest.kernel(),
+        machine.accelerator,
+        (start.elapsed() - packed).as_secs_f64(),
+        packed.as_secs_f64()
+    );
+    for test in tests {
+        if !guest_test(&mut guest, &machine, test, choice, report)? {
+            // A hang or a crash takes the machine with it: the next test gets a new one.
+            guest = machine.boot("guest", kept)?;
+        }
+    }
+    guest.power_off()
+}
+
+/// Runs one file of tests; whether the guest is still of use.
+fn guest_test(
+    guest: &mut Guest,
+    machine: &Machine,
+    test: &Test,
+    choice: &Choice,
+    report: &mut Report,
+) -> Result<bool> {
+    eprintln!("\n--- {} on {}", test.name, guest.kernel());
+    let start = wait::now();
+    let mut output = String::new();
+    let emulated = u8::from(machine.accelerator.is_emulated()).to_string();
+    let path = test.path_in_guest();
+    let words = [
+        "/usr/bin/env",
+        "CROSSWAY_BIN=/usr/bin/crossway",
+        "CROSSWAY_OBJECT=/usr/lib/datapath",
+        &format!("CROSSWAY_EMULATED={emulated}"),
+        &path,
+        "--test-threads=1",
+    ];
+    let followed = guest.follow(&words, TEST_LIMIT, |piece| {
+        eprint!("{piece}");
+        output.push_str(piece);
+    });
+    if vm_tests::sys::stop_requested() {
+        bail!("interrupted");
+    }
+    let alive = followed.is_ok();
+    if let Err(error) = &followed {
+        eprintln!("{error:#}");
+    }
+    report.add(choice.name, test, &output, followed, start.elapsed());
+    Ok(alive)
+}
+
+/// The initial file system for one kernel.
+fn pack(kernel: &Kernel, tests: &[Test], init: &Path, kept: &Path) -> Result<PathBuf> {
+    let mut image = Image::create(&kept.join("stage"))?;
+    for program in PROGRAMS.iter().chain(&["env"]) {
+        image.program(program)?;
+    }
+    image.file(&build::binary(), "usr/bin/crossway")?;
+    for test in tests {
+        image.file(
+            &test.executable,
+            test.path_in_guest().trim_start_matches('/'),
+        )?;
+    }
+    image.data(&build::object_path(), "usr/lib/datapath")?;
+    image.file(init, "init")?;
+    let archive = kept.join("image.cpio");
+    image.pack(kernel, &archive)?;
+    Ok(archive)
+}

@@ -1,0 +1,117 @@
+//! Which tests guests run, and their building.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::{cmd, environment};
+
+/// Files of tests, by package, in the order in which they run: what loads the programs first.
+#[rustfmt::skip]
+const TESTS: &[(&str, &[&str])] = &[
+    ("crossway", &["datapath", "host"]),
+    ("vm-tests", &[
+        "verdicts", "two_sites", "three_sites", "protocols", "slow_path", "trace", "mtu", "spoofing", "counters",
+        "lanes", "interop", "junk", "lifecycle", "reload", "endpoints", "host_events", "on_down", "failover",
+    ]),
+];
+
+/// Those of `--quick`: every program loads and judges frames, and a ping and TCP go through two sites.
+const QUICK: &[&str] = &["verdicts", "two_sites"];
+
+/// A built file of tests.
+#[derive(Debug)]
+pub(super) struct Test {
+    pub(super) name: String,
+    pub(super) executable: PathBuf,
+}
+
+impl Test {
+    pub(super) fn path_in_guest(&self) -> String {
+        format!("/tests/{}", self.name)
+    }
+}
+
+/// Builds the tests; with `only`, that one.
+pub(super) fn build(quick: bool, only: Option<&str>) -> Result<Vec<Test>> {
+    let mut built = Vec::new();
+    for (package, names) in TESTS {
+        let wanted = names.iter().copied().filter(|name| match only {
+            Some(only) => *name == only,
+            None => !quick || QUICK.contains(name),
+        });
+        let wanted: Vec<&str> = wanted.collect();
+        if !wanted.is_empty() {
+            built.extend(build_of(package, &wanted)?);
+        }
+    }
+    ensure!(
+        !built.is_empty(),
+        "no such test: the files are {}",
+        TESTS
+            .iter()
+            .flat_map(|(_, names)| names.iter().copied())
+            .collect::<Vec<_>>()
+            .join(", ")
+    );
+    Ok(built)
+}
+
+/// Builds the guests' first process.
+pub(super) fn build_init() -> Result<PathBuf> {
+    let words = [
+        "build",
+        "--release",
+        "-p",
+        "vm-tests",
+        "--bin",
+        "guest-init",
+    ];
+    cmd::run(
+        "building the guests' first process",
+        &mut cmd::cargo(&words),
+    )?;
+    Ok(environment::workspace().join("target/release/guest-init"))
+}
+
+fn build_of(package: &str, names: &[&str]) -> Result<Vec<Test>> {
+    let mut command = cmd::cargo(&["test", "--no-run", "-p", package]);
+    for name in names {
+        command.args(["--test", name]);
+    }
+    command.args(["--message-format", "json-render-diagnostics"]);
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot start cargo")?;
+    ensure!(output.status.success(), "building the tests failed");
+    let messages = String::from_utf8_lossy(&output.stdout);
+    let executables: Vec<(String, PathBuf)> = messages.lines().filter_map(executable).collect();
+    names
+        .iter()
+        .map(|name| {
+            let found = executables.iter().find(|(built, _)| built == name);
+            let (_, executable) = found.with_context(|| format!("cargo built no {name}"))?;
+            Ok(Test {
+                name: (*name).to_owned(),
+                executable: executable.clone(),
+            })
+        })
+        .collect()
+}
+
+/// The name and the path in one of cargo's messages, if it is about a test that was built.
+fn executable(message: &str) -> Option<(String, PathBuf)> {
+    let message: Value = serde_json::from_str(message).ok()?;
+    let path = message.get("executable")?.as_str()?;
+    let target = message.get("target")?;
+    let is_test = target["kind"].as_array()?.contains(&"test".into());
+    is_test.then(|| {
+        (
+            target["name"].as_str().unwrap_or_default().to_owned(),
+            path.into(),
+        )
+    })
+}
