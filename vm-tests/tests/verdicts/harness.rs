@@ -53,23 +53,16 @@ pub(crate) struct Run {
 }
 
 impl Datapath {
-    /// Moves the calling thread into a new network namespace and loads the programs.
+    /// Moves the calling thread into a new network namespace and makes the maps. A program is loaded when it is
+    /// first asked for: an emulated processor takes seconds to verify one.
     pub(crate) fn load() -> Self {
         enter_new_namespace();
         let object = object();
-        let mut ebpf = EbpfLoader::new()
+        let ebpf = EbpfLoader::new()
             .map_max_entries(maps::FLOWS4, FLOWS)
             .map_max_entries(maps::FLOWS6, FLOWS)
             .load(&object)
             .expect("the object loads");
-        for name in [maps::LAN_INGRESS, maps::TUN_EGRESS, maps::TUN_INGRESS] {
-            let program: &mut SchedClassifier = program(&mut ebpf, name);
-            verify(name, || program.load());
-        }
-        let guard: &mut Xdp = program(&mut ebpf, maps::WAN_GUARD);
-        verify(maps::WAN_GUARD, || guard.load());
-        let steer: &mut SocketFilter = program(&mut ebpf, maps::TUN_STEER);
-        verify(maps::TUN_STEER, || steer.load());
         Self { ebpf }
     }
 
@@ -79,7 +72,7 @@ impl Datapath {
         let context_in = context.to_bytes();
         let mut context_out = context_in;
         let mut frame_out = vec![0; frame.len() + 256];
-        let program: &mut SchedClassifier = program(&mut self.ebpf, name);
+        let program = self.classifier(name);
         let result = program
             .test_run(TestRunOptions {
                 data_in: Some(frame),
@@ -100,7 +93,7 @@ impl Datapath {
     /// The queue of the TUN that `tun_steer` chooses.
     pub(crate) fn steer(&mut self, packet: &[u8], context: Context) -> u32 {
         let context_in = context.to_bytes();
-        let program: &mut SocketFilter = program(&mut self.ebpf, maps::TUN_STEER);
+        let program = self.steering();
         let result = program.test_run(TestRunOptions {
             data_in: Some(packet),
             ctx_in: Some(&context_in),
@@ -111,7 +104,7 @@ impl Datapath {
 
     /// Attaches a TC program to an interface; it is detached with the end of the test.
     pub(crate) fn attach(&mut self, name: &str, interface: &str, at: TcAttachType) {
-        let program: &mut SchedClassifier = program(&mut self.ebpf, name);
+        let program = self.classifier(name);
         program
             .attach(interface, at)
             .unwrap_or_else(|error| panic!("{name} at {interface}: {error}"));
@@ -120,7 +113,7 @@ impl Datapath {
     /// Runs the XDP program over a frame.
     pub(crate) fn xdp(&mut self, frame: &[u8]) -> Run {
         let mut frame_out = vec![0; frame.len() + 256];
-        let program: &mut Xdp = program(&mut self.ebpf, maps::WAN_GUARD);
+        let program = self.guard();
         let result = program
             .test_run(TestRunOptions {
                 data_in: Some(frame),
@@ -134,6 +127,33 @@ impl Datapath {
             frame: frame_out,
             mark: 0,
         }
+    }
+
+    /// A TC program, loaded.
+    fn classifier(&mut self, name: &str) -> &mut SchedClassifier {
+        let program: &mut SchedClassifier = program(&mut self.ebpf, name);
+        if program.fd().is_err() {
+            verify(name, || program.load());
+        }
+        program
+    }
+
+    /// The XDP program, loaded.
+    fn guard(&mut self) -> &mut Xdp {
+        let program: &mut Xdp = program(&mut self.ebpf, maps::WAN_GUARD);
+        if program.fd().is_err() {
+            verify(maps::WAN_GUARD, || program.load());
+        }
+        program
+    }
+
+    /// The program that chooses a queue, loaded.
+    fn steering(&mut self) -> &mut SocketFilter {
+        let program: &mut SocketFilter = program(&mut self.ebpf, maps::TUN_STEER);
+        if program.fd().is_err() {
+            verify(maps::TUN_STEER, || program.load());
+        }
+        program
     }
 
     pub(crate) fn set_settings(&mut self, settings: Settings) {
@@ -416,7 +436,8 @@ fn object() -> Vec<u8> {
 }
 
 /// Loads a program. The verifier gives up with EAGAIN when a signal is pending (bpf_check in
-/// kernel/bpf/verifier.c), such as that of another test's child; libbpf tries five times, too.
+/// kernel/bpf/verifier.c), such as that of another test's child; libbpf tries five times, too. What the verifier
+/// says against a program is in the error, and so in the panic.
 fn verify(name: &str, mut load: impl FnMut() -> Result<(), ProgramError>) {
     for _ in 0..5 {
         match load() {
