@@ -27,7 +27,7 @@ mod xdp;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use aya::maps::{Map, MapError, MapInfo, RingBuf};
 use aya::programs::{Program, ProgramError};
 use aya::util::KernelVersion;
@@ -182,9 +182,11 @@ impl Datapath {
 }
 
 fn load_pinned(pins: &Pins, took_over: bool, flows: usize) -> Result<Ebpf> {
-    if !kernel_at_least(5, 11) {
-        sys::bpffs::lift_memlock_limit().context("lift the limit of locked memory")?;
-    }
+    // An older verifier says only that it does not know an instruction.
+    ensure!(
+        kernel_at_least(5, 12),
+        "the eBPF programs need Linux 5.12 or later"
+    );
     let mut loader = EbpfLoader::new();
     // The programs use no type of the kernel's, so its type information need not be read.
     loader.btf(None);
@@ -195,7 +197,7 @@ fn load_pinned(pins: &Pins, took_over: bool, flows: usize) -> Result<Ebpf> {
     }
     let mut programs = loader
         .load(object::OBJECT)
-        .context("load the eBPF maps: it needs root (or CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN) and Linux 5.12 or later")?;
+        .context("load the eBPF maps: it needs root (or CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN)")?;
     check_shapes(pins, flows)?;
     for (name, program) in programs.programs_mut() {
         let loaded = match program {

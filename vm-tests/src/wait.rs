@@ -6,10 +6,15 @@ use anyhow::{Result, bail};
 
 use crate::sys;
 
+/// Set to 1 where every instruction is emulated.
+const EMULATED: &str = "CROSSWAY_EMULATED";
+/// How much longer all takes there.
+const EMULATED_FACTOR: u32 = 8;
+
 /// Time between two looks at a condition.
 const POLL: Duration = Duration::from_millis(20);
 
-/// Polls until `condition` gives a value. Fails after `limit`, or when a signal asked to stop
+/// Polls until `condition` gives a value. Fails after `limit` (longer where the CPU is emulated), or when a signal asked to stop
 /// (see [`sys::watch_stop_signals`]); `what` completes "waited 5s for ...".
 pub fn until<T>(
     what: &str,
@@ -26,6 +31,11 @@ pub fn try_until<T>(
     mut condition: impl FnMut() -> Result<Option<T>>,
 ) -> Result<T> {
     let start = now();
+    let limit = if is_emulated() {
+        limit * EMULATED_FACTOR
+    } else {
+        limit
+    };
     loop {
         if let Some(value) = condition()? {
             return Ok(value);
@@ -51,6 +61,11 @@ pub fn pace(span: Duration) -> bool {
         std::thread::sleep(POLL.min(span.saturating_sub(start.elapsed())));
     }
     true
+}
+
+/// Whether this runs in a guest whose every instruction is emulated, so that nothing can be said of speed.
+pub fn is_emulated() -> bool {
+    std::env::var_os(EMULATED).is_some_and(|value| value == "1")
 }
 
 /// Now, on the monotonic clock.

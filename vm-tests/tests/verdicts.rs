@@ -15,6 +15,8 @@ mod lan;
 mod lanes;
 #[path = "verdicts/live.rs"]
 mod live;
+#[path = "verdicts/load.rs"]
+mod load;
 #[path = "verdicts/tun.rs"]
 mod tun;
 #[path = "verdicts/wan.rs"]

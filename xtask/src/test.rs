@@ -11,6 +11,8 @@ use crate::{build, cmd, environment};
 
 /// Test files of `vm-tests` whose name starts so load programs and judge frames, but move no traffic.
 const VERDICT_PREFIX: &str = "verdict";
+/// Test files of `vm-tests` for guests alone, or of several guests: `cargo xtask vm-test` runs them.
+const GUEST_PREFIXES: [&str; 2] = ["guest_", "virtio_"];
 /// Test files of the agent that need root: they change hosts in namespaces of their own.
 const AGENT_ROOT_TESTS: [&str; 2] = ["datapath", "host"];
 
@@ -49,8 +51,10 @@ fn rings() -> Result<Vec<Ring>> {
     let (agent_root, agent_pure): (Vec<String>, Vec<String>) = tests_of("agent")?
         .into_iter()
         .partition(|name| AGENT_ROOT_TESTS.contains(&name.as_str()));
+    let is_for_guests = |name: &String| GUEST_PREFIXES.iter().any(|start| name.starts_with(start));
     let (verdicts, mut namespaces): (Vec<String>, Vec<String>) = tests_of("vm-tests")?
         .into_iter()
+        .filter(|name| !is_for_guests(name))
         .partition(|name| name.starts_with(VERDICT_PREFIX));
     namespaces.extend(agent_root);
     namespaces.extend(tests_of("xtask")?);

@@ -157,6 +157,9 @@ fn on_kernel(
         packed.as_secs_f64()
     );
     for test in tests {
+        if test.needs_fast_path() && !choice.has_fast_path {
+            continue;
+        }
         if !guest_test(&mut guest, &machine, test, choice, report)? {
             // A hang or a crash takes the machine with it: the next test gets a new one.
             guest = machine.boot("guest", kept)?;
@@ -176,16 +179,20 @@ fn guest_test(
     eprintln!("\n--- {} on {}", test.name, guest.kernel());
     let start = wait::now();
     let mut output = String::new();
-    let emulated = u8::from(machine.accelerator.is_emulated()).to_string();
+    let emulated = u8::from(machine.accelerator.is_emulated());
+    let emulated = format!("CROSSWAY_EMULATED={emulated}");
     let path = test.path_in_guest();
-    let words = [
+    let mut words = vec![
         "/usr/bin/env",
         "CROSSWAY_BIN=/usr/bin/crossway",
         "CROSSWAY_OBJECT=/usr/lib/datapath",
-        &format!("CROSSWAY_EMULATED={emulated}"),
+        &emulated,
         &path,
         "--test-threads=1",
+        // What tests say of the kernel is for the report.
+        "--show-output",
     ];
+    words.extend(test.filters);
     let followed = guest.follow(&words, TEST_LIMIT, |piece| {
         eprint!("{piece}");
         output.push_str(piece);

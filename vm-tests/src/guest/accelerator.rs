@@ -70,7 +70,14 @@ impl Accelerator {
     pub(super) fn words(self) -> [&'static str; 4] {
         match self {
             Self::Kvm => ["-accel", "kvm", "-cpu", "host"],
-            Self::Tcg => ["-accel", "tcg,thread=multi", "-cpu", "max"],
+            // QEMU 7.2 emulates cmpxchg16b so that kernels from 6.12 on die of it in kmalloc, and a fifth level of page
+            // tables only costs time.
+            Self::Tcg => [
+                "-accel",
+                "tcg,thread=multi",
+                "-cpu",
+                "max,cx16=off,la57=off",
+            ],
         }
     }
 }

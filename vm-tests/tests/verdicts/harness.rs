@@ -7,7 +7,7 @@ use std::{
 use aya::{
     Ebpf, EbpfLoader, Pod, TestRun as _, TestRunOptions,
     maps::{Array, HashMap, LpmTrie, Map, MapData, PerCpuArray, RingBuf, lpm_trie::Key},
-    programs::{ProgramError, SchedClassifier, SocketFilter, TcAttachType, Xdp},
+    programs::{ProgramError, ProgramInfo, SchedClassifier, SocketFilter, TcAttachType, Xdp},
 };
 use datapath_abi::{
     ABI_VERSION,
@@ -127,6 +127,16 @@ impl Datapath {
             frame: frame_out,
             mark: 0,
         }
+    }
+
+    /// Loads a program of any kind and returns what the kernel says of it.
+    pub(crate) fn info(&mut self, name: &str) -> ProgramInfo {
+        let info = match name {
+            maps::WAN_GUARD => self.guard().info(),
+            maps::TUN_STEER => self.steering().info(),
+            classifier => self.classifier(classifier).info(),
+        };
+        info.expect("the kernel tells of a program that it has")
     }
 
     /// A TC program, loaded.

@@ -16,6 +16,8 @@ pub(super) struct Choice {
     suite: &'static str,
     /// The package that depends on the release's newest kernel.
     package: &'static str,
+    /// Whether it takes the eBPF programs; without, the kernel stack forwards (see README).
+    pub(super) has_fast_path: bool,
     /// What is special about it.
     pub(super) note: &'static str,
 }
@@ -25,11 +27,11 @@ const GENERIC: &str = "linux-image-amd64";
 
 #[rustfmt::skip]
 pub(super) const CHOICES: &[Choice] = &[
-    Choice { name: "5.10", suite: "bullseye", package: CLOUD, note: "clsact; no UDP GRO in forwarding, no USO" },
-    Choice { name: "6.1", suite: "bookworm", package: CLOUD, note: "clsact; no USO for TUN" },
-    Choice { name: "6.1-generic", suite: "bookworm", package: GENERIC, note: "as 6.1, of the flavour for real machines" },
-    Choice { name: "6.12", suite: "trixie", package: CLOUD, note: "tcx, USO" },
-    Choice { name: "newest", suite: "sid", package: CLOUD, note: "what the next release will have" },
+    Choice { name: "5.10", suite: "bullseye", package: CLOUD, has_fast_path: false, note: "too old for the eBPF programs: the kernel stack forwards; no UDP GRO in forwarding, no USO" },
+    Choice { name: "6.1", suite: "bookworm", package: CLOUD, has_fast_path: true, note: "clsact; no USO for TUN" },
+    Choice { name: "6.1-generic", suite: "bookworm", package: GENERIC, has_fast_path: true, note: "as 6.1, of the flavour for real machines" },
+    Choice { name: "6.12", suite: "trixie", package: CLOUD, has_fast_path: true, note: "tcx, USO" },
+    Choice { name: "newest", suite: "sid", package: CLOUD, has_fast_path: true, note: "what the next release will have" },
 ];
 
 /// The kernel of `--quick`: that of the oldest release which is still the most common one.

@@ -13,22 +13,33 @@ use crate::{cmd, environment};
 const TESTS: &[(&str, &[&str])] = &[
     ("crossway", &["datapath", "host"]),
     ("vm-tests", &[
-        "verdicts", "two_sites", "three_sites", "protocols", "slow_path", "trace", "mtu", "spoofing", "counters",
+        "verdicts", "guest_smoke", "two_sites", "three_sites", "protocols", "slow_path", "trace", "mtu", "spoofing", "counters",
         "lanes", "interop", "junk", "lifecycle", "reload", "endpoints", "host_events", "on_down", "failover",
     ]),
 ];
 
-/// Those of `--quick`: every program loads and judges frames, and a ping and TCP go through two sites.
-const QUICK: &[&str] = &["verdicts", "two_sites"];
+/// Those of `--quick`, with the parts of names that choose among their tests: every program loads, and pings and
+/// TCP pass between two sites.
+const QUICK: &[(&str, &[&str])] = &[("verdicts", &["load::"]), ("guest_smoke", &[])];
+
+/// Those that a kernel runs which does not take the eBPF programs.
+const WITHOUT_FAST_PATH: &[&str] = &["guest_smoke", "two_sites", "host"];
 
 /// A built file of tests.
 #[derive(Debug)]
 pub(super) struct Test {
     pub(super) name: String,
     pub(super) executable: PathBuf,
+    /// Parts of names; without any, all of its tests run.
+    pub(super) filters: &'static [&'static str],
 }
 
 impl Test {
+    /// Whether it needs a kernel that takes the eBPF programs.
+    pub(super) fn needs_fast_path(&self) -> bool {
+        !WITHOUT_FAST_PATH.contains(&self.name.as_str())
+    }
+
     pub(super) fn path_in_guest(&self) -> String {
         format!("/tests/{}", self.name)
     }
@@ -40,12 +51,17 @@ pub(super) fn build(quick: bool, only: Option<&str>) -> Result<Vec<Test>> {
     for (package, names) in TESTS {
         let wanted = names.iter().copied().filter(|name| match only {
             Some(only) => *name == only,
-            None => !quick || QUICK.contains(name),
+            None => !quick || quick_filters(name).is_some(),
         });
         let wanted: Vec<&str> = wanted.collect();
         if !wanted.is_empty() {
             built.extend(build_of(package, &wanted)?);
         }
+    }
+    for test in &mut built {
+        test.filters = quick_filters(&test.name)
+            .filter(|_| quick)
+            .unwrap_or_default();
     }
     ensure!(
         !built.is_empty(),
@@ -57,6 +73,11 @@ pub(super) fn build(quick: bool, only: Option<&str>) -> Result<Vec<Test>> {
             .join(", ")
     );
     Ok(built)
+}
+
+fn quick_filters(name: &str) -> Option<&'static [&'static str]> {
+    let found = QUICK.iter().find(|(quick, _)| *quick == name);
+    found.map(|(_, filters)| *filters)
 }
 
 /// Builds the guests' first process.
@@ -97,6 +118,7 @@ fn build_of(package: &str, names: &[&str]) -> Result<Vec<Test>> {
             Ok(Test {
                 name: (*name).to_owned(),
                 executable: executable.clone(),
+                filters: &[],
             })
         })
         .collect()

@@ -39,17 +39,3 @@ pub(in crate::datapath) fn mount() -> io::Result<()> {
     }
     Ok(())
 }
-
-/// Lifts the limit of locked memory, against which kernels before 5.11 count map memory.
-pub(in crate::datapath) fn lift_memlock_limit() -> io::Result<()> {
-    let limit = libc::rlimit {
-        rlim_cur: libc::RLIM_INFINITY,
-        rlim_max: libc::RLIM_INFINITY,
-    };
-    // SAFETY: `limit` is a valid rlimit for the whole call.
-    let result = unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
-}

@@ -1,0 +1,34 @@
+//! Every program passes the verifier of the kernel that runs this; what that took is shown, for it is part
+//! of the agent's start.
+
+use aya::programs::ProgramInfo;
+use datapath_abi::maps;
+use vm_tests::wait;
+
+use crate::harness::Datapath;
+
+#[test]
+fn every_program_is_accepted() {
+    let mut datapath = Datapath::load();
+    for name in [
+        maps::LAN_INGRESS,
+        maps::TUN_EGRESS,
+        maps::TUN_INGRESS,
+        maps::WAN_GUARD,
+        maps::TUN_STEER,
+    ] {
+        let start = wait::now();
+        let info: ProgramInfo = datapath.info(name);
+        let took = start.elapsed();
+        // The kernel says it from 5.16 on.
+        let looked_at = info
+            .verified_instruction_count()
+            .map_or("?".to_owned(), |count| count.to_string());
+        println!(
+            "note: {name}: {} bytes, {looked_at} instructions verified in {} ms",
+            info.size_translated().unwrap_or_default(),
+            took.as_millis()
+        );
+        assert!(info.size_jitted() > 0, "{name} is interpreted");
+    }
+}
