@@ -171,8 +171,14 @@ impl Lane {
 
     fn handle_command(&mut self, command: Command) -> Flow {
         match command {
-            Command::AddPeer(spec) => self.tunnel.add_peer(*spec, self.now, &mut self.send),
-            Command::RemovePeer(link) => self.tunnel.remove_peer(link),
+            Command::AddPeer(spec) => {
+                let waited = self.tunnel.add_peer(*spec, self.now, &mut self.send);
+                self.drops.add(DropReason::PeerRemoved, waited);
+            }
+            Command::RemovePeer(link) => {
+                let waited = self.tunnel.remove_peer(link);
+                self.drops.add(DropReason::PeerRemoved, waited);
+            }
             Command::SetEndpoint(link, endpoint) => {
                 self.tunnel
                     .set_endpoint(link, endpoint, self.now, &mut self.send);

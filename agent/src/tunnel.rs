@@ -3,7 +3,9 @@
 //! Owned by a lane's thread; nothing here waits, allocates per packet or reads a socket. Datagrams
 //! to be sent are pushed into the caller's [`SendBatch`].
 
+mod allowance;
 mod export;
+mod familiar;
 pub mod heartbeat;
 mod keypair;
 mod macs;
@@ -36,8 +38,9 @@ use crate::liveness::bfd::encapsulation;
 use crate::packet;
 use crate::routes::RouteTable;
 pub use export::Imported;
+use familiar::Familiar;
 use heartbeat::Pulse;
-use macs::{Admission, Gatekeeper};
+use macs::{Admission, Gatekeeper, Standing};
 use message::Message;
 use noise::{Identity, Responder};
 use peer::Peer;
@@ -88,6 +91,8 @@ pub struct LinkChange {
 pub struct Tunnel {
     local: Local,
     gatekeeper: Gatekeeper,
+    /// Where peers are, looked up under load.
+    familiar: Familiar,
     peers: Vec<Option<Peer>>,
     by_index: HashMap<u32, PeerSlot>,
     by_link: HashMap<LinkId, PeerSlot>,
@@ -107,6 +112,7 @@ impl Tunnel {
     pub fn new(identity: Identity, calendar: Calendar, now: Instant) -> Self {
         Self {
             gatekeeper: Gatekeeper::new(&identity.public_key(), now),
+            familiar: Familiar::default(),
             local: Local { identity, calendar },
             peers: Vec::new(),
             by_index: HashMap::new(),
@@ -119,16 +125,17 @@ impl Tunnel {
         }
     }
 
-    /// Adds a peer and dials it if its endpoint is known. A peer of the same link is replaced.
-    pub fn add_peer(&mut self, spec: PeerSpec, now: Instant, out: &mut SendBatch) {
+    /// Adds a peer and dials it if its endpoint is known. A peer of the same link is replaced; returns the
+    /// packets that waited for it.
+    pub fn add_peer(&mut self, spec: PeerSpec, now: Instant, out: &mut SendBatch) -> Tally {
         let mut peer = Peer::new(spec, &self.local.identity.public_key(), now);
         peer.dial(&self.local, now, out);
-        self.insert(peer, now);
+        self.insert(peer, now)
     }
 
-    fn insert(&mut self, peer: Peer, now: Instant) {
+    fn insert(&mut self, peer: Peer, now: Instant) -> Tally {
         let spec = peer.spec();
-        self.remove_peer(spec.link);
+        let waiting = self.remove_peer(spec.link);
         let free = self.peers.iter().position(Option::is_none);
         let slot = PeerSlot(free.unwrap_or_else(|| {
             self.peers.push(None);
@@ -144,14 +151,18 @@ impl Tunnel {
             self.choose(site);
         }
         self.next_pulse = now;
+        waiting
     }
 
-    /// Forgets a peer and its session.
-    pub fn remove_peer(&mut self, link: LinkId) {
+    /// Forgets a peer and its session; returns the packets that waited for it.
+    pub fn remove_peer(&mut self, link: LinkId) -> Tally {
         let Some(slot) = self.by_link.remove(&link) else {
-            return;
+            return Tally::default();
         };
+        self.last = None;
+        let mut waiting = Tally::default();
         if let Some(peer) = self.peers[slot.0].take() {
+            waiting = peer.waiting();
             let spec = peer.spec();
             self.by_index.remove(&spec.receiver_index);
             if let Some(links) = self.by_key.get_mut(&spec.public_key) {
@@ -165,7 +176,7 @@ impl Tunnel {
                 self.choose(site);
             }
         }
-        self.last = None;
+        waiting
     }
 
     /// Sends to `endpoint` from now on, until the peer itself is heard from elsewhere.
@@ -248,8 +259,9 @@ impl Tunnel {
         let inner = &landing[..length];
         let addresses = packet::addresses(inner).ok_or(DropReason::InnerMalformed)?;
         if encapsulation::is_control(inner) && peer.expects_control(addresses) {
-            self.handle_control(slot, inner, now);
-            return Ok(Handled::Control);
+            return self
+                .handle_control(slot, inner, now)
+                .map(|()| Handled::Control);
         }
         if peer.take_echo(inner) {
             self.next_pulse = now;
@@ -288,9 +300,11 @@ impl Tunnel {
         now: Instant,
         out: &mut SendBatch,
     ) -> Result<(), DropReason> {
+        let standing = self.standing(message, from.remote, now);
+        let reply = out.spare();
         match self
             .gatekeeper
-            .admit(datagram, from.remote, now, out.spare())
+            .admit(datagram, from.remote, standing, now, reply)
         {
             Admission::Admitted => {}
             Admission::Cookie(length) => {
@@ -314,9 +328,28 @@ impl Tunnel {
                 .answered_peer(receiver)?
                 .handle_response(receiver, datagram, from, now, out),
             Message::Cookie { receiver } => {
-                self.answered_peer(receiver)?.handle_cookie(datagram, now)
+                let slot = self.slot_of(receiver);
+                let peer = slot.and_then(|slot| self.peers[slot.0].as_mut());
+                let peer = peer.ok_or(DropReason::HandshakeInvalid)?;
+                peer.handle_cookie(datagram, &self.local, now, out)
             }
             Message::Data { .. } => Err(DropReason::HandshakeInvalid),
+        }
+    }
+
+    /// What is known of a handshake message by its head and its source.
+    fn standing(&mut self, message: Message, from: SocketAddr, now: Instant) -> Standing {
+        if let Message::Response { receiver } = message {
+            return match self.answered_peer(receiver) {
+                Ok(peer) if peer.awaits(receiver) => Standing::Familiar,
+                _ => Standing::Uninvited,
+            };
+        }
+        let loaded = self.gatekeeper.is_loaded(now);
+        if loaded && self.familiar.contains(from.ip(), &self.peers, now) {
+            Standing::Familiar
+        } else {
+            Standing::Stranger
         }
     }
 

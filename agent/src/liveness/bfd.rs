@@ -140,13 +140,17 @@ impl Session {
         }
     }
 
+    /// Whether a packet is for this session (RFC 5880, 6.8.6): names it, or is of a far end that does not know it yet.
+    pub fn is_for_us(&self, packet: &Packet) -> bool {
+        let greeting = packet.your_discriminator == 0
+            && matches!(packet.state, State::Down | State::AdminDown);
+        greeting || packet.your_discriminator == self.local_discriminator
+    }
+
     /// Takes a packet that was addressed to this session (RFC 5880, 6.8.6). One whose discriminator is
     /// neither ours nor, from a far end that is down, missing, is not taken.
     pub fn handle_packet(&mut self, packet: &Packet, now: Instant) -> Option<Change> {
-        let known = packet.your_discriminator == self.local_discriminator;
-        let greeting = packet.your_discriminator == 0
-            && matches!(packet.state, State::Down | State::AdminDown);
-        if !known && !greeting {
+        if !self.is_for_us(packet) {
             return None;
         }
         self.remote_discriminator = packet.my_discriminator;

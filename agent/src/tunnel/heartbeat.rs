@@ -140,11 +140,15 @@ impl Heartbeat {
     }
 
     /// Takes a control packet.
-    pub(super) fn handle_packet(&mut self, packet: &Packet, now: Instant) {
+    pub(super) fn handle_packet(&mut self, packet: &Packet, now: Instant) -> bool {
+        if !self.session.is_for_us(packet) {
+            return false;
+        }
         self.session.handle_packet(packet, now);
         self.heard = Some(now);
         self.not_before = None;
         self.answered |= self.session.state() == State::Up;
+        true
     }
 
     /// Looks at the clock. `received` is when the link delivered its last inner packet: the far end that sent

@@ -13,12 +13,32 @@ use chacha20poly1305::aead::AeadInPlace;
 use datapath_abi::outcome::DropReason;
 use rand::Rng;
 
+use super::allowance::{Allowance, Allowances, Rate};
 use super::message::{self, COOKIE_BYTES, Message};
 
-/// Handshake messages a second that are answered without a cookie.
-const HANDSHAKES_PER_SECOND: u32 = 200;
-/// The time over which they are counted.
-const COUNTING_PERIOD: Duration = Duration::from_secs(1);
+/// Handshake messages that are answered without a cookie.
+const CALM: Rate = Rate {
+    per_second: 200,
+    burst: 200,
+};
+/// How long a gateway counts as under load after the last message beyond [`CALM`], as in the kernel.
+const LOAD_LASTS: Duration = Duration::from_secs(1);
+/// Messages under load from an address that a peer is known to have: somebody who does not know it cannot
+/// keep a peer out, and somebody who does costs no more than this. Of many lanes each has an allowance of its own.
+const OF_A_PEERS_ADDRESS: Rate = Rate {
+    per_second: 20,
+    burst: 32,
+};
+const OF_PEERS_ADDRESSES: Rate = CALM;
+/// Messages under load with a cookie: of one source as in the kernel; of all, a tenth of a core's time.
+const OF_A_PROVEN_SOURCE: Rate = Rate {
+    per_second: 20,
+    burst: 5,
+};
+const OF_PROVEN_SOURCES: Rate = Rate {
+    per_second: 1000,
+    burst: 200,
+};
 /// Age at which the secret behind our cookies is replaced.
 const SECRET_LIFETIME: Duration = Duration::from_mins(2);
 /// Age at which a cookie of a peer is no longer worth sending: its secret may be replaced on the way.
@@ -49,8 +69,22 @@ pub(super) struct Gatekeeper {
     keys: MacKeys,
     /// What cookies are made from, and since when.
     secret: ([u8; 32], Instant),
-    /// Messages since the start of the period.
-    counted: (u32, Instant),
+    calm: Allowance,
+    /// Until when it counts as under load.
+    loaded_until: Instant,
+    peers_addresses: Allowances,
+    proven: Allowances,
+}
+
+/// What is known of a handshake message before it is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Nothing.
+    Stranger,
+    /// A peer is known to be at its source, or it answers a message of ours.
+    Familiar,
+    /// It answers nothing that we have sent.
+    Uninvited,
 }
 
 impl Gatekeeper {
@@ -59,8 +93,16 @@ impl Gatekeeper {
         Self {
             keys: MacKeys::of(public_key),
             secret: (rand::rng().random(), now),
-            counted: (0, now),
+            calm: Allowance::new(CALM, now),
+            loaded_until: now,
+            peers_addresses: Allowances::new(OF_A_PEERS_ADDRESS, OF_PEERS_ADDRESSES, now),
+            proven: Allowances::new(OF_A_PROVEN_SOURCE, OF_PROVEN_SOURCES, now),
         }
+    }
+
+    /// Whether there were too many handshakes of late. If not, nobody's standing matters.
+    pub(super) fn is_loaded(&self, now: Instant) -> bool {
+        now < self.loaded_until
     }
 
     /// Judges a handshake message; a cookie reply goes to the start of `reply`.
@@ -68,6 +110,7 @@ impl Gatekeeper {
         &mut self,
         datagram: &[u8],
         source: SocketAddr,
+        standing: Standing,
         now: Instant,
         reply: &mut [u8],
     ) -> Admission {
@@ -81,25 +124,34 @@ impl Gatekeeper {
         if !verifies(&self.keys.mac1, &[body], first) {
             return Admission::Refused(DropReason::BadMac);
         }
-        if !self.under_load(now) {
+        if standing == Standing::Uninvited {
+            return Admission::Refused(DropReason::HandshakeInvalid);
+        }
+        if !self.count(now) {
+            return Admission::Admitted;
+        }
+        if standing == Standing::Familiar && self.peers_addresses.take(source.ip(), now) {
             return Admission::Admitted;
         }
         let cookie = self.cookie_for(source, now);
-        if verifies(&cookie, &[body, first], second) {
-            return Admission::Admitted;
+        // Who has no cookie leaves the second code empty.
+        if second != [0; CODE] && verifies(&cookie, &[body, first], second) {
+            return if self.proven.take(source.ip(), now) {
+                Admission::Admitted
+            } else {
+                Admission::Refused(DropReason::HandshakeRateLimited)
+            };
         }
         let sender = message::sender(datagram).unwrap_or_default();
         Admission::Cookie(self.write_cookie(sender, first, cookie, reply))
     }
 
-    /// Counts a message; whether there were too many of late.
-    fn under_load(&mut self, now: Instant) -> bool {
-        let (count, since) = &mut self.counted;
-        if now.saturating_duration_since(*since) >= COUNTING_PERIOD {
-            (*count, *since) = (0, now);
+    /// Counts a message; whether the gateway is under load.
+    fn count(&mut self, now: Instant) -> bool {
+        if !self.calm.take(now) {
+            self.loaded_until = now + LOAD_LASTS;
         }
-        *count = count.saturating_add(1);
-        *count > HANDSHAKES_PER_SECOND
+        self.is_loaded(now)
     }
 
     fn cookie_for(&mut self, source: SocketAddr, now: Instant) -> [u8; CODE] {

@@ -284,9 +284,31 @@ impl Peer {
         Ok(())
     }
 
+    /// Whether a handshake of ours waits for the answer with this receiver index.
+    pub(super) fn awaits(&self, receiver: u32) -> bool {
+        self.session.awaits(receiver)
+    }
+
+    /// Where it is: where it was last heard from, or is dialled.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let heard = self.endpoint.map(|endpoint| endpoint.remote.ip());
+        let dialled = self.dialled.map(|remote| remote.ip());
+        heard.into_iter().chain(dialled)
+    }
+
     /// Takes a cookie reply. It proves too little to move the endpoint.
-    pub(super) fn handle_cookie(&mut self, reply: &[u8], now: Instant) -> Result<(), DropReason> {
-        self.session.handle_cookie(reply, now)
+    pub(super) fn handle_cookie(
+        &mut self,
+        reply: &[u8],
+        local: &Local,
+        now: Instant,
+        out: &mut SendBatch,
+    ) -> Result<(), DropReason> {
+        let again = self.session.handle_cookie(reply, local, now, out.spare())?;
+        if let (Some(length), Some(endpoint)) = (again, self.endpoint) {
+            out.push(length, endpoint);
+        }
+        Ok(())
     }
 
     /// An inner packet of `length` bytes was taken.
@@ -316,6 +338,11 @@ impl Peer {
             }
             _ => Tally::default(),
         }
+    }
+
+    /// Packets that wait for a handshake, or have waited in vain and are not counted yet.
+    pub(super) fn waiting(&self) -> Tally {
+        self.session.waiting()
     }
 
     /// The state now.

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use datapath_abi::outcome::DropReason;
+
 use super::peer::receiver_index_of;
 use super::{LinkChange, PeerSlot, Tunnel};
 use crate::ids::LinkId;
@@ -81,19 +83,26 @@ impl Tunnel {
 
     /// Takes a control packet that came over the link in `slot`, for this or another link of the same
     /// gateway.
-    pub(super) fn handle_control(&mut self, slot: PeerSlot, inner: &[u8], now: Instant) {
+    pub(super) fn handle_control(
+        &mut self,
+        slot: PeerSlot,
+        inner: &[u8],
+        now: Instant,
+    ) -> Result<(), DropReason> {
         let payload = encapsulation::payload(inner);
-        let Some(packet) = payload.and_then(Packet::decode) else {
-            return;
-        };
+        let packet = payload
+            .and_then(Packet::decode)
+            .ok_or(DropReason::LivenessInvalid)?;
         let addressed = receiver_index_of(packet.your_discriminator)
             .and_then(|index| self.by_index.get(&index).copied())
             .filter(|other| self.have_one_key(*other, slot));
         let session = addressed.unwrap_or(slot);
-        if let Some(peer) = self.peers[session.0].as_mut() {
-            peer.handle_control(&packet, now);
-            self.next_pulse = now;
+        let peer = self.peers[session.0].as_mut();
+        if !peer.is_some_and(|peer| peer.handle_control(&packet, now)) {
+            return Err(DropReason::LivenessInvalid);
         }
+        self.next_pulse = now;
+        Ok(())
     }
 
     fn have_one_key(&self, a: PeerSlot, b: PeerSlot) -> bool {

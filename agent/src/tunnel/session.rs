@@ -78,6 +78,8 @@ struct Attempt {
     /// When the first of its initiations was sent.
     began: Instant,
     retry_at: Instant,
+    /// Whether it was tried again for a cookie.
+    hastened: bool,
 }
 
 impl Session {
@@ -177,6 +179,15 @@ impl Session {
         std::mem::take(&mut self.given_up)
     }
 
+    /// Packets that wait, and those that waited in vain since that was asked last.
+    pub(super) fn waiting(&self) -> Tally {
+        let waiting = self.queue.tally();
+        Tally {
+            packets: self.given_up.packets + waiting.packets,
+            bytes: self.given_up.bytes + waiting.bytes,
+        }
+    }
+
     /// Writes a handshake initiation, unless a handshake is under way; its length.
     pub(super) fn initiate(&mut self, local: &Local, now: Instant, to: &mut [u8]) -> Option<usize> {
         if self.attempt.is_some() {
@@ -244,13 +255,34 @@ impl Session {
         }
     }
 
-    /// Takes a cookie reply: the next try of the handshake will show the cookie.
-    pub(super) fn handle_cookie(&mut self, reply: &[u8], now: Instant) -> Result<(), DropReason> {
-        if self.stamper.take_cookie(reply, now) {
-            Ok(())
-        } else {
-            Err(DropReason::HandshakeInvalid)
+    /// Takes a cookie reply. The handshake under way is tried again at once with the cookie, so that a peer
+    /// under load is reached within a round trip; its length. Once only: whoever answers that with another
+    /// cookie waits for the next try, as the whitepaper has it (6.6) for every one.
+    pub(super) fn handle_cookie(
+        &mut self,
+        reply: &[u8],
+        local: &Local,
+        now: Instant,
+        to: &mut [u8],
+    ) -> Result<Option<usize>, DropReason> {
+        if !self.stamper.take_cookie(reply, now) {
+            return Err(DropReason::HandshakeInvalid);
         }
+        let Some(attempt) = self.attempt.as_mut().filter(|attempt| !attempt.hastened) else {
+            return Ok(None);
+        };
+        let began = attempt.began;
+        let written = self.send_initiation(local, began, now, to);
+        if let Some(attempt) = &mut self.attempt {
+            attempt.hastened = true;
+        }
+        Ok(written)
+    }
+
+    /// Whether the handshake under way waits for the answer with this receiver index.
+    pub(super) fn awaits(&self, receiver: u32) -> bool {
+        let attempt = self.attempt.as_ref();
+        attempt.is_some_and(|attempt| attempt.local == receiver)
     }
 
     /// Time since the current session was agreed; `None` without a session.
@@ -291,11 +323,13 @@ impl Session {
             initiation,
         )?;
         self.stamper.stamp(initiation, now);
+        let hastened = self.attempt.take().is_some_and(|before| before.hastened);
         self.attempt = Some(Attempt {
             handshake,
             local: index,
             began,
             retry_at: now + REKEY_TIMEOUT + jitter(),
+            hastened,
         });
         self.timers.on_control_sent();
         Some(INITIATION_BYTES)

@@ -1,5 +1,6 @@
 //! Gateways that talk through a network of vectors: what is asserted is what crossed it.
 
+mod floods;
 mod pulses;
 mod replicas;
 
@@ -246,56 +247,6 @@ fn strangers_and_noise_are_named() {
 }
 
 #[test]
-fn a_flood_of_handshakes_is_answered_with_cookies() {
-    let (a, mut b) = pair();
-    let mut cookies = 0;
-    for _ in 0..1000 {
-        // A new initiation each time, as from a peer that restarts.
-        let mut dialler = Node::new(1, "192.0.2.1:51820");
-        dialler.add(&b, 2, true);
-        let (_, initiation) = dialler.out.take_datagrams().remove(0);
-        if b.handle(&initiation, a.address).0 == Handled::Dropped(DropReason::CookieDemanded) {
-            let (to, reply) = b.out.take_datagrams().remove(0);
-            assert_eq!((to, reply[0], reply.len()), (a.address, 3, 64));
-            cookies += 1;
-            break;
-        }
-        b.out.take_datagrams();
-    }
-    assert_eq!(cookies, 1);
-}
-
-#[test]
-fn a_cookie_lets_the_next_try_through_and_does_not_move_the_endpoint() {
-    let (mut a, mut b) = pair();
-    let (_, initiation) = a.out.take_datagrams().remove(0);
-    let address = a.address;
-    let flood = |b: &mut Node| {
-        while b.handle(&initiation, address).0 != Handled::Dropped(DropReason::CookieDemanded) {
-            b.out.take_datagrams();
-        }
-        b.out.take_datagrams().remove(0).1
-    };
-    let cookie = flood(&mut b);
-    let elsewhere = Endpoint::new("198.51.100.9:4000".parse().unwrap());
-    assert_eq!(a.handle(&cookie, elsewhere).0, Handled::Control);
-    assert_eq!(a.snapshot()[0].endpoint, Some(b.address));
-
-    assert_eq!((a.tick(6), b.tick(6)), (0, 0));
-    flood(&mut b);
-    let (_, again) = a.out.take_datagrams().remove(0);
-    assert_eq!(
-        b.handle(&again, elsewhere).0,
-        Handled::Dropped(DropReason::CookieDemanded),
-        "the cookie is for another address"
-    );
-    b.out.take_datagrams();
-    assert_eq!(b.handle(&again, address).0, Handled::Control);
-    exchange(&mut a, &mut b);
-    assert_eq!(b.snapshot()[0].handshake_age, Some(Duration::ZERO));
-}
-
-#[test]
 fn the_queue_before_a_handshake_is_bounded_and_counted() {
     let (mut a, _) = pair();
     let packet = inner([10, 1, 0, 1], [10, 2, 0, 1], 100);
@@ -337,6 +288,24 @@ fn a_removed_peer_is_forgotten() {
         Handled::Dropped(DropReason::NoSession)
     );
     assert!(b.snapshot().is_empty());
+}
+
+#[test]
+fn packets_that_wait_for_a_peer_that_is_taken_away_or_replaced_are_counted() {
+    let (mut a, b) = pair();
+    let packet = inner([10, 1, 0, 1], [10, 2, 0, 1], 100);
+    for _ in 0..2 {
+        for _ in 0..7 {
+            assert_eq!(a.seal(&packet), Sealed::Queued);
+        }
+        let spec = a.tunnel.peers[0].as_ref().unwrap().spec().clone();
+        let waited = a.tunnel.add_peer(spec, a.now, &mut a.out);
+        assert_eq!((waited.packets, waited.bytes), (7, 700));
+    }
+    assert_eq!(a.tunnel.remove_peer(LinkId(2)).packets, 0);
+    a.add(&b, 2, true);
+    a.seal(&packet);
+    assert_eq!(a.tunnel.remove_peer(LinkId(2)).packets, 1);
 }
 
 #[test]

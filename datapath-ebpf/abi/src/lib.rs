@@ -19,7 +19,7 @@ pub mod settings;
 pub mod site;
 
 /// Version of everything in this crate. The agent refuses to take over pinned maps of another.
-pub const ABI_VERSION: u32 = 6;
+pub const ABI_VERSION: u32 = 7;
 
 /// Declares that a boundary struct may be copied from and to map memory.
 macro_rules! pod {

@@ -95,6 +95,12 @@ outcomes! {
         ReplicaMalformed = "replica-malformed",
         /// Flows from a replica whose site this gateway does not have.
         ReplicaUnknownSite = "replica-unknown-site",
+        /// Too many handshakes at once: with a cookie, but more than one source, or all together, may have.
+        HandshakeRateLimited = "handshake-rate-limited",
+        /// A BFD control packet from a far gateway that makes no sense or is for no session with it.
+        LivenessInvalid = "liveness-invalid",
+        /// The packet waited for a handshake with a peer that was taken out of the configuration.
+        PeerRemoved = "peer-removed",
     }
 }
 

@@ -29,11 +29,11 @@ impl Peer {
         heartbeat.is_some_and(|heartbeat| heartbeat.is_for(addresses))
     }
 
-    /// Takes a control packet; it may have come over another link of the same gateway.
-    pub(in crate::tunnel) fn handle_control(&mut self, packet: &Packet, now: Instant) {
-        if let Some(heartbeat) = &mut self.heartbeat {
-            heartbeat.handle_packet(packet, now);
-        }
+    /// Takes a control packet, which may have come over another link of the same gateway; whether it is for
+    /// this one's session.
+    pub(in crate::tunnel) fn handle_control(&mut self, packet: &Packet, now: Instant) -> bool {
+        let heartbeat = self.heartbeat.as_mut();
+        heartbeat.is_some_and(|heartbeat| heartbeat.handle_packet(packet, now))
     }
 
     /// Whether an inner packet was the reply to a probe of ours.

@@ -17,11 +17,7 @@ impl Session {
         });
         self.timers.export(to);
         self.keypairs.export(to);
-        let waiting = self.queue.tally();
-        Tally {
-            packets: self.given_up.packets + waiting.packets,
-            bytes: self.given_up.bytes + waiting.bytes,
-        }
+        self.waiting()
     }
 
     /// What [`Self::export`] wrote, for the same peer under the same receiver index. After an error

@@ -99,7 +99,10 @@ impl End {
                 Ok(Got::Handshake)
             }
             Message::Cookie { .. } => {
-                self.session.handle_cookie(datagram, now)?;
+                let again = self
+                    .session
+                    .handle_cookie(datagram, &self.local, now, &mut to)?;
+                answers.extend(again.map(|length| to[..length].to_vec()));
                 Ok(Got::Handshake)
             }
             Message::Data { receiver } => match self.session.open(receiver, datagram, &mut to)? {

@@ -2,7 +2,7 @@
 
 use super::super::heartbeat::Service;
 use super::*;
-use crate::liveness::bfd::packet::{Diagnostic, State};
+use crate::liveness::bfd::packet::{Diagnostic, Packet, State};
 
 const ADDRESSES: [[&str; 2]; 2] = [
     ["192.0.2.1:51820", "198.51.100.1:51820"],
@@ -259,4 +259,43 @@ fn data_stands_in_for_missing_control_packets_for_a_while_only() {
         (detection * 3..detection * 5).contains(&alive_for),
         "{alive_for:?}"
     );
+}
+
+#[test]
+fn control_packets_that_make_no_sense_or_are_for_nobody_are_counted_and_are_no_sign_of_life() {
+    let mut net = Net::new();
+    let own_key = net.nodes[0].public_key();
+    let far_key = net.nodes[1].public_key();
+    let path = encapsulation::Path {
+        local: heartbeat::link_local(&far_key).into(),
+        remote: heartbeat::link_local(&own_key).into(),
+        source_port: 50_000,
+    };
+    let stray = Packet {
+        state: State::Up,
+        diagnostic: Diagnostic::None,
+        poll: false,
+        is_final: false,
+        multiplier: 3,
+        my_discriminator: 7,
+        your_discriminator: 0x00ff_ffff,
+        desired_min_tx: Duration::from_millis(100),
+        required_min_rx: Duration::from_millis(100),
+    };
+    let mut inner = [0; encapsulation::LONGEST];
+    let length = encapsulation::write(&stray, &path, &mut inner);
+    let mut no_version = inner;
+    no_version[48] = 0;
+    for inner in [inner, no_version] {
+        let far = &mut net.nodes[1];
+        let peer = far.tunnel.peer_of(LinkId(0)).unwrap();
+        assert!(peer.send_control(&inner[..length], &mut far.out));
+        let (_, datagram) = far.out.take_datagrams().remove(0);
+        let from = Endpoint::new(ADDRESSES[1][0].parse().unwrap());
+        assert_eq!(
+            net.nodes[0].handle(&datagram, from).0,
+            Handled::Dropped(DropReason::LivenessInvalid)
+        );
+    }
+    assert_eq!(net.bfd(0, 0).state, State::Up);
 }

@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::*;
-use crate::tunnel::macs::{Admission, Gatekeeper};
+use crate::tunnel::macs::{Admission, Gatekeeper, Standing};
 
 const SOURCE: &str = "192.0.2.7:4711";
 const PSKS: [Option<[u8; 32]>; 3] = [None, Some([0; 32]), Some([9; 32])];
@@ -154,7 +154,9 @@ fn a_cookie_of_ours_is_shown_by_the_oracle_and_bound_to_its_address() {
     let initiation = by_oracle(&mut tunn, &inner(100));
     let mut reply = [0; 64];
     let mut admitted = 0;
-    while gatekeeper.admit(&initiation, source, now, &mut reply) == Admission::Admitted {
+    while gatekeeper.admit(&initiation, source, Standing::Stranger, now, &mut reply)
+        == Admission::Admitted
+    {
         admitted += 1;
     }
     assert_eq!(admitted, 200);
@@ -166,7 +168,7 @@ fn a_cookie_of_ours_is_shown_by_the_oracle_and_bound_to_its_address() {
     };
     let mut judge = |source: &str, now| {
         let source = source.parse().unwrap();
-        gatekeeper.admit(second, source, now, &mut reply)
+        gatekeeper.admit(second, source, Standing::Stranger, now, &mut reply)
     };
     assert_eq!(judge(SOURCE, now), Admission::Admitted);
     assert_eq!(judge("[::ffff:192.0.2.7]:4711", now), Admission::Admitted);
@@ -184,7 +186,9 @@ fn cookies_grow_old_with_their_secret() {
     let source: SocketAddr = SOURCE.parse().unwrap();
     let initiation = end.dial(now).unwrap();
     let mut reply = [0; 64];
-    while gatekeeper.admit(&initiation, source, now, &mut reply) == Admission::Admitted {}
+    while gatekeeper.admit(&initiation, source, Standing::Stranger, now, &mut reply)
+        == Admission::Admitted
+    {}
     end.handle(&reply, now).0.unwrap();
     now += Duration::from_secs(6);
     let shown = end.tick(now).unwrap();
@@ -192,9 +196,9 @@ fn cookies_grow_old_with_their_secret() {
     let mut under_load = |now| {
         let mut reply = [0; 64];
         for _ in 0..200 {
-            gatekeeper.admit(&initiation, source, now, &mut reply);
+            gatekeeper.admit(&initiation, source, Standing::Stranger, now, &mut reply);
         }
-        gatekeeper.admit(&shown, source, now, &mut reply)
+        gatekeeper.admit(&shown, source, Standing::Stranger, now, &mut reply)
     };
     assert_eq!(under_load(now), Admission::Admitted);
     now += Duration::from_mins(2);
@@ -219,7 +223,13 @@ fn mangled_handshakes_are_refused_by_name_and_change_nothing() {
             if Message::parse(&mangled).is_none() {
                 continue;
             }
-            let admission = gatekeeper.admit(&mangled, SOURCE.parse().unwrap(), now, &mut [0; 64]);
+            let admission = gatekeeper.admit(
+                &mangled,
+                SOURCE.parse().unwrap(),
+                Standing::Stranger,
+                now,
+                &mut [0; 64],
+            );
             let checked = ..original.len() - 16;
             assert_eq!(
                 admission == Admission::Refused(DropReason::BadMac),
