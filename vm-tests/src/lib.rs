@@ -18,6 +18,7 @@ pub mod host_state;
 pub mod keepalived;
 pub mod keys;
 pub mod netns;
+pub mod packet_socket;
 pub mod pair;
 pub mod peers;
 pub mod plan;

@@ -2,6 +2,8 @@
 
 mod capture;
 mod exchange;
+mod flood;
+pub mod handshake;
 mod iperf3;
 mod ping;
 mod probes;
@@ -11,9 +13,11 @@ mod steady;
 mod tcp;
 mod trace;
 mod udp;
+pub mod wire;
 
 pub use capture::{Capture, LinkCounters};
 pub use exchange::{exchange, exchange_both_ways};
+pub use flood::Flood;
 pub use iperf3::{Iperf3, Iperf3Report};
 pub use ping::{PingReport, ping, round_trips, wait_for_ping};
 pub use probes::{Probes, WayReport};
