@@ -1,10 +1,11 @@
 //! `bench scale`: what stays of the throughput, and how long changes take, where there is much of
-//! everything: routes, sites, flows, junk.
+//! everything: routes, sites, flows, junk, handshakes.
 //!
 //! Each measurement runs its variants in turn (A B A B …). Only ratios of what ran side by side are claimed.
 
 mod flood;
 mod flows;
+mod handshakes;
 mod routes;
 mod sites;
 
@@ -45,13 +46,15 @@ pub(crate) enum Part {
     Sites,
     Flows,
     Flood,
+    Handshakes,
 }
 
-const NAMED: [(&str, Part); 4] = [
+const NAMED: [(&str, Part); 5] = [
     ("routes", Part::Routes),
     ("sites", Part::Sites),
     ("flows", Part::Flows),
     ("flood", Part::Flood),
+    ("handshakes", Part::Handshakes),
 ];
 
 impl Part {
@@ -91,6 +94,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             Part::Sites => sites::measure(&mut results, args).context("sites")?,
             Part::Flows => flows::measure(&mut results, args).context("flows")?,
             Part::Flood => flood::measure(&mut results, args).context("flood")?,
+            Part::Handshakes => handshakes::measure(&mut results, args).context("handshakes")?,
         }
     }
     results.finish();

@@ -95,7 +95,8 @@ outcomes! {
         ReplicaMalformed = "replica-malformed",
         /// Flows from a replica whose site this gateway does not have.
         ReplicaUnknownSite = "replica-unknown-site",
-        /// Too many handshakes at once: with a cookie, but more than one source, or all together, may have.
+        /// Too many handshakes at once: beyond the cookies that are given out in a second, or with a cookie but
+        /// beyond what one source, or all together, may have.
         HandshakeRateLimited = "handshake-rate-limited",
         /// A BFD control packet from a far gateway that makes no sense or is for no session with it.
         LivenessInvalid = "liveness-invalid",

@@ -52,6 +52,22 @@ fn under_load_strangers_get_cookies_and_no_public_key_work_is_done_for_them() {
 }
 
 #[test]
+fn cookies_have_a_limit_beyond_which_nothing_is_looked_at() {
+    let (mut a, mut b) = pair();
+    exchange(&mut a, &mut b);
+    let got = flood(&mut b, 100_000, Duration::from_secs(1));
+    let cookies = got[&name(DropReason::CookieDemanded)];
+    assert!((25_000..28_000).contains(&cookies), "{got:?}");
+    let limited = got[&name(DropReason::HandshakeRateLimited)];
+    assert!(cookies + limited > 99_700, "{got:?}");
+    // A peer at its known address does not notice.
+    let mut anew = Node::at(1, "192.0.2.1:51820", b.now, Duration::from_secs(1 << 40));
+    anew.add(&b, 2, true);
+    exchange(&mut anew, &mut b);
+    assert_eq!(anew.snapshot()[0].handshake_age, Some(Duration::ZERO));
+}
+
+#[test]
 fn cookies_go_to_whoever_asked() {
     let (_, mut b) = pair();
     flood(&mut b, 5000, Duration::from_millis(500));
