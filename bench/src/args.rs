@@ -16,7 +16,7 @@ cargo xtask bench [OPTIONS]                   between two sites, against plain f
 cargo xtask bench to HOST [--runs N] [--seconds N] [--label NAME] [--json FILE]
                                               from this host to one where `iperf3 -s` runs, through whatever joins them
 cargo xtask bench micro [--json FILE]         the parts of the fast path one by one, under two minutes
-cargo xtask bench scale [OPTIONS]             with many routes, sites, flows, and under a flood of junk
+cargo xtask bench scale [OPTIONS]             with many routes, sites, flows, and under floods
 cargo xtask bench failover [OPTIONS]          how long traffic stops where a path, a carrier or a gateway fails
 cargo xtask bench compare A.json B.json       what got worse from A to B beyond the noise; exit code 1 if any did
 
@@ -36,7 +36,7 @@ cargo xtask bench compare A.json B.json       what got worse from A to B beyond 
   --svg FILE         draw the medians
 
 scale takes --quick, --runs N (default 3), --seconds N (default 4), --json FILE, and
-  --parts LIST       routes,sites,flows,flood (default all)
+  --parts LIST       routes,sites,flows,flood,handshakes (default all)
   --routes LIST      how many are replaced at once (default 100000,1000000)
   --sites N          of which one answers (default 2000)
   --flows N          live flows (default 1000000)

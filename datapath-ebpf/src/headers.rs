@@ -206,6 +206,10 @@ fn read_ipv4(packet: &impl Packet, ip_offset: usize) -> Result<(Headers, Upper),
         .read(ip_offset, &mut slot)
         .ok_or(StackReason::Malformed)?;
     let upper = upper_of_ipv4(header, ip_offset)?;
+    // A router must look (RFC 1812, 5.2.2). What has options is looked at by the stack.
+    if upper.stack_only.is_none() && !sums_up(header) {
+        return Err(StackReason::Malformed);
+    }
     let headers = Headers {
         family: Family::V4,
         source: address::mapped(header.src_addr),
@@ -245,6 +249,24 @@ fn read_ipv6(packet: &impl Packet, ip_offset: usize) -> Result<(Headers, Upper),
         stack_only: upper.stack_only,
     };
     Ok((headers, upper))
+}
+
+/// Whether a header without options has the right checksum (RFC 1071: the order of bytes does not matter).
+#[inline(always)]
+fn sums_up(header: &Ipv4Hdr) -> bool {
+    let word = |bytes: [u8; 2]| u32::from(u16::from_ne_bytes(bytes));
+    let words = |bytes: [u8; 4]| word([bytes[0], bytes[1]]) + word([bytes[2], bytes[3]]);
+    let sum = word([header.vihl, header.tos])
+        + word(header.tot_len)
+        + word(header.id)
+        + word(header.frags)
+        + word([header.ttl, header.proto])
+        + word(header.check)
+        + words(header.src_addr)
+        + words(header.dst_addr);
+    // Ten words carry over once, and once more.
+    let sum = (sum & 0xffff) + (sum >> 16);
+    (sum & 0xffff) + (sum >> 16) == 0xffff
 }
 
 /// What follows an IPv4 header.

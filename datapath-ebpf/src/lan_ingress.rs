@@ -14,9 +14,9 @@ use crate::{
 };
 
 /// The index of the TUN that takes the packet, which is then counted and ready to go, or why the
-/// stack gets it, which is then as it came.
+/// stack gets it, which is then as it came. `packets` becomes what it is on the wire, once that is known.
 #[inline(always)]
-pub(crate) fn judge(skb: &Skb) -> Result<u32, StackReason> {
+pub(crate) fn judge(skb: &Skb, packets: &mut u64) -> Result<u32, StackReason> {
     let settings = maps::settings()
         .filter(|settings| settings.tun_ifindex != 0)
         .ok_or(StackReason::NotReady)?;
@@ -40,6 +40,7 @@ pub(crate) fn judge(skb: &Skb) -> Result<u32, StackReason> {
     }
     ttl::check(&headers)?;
     let wire = Wire::of(&headers, skb.gso_size());
+    *packets = wire.packets;
     if wire.largest > site.mtu {
         return Err(StackReason::TooBig);
     }

@@ -50,9 +50,10 @@ use crate::{packet::Frame, skb::Skb, tun_ingress::Way};
 #[classifier]
 fn lan_ingress(context: TcContext) -> i32 {
     let skb = Skb::new(&context);
-    match lan_ingress::judge(&skb) {
+    let mut packets = skb.wire_packets();
+    match lan_ingress::judge(&skb, &mut packets) {
         Ok(tun) => skb::redirect(tun),
-        Err(reason) => leave_to_stack(&skb, reason),
+        Err(reason) => leave_to_stack(&skb, reason, packets),
     }
 }
 
@@ -73,10 +74,11 @@ fn tun_steer(context: SkBuffContext) -> i64 {
 #[classifier]
 fn tun_ingress(context: TcContext) -> i32 {
     let skb = Skb::new(&context);
-    match tun_ingress::judge(&skb) {
+    let mut packets = skb.wire_packets();
+    match tun_ingress::judge(&skb, &mut packets) {
         Ok(Way::Lan(mut hop)) => skb::redirect_neighbour(&mut hop),
         Ok(Way::Tunnel(tun)) => skb::redirect(tun),
-        Err(reason) => leave_to_stack(&skb, reason),
+        Err(reason) => leave_to_stack(&skb, reason, packets),
     }
 }
 
@@ -94,8 +96,8 @@ fn wan_guard(context: XdpContext) -> u32 {
 }
 
 #[inline(always)]
-fn leave_to_stack(skb: &Skb, reason: StackReason) -> i32 {
-    tally::to_stack(reason, skb.length());
+fn leave_to_stack(skb: &Skb, reason: StackReason, packets: u64) -> i32 {
+    tally::to_stack(reason, packets, skb.length());
     TC_ACT_UNSPEC
 }
 

@@ -288,21 +288,21 @@ pub(crate) fn add_flow_stat(stat: FlowStat) {
 /// Adds a packet to the tally of a drop reason.
 #[inline(always)]
 pub(crate) fn add_drop(reason: DropReason, bytes: u64) {
-    add_to_tally(DROPS.get_ptr_mut(reason.index()), bytes);
+    add_to_tally(DROPS.get_ptr_mut(reason.index()), 1, bytes);
 }
 
-/// Adds a packet to the tally of a stack reason.
+/// Adds wire packets to the tally of a stack reason.
 #[inline(always)]
-pub(crate) fn add_to_stack(reason: StackReason, bytes: u64) {
-    add_to_tally(TO_STACK.get_ptr_mut(reason.index()), bytes);
+pub(crate) fn add_to_stack(reason: StackReason, packets: u64, bytes: u64) {
+    add_to_tally(TO_STACK.get_ptr_mut(reason.index()), packets, bytes);
 }
 
 #[inline(always)]
-fn add_to_tally(tally: Option<*mut Tally>, bytes: u64) {
+fn add_to_tally(tally: Option<*mut Tally>, packets: u64, bytes: u64) {
     if let Some(tally) = tally {
         // SAFETY: an element of a per-CPU array belongs to this CPU while the program runs.
         let tally = unsafe { &mut *tally };
-        tally.packets += 1;
+        tally.packets += packets;
         tally.bytes += bytes;
     }
 }

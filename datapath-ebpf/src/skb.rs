@@ -82,6 +82,12 @@ impl Skb {
         field!(self, gso_size)
     }
 
+    /// Wire packets as far as the kernel knows: of a GSO packet from a TUN it has not counted them.
+    #[inline(always)]
+    pub(crate) fn wire_packets(&self) -> u64 {
+        u64::from(field!(self, gso_segs)).max(1)
+    }
+
     #[inline(always)]
     pub(crate) fn mark(&self) -> u32 {
         field!(self, mark)

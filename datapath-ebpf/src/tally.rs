@@ -10,10 +10,10 @@ use crate::{clock, maps};
 
 const SECOND_NS: u64 = 1_000_000_000;
 
-/// Notes that a packet was left to the stack.
+/// Notes that a packet, which is so many on the wire, was left to the stack.
 #[inline(always)]
-pub(crate) fn to_stack(reason: StackReason, bytes: u32) {
-    maps::add_to_stack(reason, bytes.into());
+pub(crate) fn to_stack(reason: StackReason, packets: u64, bytes: u32) {
+    maps::add_to_stack(reason, packets, bytes.into());
 }
 
 /// Notes that a packet was dropped.

@@ -36,13 +36,15 @@ pub(crate) enum Way {
 }
 
 /// The packet's way, for which it is then ready, or why the stack gets it, which is then as it came.
-/// Either way it is counted if its source belongs to a site: the lane has checked that it may use it.
+/// Either way it is counted if its source belongs to a site: the lane has checked that it may use it. `packets`
+/// becomes what it is on the wire, once that is known.
 #[inline(always)]
-pub(crate) fn judge(skb: &Skb) -> Result<Way, StackReason> {
+pub(crate) fn judge(skb: &Skb, packets: &mut u64) -> Result<Way, StackReason> {
     let settings = maps::settings().ok_or(StackReason::NotReady)?;
     let tun = maps::interface(skb.ifindex(), Role::Tun).ok_or(StackReason::NotReady)?;
     let headers = Headers::read_bare(skb, skb.length())?;
     let wire = Wire::of(&headers, skb.gso_size());
+    *packets = wire.packets;
     let flow = Flow::of(Direction::FromSite, tun.vnet, &headers, settings);
     if route::is_site(flow.target) {
         flow.count(&headers, &wire);

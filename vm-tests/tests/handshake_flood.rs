@@ -145,7 +145,11 @@ impl Lab {
         assert!(replies.lost() * 50 < replies.replies.len(), "{replies:?}");
         assert!(self.tcp.finish().unwrap() > 0);
         let dropped = self.b.dropped().unwrap();
-        let named = ["cookie-demanded", "handshake-invalid"];
+        let named = [
+            "cookie-demanded",
+            "handshake-invalid",
+            "handshake-rate-limited",
+        ];
         let other = dropped
             .iter()
             .filter(|(name, _)| !named.contains(&name.as_str()));

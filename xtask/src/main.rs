@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 
 mod abi;
 mod bench;
+mod blast;
 mod build;
 mod check;
 mod clean;
@@ -37,10 +38,11 @@ const TASKS: &[Task] = &[
     ("check", "", "formatting, clippy, documentation and the ABI", check::run),
     ("bench", "[--quick] [--help]", "against plain forwarding and other tunnels", bench::run),
     ("bench", "micro", "the parts of the fast path one by one", bench::run),
-    ("bench", "scale", "routes replaced, thousands of sites, a million flows, a flood of junk", bench::run),
+    ("bench", "scale", "routes replaced, thousands of sites, a million flows, floods of junk and of handshakes", bench::run),
     ("bench", "failover [--quick]", "how long traffic stops where a path or a gateway fails", bench::run),
     ("bench", "to HOST", "from this host to another, through one's own gateways", bench::run),
     ("bench", "compare A.json B.json", "what got worse beyond the noise", bench::run),
+    ("blast", "[--count 10m] [--seed N]", "malformed packets against a live pair, each of them counted", blast::run),
     ("abi", "[--write]", "show, or record, the boundary between eBPF and agent", abi::run),
     ("setup", "[build|lab|test|vm|bench]", "install what is missing; the other commands do it for themselves", setup::run),
     ("clean-lab", "", "remove what a killed lab or test left", clean::run),

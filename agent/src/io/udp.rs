@@ -83,12 +83,13 @@ impl UdpSocket {
             set(&fd, libc::IPPROTO_IP, libc::IP_PKTINFO, &1)?;
         }
         // The outer packet may be fragmented on its way (as kernel WireGuard's may): a narrow link
-        // in the middle then costs speed, not the connection.
+        // in the middle then costs speed, not the connection. Of IPv4, where routers on the way do it, no ICMP
+        // message makes us do it: anybody could send one that quotes a tunnel, and take its segmentation offload away.
         set(
             &fd,
             libc::IPPROTO_IP,
             libc::IP_MTU_DISCOVER,
-            &libc::IP_PMTUDISC_DONT,
+            &libc::IP_PMTUDISC_OMIT,
         )?;
         for (forced, plain) in [
             (libc::SO_RCVBUFFORCE, libc::SO_RCVBUF),

@@ -6,6 +6,7 @@ use datapath_abi::{
     site::SiteCounters,
 };
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+use vm_tests::traffic::wire;
 
 use crate::{
     frame::sum,
@@ -116,7 +117,8 @@ pub(crate) fn run(
     let verdict = match (run.verdict, after.reason_since(&before)) {
         (TC_REDIRECT, None) => Verdict::Redirect,
         (TC_TO_STACK, Some((reason, tally))) => {
-            assert_eq!(tally.packets, 1, "{}", hex(packet));
+            let single = context.gso_size == 0;
+            assert!(tally.packets == 1 || !single, "{}", hex(packet));
             assert_eq!(tally.bytes, packet.len() as u64, "{}", hex(packet));
             assert_eq!(run.frame, packet, "the stack gets it as it came");
             Verdict::Stack(reason)
@@ -132,9 +134,10 @@ pub(crate) fn assert_routed(name: &str, before: &[u8], after: &[u8]) {
     if before[0] >> 4 == 4 {
         expected[8] -= 1;
         expected[10..12].copy_from_slice(&after[10..12]);
-        // Equal to before where the checksum was right, and as wrong as before where it was not.
-        let fold = |header: &[u8]| sum(header) % 0xffff;
-        assert_eq!(fold(&before[..20]), fold(&after[..20]), "{name}: checksum");
+        // A header that does not sum up is not forwarded (RFC 1812, 5.2.2).
+        for header in [&before[..20], &after[..20]] {
+            assert_eq!(sum(header) % 0xffff, 0, "{name}: checksum");
+        }
     } else {
         expected[7] -= 1;
     }
@@ -161,6 +164,11 @@ pub(crate) fn mutations(packets: &[Vec<u8>], rounds: usize) -> Vec<Vec<u8>> {
                 0 => bytes.truncate(random.random_range(14..=bytes.len())),
                 1 => bytes.resize(bytes.len() + random.random_range(1..64), random.random()),
                 _ => {}
+            }
+            // Most would be found out by their checksum, and nothing else of them be looked at.
+            if random.random_bool(0.8) {
+                let ethernet = bytes.get(12..14) == Some(&[0x08, 0x00]);
+                wire::fix_header_checksum(&mut bytes[if ethernet { 14 } else { 0 }..]);
             }
             if kernel_runs(&bytes) {
                 mutated.push(bytes);

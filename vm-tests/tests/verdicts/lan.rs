@@ -153,6 +153,8 @@ fn corpus() -> Vec<Case> {
         stack("IPv4 length 19", patched(&v4_tcp(), &[(2, 0), (3, 19)]), Malformed),
         stack("IPv4 length beyond the frame", patched(&v4_tcp(), &[(2, 1)]), Malformed),
         stack("IPv4 length 0", patched(&v4_tcp(), &[(2, 0), (3, 0)]), Malformed),
+        stack("IPv4 header that does not sum up", patched(&v4_tcp(), &[(10, 0), (11, 0)]), Malformed),
+        stack("IPv4 header with one bit flipped", patched(&v4_tcp(), &[(1, 1)]), Malformed),
         stack("IPv6 version 4", patched(&v6_tcp(), &[(0, 0x40)]), Malformed),
         stack("IPv6 length beyond the frame", patched(&v6_tcp(), &[(4, 1)]), Malformed),
         stack("TCP data offset 4", patched(&v4_tcp(), &[(32, 0x40)]), Malformed),

@@ -158,11 +158,14 @@ fn corpus() -> Vec<Case> {
 fn malformed() -> Vec<Case> {
     let mut headless = v4("10.1.0.5").tcp(1, 2, 2, 0).bare();
     headless[32] = 0x10;
+    let mut flipped = v4("10.1.0.5").tcp(1, 2, 2, 0).bare();
+    flipped[4] ^= 1;
     vec![
         stack("not IP", vec![0x50; 40], NotIp),
         stack("zeroes", vec![0; 40], NotIp),
         stack("IPv4 length beyond the packet", v4("10.1.0.5").udp(1, 2, &[0; 9]).bare()[..36].to_vec(), Malformed),
         stack("TCP data offset 1", headless, Malformed),
+        stack("IPv4 header that does not sum up", flipped, Malformed),
     ]
 }
 
@@ -258,6 +261,8 @@ fn a_super_packet_for_a_device_that_does_not_segment_is_the_stacks() {
     };
     let (_, verdict, sites) = run(&mut datapath, maps::TUN_INGRESS, &packet, large);
     assert_eq!(verdict, Verdict::Stack(SoftwareGso));
+    let left = datapath.to_stack(SoftwareGso).packets;
+    assert_eq!(left, 3, "what it is on the wire");
     assert_eq!(sites.from_site_packets, 3, "counted all the same");
     let single = v4("10.1.0.5").tcp(1, 2, 0x10, 1000).bare();
     let (_, verdict, _) = run(&mut datapath, maps::TUN_INGRESS, &single, tun());
