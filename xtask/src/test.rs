@@ -119,11 +119,7 @@ fn as_root(tests: &[String]) -> Command {
     let packages = ["vm-tests", "crossway", "xtask"].map(|package| ["-p", package]);
     let mut command = cmd::cargo(&["test", "--no-fail-fast"]);
     command.args(packages.concat());
-    on_root(with_tests(command, tests))
-}
-
-/// A `cargo test` that builds as the user and runs as root.
-pub(crate) fn on_root(mut command: Command) -> Command {
+    let mut command = with_tests(command, tests);
     let words = environment::as_root();
     if !words.is_empty() {
         let runner: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();

@@ -65,7 +65,9 @@ fn batches(frames: &Frames, size: usize) -> Vec<Frames> {
     let frames: Vec<&[u8]> = frames.iter().collect();
     let batch = |chunk: &[&[u8]]| {
         let mut batch = Frames::default();
-        chunk.iter().for_each(|frame| batch.push(frame));
+        for frame in chunk {
+            batch.push(frame);
+        }
         batch
     };
     frames.chunks(size).map(batch).collect()

@@ -8,7 +8,7 @@ use vm_tests::topology::LISTEN_PORT;
 use vm_tests::traffic::handshake::{Forger, INITIATION};
 use vm_tests::traffic::wire::{self, Mac};
 
-use crate::mutate::{self, Pair, any, noise};
+use super::mutate::{self, Pair, any, noise};
 
 /// Where it is let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

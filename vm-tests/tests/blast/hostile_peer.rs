@@ -14,7 +14,7 @@ use crossway::tunnel::tai64n::Calendar;
 use crossway::tunnel::{Handled, PeerSpec, Sealed, Tunnel};
 use vm_tests::netns::Netns;
 
-use crate::sinks::{Known, Seen};
+use super::sinks::{Known, Seen};
 
 /// Time between two looks at the session's timers.
 const TICK: Duration = Duration::from_millis(50);

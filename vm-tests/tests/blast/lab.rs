@@ -15,9 +15,9 @@ use vm_tests::traffic::wire::{self, ETHERNET};
 use vm_tests::traffic::{self, SteadyPing, SteadyTcp};
 use vm_tests::wait;
 
-use crate::attacks::{Material, nobody};
-use crate::hostile_peer::HostilePeer;
-use crate::sinks::{Known, Sinks};
+use super::attacks::{Material, nobody};
+use super::hostile_peer::HostilePeer;
+use super::sinks::{Known, Sinks};
 
 const UP: Duration = Duration::from_secs(20);
 /// Real messages and packets that are kept.
@@ -47,6 +47,10 @@ impl Lab {
         // Gateway c is no gateway: only b knows it, and waits for it.
         plans[0].peers.retain(|peer| peer.site != "c");
         plans[1].peers[1].endpoint = None;
+        // A machine that is busy with all of this shall not pass for a dead link.
+        for peer in plans.iter_mut().flat_map(|plan| &mut plan.peers) {
+            peer.lines.push("liveness = \"wireguard\"".to_owned());
+        }
         let router = topology.router.as_ref().context("no router")?;
         router.ip("route add blackhole default")?;
         router.ip("-6 route add blackhole default")?;
