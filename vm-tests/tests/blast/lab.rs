@@ -15,6 +15,7 @@ use vm_tests::traffic::wire::{self, ETHERNET};
 use vm_tests::traffic::{self, SteadyPing, SteadyTcp};
 use vm_tests::wait;
 
+use super::TUN_ROOM;
 use super::attacks::{Material, nobody};
 use super::hostile_peer::HostilePeer;
 use super::sinks::{Known, Sinks};
@@ -64,6 +65,12 @@ impl Lab {
             .map(|site| Crossway::start(&topology, &plans[site]))
             .into_iter()
             .collect::<Result<Vec<_>>>()?;
+        for gateway in &gateways {
+            let status = gateway.query(&["status"])?;
+            let tun = status["tun"]["name"].as_str().context("no TUN")?;
+            let netns = &topology.sites[usize::from(gateway.name() == plans[1].name)].gateway;
+            netns.ip(&format!("link set {tun} txqueuelen {TUN_ROOM}"))?;
+        }
         let hostile = HostilePeer::connect(
             &c.gateway,
             LISTEN_PORT,
