@@ -109,8 +109,8 @@ fn key(text: &str) -> Result<[u8; 32]> {
 
 /// Hosts and those that are not there need no neighbour discovery: its frames would count as well.
 fn know_neighbours(site: &Site) -> Result<()> {
-    let host = mac(&wire::mac_of(&site.host, "eth0")?);
-    let gateway = mac(&wire::mac_of(&site.gateway, "lan0")?);
+    let host = mac(wire::mac_of(&site.host, "eth0")?);
+    let gateway = mac(wire::mac_of(&site.gateway, "lan0")?);
     for family in Family::ALL {
         for address in [
             site.host_address(family),
@@ -128,7 +128,7 @@ fn know_neighbours(site: &Site) -> Result<()> {
     Ok(())
 }
 
-fn mac(address: &wire::Mac) -> String {
+fn mac(address: wire::Mac) -> String {
     address.map(|byte| format!("{byte:02x}")).join(":")
 }
 

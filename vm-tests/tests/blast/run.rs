@@ -69,8 +69,9 @@ pub(crate) fn blast(count: u64, seed: u64) -> Result<()> {
     }
     let grown = growth(&counted, &blaster.counts()?);
     println!("{sent} packets in {:.0?}", start.elapsed());
+    print_table(&grown);
     blaster.blame()?;
-    blaster.finish(&before, &grown)
+    blaster.finish(&before)
 }
 
 struct Blaster {
@@ -229,8 +230,7 @@ impl Blaster {
     }
 
     /// The traffic has gone on, and the agents are as they were.
-    fn finish(mut self, before: &[Held], grown: &Counts) -> Result<()> {
-        print_table(grown);
+    fn finish(mut self, before: &[Held]) -> Result<()> {
         let after = self.held()?;
         for (before, after) in before.iter().zip(&after) {
             println!("before: {before:?}\nafter:  {after:?}");
