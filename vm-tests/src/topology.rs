@@ -36,6 +36,7 @@ mod build;
 mod plain;
 mod redundant;
 
+pub(crate) use build::{Wire, add_wire};
 pub use plain::PlainForwarding;
 pub use redundant::{Near, Redundant, Replica};
 

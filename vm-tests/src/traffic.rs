@@ -24,6 +24,7 @@ pub use probes::{Probes, WayReport};
 pub use raw::RawSocket;
 pub use recording::{Packet, Recording};
 pub use steady::{Progress, Replies, SteadyPing, SteadyTcp};
+pub(crate) use tcp::{Noise, hasher};
 pub use tcp::{TcpReport, tcp_transfer};
 pub use trace::{Probe, mtr, traceroute};
 pub use udp::{UdpEcho, UdpEchoReport, udp_echo};

@@ -16,6 +16,7 @@ mod lab;
 mod private_apt;
 mod run;
 mod setup;
+mod soak;
 mod test;
 mod vm_test;
 
@@ -34,6 +35,7 @@ const TASKS: &[Task] = &[
     ("lab", "--scenario NAME", "wan-cut, gateway-kill, flap or split-brain, played in a lab with spare paths or gateways", run::lab),
     ("build", "", "the eBPF object and target/release/crossway", build::task),
     ("test", "[FILTER]", "the pure, verdict and namespace rings", test::run),
+    ("soak", "[--for 30m] [--seed N]", "everything at once for a long time: every packet accounted for, nothing leaks", soak::task),
     ("vm-test", "[--quick] [KERNEL…]", "the guest ring: real kernels in virtual machines", vm_test::run),
     ("check", "", "formatting, clippy, documentation and the ABI", check::run),
     ("bench", "[--quick] [--help]", "against plain forwarding and other tunnels", bench::run),
@@ -70,9 +72,12 @@ fn dispatch() -> Result<()> {
             return Ok(());
         }
     };
-    // Not for people: `run` becomes root by it.
+    // Not for people: `run` and `soak` become root by them.
     if name == lab::TASK {
         return lab::run(arguments);
+    }
+    if name == soak::TASK {
+        return soak::run(arguments);
     }
     match TASKS.iter().find(|(task, ..)| task == name) {
         Some((.., run)) => run(arguments),

@@ -186,3 +186,29 @@ pub(super) fn add_address(
     ))?;
     Ok(())
 }
+
+/// A cable between two namespaces, by the interfaces at its ends.
+pub(crate) struct Wire<'a> {
+    ends: [(&'a Netns, &'a str); 2],
+    mtu: u16,
+}
+
+impl<'a> Wire<'a> {
+    pub(crate) fn new(one: (&'a Netns, &'a str), other: (&'a Netns, &'a str), mtu: u16) -> Self {
+        Self {
+            ends: [one, other],
+            mtu,
+        }
+    }
+}
+
+/// Lays it, with an address at each end.
+pub(crate) fn add_wire(wire: &Wire<'_>, addresses: [IpAddr; 2], length: u8) -> Result<()> {
+    let [one, other] = wire.ends;
+    let end = |(netns, interface)| End::new(netns, interface, wire.mtu);
+    cable(end(one), end(other))?;
+    for ((netns, interface), address) in wire.ends.into_iter().zip(addresses) {
+        add_address(netns, interface, address, length)?;
+    }
+    Ok(())
+}

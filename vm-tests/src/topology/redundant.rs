@@ -178,6 +178,13 @@ impl Redundant {
         Ok(())
     }
 
+    /// Takes the carrier from the LAN interface of a gateway of site `a`, or gives it back.
+    pub fn set_lan_carrier(&self, gateway: &Replica, up: bool) -> Result<()> {
+        let (port, state) = (&gateway.port, if up { "up" } else { "down" });
+        self.lan.ip(&format!("link set {port} {state}"))?;
+        Ok(())
+    }
+
     /// Nothing comes from a gateway of site `a` any more and nothing reaches it, all carriers stay up: its machine
     /// hangs, or died behind switches.
     pub fn cut_off(&self, gateway: &Replica) -> Result<()> {

@@ -140,13 +140,13 @@ fn limit_stalls(stream: &TcpStream, limit: Duration) -> Result<()> {
 
 /// FNV-1a over words of eight bytes: chunks of any size must give the same hash, so bytes are gathered.
 #[derive(Debug)]
-pub(super) struct ContentHash {
+pub(crate) struct ContentHash {
     state: u64,
     word: u64,
     filled: u32,
 }
 
-pub(super) fn hasher() -> ContentHash {
+pub(crate) fn hasher() -> ContentHash {
     ContentHash {
         state: 0xcbf2_9ce4_8422_2325,
         word: 0,
@@ -174,14 +174,14 @@ impl Hasher for ContentHash {
 }
 
 /// Xorshift: content in which no two packets are alike.
-pub(super) struct Noise(u64);
+pub(crate) struct Noise(u64);
 
 impl Noise {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(0x9e37_79b9_7f4a_7c15)
     }
 
-    pub(super) fn fill(&mut self, buffer: &mut [u8]) {
+    pub(crate) fn fill(&mut self, buffer: &mut [u8]) {
         for word in buffer.chunks_mut(8) {
             self.0 ^= self.0 << 13;
             self.0 ^= self.0 >> 7;
