@@ -286,12 +286,27 @@ impl Gateway {
             failures.push(format!("{error:#}"));
         }
         self.vrrp.stop().await;
+        self.refresh().await;
+        let by_programs = self.dropped_by_programs();
         if let Some(datapath) = self.datapath.take()
             && let Err(error) = datapath.detach()
         {
             failures.push(format!("{error:#}"));
         }
+        // What comes from now on is the kernel's to refuse, and to count; what has come is carried.
+        if let Err(error) = self.host.close_tunnel().await {
+            failures.push(error.to_string());
+        }
         failures.extend(self.lanes.stop());
+        self.say_last_words(&by_programs);
+        let in_tun = self.host.dropped_in(&self.tun.name);
+        if in_tun > 0 {
+            tracing::info!(
+                reason = "tun-queue",
+                packets = in_tun,
+                "dropped while it ran"
+            );
+        }
         if let Err(error) = self.host.restore().await {
             failures.push(error.to_string());
         }

@@ -136,6 +136,13 @@ impl Host {
         links::get(&self.handle, name).await
     }
 
+    /// Packets for an interface that the kernel has dropped there (`ip -s link`), for want of room or because it is
+    /// down: forgotten with the interface.
+    pub fn dropped_in(&self, interface: &str) -> u64 {
+        let table = std::fs::read_to_string("/proc/thread-self/net/dev").unwrap_or_default();
+        links::dropped_to(&table, interface).unwrap_or(0)
+    }
+
     /// All interfaces.
     pub async fn interfaces(&self) -> Result<Vec<Interface>, HostError> {
         links::list(&self.handle).await
@@ -261,6 +268,11 @@ impl Host {
         let tun = self.interface(&wanted.tun).await?;
         self.set_routes(wanted, &tun, &lan, &mut report).await?;
         Ok(report)
+    }
+
+    /// Lets nothing more be routed into the tunnel; what is in it can still be read. [`Host::restore`] is to follow.
+    pub async fn close_tunnel(&mut self) -> Result<(), HostError> {
+        tunnel::close(&self.handle, &self.routes, &mut self.file).await
     }
 
     /// Puts everything back as it was before the first [`Host::apply`], and forgets it. If that

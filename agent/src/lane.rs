@@ -26,7 +26,7 @@ use crate::io::udp::{ReceiveBatch, SendBatch, UdpSocket};
 use crate::tunnel::Tunnel;
 use coalesce::Coalescer;
 pub use command::{Command, FromLanes, FromReplica, LaneGone, LaneHandle, LaneSnapshot, ToControl};
-use drops::Drops;
+pub use drops::Drops;
 pub use parked::ParkedLane;
 
 /// How often sessions look at their timers (rekey, keepalive, retry).
@@ -36,6 +36,9 @@ const TIMER_PERIOD: Duration = Duration::from_millis(100);
 const COMMANDS_PER_LOOK: usize = 8;
 /// Turns under load between two looks at commands and timers.
 const TURNS_PER_LOOK: u32 = 16;
+
+/// Turns of a lane that stops, each way: more than socket or TUN hold, unless somebody fills them all the time.
+const MOST_LAST_TURNS: u32 = 1024;
 
 /// How long the socket may go without being emptied before silence counts: its buffer holds some tens of
 /// milliseconds of traffic.
@@ -205,9 +208,35 @@ impl Lane {
                 self.parks_with = Some(reply);
                 return Flow::Stop;
             }
-            Command::Stop => return Flow::Stop,
+            Command::Stop(reply) => {
+                self.empty();
+                // Nobody waits for it any more: then nobody is told.
+                let _ = reply.send(self.drops);
+                return Flow::Stop;
+            }
         }
         Flow::On
+    }
+
+    /// The last of what was routed into the TUN, which is down by now, and of what has come for the socket. What
+    /// waits for a session waits in vain.
+    fn empty(&mut self) {
+        self.now = clock::now();
+        for _ in 0..MOST_LAST_TURNS {
+            if !self.turn_outbound().unwrap_or(false) {
+                break;
+            }
+        }
+        if let Err(error) = self.udp.turn_away() {
+            tracing::debug!(%error, "the socket goes on to let datagrams in");
+        }
+        for _ in 0..MOST_LAST_TURNS {
+            if !self.turn_inbound().unwrap_or(false) {
+                break;
+            }
+        }
+        self.drops
+            .add(DropReason::HandshakeTimedOut, self.tunnel.waiting());
     }
 
     fn send_to_replica(&mut self, link: LinkId, payloads: &[Vec<u8>]) {

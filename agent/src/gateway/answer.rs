@@ -72,7 +72,7 @@ impl Gateway {
     }
 
     /// As [`Self::refresh_links`]. A lane that has ended is found, and told, by the loop's next tick.
-    async fn refresh(&mut self) {
+    pub(super) async fn refresh(&mut self) {
         if let Err(error) = self.refresh_links().await {
             tracing::debug!("{error:#}");
         }
@@ -204,6 +204,15 @@ impl Gateway {
             Some(datapath) => (datapath.tallies.drops()?, datapath.tallies.to_stack()?),
             None => (Vec::new(), Vec::new()),
         };
+        let stack = |(reason, tally): &(StackReason, Tally)| StackCount::new(*reason, *tally);
+        Ok(DropsReply {
+            drops: self.all_drops(&guard),
+            to_stack: to_stack.iter().map(stack).collect(),
+        })
+    }
+
+    /// Every reason, with what `wan_guard`, the lanes and the replicas' part dropped for it.
+    fn all_drops(&self, guard: &[(DropReason, Tally)]) -> Vec<DropCount> {
         let in_guard = |reason| {
             guard
                 .iter()
@@ -223,11 +232,29 @@ impl Gateway {
             };
             DropCount::new(*reason, tally.unwrap_or_default())
         });
-        let stack = |(reason, tally): &(StackReason, Tally)| StackCount::new(*reason, *tally);
-        Ok(DropsReply {
-            drops: drops.collect(),
-            to_stack: to_stack.iter().map(stack).collect(),
-        })
+        drops.collect()
+    }
+
+    /// What the programs have dropped: it is forgotten when they are detached.
+    pub(super) fn dropped_by_programs(&self) -> Vec<(DropReason, Tally)> {
+        let tallies = self.datapath.as_ref().map(|datapath| &datapath.tallies);
+        tallies
+            .and_then(|tallies| tallies.drops().ok())
+            .unwrap_or_default()
+    }
+
+    /// Logs what was dropped: after a stop nobody can be asked for it.
+    pub(super) fn say_last_words(&self, by_programs: &[(DropReason, Tally)]) {
+        let drops = self.all_drops(by_programs).into_iter();
+        for drop in drops.filter(|drop| drop.packets > 0) {
+            let DropCount {
+                reason,
+                packets,
+                bytes,
+                ..
+            } = drop;
+            tracing::info!(reason, packets, bytes, "dropped while it ran");
+        }
     }
 }
 

@@ -159,11 +159,22 @@ impl Lanes {
         })
     }
 
-    /// Ends every lane and waits for the threads; what went wrong in them.
+    /// Ends every lane once it has carried what waits for it, and waits for the threads; what went wrong in them.
+    /// What they dropped is known to the last packet then.
     pub(super) fn stop(&mut self) -> Vec<String> {
-        for running in &self.running {
+        let asked = self.running.iter().map(|running| {
+            let (told, drops) = channel();
             // One that ended on its own needs no telling.
-            let _ = running.handle.send(Command::Stop);
+            let _ = running.handle.send(Command::Stop(told));
+            drops
+        });
+        let asked: Vec<_> = asked.collect();
+        for (drops, running) in asked.into_iter().zip(&mut self.running) {
+            if let Ok(drops) = drops.recv_timeout(PARK_LIMIT)
+                && let Some(state) = &mut running.state
+            {
+                state.drops = drops.tallies();
+            }
         }
         let ended = self
             .running

@@ -169,3 +169,27 @@ fn kind_name(info: &LinkInfo) -> Option<String> {
         _ => None,
     }
 }
+
+/// The packets for an interface that were dropped, in the table of /proc/net/dev (proc_pid_net(5)): the name, eight
+/// numbers of what came, eight of what left, of which the fourth.
+pub(super) fn dropped_to(table: &str, interface: &str) -> Option<u64> {
+    let line = table.lines().find_map(|line| {
+        let (name, numbers) = line.split_once(':')?;
+        (name.trim() == interface).then_some(numbers)
+    })?;
+    line.split_whitespace().nth(11)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_interface_dropped_is_read_from_the_kernels_table() {
+        let table = "Inter-|   Receive\n face |bytes packets\n    lo:  1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n\
+            cw-x: 0 0 0 0 0 0 0 0 9 8 7 42 0 0 0 0\n";
+        assert_eq!(dropped_to(table, "lo"), Some(12));
+        assert_eq!(dropped_to(table, "cw-x"), Some(42));
+        assert_eq!(dropped_to(table, "x"), None);
+    }
+}

@@ -227,6 +227,26 @@ pub(super) async fn release(
     Ok(())
 }
 
+/// Ends what is routed into the TUN. One that we made goes down, and all routes with it at once, however many; of
+/// one that was there before only our routes go.
+pub(super) async fn close(
+    handle: &Handle,
+    routes: &Routes,
+    file: &mut StateFile,
+) -> Result<(), HostError> {
+    let Some(state) = file.state.tun.clone() else {
+        return Ok(());
+    };
+    let Some(tun) = links::find(handle, &state.name).await? else {
+        return Ok(());
+    };
+    if state.before.is_none() {
+        return links::set_up(handle, &tun, false).await;
+    }
+    set_routes(routes, file, &tun, Vec::new(), &mut Report::default()).await?;
+    Ok(())
+}
+
 /// Takes away the routes that lead nowhere: unlike the others they do not go with the TUN.
 async fn remove_discarded(routes: &Routes, file: &mut StateFile) -> Result<(), HostError> {
     if file.state.discarded.is_empty() {

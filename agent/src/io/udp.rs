@@ -6,7 +6,7 @@ mod receive;
 mod send;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -121,6 +121,18 @@ impl UdpSocket {
             gso: Offload::told(GSO, off, now),
             gro: Offload::told(GRO, off, now),
         })
+    }
+
+    /// From now on nobody's datagrams are for this socket, as if it were closed (the kernel counts each, and says
+    /// so to its sender); but what has come can still be taken.
+    pub fn turn_away(&self) -> io::Result<()> {
+        // The discard port of this host (RFC 863): nothing comes from there.
+        let nobody = if self.ipv6 {
+            SocketAddr::from((Ipv6Addr::LOCALHOST, 9))
+        } else {
+            SocketAddr::from((Ipv4Addr::LOCALHOST, 9))
+        };
+        address::connect(&self.fd, nobody)
     }
 
     /// The address the socket is bound to.

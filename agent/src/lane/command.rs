@@ -10,6 +10,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 
 use super::ParkedLane;
+use super::drops::Drops;
 use crate::config::Liveness;
 use crate::ids::{LinkId, SiteId};
 use crate::io::offload::Offload;
@@ -52,8 +53,8 @@ pub enum Command {
     Snapshot(oneshot::Sender<LaneSnapshot>),
     /// Ends the lane's thread and gives out the lane, for another agent or to be started again.
     Park(mpsc::Sender<ParkedLane>),
-    /// Ends the lane.
-    Stop,
+    /// Ends the lane, once it has carried what waits in the TUN and in the socket; all that it dropped comes back.
+    Stop(mpsc::Sender<Drops>),
 }
 
 /// Where a lane tells control what it does not ask for.

@@ -6,7 +6,7 @@ use crate::io::udp::SendOutcome;
 
 /// Counters of one lane; only its thread writes them.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Drops([Tally; DropReason::COUNT]);
+pub struct Drops([Tally; DropReason::COUNT]);
 
 impl Drops {
     /// Counts one packet of `bytes`.
@@ -33,7 +33,7 @@ impl Drops {
     }
 
     /// All of them, by index.
-    pub(super) fn tallies(&self) -> [Tally; DropReason::COUNT] {
+    pub fn tallies(&self) -> [Tally; DropReason::COUNT] {
         self.0
     }
 }

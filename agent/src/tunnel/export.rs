@@ -42,6 +42,15 @@ impl Tunnel {
         waiting
     }
 
+    /// Packets that wait for a session.
+    pub fn waiting(&self) -> Tally {
+        let waiting = self.peers.iter().flatten().map(Peer::waiting);
+        waiting.fold(Tally::default(), |sum, tally| Tally {
+            packets: sum.packets + tally.packets,
+            bytes: sum.bytes + tally.bytes,
+        })
+    }
+
     /// Adds the peers of `specs`, each with the session that `from` has of it, if any. None is dialled.
     pub fn import(
         &mut self,

@@ -151,6 +151,18 @@ pub(super) fn bind(fd: &OwnedFd, listen: SocketAddr) -> io::Result<()> {
     }
 }
 
+pub(super) fn connect(fd: &OwnedFd, to: SocketAddr) -> io::Result<()> {
+    let mut raw = empty();
+    let length = write(&mut raw, to, to.is_ipv6());
+    // SAFETY: `raw` holds an address of `length` bytes.
+    let result = unsafe { libc::connect(fd.as_raw_fd(), (&raw const raw).cast(), length) };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
 pub(super) fn local(fd: &OwnedFd) -> io::Result<SocketAddr> {
     let mut raw = empty();
     let mut length = size_of::<RawAddress>() as libc::socklen_t;

@@ -164,3 +164,23 @@ fn more_messages_than_expected_are_sent_all_the_same() {
     assert_eq!(batch.send(&mut sender), SendOutcome::default());
     assert_eq!(receive(&receiver, 200).len(), 200);
 }
+
+#[test]
+fn a_socket_that_turns_away_gives_out_what_has_come_and_nothing_that_comes() {
+    for listen in ["127.0.0.1:0", "[::]:0"] {
+        let (mut sender, _) = socket("127.0.0.1:0");
+        let (receiver, address) = socket(listen);
+        let to = Endpoint::new(SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())));
+        let mut batch = SendBatch::new();
+        for (byte, comes) in [(1, true), (2, false)] {
+            push(&mut batch, byte, 100, to);
+            assert_eq!(batch.send(&mut sender), SendOutcome::default());
+            if comes {
+                receiver.turn_away().unwrap();
+            }
+        }
+        // Loopback delivers before the call returns.
+        assert_eq!(receive(&receiver, 1)[0].1, [1; 100], "{listen}");
+        assert_eq!(ReceiveBatch::new().receive(&receiver).unwrap(), 0);
+    }
+}
