@@ -49,6 +49,7 @@ pub struct Crossway {
     log: PathBuf,
     hosts: Option<PathBuf>,
     variables: Vec<(String, String)>,
+    wrapper: Vec<String>,
     process: Option<ProcessGuard>,
 }
 
@@ -76,6 +77,7 @@ impl Crossway {
             log: directory.join(format!("{}.log", plan.name)),
             hosts: None,
             variables: Vec::new(),
+            wrapper: Vec::new(),
             process: None,
         };
         plan.keys.write_private(&gateway.key_file())?;
@@ -97,6 +99,11 @@ impl Crossway {
     /// From the next start on, the agent has this environment variable.
     pub fn set_variable(&mut self, name: &str, value: &str) {
         self.variables.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// From the next start on, these words stand before the agent's command.
+    pub fn set_wrapper(&mut self, words: &[&str]) {
+        self.wrapper = words.iter().map(ToString::to_string).collect();
     }
 
     /// Starts the agent with the configuration as it is now; it must not be running.
@@ -140,6 +147,7 @@ impl Crossway {
         command
             .current_dir(folder)
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .args(&self.wrapper)
             .arg(&binary)
             .args(["run", "--config"])
             .args(self.config.file_name())

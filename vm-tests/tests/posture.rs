@@ -64,6 +64,53 @@ fn after_the_start_no_thread_can_do_more_than_its_part_needs() {
     assert!(pair.a.stop().unwrap().success());
 }
 
+/// As systemd would start it: with the unit's capabilities, and other processes out of sight.
+#[test]
+fn what_the_unit_allows_is_enough() {
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/crossway@.service");
+    let unit = fs::read_to_string(unit).unwrap();
+    let set = unit
+        .lines()
+        .find_map(|line| line.strip_prefix("CapabilityBoundingSet="));
+    let set: Vec<String> = set
+        .unwrap()
+        .split(' ')
+        .map(|name| format!("+{}", name.trim_start_matches("CAP_").to_lowercase()))
+        .collect();
+    let set = format!("--bounding-set=-all,{}", set.join(","));
+    let group = r#"control_group = "users""#;
+    let mut pair = Pair::start(|plans| {
+        plans[0].gateway_lines.push(group.to_owned());
+        plans[0].gateway_lines.push("lanes = 2".to_owned());
+    })
+    .unwrap();
+    assert!(pair.a.stop().unwrap().success());
+    let script = r#"mount -t proc -o hidepid=invisible proc /proc && exec "$@""#;
+    let hidden = ["unshare", "--mount", "sh", "-c", script, "sh"];
+    let limits = ["prlimit", "--core=0", "--nice=40"];
+    let bounded = ["setpriv", "--no-new-privs", "--inh-caps=-all", &set];
+    pair.a
+        .set_wrapper(&[&hidden[..], &limits, &bounded].concat());
+    pair.a.start_again().unwrap();
+    pair.wait_until_up().unwrap();
+    let status = pair.a.query(&["status"]).unwrap();
+    assert_eq!(status["fast_path"], true, "{status}");
+    assert_eq!(status["posture"]["seccomp"], true, "{status}");
+    let held = ["CAP_BPF", "CAP_NET_ADMIN", "CAP_NET_RAW"];
+    assert_eq!(
+        status["posture"]["capabilities"],
+        Value::from(held.to_vec())
+    );
+    assert_eq!(status["warnings"], Value::from(Vec::<Value>::new()));
+
+    pair.a.upgrade().unwrap();
+    pair.a.take_back().unwrap();
+    pair.a.command(&["reload"]).unwrap();
+    pair.wait_until_up().unwrap();
+    assert!(!pair.a.log().contains("WARN"), "{}", pair.a.log());
+    assert!(pair.a.stop().unwrap().success());
+}
+
 #[test]
 fn without_seccomp_the_agent_runs_as_well_and_says_so() {
     let pair = Pair::start(|plans| plans[0].gateway_lines.push("seccomp = false".to_owned()));
@@ -212,7 +259,7 @@ fn no_key_is_told_anywhere() {
     ] {
         let words: Vec<&str> = words.split(' ').collect();
         told.push((words.join(" "), pair.a.command(&words).unwrap()));
-        let json = pair.a.query(&words).unwrap().to_string();
+        let json = pair.a.command(&[&words[..], &["--json"]].concat()).unwrap();
         told.push((format!("{} --json", words.join(" ")), json));
     }
     for file in ["cmdline", "environ", "comm"] {

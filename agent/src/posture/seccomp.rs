@@ -96,8 +96,12 @@ const BPF_COMMANDS: &[u64] = &[
     34, // LINK_DETACH
 ];
 
-/// A thread's name, and the name that the C library gives its memory.
-const PRCTL_OPTIONS: &[u64] = &[libc::PR_SET_NAME as u64, libc::PR_SET_VMA as u64];
+/// A thread's name, the name that the C library gives its memory, and what `status` asks.
+const PRCTL_OPTIONS: &[u64] = &[
+    libc::PR_SET_NAME as u64,
+    libc::PR_SET_VMA as u64,
+    libc::PR_GET_DUMPABLE as u64,
+];
 
 /// Namespaces that a clone may not be in: those of `CLONE_NEW*`.
 const NEW_NAMESPACES: u64 = (libc::CLONE_NEWCGROUP
