@@ -69,6 +69,11 @@ impl SecretKey {
         Zeroizing::new(STANDARD.encode(self.0.as_bytes()))
     }
 
+    /// The key itself, as it is kept.
+    pub fn as_bytes(&self) -> &[u8; KEY_BYTES] {
+        self.0.as_bytes()
+    }
+
     /// The key for the tunnel.
     pub fn expose(&self) -> &StaticSecret {
         &self.0
@@ -173,6 +178,37 @@ fn decode(text: &str) -> Result<[u8; KEY_BYTES], KeyError> {
     }
 }
 
+/// What a dropped value leaves.
+#[cfg(test)]
+pub(crate) mod remains {
+    use std::alloc::{Layout, dealloc};
+
+    /// Whether `secret` stood in the memory of `value`, and whether it still does when that was dropped.
+    pub(crate) fn of<T>(value: Box<T>, secret: &[u8]) -> (bool, bool) {
+        let place = Box::into_raw(value);
+        let stands = || {
+            let bytes = place.cast::<u8>().cast_const();
+            // SAFETY: the allocation is as long as a `T` and is freed below; what a byte of it is matters
+            // to nobody but this comparison.
+            let bytes = (0..size_of::<T>()).map(|at| unsafe { bytes.add(at).read_volatile() });
+            let bytes: Vec<u8> = bytes.collect();
+            bytes.windows(secret.len()).any(|window| window == secret)
+        };
+        let before = stands();
+        // SAFETY: `place` is a valid `T` that nobody uses any more.
+        unsafe { place.drop_in_place() };
+        let after = stands();
+        // SAFETY: `place` came out of a box of this layout, and is not used again.
+        unsafe { dealloc(place.cast(), Layout::new::<T>()) };
+        (before, after)
+    }
+
+    #[test]
+    fn what_is_not_cleared_is_found() {
+        assert_eq!(of(Box::new([7_u8; 40]), &[7; 32]), (true, true));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,6 +229,13 @@ mod tests {
     fn a_private_key_is_never_shown() {
         let key = SecretKey::from_base64(PRIVATE).unwrap();
         assert_eq!(format!("{key:?}"), "SecretKey(not shown)");
+    }
+
+    #[test]
+    fn a_dropped_key_leaves_nothing() {
+        let key = SecretKey::from_base64(PRIVATE).unwrap();
+        let bytes = *key.as_bytes();
+        assert_eq!(remains::of(Box::new(key), &bytes), (true, false));
     }
 
     #[test]

@@ -87,7 +87,7 @@ fn what_the_unit_allows_is_enough() {
     assert!(pair.a.stop().unwrap().success());
     let script = r#"mount -t proc -o hidepid=invisible proc /proc && exec "$@""#;
     let hidden = ["unshare", "--mount", "sh", "-c", script, "sh"];
-    let limits = ["prlimit", "--core=0", "--nice=40"];
+    let limits = ["prlimit", "--core=0"];
     let bounded = ["setpriv", "--no-new-privs", "--inh-caps=-all", &set];
     pair.a
         .set_wrapper(&[&hidden[..], &limits, &bounded].concat());
