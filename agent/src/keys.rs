@@ -162,6 +162,12 @@ pub fn exposed_mode(path: &Path) -> Option<u32> {
     (mode & 0o077 != 0).then_some(mode)
 }
 
+/// The permission bits of `path` if everybody may write it.
+pub fn open_mode(path: &Path) -> Option<u32> {
+    let mode = path.metadata().ok()?.permissions().mode() & 0o7777;
+    (mode & 0o002 != 0).then_some(mode)
+}
+
 fn decode(text: &str) -> Result<[u8; KEY_BYTES], KeyError> {
     let found = text.chars().count();
     if found != KEY_CHARACTERS {

@@ -363,7 +363,8 @@ fn forms(base64: &str) -> [String; 4] {
     let bytes = base64::engine::general_purpose::STANDARD
         .decode(base64)
         .unwrap();
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex.concat();
     let list: Vec<String> = bytes[..8].iter().map(ToString::to_string).collect();
     [
         base64.trim_end_matches('=').to_owned(),

@@ -143,6 +143,10 @@ impl Keypair {
 pub(super) struct Keypairs {
     current: Option<Box<Keypair>>,
     /// Newest last.
+    #[expect(
+        clippy::vec_box,
+        reason = "a vector that moves its elements leaves keys behind"
+    )]
     others: Vec<Box<Keypair>>,
 }
 
