@@ -8,6 +8,8 @@ use std::io;
 
 use caps::{CapSet, Capability, CapsHashSet};
 
+use super::sys;
+
 use Capability::{
     CAP_BPF, CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_NET_ADMIN, CAP_NET_BIND_SERVICE,
     CAP_NET_RAW, CAP_PERFMON, CAP_SETPCAP, CAP_SYS_ADMIN, CAP_SYS_NICE, CAP_SYS_RESOURCE,
@@ -77,7 +79,13 @@ impl Part {
 /// # Errors
 /// The kernel refused.
 pub fn settle(part: Part) -> io::Result<()> {
-    keep(part.needs()).map_err(io::Error::other)
+    let mut kept = part.needs().to_vec();
+    // A hand-over hurries while nothing is carried. Where the limit of priorities could not be raised, which
+    // takes CAP_SYS_RESOURCE, or LimitNICE= in a unit, it takes this.
+    if part == Part::Control && !sys::is_any_nice_allowed() {
+        kept.push(CAP_SYS_NICE);
+    }
+    keep(&kept).map_err(io::Error::other)
 }
 
 /// As [`settle`], for the first deed of a thread, which goes on whatever comes of it: `status` tells what
@@ -157,7 +165,11 @@ mod tests {
             let needs: CapsHashSet = part.needs().iter().copied().collect();
             assert!(needs.len() <= 3);
             let expected: CapsHashSet = needs.intersection(&own).copied().collect();
-            assert_eq!(settled(part), expected, "{part:?}");
+            let mut kept = settled(part);
+            if part == Part::Control && !sys::is_any_nice_allowed() {
+                kept.remove(&CAP_SYS_NICE);
+            }
+            assert_eq!(kept, expected, "{part:?}");
         }
         let after = caps::read(None, CapSet::Permitted).unwrap();
         assert_eq!(after, own, "each thread drops for itself");

@@ -45,10 +45,23 @@ pub(super) fn forbid_core_files() -> io::Result<()> {
     set_limit(libc::RLIMIT_CORE, 0)
 }
 
+/// 20 less the nice value, which is -20 at least (getrlimit(2)).
+const ANY_NICE: libc::rlim_t = 40;
+
 /// Threads may raise their priority without CAP_SYS_NICE: that of VRRP, and those of a hand-over.
 pub(super) fn allow_any_nice() -> io::Result<()> {
-    // 20 less the nice value, which is -20 at least (getrlimit(2)).
-    set_limit(libc::RLIMIT_NICE, 40)
+    set_limit(libc::RLIMIT_NICE, ANY_NICE)
+}
+
+/// Whether [`allow_any_nice`] succeeded, or whoever started us has done the same.
+pub(super) fn is_any_nice_allowed() -> bool {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` is writable for the whole call.
+    let result = unsafe { libc::getrlimit(libc::RLIMIT_NICE, &raw mut limit) };
+    result == 0 && limit.rlim_cur >= ANY_NICE
 }
 
 #[cfg(target_env = "gnu")]
