@@ -108,3 +108,40 @@ fn the_key_stream_is_that_of_the_rfc() {
     let counter = u64::from_le_bytes([0, 0, 0, 0x4a, 0, 0, 0, 0]);
     assert_eq!(sealed(&Key::new(&key), counter, plain)[..16], text);
 }
+
+/// Neither engine leaves the key in the memory that it was in.
+#[test]
+fn a_dropped_key_leaves_nothing() {
+    let secret = [0x5a; KEY_LEN];
+    for key in [Key::new(&secret), Key::portable(&secret)] {
+        let name = key.engine();
+        let mut key = std::mem::ManuallyDrop::new(key);
+        let (place, length): (*const u8, usize) = match &key.0 {
+            #[cfg(target_arch = "x86_64")]
+            Engine::Avx512(key) => (std::ptr::from_ref(key).cast(), size_of_val(key)),
+            Engine::Ring(key) => (std::ptr::from_ref(&**key).cast(), size_of_val(&**key)),
+        };
+        let stands = || {
+            // SAFETY: the memory is that of the key or of its box, which is freed by nobody before the end
+            // of this loop's turn.
+            let bytes = (0..length).map(|at| unsafe { place.add(at).read_volatile() });
+            let bytes: Vec<u8> = bytes.collect();
+            bytes.windows(KEY_LEN).any(|window| window == secret)
+        };
+        assert!(stands(), "{name}");
+        match &mut key.0 {
+            #[cfg(target_arch = "x86_64")]
+            Engine::Avx512(key) => {
+                let place: *mut avx512::Key = key;
+                // SAFETY: it is not used again, for `key` is never dropped.
+                unsafe { place.drop_in_place() };
+            }
+            Engine::Ring(key) => {
+                let place: *mut ring::Key = &raw mut **key;
+                // SAFETY: as above; its box is leaked.
+                unsafe { place.drop_in_place() };
+            }
+        }
+        assert!(!stands(), "{name}");
+    }
+}

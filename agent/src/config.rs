@@ -60,6 +60,10 @@ pub struct Gateway {
     pub flows: usize,
     /// Whether the eBPF programs are attached; without them the kernel stack forwards, more slowly.
     pub fast_path: bool,
+    /// Whether system calls are filtered once the gateway forwards.
+    pub seccomp: bool,
+    /// Group whose members may use the control socket; without it, `crossway` if there is such a group.
+    pub control_group: Option<String>,
     /// `[[gateway.lan]]`, at least one.
     pub lan: Vec<Lan>,
     /// `[[gateway.wan]]`, at least one.

@@ -6,6 +6,7 @@
 //! end, for the command line. [`message`] is what they say: its field names are the stable names of
 //! `--json`.
 
+pub mod admission;
 pub mod client;
 pub mod filter;
 mod follow;
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::oneshot;
 
+pub use self::admission::Asker;
 pub use self::filter::{FlowEnds, FlowFilter, FlowSort};
 pub use self::message::{Request, Response};
 pub use self::overlaps::overlaps;
@@ -35,6 +37,8 @@ pub const RUN_DIR_VARIABLE: &str = "CROSSWAY_RUN_DIR";
 pub struct ControlRequest {
     /// What is asked.
     pub request: Request,
+    /// Who asks.
+    pub asker: Asker,
     /// Where the answer goes. It fails if the asker has gone, which nobody needs to know.
     pub reply: oneshot::Sender<Response>,
 }

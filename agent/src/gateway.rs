@@ -49,6 +49,7 @@ use crate::host::watch::Watch;
 use crate::ids::{IfIndex, SiteId};
 use crate::io::udp::Endpoint;
 use crate::lane::{Command, FromLanes};
+use crate::posture::{Part, Starter, capabilities, seccomp};
 use crate::tunnel::heartbeat::Service;
 use crate::tunnel::noise::Identity;
 use crate::vrrp::status::Event as VrrpEvent;
@@ -122,6 +123,7 @@ struct Warnings {
     paths: Vec<String>,
     fast_path: Vec<String>,
     vrrp: Vec<String>,
+    posture: Vec<String>,
 }
 
 /// What the loop waits for beside the gateway itself.
@@ -148,11 +150,13 @@ struct Signals {
 
 /// Runs a gateway until it is told to stop by SIGTERM or SIGINT, then puts the host back. It ends and
 /// leaves the host as it is when another agent takes over. With `take_over` it takes over itself from an
-/// agent that runs, if one does.
+/// agent that runs, if one does. The `starter` starts one that takes over from this, at SIGUSR2.
+///
+/// When the gateway forwards, all threads lose what they need no more: see [`posture`].
 ///
 /// # Errors
 /// What keeps it from starting, or from going on.
-pub async fn run(config: Config, path: PathBuf, take_over: bool) -> Result<()> {
+pub async fn run(config: Config, path: PathBuf, take_over: bool, starter: Starter) -> Result<()> {
     let signals = Signals::receive().context("to receive signals")?;
     let running = if take_over {
         take::ask_for(&config.gateway.name)?
@@ -163,6 +167,8 @@ pub async fn run(config: Config, path: PathBuf, take_over: bool) -> Result<()> {
         Some(channel) => Box::pin(take::take_over(config, path, signals, channel)).await?,
         None => Box::pin(start::start(config, path, signals)).await?,
     };
+    gateway.upgrade = Upgrade::new(starter);
+    gateway.settle_posture();
     memory::give_back();
     service::ready();
     let cause = format!("started with {}", gateway.path.display());
@@ -182,6 +188,33 @@ pub async fn run(config: Config, path: PathBuf, take_over: bool) -> Result<()> {
 }
 
 impl Gateway {
+    /// Gives up what only the start needed. What cannot be given up is told: the gateway forwards.
+    fn settle_posture(&mut self) {
+        let mut warnings = Vec::new();
+        if let Err(error) = capabilities::settle(Part::Control) {
+            warnings.push(format!("capabilities could not be dropped: {error}"));
+        }
+        if self.config.gateway.seccomp
+            && let Err(error) = seccomp::confine()
+        {
+            warnings.push(format!(
+                "system calls are not filtered: {error}: it needs a kernel with CONFIG_SECCOMP_FILTER; \
+                 write seccomp = false in [gateway] to do without"
+            ));
+        }
+        if let Err(error) = std::fs::File::open(&self.path) {
+            warnings.push(format!(
+                "{} cannot be read again ({error}), so that a reload will be refused: {}",
+                self.path.display(),
+                capabilities::mend_of_file()
+            ));
+        }
+        for warning in &warnings {
+            tracing::warn!("{warning}");
+        }
+        self.warnings.posture = warnings;
+    }
+
     /// The loop; returns at a signal to stop, with its name, or when the lane has failed.
     async fn serve(&mut self, inputs: &mut Inputs) -> Result<&'static str> {
         let mut tick = interval(TICK);
@@ -199,7 +232,7 @@ impl Gateway {
                 _ = inputs.signals.terminate.recv() => return Ok("SIGTERM"),
                 _ = inputs.signals.interrupt.recv() => return Ok("SIGINT"),
                 _ = inputs.signals.hang_up.recv() => self.reload_and_log().await,
-                _ = inputs.signals.upgrade.recv() => self.upgrade.begin(&self.path),
+                _ = inputs.signals.upgrade.recv() => self.upgrade.begin(),
                 Some(successor) = inputs.successors.recv() => {
                     self.hand_over_and_log(successor).await;
                     if self.handed_over {
@@ -367,8 +400,9 @@ impl Warnings {
             paths,
             fast_path,
             vrrp,
+            posture,
         } = self;
-        [config, host, routes, paths, fast_path, vrrp]
+        [config, host, routes, paths, fast_path, vrrp, posture]
             .into_iter()
             .flatten()
             .cloned()

@@ -69,6 +69,11 @@ impl SecretKey {
         Zeroizing::new(STANDARD.encode(self.0.as_bytes()))
     }
 
+    /// The key itself, as it is kept.
+    pub fn as_bytes(&self) -> &[u8; KEY_BYTES] {
+        self.0.as_bytes()
+    }
+
     /// The key for the tunnel.
     pub fn expose(&self) -> &StaticSecret {
         &self.0
@@ -157,6 +162,12 @@ pub fn exposed_mode(path: &Path) -> Option<u32> {
     (mode & 0o077 != 0).then_some(mode)
 }
 
+/// The permission bits of `path` if everybody may write it.
+pub fn open_mode(path: &Path) -> Option<u32> {
+    let mode = path.metadata().ok()?.permissions().mode() & 0o7777;
+    (mode & 0o002 != 0).then_some(mode)
+}
+
 fn decode(text: &str) -> Result<[u8; KEY_BYTES], KeyError> {
     let found = text.chars().count();
     if found != KEY_CHARACTERS {
@@ -170,6 +181,37 @@ fn decode(text: &str) -> Result<[u8; KEY_BYTES], KeyError> {
     match length {
         Ok(KEY_BYTES) => Ok(key),
         _ => Err(KeyError::Alphabet),
+    }
+}
+
+/// What a dropped value leaves.
+#[cfg(test)]
+pub(crate) mod remains {
+    use std::alloc::{Layout, dealloc};
+
+    /// Whether `secret` stood in the memory of `value`, and whether it still does when that was dropped.
+    pub(crate) fn of<T>(value: Box<T>, secret: &[u8]) -> (bool, bool) {
+        let place = Box::into_raw(value);
+        let stands = || {
+            let bytes = place.cast::<u8>().cast_const();
+            // SAFETY: the allocation is as long as a `T` and is freed below; what a byte of it is matters
+            // to nobody but this comparison.
+            let bytes = (0..size_of::<T>()).map(|at| unsafe { bytes.add(at).read_volatile() });
+            let bytes: Vec<u8> = bytes.collect();
+            bytes.windows(secret.len()).any(|window| window == secret)
+        };
+        let before = stands();
+        // SAFETY: `place` is a valid `T` that nobody uses any more.
+        unsafe { place.drop_in_place() };
+        let after = stands();
+        // SAFETY: `place` came out of a box of this layout, and is not used again.
+        unsafe { dealloc(place.cast(), Layout::new::<T>()) };
+        (before, after)
+    }
+
+    #[test]
+    fn what_is_not_cleared_is_found() {
+        assert_eq!(of(Box::new([7_u8; 40]), &[7; 32]), (true, true));
     }
 }
 
@@ -193,6 +235,13 @@ mod tests {
     fn a_private_key_is_never_shown() {
         let key = SecretKey::from_base64(PRIVATE).unwrap();
         assert_eq!(format!("{key:?}"), "SecretKey(not shown)");
+    }
+
+    #[test]
+    fn a_dropped_key_leaves_nothing() {
+        let key = SecretKey::from_base64(PRIVATE).unwrap();
+        let bytes = *key.as_bytes();
+        assert_eq!(remains::of(Box::new(key), &bytes), (true, false));
     }
 
     #[test]

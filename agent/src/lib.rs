@@ -25,6 +25,7 @@ pub mod lane;
 pub mod liveness;
 mod memory;
 pub mod packet;
+pub mod posture;
 pub mod prefix;
 pub mod replica;
 pub mod routes;

@@ -129,6 +129,8 @@ routes = ["10.2.0.0/24", "2001:db8:2::/48"]
     let accepted = Config::parse(text, Path::new("berlin.toml")).unwrap();
     assert!(accepted.warnings.is_empty());
     assert!(accepted.config.gateway.fast_path);
+    assert!(accepted.config.gateway.seccomp);
+    assert_eq!(accepted.config.gateway.control_group, None);
 }
 
 /// Both ends of the set-up in the README, which shows the files as they are.
@@ -995,6 +997,22 @@ xdp = "native"
         ],
     },
     Case {
+        about: "seccomp in words",
+        replace: "fast_path = true",
+        with: r#"seccomp = "off""#,
+        errors: &[
+            r#"berlin.toml:8:11: gateway, seccomp: expected true or false, found the string "off": write seccomp = true"#,
+        ],
+    },
+    Case {
+        about: "control_group as a number",
+        replace: "fast_path = true",
+        with: "control_group = 0",
+        errors: &[
+            r#"berlin.toml:8:17: gateway, control_group: expected a string, found the integer 0: write control_group = "crossway""#,
+        ],
+    },
+    Case {
         about: "fast_path in words",
         replace: "fast_path = true",
         with: r#"fast_path = "yes""#,
@@ -1089,7 +1107,7 @@ port = 3",
         errors: &[
             r#"berlin.toml:6:9: gateway, lanes: 99 is not possible: write a number from 1 to 32, or lanes = "auto""#,
             "berlin.toml:7:7: gateway, mtu: 1 is out of range: write a number from 576 to 65455, such as 1420",
-            r#"berlin.toml:8:1: gateway: unknown key "port": known here are name, private_key_file, listen, tunnel_addresses, lanes, mtu, flows, fast_path, lan, wan, health, vrrp, replica"#,
+            r#"berlin.toml:8:1: gateway: unknown key "port": known here are name, private_key_file, listen, tunnel_addresses, lanes, mtu, flows, fast_path, seccomp, control_group, lan, wan, health, vrrp, replica"#,
         ],
     },
 ];

@@ -8,6 +8,7 @@ mod answers;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -57,6 +58,20 @@ fn a_key_written_to_a_file_that_others_can_read_is_warned_of() {
     let made = place.command(&["keygen"]).stdout(file).output().unwrap();
     assert!(made.status.success());
     assert!(stderr(&made).contains("chmod 600"), "{}", stderr(&made));
+}
+
+#[test]
+fn a_configuration_that_everybody_can_write_is_warned_of() {
+    let place = Place::new();
+    let file = place.0.join("good.toml");
+    fs::write(&file, GOOD).unwrap();
+    for (mode, warned) in [(0o644, false), (0o666, true)] {
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        let checked = place.run(&["check", "good.toml"], "");
+        assert_eq!(code(&checked), 0);
+        let said = stderr(&checked);
+        assert_eq!(said.contains("chmod 644 good.toml"), warned, "{said}");
+    }
 }
 
 const GOOD: &str = r#"

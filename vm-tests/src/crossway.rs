@@ -48,6 +48,8 @@ pub struct Crossway {
     config: PathBuf,
     log: PathBuf,
     hosts: Option<PathBuf>,
+    variables: Vec<(String, String)>,
+    wrapper: Vec<String>,
     process: Option<ProcessGuard>,
 }
 
@@ -74,6 +76,8 @@ impl Crossway {
             config: directory.join(format!("{}.toml", plan.name)),
             log: directory.join(format!("{}.log", plan.name)),
             hosts: None,
+            variables: Vec::new(),
+            wrapper: Vec::new(),
             process: None,
         };
         plan.keys.write_private(&gateway.key_file())?;
@@ -90,6 +94,16 @@ impl Crossway {
     /// From the next start on, the agent sees `file` as `/etc/hosts`.
     pub fn set_hosts(&mut self, file: &Path) {
         self.hosts = Some(file.to_owned());
+    }
+
+    /// From the next start on, the agent has this environment variable.
+    pub fn set_variable(&mut self, name: &str, value: &str) {
+        self.variables.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// From the next start on, these words stand before the agent's command.
+    pub fn set_wrapper(&mut self, words: &[&str]) {
+        self.wrapper = words.iter().map(ToString::to_string).collect();
     }
 
     /// Starts the agent with the configuration as it is now; it must not be running.
@@ -132,6 +146,8 @@ impl Crossway {
         let folder = self.config.parent().context("a file in a folder")?;
         command
             .current_dir(folder)
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .args(&self.wrapper)
             .arg(&binary)
             .args(["run", "--config"])
             .args(self.config.file_name())

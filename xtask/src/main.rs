@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 mod abi;
+mod audit;
 mod bench;
 mod blast;
 mod build;
@@ -38,6 +39,7 @@ const TASKS: &[Task] = &[
     ("soak", "[--for 30m] [--seed N]", "everything at once for a long time: every packet accounted for, nothing leaks", soak::task),
     ("vm-test", "[--quick] [KERNEL…]", "the guest ring: real kernels in virtual machines", vm_test::run),
     ("check", "", "formatting, clippy, documentation and the ABI", check::run),
+    ("audit", "", "the lock file: licences, sources, withdrawn versions, known vulnerabilities", audit::run),
     ("bench", "[--quick] [--help]", "against plain forwarding and other tunnels", bench::run),
     ("bench", "micro", "the parts of the fast path one by one", bench::run),
     ("bench", "scale", "routes replaced, thousands of sites, a million flows, floods of junk and of handshakes", bench::run),

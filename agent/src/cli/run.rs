@@ -9,7 +9,8 @@ use tracing_subscriber::EnvFilter;
 use super::check::tell_rejected;
 use super::failure::Failure;
 use crate::config::Config;
-use crate::gateway;
+use crate::posture::capabilities::{Part, settle_thread};
+use crate::{gateway, posture};
 
 /// Environment variable that sets what is logged, such as `debug` or `crossway::host=debug`.
 const LOG_VARIABLE: &str = "CROSSWAY_LOG";
@@ -18,6 +19,7 @@ const LOG_VARIABLE: &str = "CROSSWAY_LOG";
 pub(super) fn run(file: &Path, take_over: bool) -> Result<(), Failure> {
     // Relative paths must mean the same after any change of folder, at a reload, and in `status`.
     let file = std::path::absolute(file).context("the working folder is not readable")?;
+    let starter = posture::begin(&file)?;
     let accepted = Config::load(&file).map_err(|rejected| tell_rejected(&rejected))?;
     for warning in &accepted.warnings {
         eprintln!("{warning}");
@@ -25,9 +27,10 @@ pub(super) fn run(file: &Path, take_over: bool) -> Result<(), Failure> {
     log_to_stderr()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .on_thread_start(|| settle_thread(Part::Worker))
         .build()
         .context("the control runtime does not start")?;
-    runtime.block_on(gateway::run(accepted.config, file, take_over))?;
+    runtime.block_on(gateway::run(accepted.config, file, take_over, starter))?;
     Ok(())
 }
 

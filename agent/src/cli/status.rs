@@ -7,7 +7,7 @@ use super::output::{Colour, Look};
 use super::table::{Cell, Table};
 use super::units::{bytes, count, counted, duration, rate};
 use super::{Options, Watch, links, reading, sites, vrrp};
-use crate::control::message::{Attachment, HealthTarget, Link, Offload, Status};
+use crate::control::message::{Attachment, HealthTarget, Link, Offload, Posture, Status};
 use crate::control::{Request, Response};
 
 /// Shows the whole gateway.
@@ -73,7 +73,8 @@ fn head(status: &Status, look: Look) -> String {
          \x20 to sites    {}, {}\n\
          \x20 from sites  {}, {}\n\
          \x20 public key  {}\n\
-         \x20 config      {}\n{pins}",
+         \x20 config      {}\n{pins}\
+         \x20 posture     {}\n",
         duration(status.uptime_seconds),
         status.version,
         status.abi_version,
@@ -92,7 +93,29 @@ fn head(status: &Status, look: Look) -> String {
         now(totals.from_site_bytes_per_second),
         status.public_key,
         status.config_file,
+        posture(&status.posture),
     )
+}
+
+fn posture(posture: &Posture) -> String {
+    let capabilities = match posture.capabilities.as_slice() {
+        [] => "no capabilities".to_owned(),
+        held => held.join(" "),
+    };
+    let lanes = posture.threads.iter();
+    let mut lanes = lanes.filter(|thread| thread.name.starts_with("lane-"));
+    let lanes = if lanes.all(|lane| lane.capabilities.is_empty()) {
+        "none in lanes"
+    } else {
+        "in lanes too"
+    };
+    let new = if posture.no_new_privileges {
+        "no"
+    } else {
+        "may gain"
+    };
+    let seccomp = if posture.seccomp { "on" } else { "off" };
+    format!("{capabilities} ({lanes}), {new} new privileges, seccomp {seccomp}")
 }
 
 fn now(bytes_per_second: u64) -> String {

@@ -37,6 +37,8 @@ pub(super) struct GatewayDraft {
     lanes: Lanes,
     flows: usize,
     fast_path: bool,
+    seccomp: bool,
+    control_group: Option<String>,
     lan: Vec<Option<Lan>>,
     wan: Vec<Option<Wan>>,
     health: Vec<Option<HealthTarget>>,
@@ -55,6 +57,8 @@ impl GatewayDraft {
             "mtu",
             "flows",
             "fast_path",
+            "seccomp",
+            "control_group",
             "lan",
             "wan",
             "health",
@@ -82,6 +86,10 @@ impl GatewayDraft {
                 .number("flows", FEWEST_FLOWS..=MOST_FLOWS, "262144")
                 .map_or(DEFAULT_FLOWS, |flows| flows.value as usize),
             fast_path: section.boolean("fast_path").is_none_or(|on| on.value),
+            seccomp: section.boolean("seccomp").is_none_or(|on| on.value),
+            control_group: section
+                .string("control_group", "\"crossway\"")
+                .map(|group| group.value.to_owned()),
             replicas: replica::read(section, base),
             lan,
             wan,
@@ -106,6 +114,8 @@ impl GatewayDraft {
             mtu: self.mtu.map(|mtu| mtu.value),
             flows: self.flows,
             fast_path: self.fast_path,
+            seccomp: self.seccomp,
+            control_group: self.control_group,
             lan: self.lan.into_iter().collect::<Option<_>>()?,
             wan: self.wan.into_iter().collect::<Option<_>>()?,
             health: self.health.into_iter().collect::<Option<_>>()?,

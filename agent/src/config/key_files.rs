@@ -9,6 +9,7 @@ use super::remote::RemoteDraft;
 use super::section::At;
 use super::site::SiteDraft;
 use crate::keys::{KeyFileError, SecretKey, exposed_mode, public_key_text};
+use crate::posture::capabilities;
 
 /// Reads the key files. A file that is not there is a warning: the configuration may be checked on
 /// another machine than the one it is for.
@@ -63,6 +64,15 @@ fn read(
                 place,
                 format!("{shown} does not exist here"),
                 format!("(umask 077; {maker} > {shown})"),
+            );
+            None
+        }
+        Err(KeyFileError::Io(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
+            report.error(
+                offset,
+                place,
+                format!("{shown} cannot be read by this user"),
+                capabilities::mend_of_file(),
             );
             None
         }

@@ -1,7 +1,7 @@
 //! From the text of a file to a [`Config`], or to everything that is wrong with it.
 
-use std::fmt;
 use std::path::Path;
+use std::{fmt, io};
 
 use toml_edit::{Document, TomlError};
 
@@ -11,6 +11,8 @@ use super::gateway::GatewayDraft;
 use super::section::Section;
 use super::site::{SiteDraft, place};
 use super::{key_files, rules};
+use crate::keys;
+use crate::posture::capabilities;
 
 /// A configuration that can be run, and what to know about it.
 #[derive(Clone, Debug)]
@@ -50,20 +52,34 @@ impl Config {
     /// # Errors
     /// Everything that is wrong, at once.
     pub fn load(file: &Path) -> Result<Accepted, Rejected> {
-        match std::fs::read_to_string(file) {
-            Ok(text) => read(&text, file, true),
-            Err(error) => Err(Rejected {
-                errors: vec![Diagnostic {
-                    file: file.display().to_string(),
-                    position: None,
-                    severity: Severity::Error,
-                    place: String::new(),
-                    problem: format!("cannot be read: {error}"),
-                    mend: "name a readable TOML file".to_owned(),
-                }],
+        let of_file = |severity, problem, mend: &str| Diagnostic {
+            file: file.display().to_string(),
+            position: None,
+            severity,
+            place: String::new(),
+            problem,
+            mend: mend.to_owned(),
+        };
+        let text = std::fs::read_to_string(file).map_err(|error| {
+            let mend = match error.kind() {
+                io::ErrorKind::PermissionDenied => capabilities::mend_of_file(),
+                _ => "name a readable TOML file",
+            };
+            let problem = format!("cannot be read: {error}");
+            Rejected {
+                errors: vec![of_file(Severity::Error, problem, mend)],
                 warnings: Vec::new(),
-            }),
+            }
+        })?;
+        let mut accepted = read(&text, file, true)?;
+        if let Some(mode) = keys::open_mode(file) {
+            let problem = format!("has mode {mode:04o}: everybody can say where packets go");
+            let mend = format!("chmod 644 {}", file.display());
+            accepted
+                .warnings
+                .push(of_file(Severity::Warning, problem, &mend));
         }
+        Ok(accepted)
     }
 
     /// Validates `text` without touching any file. `file` is for the messages, and its folder is

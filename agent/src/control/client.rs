@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Request, Response, gateway_of, socket_in};
+use super::{Request, Response, admission, gateway_of, socket_in};
 
 /// Longer than the gateway takes for anything, so that its own words arrive.
 const PATIENCE: Duration = Duration::from_secs(75);
@@ -66,8 +66,9 @@ impl fmt::Display for ClientError {
             ),
             Self::Denied(path) => write!(
                 f,
-                "{} may not be opened: run as root, or as a member of the socket's group",
-                path.display()
+                "{} may not be opened by this user: {}",
+                path.display(),
+                admission::mend(path)
             ),
             Self::Io(path, error) => write!(f, "{} does not answer: {error}", path.display()),
             Self::Answer(error) => write!(
@@ -132,6 +133,7 @@ fn response_in(line: &str) -> Result<Response, ClientError> {
 fn connect(folder: &Path, gateway: Option<&str>) -> Result<(PathBuf, UnixStream), ClientError> {
     let name = match gateway {
         Some(name) => name.to_owned(),
+        None if hides(folder) => return Err(ClientError::Denied(folder.to_owned())),
         None => match live_gateways(folder).as_slice() {
             [] => return Err(ClientError::NoneRuns(folder.to_owned())),
             [name] => name.clone(),
@@ -150,6 +152,11 @@ fn connect(folder: &Path, gateway: Option<&str>) -> Result<(PathBuf, UnixStream)
             _ => ClientError::Io(path, error),
         }),
     }
+}
+
+/// Whether we may not look into it.
+fn hides(folder: &Path) -> bool {
+    std::fs::read_dir(folder).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
 }
 
 /// Names of the gateways whose socket somebody listens on. One that we may not open counts: the

@@ -21,8 +21,8 @@ pub use self::sites::{
     RouteAnswer, RouteKind, RoutesReply, Site, SiteState, SitesReply, WatchedBy,
 };
 pub use self::status::{
-    Attachment, DropCount, DropSite, DropsReply, Health, HealthTarget, Offload, Outcome, Reload,
-    StackCount, Status, Traffic, Tun, Version,
+    Attachment, DropCount, DropSite, DropsReply, Health, HealthTarget, Offload, Outcome, Posture,
+    Reload, StackCount, Status, ThreadPosture, Traffic, Tun, Version,
 };
 pub use self::vrrp::VirtualRouter;
 

@@ -20,6 +20,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
+use super::admission::{Asker, make_folder};
 use super::follow::{self, Followers};
 use super::{ControlRequest, Request, Response};
 use crate::journal::Journal;
@@ -106,7 +107,7 @@ impl Server {
     fn bind_for(path: &Path, mode: u32) -> Result<Self, BindError> {
         let failed = |error| BindError::Io(path.to_owned(), error);
         let folder = path.parent().unwrap_or(Path::new("."));
-        fs::create_dir_all(folder).map_err(failed)?;
+        make_folder(folder).map_err(failed)?;
         // Two agents that start at once: the second looks only after the first has bound.
         let lock = File::open(folder).map_err(failed)?;
         lock.lock().map_err(failed)?;
@@ -118,6 +119,13 @@ impl Server {
             listener,
             file: Arc::new(file),
         })
+    }
+
+    /// Lets the members of a group in, too.
+    pub fn admit_group(&self, group: u32) -> Result<(), BindError> {
+        let path = &self.file.path;
+        std::os::unix::fs::chown(path, None, Some(group))
+            .map_err(|error| BindError::Io(path.clone(), error))
     }
 
     /// Goes on with the listener at `path` that another agent has bound. Must be called in a tokio
@@ -207,11 +215,16 @@ async fn serve_connection(
     followers: &Followers,
 ) -> io::Result<Option<follow::Follow>> {
     let mut place = None;
+    let asker = stream.peer_cred()?;
+    let asker = Asker {
+        uid: asker.uid(),
+        pid: asker.pid(),
+    };
     let response = match timeout(PEER_PATIENCE, read_request(&mut stream)).await {
         Ok(Ok(request)) => match followers.admit(&request) {
             Ok(admitted) => {
                 place = admitted;
-                ask(gateway, request).await
+                ask(gateway, request, asker).await
             }
             Err(refused) => Response::error(refused),
         },
@@ -254,10 +267,15 @@ async fn read_request(stream: &mut UnixStream) -> Result<Request, Response> {
     })
 }
 
-async fn ask(gateway: &mpsc::Sender<ControlRequest>, request: Request) -> Response {
+async fn ask(gateway: &mpsc::Sender<ControlRequest>, request: Request, asker: Asker) -> Response {
     let (reply, answer) = oneshot::channel();
     let asked = async {
-        gateway.send(ControlRequest { request, reply }).await.ok()?;
+        let request = ControlRequest {
+            request,
+            asker,
+            reply,
+        };
+        gateway.send(request).await.ok()?;
         answer.await.ok()
     };
     match timeout(GATEWAY_PATIENCE, asked).await {

@@ -23,6 +23,7 @@ use crate::control::message::{
 use crate::datapath;
 use crate::io::offload;
 use crate::keys::public_key_text;
+use crate::posture;
 
 impl Gateway {
     /// Answers a request. `flows` is answered a moment later, when its rates are known.
@@ -55,12 +56,14 @@ impl Gateway {
                     Err(error) => Response::error(format!("{error:#}")),
                 }
             }
-            Request::OrderLinks { target, order } => self.order_links(&target, order),
+            Request::OrderLinks { target, order } => {
+                self.order_links(&target, order, request.asker)
+            }
             Request::Events(wanted) => {
                 self.refresh().await;
                 Response::Events(self.journal.borrow().last(wanted.last))
             }
-            Request::Reload => Response::Reload(self.reload().await),
+            Request::Reload => Response::Reload(self.reload(Some(request.asker)).await),
             Request::Version => Response::Version(Version {
                 gateway: self.config.gateway.name.clone(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -117,6 +120,7 @@ impl Gateway {
             virtual_routers,
             replicas: self.replica_links(),
             memory_rss_bytes: resident_bytes(),
+            posture: posture::status::current(),
         }
     }
 

@@ -338,7 +338,7 @@ pub(super) fn spec_of(link: &PlannedLink, config: &Config) -> Result<PeerSpec> {
         Some(file) => {
             let key = SecretKey::read_file(file)
                 .with_context(|| format!("pre-shared key file {}", file.display()))?;
-            Some(key.expose().to_bytes())
+            Some(key)
         }
         None => None,
     };

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use tokio::sync::mpsc;
 
 use super::answer::Rates;
@@ -18,9 +18,9 @@ use super::states::States;
 use super::upgrade::Upgrade;
 use super::vrrp::Vrrp;
 use super::{Gateway, Inputs, Signals, Tun, Warnings};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::control::server::SharedSocket;
-use crate::control::{Server, socket_path};
+use crate::control::{Server, admission, socket_path};
 use crate::datapath::Datapath;
 use crate::health::probe::Probers;
 use crate::health::{Health, Outcome};
@@ -42,10 +42,16 @@ pub(super) struct Sockets {
 }
 
 impl Sockets {
-    pub(super) fn bind(gateway: &str) -> Result<Self> {
+    pub(super) fn bind(gateway: &config::Gateway) -> Result<Self> {
+        let wanted = gateway.control_group.as_deref();
+        let group = admission::group(wanted).context("control_group")?;
+        let control = Server::bind(&socket_path(&gateway.name))?;
+        if let Some(group) = group {
+            control.admit_group(group)?;
+        }
         Ok(Self {
-            control: Server::bind(&socket_path(gateway))?,
-            door: Server::bind_private(&handover::socket_path(gateway))?,
+            control,
+            door: Server::bind_private(&handover::socket_path(&gateway.name))?,
         })
     }
 
@@ -113,7 +119,7 @@ impl Parts {
             started: clock::now(),
             started_since_epoch: clock::since_epoch(),
             sockets,
-            upgrade: Upgrade::new(),
+            upgrade: Upgrade::default(),
             handed_over: false,
         };
         let sources = Sources {

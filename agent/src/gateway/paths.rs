@@ -9,8 +9,8 @@ use anyhow::Result;
 use super::Gateway;
 use super::links::Ranks;
 use crate::clock;
-use crate::control::Response;
 use crate::control::message::{EventKind, LinkOrder, LinkState, LinksReply};
+use crate::control::{Asker, Response};
 use crate::ids::{LinkId, SiteId};
 use crate::journal::Change;
 use crate::lane::Command;
@@ -126,7 +126,7 @@ impl Gateway {
     }
 
     /// Carries out an order of a person's.
-    pub(super) fn order_links(&mut self, target: &str, order: LinkOrder) -> Response {
+    pub(super) fn order_links(&mut self, target: &str, order: LinkOrder, asker: Asker) -> Response {
         let ids = self.links.named(target);
         if ids.is_empty() {
             return Response::error(format!(
@@ -146,7 +146,7 @@ impl Gateway {
             subject: target.to_owned(),
             from: None,
             to: format!("{} ordered", order.as_str()),
-            cause: "by the command line".to_owned(),
+            cause: format!("by the command line ({asker})"),
         });
         if let Err(error) = self.follow_links(now) {
             return Response::error(format!("{error:#}"));

@@ -60,7 +60,7 @@ impl Gateway {
     }
 
     /// Records what came of a reload; one that changes nothing is none.
-    pub(super) fn record_reload(&mut self, reload: &Reload) {
+    pub(super) fn record_reload(&mut self, reload: &Reload, by: &str) {
         let (to, lines) = match reload.outcome {
             Outcome::Unchanged => return,
             Outcome::Applied => ("applied", &reload.changes),
@@ -77,7 +77,7 @@ impl Gateway {
             subject: self.path.display().to_string(),
             from: None,
             to: to.to_owned(),
-            cause,
+            cause: format!("{cause} (by {by})"),
         });
     }
 

@@ -7,6 +7,7 @@ use super::Gateway;
 use super::ground::{choose_mtu, refuse_swallowed};
 use super::plan::{Difference, Plan, PlannedLink};
 use crate::config::Config;
+use crate::control::Asker;
 use crate::control::message::{Outcome, Reload};
 use crate::host::tunnel_mtu::TunnelMtu;
 use crate::memory;
@@ -14,7 +15,7 @@ use crate::memory;
 impl Gateway {
     /// SIGHUP.
     pub(super) async fn reload_and_log(&mut self) {
-        let reload = self.reload().await;
+        let reload = self.reload(None).await;
         for error in &reload.errors {
             tracing::error!("reload: {error}");
         }
@@ -26,10 +27,12 @@ impl Gateway {
         }
     }
 
-    /// Reads the file again, applies what differs, and records what came of it.
-    pub(super) async fn reload(&mut self) -> Reload {
+    /// Reads the file again, applies what differs, and records what came of it. Without an asker it was a
+    /// signal, of which nobody knows the sender.
+    pub(super) async fn reload(&mut self, asker: Option<Asker>) -> Reload {
+        let by = asker.map_or_else(|| "SIGHUP".to_owned(), |asker| asker.to_string());
         let reload = self.read_and_apply().await;
-        self.record_reload(&reload);
+        self.record_reload(&reload, &by);
         reload
     }
 
@@ -139,6 +142,11 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
         ("gateway.lanes", old.lanes != new.lanes),
         ("gateway.flows", old.flows != new.flows),
         ("gateway.fast_path", old.fast_path != new.fast_path),
+        ("gateway.seccomp", old.seccomp != new.seccomp),
+        (
+            "gateway.control_group",
+            old.control_group != new.control_group,
+        ),
     ];
     settings
         .into_iter()

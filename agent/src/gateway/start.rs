@@ -28,7 +28,7 @@ pub(super) async fn start(
     path: PathBuf,
     signals: Signals,
 ) -> Result<(Gateway, Inputs)> {
-    let sockets = Sockets::bind(&config.gateway.name)?;
+    let sockets = Sockets::bind(&config.gateway)?;
     let Ground {
         identity,
         mut host,

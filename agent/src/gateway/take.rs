@@ -341,7 +341,7 @@ impl Given {
         match (control, door) {
             (Ok(control), Ok(door)) => Ok(Sockets { control, door }),
             // Somebody has removed the files.
-            _ => Sockets::bind(name),
+            _ => Sockets::bind(&config.gateway),
         }
     }
 

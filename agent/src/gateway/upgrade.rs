@@ -1,61 +1,78 @@
-//! SIGUSR2: the program at our own path, which may be a newer one by now, is started to take over.
+//! SIGUSR2: the program at our own path, which may be a newer one by now, is started to take over. The
+//! starter does that, which the agent set aside when it began: see [`posture`](crate::posture).
 
-use std::ffi::OsStr;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+use crate::posture::{Starter, Told};
 
 /// The upgrade under way, if any.
+#[derive(Default)]
 pub(super) struct Upgrade {
-    /// Where this program was started from; `/proc/self/exe` would follow the old file.
-    program: io::Result<PathBuf>,
-    child: Option<Child>,
+    starter: Option<Starter>,
+    under_way: bool,
 }
 
 impl Upgrade {
-    /// To be asked for at the start, while our program is where it was.
-    pub(super) fn new() -> Self {
+    pub(super) fn new(starter: Starter) -> Self {
         Self {
-            program: std::env::current_exe(),
-            child: None,
+            starter: Some(starter),
+            under_way: false,
         }
     }
 
-    /// Starts the agent that is to take over. It asks us for everything when it is ready; when it
+    /// Has the agent started that is to take over. It asks us for everything when it is ready; when it
     /// cannot take over, it ends, and nothing has happened.
-    pub(super) fn begin(&mut self, config: &Path) {
+    pub(super) fn begin(&mut self) {
         self.look();
-        if self.child.is_some() {
+        if self.under_way {
             tracing::warn!("upgrade: another one is under way");
             return;
         }
-        let arguments = ["run", "--take-over", "--config"].map(OsStr::new);
-        let started = match &self.program {
-            Ok(program) => Command::new(program).args(arguments).arg(config).spawn(),
-            Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
-        };
-        match started {
-            Ok(child) => {
-                tracing::info!(pid = child.id(), "upgrade: another agent is starting");
-                self.child = Some(child);
+        match self.starter.as_mut().map(Starter::order) {
+            Some(Ok(())) => self.under_way = true,
+            Some(Err(error)) => self.lose(&error),
+            None => self.lose(&io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// Notices what has become of it, as that the agent has ended instead of taking over.
+    pub(super) fn look(&mut self) {
+        while let Some(starter) = &mut self.starter {
+            match starter.told() {
+                Ok(Some(told)) => self.on_told(told),
+                Ok(None) => return,
+                Err(error) => self.lose(&error),
             }
-            Err(error) => tracing::error!(
-                "upgrade: {} does not start: {error}; this agent goes on",
-                self.program
-                    .as_deref()
-                    .unwrap_or(Path::new("the program"))
-                    .display()
+        }
+    }
+
+    fn on_told(&mut self, told: Told) {
+        self.under_way = matches!(told, Told::Started(_));
+        match told {
+            Told::Started(pid) => tracing::info!(pid, "upgrade: another agent is starting"),
+            Told::Failed(errno) => {
+                let program = self.starter.as_ref().map(Starter::program);
+                let error = io::Error::from_raw_os_error(errno);
+                tracing::error!(
+                    "upgrade: {} does not start: {error}; this agent goes on",
+                    program.unwrap_or("the program".as_ref()).display()
+                );
+            }
+            Told::Ended(status) => tracing::error!(
+                "upgrade: the other agent ended ({}); this one goes on",
+                ExitStatus::from_raw(status)
             ),
         }
     }
 
-    /// Notices an agent that has ended instead of taking over.
-    pub(super) fn look(&mut self) {
-        if let Some(child) = &mut self.child
-            && let Ok(Some(status)) = child.try_wait()
-        {
-            tracing::error!("upgrade: the other agent ended ({status}); this one goes on");
-            self.child = None;
-        }
+    fn lose(&mut self, error: &io::Error) {
+        self.starter = None;
+        self.under_way = false;
+        tracing::error!(
+            "upgrade: the process crossway-next, which starts successors, is gone ({error}): this agent goes \
+             on; start one by hand with `crossway run --take-over --config FILE`"
+        );
     }
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::error::HostError;
 use super::netns;
 use super::sysctl::Key;
+use crate::control::admission;
 
 /// What has been changed on the host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,7 +134,7 @@ impl StateFile {
 
     fn write(&self) -> io::Result<()> {
         if let Some(directory) = self.path.parent() {
-            fs::create_dir_all(directory)?;
+            admission::make_folder(directory)?;
         }
         let new = self.path.with_extension("json.new");
         let mut file = fs::OpenOptions::new()

@@ -17,6 +17,7 @@ use crate::handover::codec::{Damaged, Reader, Writer};
 use crate::io::offload::ToldOff;
 use crate::io::tun::{self, TunQueue};
 use crate::io::udp::{ReceiveBatch, SendBatch, UdpSocket};
+use crate::posture::capabilities::{Part, settle_thread};
 use crate::routes::RouteTable;
 use crate::tunnel::noise::Identity;
 use crate::tunnel::tai64n::Calendar;
@@ -76,6 +77,7 @@ impl ParkedLane {
                 if pin {
                     pin_to_core(number);
                 }
+                settle_thread(Part::Lane);
                 self.lane.run()
             })
     }

@@ -49,8 +49,8 @@ impl Keypair {
         remote: u32,
         initiator: bool,
         created: Instant,
-    ) -> Self {
-        Self {
+    ) -> Box<Self> {
+        Box::new(Self {
             local,
             remote,
             created,
@@ -61,7 +61,7 @@ impl Keypair {
             receiving: Key::new(&keys.receiving),
             window: ReplayWindow::new(),
             keys,
-        }
+        })
     }
 
     /// Writes `packet` as a data message to the start of `to`; its length. `None` when the session
@@ -107,19 +107,18 @@ impl Keypair {
         self.window.export(to);
     }
 
-    fn import(from: &mut Reader<'_>) -> Result<Self, Damaged> {
+    fn import(from: &mut Reader<'_>) -> Result<Box<Self>, Damaged> {
         let (local, remote, created) = (from.u32()?, from.u32()?, from.instant()?);
         let (initiator, confirmed, counter) = (from.bool()?, from.bool()?, from.u64()?);
         let keys = TransportKeys {
             sending: Zeroizing::new(from.array()?),
             receiving: Zeroizing::new(from.array()?),
         };
-        Ok(Self {
-            confirmed,
-            counter,
-            window: ReplayWindow::import(from)?,
-            ..Self::new(keys, local, remote, initiator, created)
-        })
+        let mut keypair = Self::new(keys, local, remote, initiator, created);
+        keypair.confirmed = confirmed;
+        keypair.counter = counter;
+        keypair.window = ReplayWindow::import(from)?;
+        Ok(keypair)
     }
 
     /// Whether so much was sent that it must be renewed.
@@ -139,12 +138,16 @@ impl Keypair {
     }
 }
 
-/// The sessions of one peer.
+/// The sessions of one peer. Each stays where it was made: a copy that is moved from is not cleared.
 #[derive(Default)]
 pub(super) struct Keypairs {
     current: Option<Box<Keypair>>,
     /// Newest last.
-    others: Vec<Keypair>,
+    #[expect(
+        clippy::vec_box,
+        reason = "a vector that moves its elements leaves keys behind"
+    )]
+    others: Vec<Box<Keypair>>,
 }
 
 impl Keypairs {
@@ -159,13 +162,13 @@ impl Keypairs {
     }
 
     /// Adds one that we began: the far side has it already.
-    pub(super) fn add_confirmed(&mut self, keypair: Keypair) {
+    pub(super) fn add_confirmed(&mut self, keypair: Box<Keypair>) {
         self.make_current(keypair);
     }
 
     /// Adds one that the far side began, and may not have until it sends under it. It takes the
     /// place of another such: the far side has begun anew, so it has not got our answer to that.
-    pub(super) fn add_unconfirmed(&mut self, keypair: Keypair) {
+    pub(super) fn add_unconfirmed(&mut self, keypair: Box<Keypair>) {
         self.others.retain(|other| other.confirmed);
         self.keep(keypair);
     }
@@ -205,7 +208,7 @@ impl Keypairs {
 
     /// What [`Self::export`] wrote.
     pub(super) fn import(from: &mut Reader<'_>) -> Result<Self, Damaged> {
-        let current = from.option(Keypair::import)?.map(Box::new);
+        let current = from.option(Keypair::import)?;
         let others = (0..from.u32()?).map(|_| Keypair::import(from));
         Ok(Self {
             current,
@@ -232,7 +235,8 @@ impl Keypairs {
     }
 
     fn iter(&self) -> impl Iterator<Item = &Keypair> {
-        self.peek().into_iter().chain(&self.others)
+        let others = self.others.iter().map(Box::as_ref);
+        self.peek().into_iter().chain(others)
     }
 
     /// The far side has sent under it. Where both sides began one at the same time, the older may
@@ -250,16 +254,35 @@ impl Keypairs {
         }
     }
 
-    fn make_current(&mut self, keypair: Keypair) {
-        if let Some(before) = self.current.replace(Box::new(keypair)) {
-            self.keep(*before);
+    fn make_current(&mut self, keypair: Box<Keypair>) {
+        if let Some(before) = self.current.replace(keypair) {
+            self.keep(before);
         }
     }
 
-    fn keep(&mut self, keypair: Keypair) {
+    fn keep(&mut self, keypair: Box<Keypair>) {
         if self.others.len() >= OTHERS {
             self.others.remove(0);
         }
         self.others.push(keypair);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{clock, keys::remains};
+
+    #[test]
+    fn a_session_that_has_ended_leaves_no_key() {
+        let make = || {
+            let keys = TransportKeys {
+                sending: Zeroizing::new([0x61; 32]),
+                receiving: Zeroizing::new([0x62; 32]),
+            };
+            Keypair::new(keys, 1, 2, true, clock::now())
+        };
+        assert_eq!(remains::of(make(), &[0x61; 32]), (true, false));
+        assert_eq!(remains::of(make(), &[0x62; 32]), (true, false));
     }
 }

@@ -1,30 +1,29 @@
-//! The one file that knows snow: WireGuard's handshake as a Noise handshake (whitepaper 5.4.2 to
-//! 5.4.5). Handshakes are outside the fast path.
+//! WireGuard's handshake, Noise_IKpsk2 (whitepaper 5.4.2 to 5.4.5), over the primitives of
+//! [`symmetric`]. Handshakes are outside the fast path.
+//!
+//! Our own because no library clears the chaining key and the pre-shared key of a handshake that waits for its
+//! answer: here, every secret that is kept is cleared when it is dropped. A public key of low order is refused:
+//! the secret agreed with it could be known to anybody.
+
+mod symmetric;
 
 use std::ops::Range;
-use std::sync::LazyLock;
 
-use snow::params::{CipherChoice, DHChoice, HashChoice, NoiseParams};
-use snow::resolvers::{CryptoResolver, DefaultResolver};
-use snow::types::{Cipher, Dh, Hash, Random};
-use snow::{Builder, HandshakeState};
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
 use super::message::{self, INITIATION_BYTES, RESPONSE_BYTES};
 use super::tai64n::Timestamp;
+use crate::keys::SecretKey;
+use symmetric::{Secret, Symmetric};
 
-static PROTOCOL: LazyLock<NoiseParams> = LazyLock::new(|| {
-    "Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s"
-        .parse()
-        .expect("a protocol that snow knows")
-});
-const PROLOGUE: &[u8] = b"WireGuard v1 zx2c4 Jason@zx2c4.com";
-/// Where the pre-shared key is mixed in: in the second message.
-const PSK_LOCATION: u8 = 2;
-/// Noise's part of an initiation and of a response.
-const NOISE_INITIATION: Range<usize> = 8..116;
-const NOISE_RESPONSE: Range<usize> = 12..60;
+/// Where the fields of an initiation lie, the last two with a tag.
+const EPHEMERAL: Range<usize> = 8..40;
+const STATIC: Range<usize> = 40..88;
+const TIMESTAMP: Range<usize> = 88..116;
+/// Those of a response; the second is a tag of nothing.
+const RESPONSE_EPHEMERAL: Range<usize> = 12..44;
+const NOTHING: Range<usize> = 44..60;
 
 /// A pre-shared key; all zeroes where there is none (whitepaper 5.4).
 pub(super) type PresharedKey = Zeroizing<[u8; 32]>;
@@ -48,14 +47,6 @@ impl Identity {
     pub fn public_key(&self) -> [u8; 32] {
         self.public.to_bytes()
     }
-
-    fn handshake(&self) -> Option<Builder<'_>> {
-        Builder::with_resolver(PROTOCOL.clone(), Box::new(Resolver))
-            .prologue(PROLOGUE)
-            .ok()?
-            .local_private_key(self.private.as_bytes())
-            .ok()
-    }
 }
 
 /// The keys of a session's two directions.
@@ -68,7 +59,10 @@ pub(super) struct TransportKeys {
 
 /// A handshake that we began.
 pub(super) struct Initiator {
-    state: HandshakeState,
+    noise: Symmetric,
+    ephemeral: StaticSecret,
+    private: StaticSecret,
+    preshared: PresharedKey,
 }
 
 impl Initiator {
@@ -82,32 +76,41 @@ impl Initiator {
         sender: u32,
         to: &mut [u8; INITIATION_BYTES],
     ) -> Option<Self> {
-        let builder = identity.handshake()?;
-        let builder = builder.remote_public_key(peer).ok()?;
-        let builder = builder.psk(PSK_LOCATION, preshared).ok()?;
-        let mut state = builder.build_initiator().ok()?;
         message::write_initiation(to, sender);
-        state
-            .write_message(timestamp, &mut to[NOISE_INITIATION])
-            .ok()?;
-        Some(Self { state })
+        let ephemeral = new_ephemeral()?;
+        let mut noise = Symmetric::towards(peer);
+        write_ephemeral(&mut noise, &ephemeral, &mut to[EPHEMERAL]);
+        let key = noise.mix_key(&agree(&ephemeral, peer)?);
+        noise.seal(&key, identity.public.as_bytes(), &mut to[STATIC]);
+        let key = noise.mix_key(&agree(&identity.private, peer)?);
+        noise.seal(&key, timestamp, &mut to[TIMESTAMP]);
+        Some(Self {
+            noise,
+            ephemeral,
+            private: identity.private.clone(),
+            preshared: preshared.clone(),
+        })
     }
 
     /// Reads the response. A forged one leaves the handshake as it was.
     pub(super) fn finish(&mut self, response: &[u8]) -> Option<TransportKeys> {
-        let noise = response.get(NOISE_RESPONSE)?;
-        self.state.read_message(noise, &mut []).ok()?;
-        let (sending, receiving) = self.state.dangerously_get_raw_split();
-        Some(TransportKeys {
-            sending: sending.into(),
-            receiving: receiving.into(),
-        })
+        let theirs = read_key(response.get(RESPONSE_EPHEMERAL)?)?;
+        let mut noise = self.noise.clone();
+        noise.mix_ephemeral(&theirs);
+        noise.mix_key(&agree(&self.ephemeral, &theirs)?);
+        noise.mix_key(&agree(&self.private, &theirs)?);
+        let key = noise.mix_preshared(&self.preshared);
+        noise.open(&key, response.get(NOTHING)?, &mut [])?;
+        let [sending, receiving] = noise.split();
+        Some(TransportKeys { sending, receiving })
     }
 }
 
 /// A handshake that a peer began.
 pub(super) struct Responder {
-    state: HandshakeState,
+    noise: Symmetric,
+    /// The peer's, of this handshake.
+    ephemeral: [u8; 32],
     /// The peer's public key, which it has proved to own.
     pub(super) peer: [u8; 32],
     /// When it was begun, by the peer's clock.
@@ -119,16 +122,21 @@ pub(super) struct Responder {
 impl Responder {
     /// Reads an initiation, whoever sent it.
     pub(super) fn read(identity: &Identity, initiation: &[u8]) -> Option<Self> {
-        let mut state = identity.handshake()?.build_responder().ok()?;
-        let mut timestamp = [0; 12];
-        state
-            .read_message(initiation.get(NOISE_INITIATION)?, &mut timestamp)
-            .ok()?;
+        let ephemeral = read_key(initiation.get(EPHEMERAL)?)?;
+        let mut noise = Symmetric::towards(identity.public.as_bytes());
+        noise.mix_ephemeral(&ephemeral);
+        let key = noise.mix_key(&agree(&identity.private, &ephemeral)?);
+        let mut peer = [0; 32];
+        noise.open(&key, initiation.get(STATIC)?, &mut peer)?;
+        let key = noise.mix_key(&agree(&identity.private, &peer)?);
+        let mut timestamp = Timestamp::default();
+        noise.open(&key, initiation.get(TIMESTAMP)?, &mut timestamp)?;
         Some(Self {
-            peer: state.get_remote_static()?.try_into().ok()?,
+            noise,
+            ephemeral,
+            peer,
             timestamp,
             sender: message::sender(initiation)?,
-            state,
         })
     }
 
@@ -139,109 +147,93 @@ impl Responder {
         sender: u32,
         to: &mut [u8; RESPONSE_BYTES],
     ) -> Option<TransportKeys> {
-        self.state
-            .set_psk(PSK_LOCATION.into(), preshared.as_slice())
-            .ok()?;
         message::write_response(to, sender, self.sender);
-        self.state
-            .write_message(&[], &mut to[NOISE_RESPONSE])
-            .ok()?;
-        let (receiving, sending) = self.state.dangerously_get_raw_split();
-        Some(TransportKeys {
-            sending: sending.into(),
-            receiving: receiving.into(),
-        })
+        let ephemeral = new_ephemeral()?;
+        let noise = &mut self.noise;
+        write_ephemeral(noise, &ephemeral, &mut to[RESPONSE_EPHEMERAL]);
+        noise.mix_key(&agree(&ephemeral, &self.ephemeral)?);
+        noise.mix_key(&agree(&ephemeral, &self.peer)?);
+        let key = noise.mix_preshared(preshared);
+        noise.seal(&key, &[], &mut to[NOTHING]);
+        let [receiving, sending] = self.noise.split();
+        Some(TransportKeys { sending, receiving })
     }
 }
 
-/// snow's own primitives but for X25519, which it neither clears nor checks.
-struct Resolver;
+fn new_ephemeral() -> Option<StaticSecret> {
+    let key = SecretKey::generate().ok()?;
+    Some(key.expose().clone())
+}
 
-impl CryptoResolver for Resolver {
-    fn resolve_rng(&self) -> Option<Box<dyn Random>> {
-        DefaultResolver.resolve_rng()
+fn write_ephemeral(noise: &mut Symmetric, ephemeral: &StaticSecret, to: &mut [u8]) {
+    let public = PublicKey::from(ephemeral);
+    to.copy_from_slice(public.as_bytes());
+    noise.mix_ephemeral(public.as_bytes());
+}
+
+fn read_key(bytes: &[u8]) -> Option<[u8; 32]> {
+    bytes.try_into().ok()
+}
+
+/// The secret of our private and their public key, unless anybody could know it.
+fn agree(private: &StaticSecret, public: &[u8; 32]) -> Option<Secret> {
+    let shared = private.diffie_hellman(&PublicKey::from(*public));
+    shared
+        .was_contributory()
+        .then(|| Zeroizing::new(shared.to_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::remains;
+
+    /// A handshake that waits for its answer has all of its secrets in one place.
+    #[test]
+    fn a_dropped_handshake_leaves_no_secret() {
+        let identity = || Identity::new([0x51; 32]);
+        let peer = Identity::new([0x52; 32]).public_key();
+        let preshared = Zeroizing::new([0x53; 32]);
+        let begin = || {
+            let mut to = [0; INITIATION_BYTES];
+            let begun = Initiator::begin(&identity(), &peer, &preshared, &[0; 12], 1, &mut to);
+            Box::new(begun.unwrap())
+        };
+        assert_eq!(remains::of(begin(), &[0x51; 32]), (true, false));
+        assert_eq!(remains::of(begin(), &[0x53; 32]), (true, false));
+        let handshake = begin();
+        let ephemeral = handshake.ephemeral.to_bytes();
+        assert_eq!(remains::of(handshake, &ephemeral), (true, false));
+        let handshake = begin();
+        let chain = handshake.noise.chain().to_vec();
+        assert_eq!(remains::of(handshake, &chain), (true, false));
+        assert_eq!(
+            remains::of(Box::new(identity()), &[0x51; 32]),
+            (true, false)
+        );
     }
 
-    fn resolve_dh(&self, choice: &DHChoice) -> Option<Box<dyn Dh>> {
-        match choice {
-            DHChoice::Curve25519 => Some(Box::new(X25519::empty())),
-            DHChoice::Curve448 => None,
+    #[test]
+    fn a_forged_response_leaves_the_handshake_as_it_was() {
+        let (ours, theirs) = (Identity::new([1; 32]), Identity::new([2; 32]));
+        let none = PresharedKey::default();
+        let (mut to, mut answer) = ([0; INITIATION_BYTES], [0; RESPONSE_BYTES]);
+        let public = theirs.public_key();
+        let begun = Initiator::begin(&ours, &public, &none, &[9; 12], 1, &mut to);
+        let mut initiator = begun.unwrap();
+        let responder = Responder::read(&theirs, &to).unwrap();
+        assert_eq!(
+            (responder.peer, responder.timestamp),
+            (ours.public_key(), [9; 12])
+        );
+        let keys = responder.answer(&none, 2, &mut answer).unwrap();
+        for at in RESPONSE_EPHEMERAL.start..NOTHING.end {
+            let mut forged = answer;
+            forged[at] ^= 1;
+            assert!(initiator.finish(&forged).is_none());
         }
-    }
-
-    fn resolve_hash(&self, choice: &HashChoice) -> Option<Box<dyn Hash>> {
-        DefaultResolver.resolve_hash(choice)
-    }
-
-    fn resolve_cipher(&self, choice: &CipherChoice) -> Option<Box<dyn Cipher>> {
-        DefaultResolver.resolve_cipher(choice)
-    }
-}
-
-/// A key pair whose private half is cleared when it is dropped, and which agrees on no secret that
-/// anybody could know: a public key of low order is refused.
-struct X25519 {
-    private: StaticSecret,
-    public: PublicKey,
-}
-
-impl X25519 {
-    /// To be set or generated.
-    fn empty() -> Self {
-        Self {
-            private: StaticSecret::from([0; 32]),
-            public: PublicKey::from([0; 32]),
-        }
-    }
-
-    fn new(private: [u8; 32]) -> Self {
-        let private = StaticSecret::from(private);
-        let public = PublicKey::from(&private);
-        Self { private, public }
-    }
-}
-
-impl Dh for X25519 {
-    fn name(&self) -> &'static str {
-        "25519"
-    }
-
-    fn pub_len(&self) -> usize {
-        32
-    }
-
-    fn priv_len(&self) -> usize {
-        32
-    }
-
-    fn set(&mut self, private: &[u8]) {
-        let mut bytes = Zeroizing::new([0; 32]);
-        bytes.copy_from_slice(private);
-        *self = Self::new(*bytes);
-    }
-
-    fn generate(&mut self, random: &mut dyn Random) -> Result<(), snow::Error> {
-        let mut bytes = Zeroizing::new([0; 32]);
-        random.try_fill_bytes(bytes.as_mut_slice())?;
-        *self = Self::new(*bytes);
-        Ok(())
-    }
-
-    fn pubkey(&self) -> &[u8] {
-        self.public.as_bytes()
-    }
-
-    fn privkey(&self) -> &[u8] {
-        self.private.as_bytes()
-    }
-
-    fn dh(&self, public: &[u8], out: &mut [u8]) -> Result<(), snow::Error> {
-        let public = public.first_chunk::<32>().ok_or(snow::Error::Dh)?;
-        let shared = self.private.diffie_hellman(&PublicKey::from(*public));
-        if !shared.was_contributory() {
-            return Err(snow::Error::Dh);
-        }
-        out[..32].copy_from_slice(shared.as_bytes());
-        Ok(())
+        let agreed = initiator.finish(&answer).unwrap();
+        assert_eq!(agreed.sending, keys.receiving);
+        assert_eq!(agreed.receiving, keys.sending);
     }
 }

@@ -20,6 +20,7 @@ use super::session::{Held, Local, Opened, Session};
 use crate::config::Liveness;
 use crate::ids::{LinkId, SiteId};
 use crate::io::udp::{Endpoint, SendBatch};
+use crate::keys::SecretKey;
 use crate::liveness::echo::Echo;
 
 /// What a peer is made from.
@@ -34,7 +35,7 @@ pub struct PeerSpec {
     /// Its WireGuard public key.
     pub public_key: [u8; 32],
     /// Key mixed into the handshake (WireGuard whitepaper 5.2).
-    pub preshared_key: Option<[u8; 32]>,
+    pub preshared_key: Option<SecretKey>,
     /// Seconds between keepalives; `None` sends none and dials only when there is traffic.
     pub keepalive: Option<u16>,
     /// Where it is dialled; `None` where only it dials.
@@ -98,7 +99,7 @@ impl Peer {
     pub(super) fn new(spec: PeerSpec, own_key: &[u8; 32], now: Instant) -> Self {
         let session = Session::new(
             spec.public_key,
-            spec.preshared_key,
+            spec.preshared_key.as_ref().map(SecretKey::as_bytes),
             spec.keepalive,
             spec.receiver_index,
             now,

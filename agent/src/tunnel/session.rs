@@ -7,6 +7,7 @@ mod export;
 use std::time::{Duration, Instant};
 
 use datapath_abi::outcome::{DropReason, Tally};
+use zeroize::Zeroizing;
 
 use super::keypair::{Keypair, Keypairs};
 use super::macs::Stamper;
@@ -87,7 +88,7 @@ impl Session {
     /// `keepalive` is in seconds.
     pub(super) fn new(
         peer: [u8; 32],
-        preshared: Option<[u8; 32]>,
+        preshared: Option<&[u8; 32]>,
         keepalive: Option<u16>,
         index: u32,
         now: Instant,
@@ -105,7 +106,7 @@ impl Session {
             answered: None,
             stamper: Stamper::new(&peer),
             peer,
-            preshared: preshared.unwrap_or_default().into(),
+            preshared: Zeroizing::new(preshared.copied().unwrap_or_default()),
             index: index << 8,
             kept_alive: interval.is_some(),
         }

@@ -17,6 +17,7 @@ use super::instance::{self, Instance};
 use super::router::State;
 use super::status::{Event, Key, Setup, Status};
 use super::track::Health;
+use crate::posture::capabilities::{Part, settle_thread};
 
 /// Goes before the lanes where both want the CPU (setpriority(2)): its work is some microseconds.
 const NICE: libc::c_int = -10;
@@ -56,6 +57,7 @@ impl Service {
             .name("vrrp".to_owned())
             .spawn(move || {
                 go_before_others();
+                settle_thread(Part::Vrrp);
                 runtime.block_on(serve(receiver, events, shared));
             })?;
         Ok(Self { commands, seen })

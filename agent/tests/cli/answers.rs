@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crossway::control::message::{
     Attachment, DropCount, DropSite, DropsReply, EventKind, Flow, FlowsReply, FlowsRequest, Health,
-    HealthTarget, Link, LinkState, LinksReply, Offload, Outcome, OverlapsReply, Reload,
+    HealthTarget, Link, LinkState, LinksReply, Offload, Outcome, OverlapsReply, Posture, Reload,
     ReplicaFlows, Route, RouteAnswer, RouteKind, RoutesReply, Site, SiteState, SitesReply,
-    StackCount, Status, Traffic, Tun, Version, VirtualRouter, WatchedBy,
+    StackCount, Status, ThreadPosture, Traffic, Tun, Version, VirtualRouter, WatchedBy,
 };
 use crossway::control::{FlowEnds, Request, Response, overlaps};
 use crossway::journal::{Change, Journal};
@@ -140,6 +140,22 @@ fn status() -> Status {
         totals: traffic(),
         virtual_routers: vec![virtual_router()],
         memory_rss_bytes: 19_000_000,
+        posture: posture(),
+    }
+}
+
+fn posture() -> Posture {
+    let thread = |name: &str, held: &[&str]| ThreadPosture {
+        name: name.to_owned(),
+        capabilities: held.iter().map(ToString::to_string).collect(),
+    };
+    let held = ["CAP_BPF", "CAP_NET_ADMIN", "CAP_NET_RAW"];
+    Posture {
+        capabilities: held.map(str::to_owned).to_vec(),
+        no_new_privileges: true,
+        seccomp: true,
+        dumpable: false,
+        threads: vec![thread("crossway", &held), thread("lane-0", &[])],
     }
 }
 

@@ -47,7 +47,7 @@ impl Image {
             "etc/passwd",
             "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n",
         )?;
-        image.write("etc/group", "root:x:0:\nnogroup:x:65534:\n")?;
+        image.write("etc/group", "root:x:0:\nusers:x:100:\nnogroup:x:65534:\n")?;
         image.write("etc/hosts", "127.0.0.1 localhost\n::1 localhost\n")?;
         image.write(
             "etc/nsswitch.conf",

@@ -57,6 +57,33 @@ pub struct Status {
     pub totals: Traffic,
     /// Memory of the agent's process that is resident.
     pub memory_rss_bytes: u64,
+    /// What the agent may do, as the kernel tells it.
+    #[serde(default)]
+    pub posture: Posture,
+}
+
+/// What the agent may do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Posture {
+    /// Capabilities that any thread holds, by name.
+    pub capabilities: Vec<String>,
+    /// Whether no program that it runs could have more rights.
+    pub no_new_privileges: bool,
+    /// Whether system calls are filtered, on every thread.
+    pub seccomp: bool,
+    /// Whether a core file or a debugger of its own user may have its memory.
+    pub dumpable: bool,
+    /// Each thread.
+    pub threads: Vec<ThreadPosture>,
+}
+
+/// What one thread may do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThreadPosture {
+    /// Its name, such as `lane-0`.
+    pub name: String,
+    /// Capabilities that it holds, by name.
+    pub capabilities: Vec<String>,
 }
 
 /// Whether the LAN behind this gateway is alive.

@@ -133,3 +133,17 @@ async fn a_stale_socket_is_taken_over_and_a_live_one_is_not() {
     let refused = Server::bind(&place.socket()).unwrap_err();
     assert!(matches!(refused, BindError::NoSocket(_)));
 }
+
+#[tokio::test]
+async fn a_folder_that_everybody_may_write_to_is_refused() {
+    let place = Place::new("folder");
+    fs::create_dir_all(&place.0).unwrap();
+    fs::set_permissions(&place.0, Permissions::from_mode(0o1777)).unwrap();
+    let refused = Server::bind(&place.socket()).unwrap_err().to_string();
+    assert!(refused.contains("mode 1777"), "{refused}");
+    assert!(refused.contains("chmod 755"), "{refused}");
+    fs::remove_dir(&place.0).unwrap();
+    drop(Server::bind(&place.socket()).unwrap());
+    let made = fs::metadata(&place.0).unwrap().permissions().mode();
+    assert_eq!(made & 0o7777, 0o755, "others may look, and no more");
+}

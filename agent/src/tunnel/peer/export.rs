@@ -5,11 +5,19 @@ use std::num::NonZeroU32;
 use std::time::Instant;
 
 use datapath_abi::outcome::Tally;
+use zeroize::Zeroizing;
 
 use super::{Peer, PeerSpec, Pulse};
 use crate::handover::codec::{Damaged, Reader, Writer};
 use crate::ids::LinkId;
 use crate::io::udp::Endpoint;
+use crate::keys::SecretKey;
+
+/// As it is mixed in: all zeroes where there is none (whitepaper 5.4).
+fn preshared_or_none(spec: &PeerSpec) -> &[u8; 32] {
+    let key = spec.preshared_key.as_ref();
+    key.map_or(&[0; 32], SecretKey::as_bytes)
+}
 
 impl Peer {
     /// For the agent that takes over; returns the packets that stay behind.
@@ -17,7 +25,7 @@ impl Peer {
         to.u32(self.spec.link.0);
         to.u32(self.spec.receiver_index);
         to.bytes(&self.spec.public_key);
-        to.bytes(&self.spec.preshared_key.unwrap_or_default());
+        to.bytes(preshared_or_none(&self.spec));
         to.option(self.endpoint, write_endpoint);
         for count in [
             self.sent_packets,
@@ -45,10 +53,10 @@ impl Peer {
         now: Instant,
     ) -> Result<Option<Self>, Damaged> {
         let (receiver_index, public_key) = (from.u32()?, from.array()?);
-        let preshared_key = from.array()?;
+        let preshared_key = Zeroizing::new(from.array()?);
         if receiver_index != spec.receiver_index
             || public_key != spec.public_key
-            || preshared_key != spec.preshared_key.unwrap_or_default()
+            || *preshared_key != *preshared_or_none(spec)
         {
             return Ok(None);
         }

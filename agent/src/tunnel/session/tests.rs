@@ -36,7 +36,7 @@ impl End {
                 identity: Identity::new([key; 32]),
                 calendar: Calendar::new(now, Duration::from_secs(1_000_000)),
             },
-            session: Session::new(peer, preshared, keepalive, key.into(), now),
+            session: Session::new(peer, preshared.as_ref(), keepalive, key.into(), now),
         }
     }
 

@@ -23,7 +23,7 @@ impl End {
         let keepalive = session.kept_alive.then_some(25);
         Session::new(
             session.peer,
-            Some(*session.preshared),
+            Some(&*session.preshared),
             keepalive,
             session.index >> 8,
             now,
