@@ -12,6 +12,9 @@ use crate::control::message::{Event, EventKind, EventsReply};
 /// Events that are kept: a day of a flapping link at one change a minute and a half, in 300 KiB.
 pub const CAPACITY: usize = 1024;
 
+/// No journal has counted so far: beyond, numbers could end.
+const LARGEST_ADOPTED: u64 = 1 << 62;
+
 /// A change of state that is to be recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
@@ -62,10 +65,19 @@ impl Journal {
         self.next += 1;
     }
 
-    /// Goes on where the journal of another agent ended.
-    pub fn adopt(&mut self, events: Vec<Event>) {
-        self.next = events.last().map_or(1, |last| last.sequence + 1);
-        self.events = events.into();
+    /// Goes on where the journal of another agent ended. Events whose numbers do not follow each other are no
+    /// journal, and are left behind.
+    pub fn adopt(&mut self, mut events: Vec<Event>) {
+        let first = events.first().map_or(1, |first| first.sequence);
+        let numbers = first..first.saturating_add(events.len() as u64);
+        let told = events.iter().map(|event| event.sequence);
+        if !(1..LARGEST_ADOPTED).contains(&numbers.end) || !numbers.clone().eq(told) {
+            return;
+        }
+        self.next = numbers.end;
+        self.events = events
+            .split_off(events.len().saturating_sub(CAPACITY))
+            .into();
     }
 
     /// The last `count` events, or all that are kept.
@@ -159,6 +171,33 @@ mod tests {
         assert_eq!(reply.missed, 7);
         assert_eq!(numbers(&reply)[0], 11);
         assert_eq!(reply.events.len(), CAPACITY);
+    }
+
+    #[test]
+    fn what_is_adopted_goes_on_and_what_makes_no_sense_is_left_behind() {
+        let told = journal(CAPACITY + 10).last(None).events;
+        let mut after = Journal::default();
+        after.adopt(told.clone());
+        after.record(Duration::ZERO, change(&"Up"));
+        assert_eq!(after.last(Some(1)).events[0].sequence, CAPACITY as u64 + 11);
+        let mut longer = journal(10).last(None).events;
+        longer.extend(told.clone());
+        after.adopt(longer);
+        assert_eq!(after.events.len(), CAPACITY, "it never grows");
+        for sequence in [0, 7, u64::MAX] {
+            let mut odd = told.clone();
+            odd.last_mut().unwrap().sequence = sequence;
+            let mut after = Journal::default();
+            after.adopt(odd);
+            after.record(Duration::ZERO, change(&"Up"));
+            assert_eq!(numbers(&after.since(0)), [1], "{sequence}");
+        }
+        let mut alone = told;
+        alone.truncate(1);
+        alone[0].sequence = u64::MAX;
+        let mut after = Journal::default();
+        after.adopt(alone);
+        after.record(Duration::ZERO, change(&"Up"));
     }
 
     #[test]

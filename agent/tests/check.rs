@@ -606,6 +606,16 @@ const CASES: &[Case] = &[
         ],
     },
     Case {
+        about: "an endpoint with a line break in it: one finding is one line",
+        replace: r#""203.0.113.7:51820""#,
+        with: r#""a\nb", "2001:db8::7:\n", "1:2:3:4:5:6:7:8:518""#,
+        errors: &[
+            r#"berlin.toml:23:14: site "paris", gateway "paris-1", endpoints: "a\nb" has no port: write 203.0.113.7:51820"#,
+            r#"berlin.toml:23:22: site "paris", gateway "paris-1", endpoints: "2001:db8::7:\n" has no usable port: write a number from 1 to 65535 behind the colon, such as 203.0.113.7:51820"#,
+            r#"berlin.toml:23:40: site "paris", gateway "paris-1", endpoints: 1:2:3:4:5:6:7:8:518 is an IPv6 address without brackets: write [1:2:3:4:5:6:7:8]:518"#,
+        ],
+    },
+    Case {
         about: "an IPv6 endpoint without brackets",
         replace: r#""203.0.113.7:51820""#,
         with: r#""2001:db8::7:51820""#,

@@ -6,10 +6,10 @@ use super::Endpoint;
 use super::diagnostic::shown;
 
 /// What is wrong and how to mend it.
-pub(super) type Problem = (String, String);
+pub(crate) type Problem = (String, String);
 
 /// Reads `listen`: an address of this gateway, or all of them, and a port.
-pub(super) fn parse_listen(text: &str) -> Result<SocketAddr, Problem> {
+pub(crate) fn parse_listen(text: &str) -> Result<SocketAddr, Problem> {
     const EXAMPLE: &str = "0.0.0.0:51820";
     match parse(text, EXAMPLE)? {
         Endpoint::Address(address) if address.ip().is_multicast() => Err((
@@ -25,7 +25,7 @@ pub(super) fn parse_listen(text: &str) -> Result<SocketAddr, Problem> {
 }
 
 /// Reads one of `endpoints`: where packets can be sent.
-pub(super) fn parse_endpoint(text: &str) -> Result<Endpoint, Problem> {
+pub(crate) fn parse_endpoint(text: &str) -> Result<Endpoint, Problem> {
     const EXAMPLE: &str = "203.0.113.7:51820";
     let endpoint = parse(text, EXAMPLE)?;
     if let Endpoint::Address(address) = &endpoint {
@@ -51,10 +51,10 @@ fn parse(text: &str, example: &str) -> Result<Endpoint, Problem> {
     else {
         return Err((
             format!("{} has no port", shown(text)),
-            if text.is_empty() {
-                format!("write {example}")
-            } else {
+            if shown(text) == text {
                 format!("write {text}:51820, or the port that it listens on")
+            } else {
+                format!("write {example}")
             },
         ));
     };
@@ -98,16 +98,19 @@ fn parse_port(text: &str) -> Option<u16> {
 
 /// `2001:db8::1:51820` may be an address or an address and a port: only brackets tell.
 fn is_bare_v6_with_port(text: &str) -> bool {
-    text.rsplit_once(':')
-        .is_some_and(|(host, _)| host.parse::<Ipv6Addr>().is_ok())
+    text.rsplit_once(':').is_some_and(|(host, port)| {
+        let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+        digits && (1..=5).contains(&port.len()) && host.parse::<Ipv6Addr>().is_ok()
+    })
 }
 
 fn bare_v6(text: &str) -> Problem {
     let with_port = text
         .rsplit_once(':')
         .filter(|(host, port)| {
-            // Five digits cannot be part of an address, fewer can.
-            host.parse::<Ipv6Addr>().is_ok() && port.len() == 5
+            // Five digits cannot be part of an address, fewer can if there is room for them.
+            let whole = text.parse::<Ipv6Addr>().is_ok();
+            host.parse::<Ipv6Addr>().is_ok() && (port.len() == 5 || !whole)
         })
         .map_or_else(|| (text, "51820"), |(host, port)| (host, port));
     (

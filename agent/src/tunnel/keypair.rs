@@ -209,7 +209,11 @@ impl Keypairs {
     /// What [`Self::export`] wrote.
     pub(super) fn import(from: &mut Reader<'_>) -> Result<Self, Damaged> {
         let current = from.option(Keypair::import)?;
-        let others = (0..from.u32()?).map(|_| Keypair::import(from));
+        let count = from.u32()?;
+        if count as usize > OTHERS {
+            return Err(Damaged);
+        }
+        let others = (0..count).map(|_| Keypair::import(from));
         Ok(Self {
             current,
             others: others.collect::<Result<_, _>>()?,

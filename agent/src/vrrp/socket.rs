@@ -201,7 +201,7 @@ fn receive_ipv4(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<Datagram> {
 }
 
 /// Cut short, it becomes an empty message, which is refused as such.
-fn parse_ipv4(packet: &[u8]) -> Received<'_> {
+pub(crate) fn parse_ipv4(packet: &[u8]) -> Received<'_> {
     let nothing = Received {
         source: Ipv4Addr::UNSPECIFIED.into(),
         hops: 0,
@@ -212,6 +212,9 @@ fn parse_ipv4(packet: &[u8]) -> Received<'_> {
     };
     let source = Ipv4Addr::new(header[12], header[13], header[14], header[15]);
     let start = usize::from(header[0] & 0xf) * 4;
+    if start < header.len() {
+        return nothing;
+    }
     let end = usize::from(u16::from_be_bytes([header[2], header[3]]));
     Received {
         source: source.into(),
@@ -278,6 +281,11 @@ mod tests {
         let received = parse_ipv4(&packet);
         assert_eq!(received.source, IpAddr::from([10, 1, 0, 2]));
         assert_eq!((received.hops, received.message), (255, &[0x31, 0][..]));
+        packet[0] = 0x44;
+        assert!(
+            parse_ipv4(&packet).message.is_empty(),
+            "a header has 20 bytes"
+        );
         for first in 0..=255 {
             for length in 0..packet.len() {
                 let mut hostile = packet.clone();

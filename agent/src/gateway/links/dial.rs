@@ -34,8 +34,9 @@ impl Links {
         due.sort_by_key(|link| (link.next_dial, link.planned.id));
         for link in due.into_iter().take(MOST_DIALS) {
             let endpoints = &link.planned.path.endpoints;
-            let endpoint = endpoints[link.next_endpoint % endpoints.len()].clone();
-            link.next_endpoint += 1;
+            let turn = link.next_endpoint % endpoints.len();
+            let endpoint = endpoints[turn].clone();
+            link.next_endpoint = turn + 1;
             link.next_dial = now + REDIAL_AFTER;
             let (id, lane) = (link.planned.id, link.planned.lane);
             let on_lane = move |mut remote: SocketAddr| {

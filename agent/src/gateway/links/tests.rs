@@ -122,6 +122,22 @@ fn a_link_that_is_not_up_is_dialled_at_each_endpoint_in_turn() {
 }
 
 #[test]
+fn a_turn_that_another_agent_told_is_taken_whatever_it_is() {
+    let (mut links, _dials) = links();
+    let start = clock::now();
+    links.insert(planned(1, &["192.0.2.7:1", "192.0.2.8:1"]), HOLD, start);
+    let told = ToldLink {
+        next_endpoint: usize::MAX,
+        dial_in_ms: 0,
+        since_ms: u64::MAX,
+        ..links.tell(start).remove(0)
+    };
+    links.adopt(told, start);
+    let due = links.handle_timeout(start);
+    assert_eq!(due[0].remote.to_string(), "192.0.2.8:1");
+}
+
+#[test]
 fn a_site_is_as_well_as_its_links() {
     let (mut links, _dials) = links();
     let now = clock::now();

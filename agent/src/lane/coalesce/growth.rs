@@ -61,6 +61,7 @@ impl Growth {
         if packet::stated_length(bytes) != Some(bytes.len())
             || headers > MAX_HEADERS
             || payload < headers
+            || !describes(bytes, ipv4, tcp, transport)
         {
             return None;
         }
@@ -89,6 +90,7 @@ impl Growth {
     pub(super) fn same_flow(&self, first: &[u8], new: &[u8]) -> bool {
         packet::stated_length(new) == Some(new.len())
             && self.same_network(first, new)
+            && describes(new, self.ipv4, self.tcp, self.transport)
             && self.same_transport(first, new)
     }
 
@@ -137,4 +139,25 @@ impl Growth {
         let protocol = if self.tcp { packet::TCP } else { packet::UDP };
         checksum::pseudo_header(&headers[addresses], protocol, length)
     }
+}
+
+/// Whether the headers say of the packet what they will say once it is cut up again: the sum of the IPv4 header
+/// is right, and UDP's length is that of what is there.
+fn describes(bytes: &[u8], ipv4: bool, tcp: bool, transport: usize) -> bool {
+    if ipv4 && !sums_up(&bytes[..20]) {
+        return false;
+    }
+    let told = u16::from_be_bytes([bytes[transport + 4], bytes[transport + 5]]);
+    tcp || usize::from(told) == bytes.len() - transport
+}
+
+/// Whether the checksum of an IPv4 header is right: shorter than what [`checksum::add`] is made for.
+fn sums_up(header: &[u8]) -> bool {
+    let (words, _) = header.as_chunks::<2>();
+    // All ones is the same in either byte order.
+    let sum: u64 = words
+        .iter()
+        .map(|word| u64::from(u16::from_ne_bytes(*word)))
+        .sum();
+    checksum::fold(sum) == 0xffff
 }

@@ -180,6 +180,37 @@ fn a_wrong_checksum_of_the_first_packet_is_not_made_right() {
 }
 
 #[test]
+fn a_wrong_checksum_of_an_ip_header_is_not_made_right() {
+    let right: Vec<_> = (0..3)
+        .map(|at| segment(false, at * 1000, &[7; 1000], ACK))
+        .collect();
+    assert_eq!(join(&right, ALL).len(), 1);
+    for wrong in 0..3 {
+        let mut packets = right.clone();
+        packets[wrong][11] ^= 1;
+        let sums = cut(&join(&packets, ALL));
+        let sums = sums.iter().map(|packet| finish(0, &packet[..20]) == 0);
+        let sums: Vec<bool> = sums.collect();
+        let expected: Vec<bool> = (0..3).map(|at| at != wrong).collect();
+        assert_eq!(sums, expected, "packet {wrong}");
+    }
+}
+
+#[test]
+fn a_datagram_that_lies_about_its_length_is_not_joined() {
+    for wrong in 0..2 {
+        let mut packets = vec![datagram(600, 1), datagram(600, 2)];
+        // With a checksum that is right all the same.
+        packets[wrong][45] -= 8;
+        let sum = u16::from_be_bytes([packets[wrong][46], packets[wrong][47]]);
+        let length = u16::from_be_bytes([packets[wrong][44], packets[wrong][45]]);
+        let sum = checksum::replace(sum, length + 8, length);
+        packets[wrong][46..48].copy_from_slice(&sum.to_be_bytes());
+        assert_eq!(cut(&join(&packets, ALL)), packets, "datagram {wrong}");
+    }
+}
+
+#[test]
 fn a_failed_decryption_leaves_the_packet_under_way_whole() {
     let bytes: Vec<u8> = (0..900u32).map(|i| i as u8).collect();
     let packets = [

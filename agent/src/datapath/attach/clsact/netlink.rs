@@ -74,7 +74,7 @@ fn exchange(request: &[u8], mut on_message: impl FnMut(u16)) -> io::Result<()> {
 }
 
 /// Takes one message off the front: its kind and what follows its header.
-fn next_message<'a>(rest: &mut &'a [u8]) -> Option<(u16, &'a [u8])> {
+pub(crate) fn next_message<'a>(rest: &mut &'a [u8]) -> Option<(u16, &'a [u8])> {
     let length = u32::from_ne_bytes(*rest.first_chunk()?) as usize;
     let message = rest.get(..length)?;
     let kind = u16::from_ne_bytes(*message.get(4..)?.first_chunk()?);
@@ -84,10 +84,10 @@ fn next_message<'a>(rest: &mut &'a [u8]) -> Option<(u16, &'a [u8])> {
     Some((kind, body))
 }
 
-fn error_of(body: &[u8]) -> io::Result<()> {
+pub(crate) fn error_of(body: &[u8]) -> io::Result<()> {
     match body.first_chunk().map(|code| i32::from_ne_bytes(*code)) {
         Some(0) => Ok(()),
-        Some(code) => Err(io::Error::from_raw_os_error(-code)),
+        Some(code) => Err(io::Error::from_raw_os_error(code.wrapping_neg())),
         None => Err(io::ErrorKind::InvalidData.into()),
     }
 }
@@ -106,6 +106,8 @@ mod tests {
         assert_eq!(next_message(&mut rest).unwrap().0, RTM_NEWTFILTER);
         assert_eq!(next_message(&mut rest), Some((NLMSG_DONE, &[9; 4][..])));
         assert_eq!(next_message(&mut rest), None);
-        assert!(error_of(&(-2_i32).to_ne_bytes()).is_err());
+        for code in [-2, 2, i32::MIN] {
+            assert!(error_of(&code.to_ne_bytes()).is_err(), "{code}");
+        }
     }
 }

@@ -134,3 +134,31 @@ fn the_state_of_another_link_is_refused() {
     let imported = other.import(&mut Reader::new(&bytes, link.now));
     assert_eq!(imported, Err(Damaged));
 }
+
+#[test]
+fn more_sessions_than_a_peer_can_have_are_refused() {
+    let link = Link::agreed(None, None);
+    let mut writer = Writer::new(link.now);
+    link.a.session.export(&mut writer);
+    let bytes = writer.finish();
+    // The current session stands in front of the number of the others, which is 0.
+    let mut keypair = Writer::new(link.now);
+    let keypairs = &link.a.session.keypairs;
+    keypairs.export(&mut keypair);
+    let keypair = keypair.finish();
+    let (current, none) = keypair.split_at(keypair.len() - 4);
+    assert_eq!(none, [0; 4]);
+    for (others, expected) in [(3, Ok(())), (4, Err(Damaged)), (256, Err(Damaged))] {
+        let mut state = bytes[..bytes.len() - 4].to_vec();
+        state.extend(u32::to_le_bytes(others));
+        for number in 0..others {
+            let mut keypair = current[1..].to_vec();
+            // Were each number of a handshake taken, the search for a free one would not end.
+            keypair[0] = number as u8;
+            state.extend(keypair);
+        }
+        let mut next = link.a.blank(link.now);
+        let imported = next.import(&mut Reader::new(&state, link.now));
+        assert_eq!(imported, expected, "{others}");
+    }
+}
