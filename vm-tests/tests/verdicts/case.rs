@@ -177,3 +177,27 @@ pub(crate) fn mutations(packets: &[Vec<u8>], rounds: usize) -> Vec<Vec<u8>> {
     }
     mutated
 }
+
+/// Frames of random bytes behind a head of these bytes, always the same: of each, the version, the length of the
+/// header and the kind of an IP packet are such as exist, and the rest is as it comes.
+pub(crate) fn noise(head: &[u8], count: usize) -> Vec<Vec<u8>> {
+    const FIRST: [u8; 6] = [0x45, 0x46, 0x4f, 0x40, 0x60, 0x6f];
+    const KINDS: [u8; 8] = [0, 1, 6, 17, 43, 44, 58, 60];
+    let mut random = StdRng::seed_from_u64(0x0b5e_55ed);
+    let mut frames = Vec::new();
+    while frames.len() < count {
+        let mut packet = vec![0; random.random_range(15..1600)];
+        random.fill(packet.as_mut_slice());
+        if random.random_range(0..4) > 0 {
+            let first = FIRST[random.random_range(0..FIRST.len())];
+            let kind = if first >> 4 == 4 { 9 } else { 6 };
+            packet[0] = first;
+            packet[kind] = KINDS[random.random_range(0..KINDS.len())];
+        }
+        let frame = [head, packet.as_slice()].concat();
+        if kernel_runs(&frame) {
+            frames.push(frame);
+        }
+    }
+    frames
+}

@@ -12,7 +12,7 @@ use datapath_abi::{
 };
 
 use crate::{
-    case::{Case, Verdict, assert_routed, mutations, redirect, run, stack},
+    case::{Case, Verdict, assert_routed, mutations, noise, redirect, run, stack},
     frame::{DESTINATION_OPTIONS, ETHERNET, HOP_BY_HOP, PROVIDER_VLAN, Packet, ROUTING, TCP, VLAN},
     harness::{Context, Datapath, kernel_runs, settings},
 };
@@ -325,7 +325,14 @@ fn a_mangled_frame_is_routed_or_left_as_it_is() {
     let mut datapath = ready();
     let frames: Vec<Vec<u8>> = corpus().into_iter().map(|case| case.packet).collect();
     let mut redirected = 0;
-    for frame in mutations(&frames, 60) {
+    let noise = [0x0800_u16, 0x86dd, VLAN].map(|kind| {
+        let head = [&[0; 12], &kind.to_be_bytes()[..]].concat();
+        noise(&head, 1000)
+    });
+    for frame in mutations(&frames, 60)
+        .into_iter()
+        .chain(noise.into_iter().flatten())
+    {
         let context = Context::default();
         let (run, verdict, sites) = run(&mut datapath, maps::LAN_INGRESS, &frame, context);
         if verdict == Verdict::Redirect {

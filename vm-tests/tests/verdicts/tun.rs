@@ -18,7 +18,7 @@ use datapath_abi::{
 };
 
 use crate::{
-    case::{Case, Verdict, assert_routed, mutations, redirect, run, stack},
+    case::{Case, Verdict, assert_routed, mutations, noise, redirect, run, stack},
     frame::{DESTINATION_OPTIONS, ETHERNET, HOP_BY_HOP, Packet},
     harness::{Context, Datapath, TC_TO_STACK, ifindex, ip, kernel_runs, settings},
 };
@@ -231,7 +231,7 @@ fn a_mangled_packet_out_of_the_tunnel_is_routed_or_left_as_it_is() {
     let mut datapath = ready();
     let packets: Vec<Vec<u8>> = corpus().into_iter().map(|case| case.packet).collect();
     let mut redirected = 0;
-    for packet in mutations(&packets, 60) {
+    for packet in mutations(&packets, 60).into_iter().chain(noise(&[], 3000)) {
         let (run, verdict, _) = run(&mut datapath, maps::TUN_INGRESS, &packet, tun());
         if verdict == Verdict::Redirect {
             let head = run.frame.len() - packet.len();

@@ -8,7 +8,7 @@ use datapath_abi::outcome::{
 };
 
 use crate::{
-    case::mutations,
+    case::{mutations, noise},
     frame::{
         DESTINATION_OPTIONS, ETHERNET, HOP_BY_HOP, PROVIDER_VLAN, Packet, ROUTING, TCP, UDP, VLAN,
     },
@@ -215,7 +215,14 @@ fn a_message_cut_anywhere_is_dropped() {
 fn a_mangled_frame_gets_a_verdict_and_is_not_changed() {
     let mut datapath = ready();
     let frames: Vec<Vec<u8>> = corpus().into_iter().map(|(_, frame, _)| frame).collect();
-    for frame in mutations(&frames, 60) {
+    let noise = [0x0800_u16, 0x86dd, VLAN].map(|kind| {
+        let head = [&[0; 12], &kind.to_be_bytes()[..]].concat();
+        noise(&head, 1000)
+    });
+    for frame in mutations(&frames, 60)
+        .into_iter()
+        .chain(noise.into_iter().flatten())
+    {
         let _: Result<(), DropReason> = run(&mut datapath, &frame);
     }
 }
