@@ -6,7 +6,7 @@
 //! at once.
 
 mod diagnostic;
-mod endpoint;
+pub(crate) mod endpoint;
 mod gateway;
 mod health;
 mod interface;

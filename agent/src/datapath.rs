@@ -42,7 +42,11 @@ use self::shape::Shape;
 use crate::interface;
 
 pub use self::attach::Wanted;
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::attach::clsact::netlink;
 pub use self::attachment::{Attachment, Hook, Mode, TcAttach};
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::events::parse as parse_event;
 pub use self::events::{DatapathEvent, Events};
 pub use self::flows::{Account, FlowSummary, Flows, IdleLimits, Swept, Told};
 pub use self::prepared::Prepared;

@@ -7,7 +7,7 @@
 //! after so many successes, see [`threshold`]; until its first verdict, and while it cannot be probed
 //! at all, it counts as up. [`probe`] asks and tells [`Health`], which is pure.
 
-mod echo;
+pub(crate) mod echo;
 pub mod probe;
 mod threshold;
 

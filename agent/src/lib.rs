@@ -12,6 +12,8 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod datapath;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod gateway;
 pub mod handover;
 pub mod health;

@@ -401,6 +401,12 @@ impl Tunnel {
         given_up
     }
 
+    /// The peer of a link, for tests that send over it what no route leads there.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn slot_of_link(&self, link: LinkId) -> Option<PeerSlot> {
+        self.by_link.get(&link).copied()
+    }
+
     /// The state of every peer.
     pub fn snapshot(&self, now: Instant) -> Vec<PeerSnapshot> {
         let peers = self.peers.iter().flatten();

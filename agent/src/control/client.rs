@@ -122,7 +122,8 @@ pub fn follow<E: From<ClientError>>(
     }
 }
 
-fn response_in(line: &str) -> Result<Response, ClientError> {
+/// An answer from its line.
+pub(crate) fn response_in(line: &str) -> Result<Response, ClientError> {
     match serde_json::from_str(line) {
         Ok(Response::Error { message }) => Err(ClientError::Refused(message)),
         Ok(response) => Ok(response),

@@ -260,10 +260,14 @@ async fn read_request(stream: &mut UnixStream) -> Result<Request, Response> {
             "the request is longer than {MAX_REQUEST_BYTES} bytes: send one line of JSON"
         )));
     }
-    serde_json::from_slice(&line).map_err(|error| {
-        Response::error(format!(
-            "not a request: {error}: send one line such as {{\"command\":\"status\"}}"
-        ))
+    request_in(&line).map_err(Response::error)
+}
+
+/// A request from its line, or why it is none.
+pub(crate) fn request_in(line: &[u8]) -> Result<Request, String> {
+    serde_json::from_slice(line).map_err(|error| {
+        let problem = format!("not a request: {error}");
+        problem + ": send one line such as {\"command\":\"status\"}"
     })
 }
 

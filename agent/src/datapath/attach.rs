@@ -3,7 +3,7 @@
 //! Every link is pinned and nothing of it is held in memory, so that a killed agent leaves all as
 //! it is, and the next one gives the links its own programs without a gap.
 
-mod clsact;
+pub(super) mod clsact;
 mod links;
 
 use std::collections::HashSet;

@@ -60,7 +60,7 @@ impl Events {
 }
 
 /// Reads a record; `None` for a kind or a reason that this agent does not know.
-fn parse(record: &[u8]) -> Option<DatapathEvent> {
+pub(crate) fn parse(record: &[u8]) -> Option<DatapathEvent> {
     let event: Event = pod::read(record)?;
     let time_ns = event.time_ns;
     if event.kind == EventKind::NewFlow as u32 {

@@ -1,7 +1,7 @@
 //! The UDP socket of a lane: batches of datagrams out (`sendmmsg` with UDP_SEGMENT, kernel 4.18)
 //! and in (`recvmmsg` with UDP_GRO, kernel 5.0; right for tunnels from 5.12).
 
-mod address;
+pub(crate) mod address;
 mod receive;
 mod send;
 

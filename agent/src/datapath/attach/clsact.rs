@@ -2,7 +2,7 @@
 //!
 //! A filter has no link: it stays when the agent dies, and is found again by its priority and handle.
 
-mod netlink;
+pub(crate) mod netlink;
 
 use std::fs;
 use std::mem;

@@ -11,16 +11,16 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use super::Endpoint;
 
 /// Room for an address of either family.
-pub(super) type RawAddress = libc::sockaddr_storage;
+pub(crate) type RawAddress = libc::sockaddr_storage;
 
 /// An address of no family.
-pub(super) fn empty() -> RawAddress {
+pub(crate) fn empty() -> RawAddress {
     // SAFETY: `sockaddr_storage` is plain data for which all zeroes is a valid value.
     unsafe { std::mem::zeroed() }
 }
 
 /// Writes `address` for a socket of the given family; the length of what was written.
-pub(super) fn write(to: &mut RawAddress, address: SocketAddr, ipv6: bool) -> libc::socklen_t {
+pub(crate) fn write(to: &mut RawAddress, address: SocketAddr, ipv6: bool) -> libc::socklen_t {
     if ipv6 {
         let v6 = match address {
             SocketAddr::V6(v6) => v6,
@@ -59,7 +59,7 @@ pub(super) fn write(to: &mut RawAddress, address: SocketAddr, ipv6: bool) -> lib
 }
 
 /// Reads what the kernel wrote; `None` for a family that is not IP.
-pub(super) fn read(from: &RawAddress) -> Option<SocketAddr> {
+pub(crate) fn read(from: &RawAddress) -> Option<SocketAddr> {
     match libc::c_int::from(from.ss_family) {
         libc::AF_INET => {
             // SAFETY: the family says that a `sockaddr_in` was written here.

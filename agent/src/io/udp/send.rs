@@ -151,7 +151,7 @@ impl SendBatch {
     }
 
     /// The datagrams that wait, for tests that play the network.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub fn take_datagrams(&mut self) -> Vec<(Endpoint, Vec<u8>)> {
         let mut datagrams = Vec::new();
         for message in self.messages.drain(..) {
