@@ -136,7 +136,7 @@ fn start_gateways(topology: &Topology) -> Result<Vec<Crossway>> {
 }
 
 /// `10s`, `2m`, `500ms` or a number of seconds.
-fn parse_duration(text: &str) -> Result<Duration> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = match &text[digits.len()..] {
         "ms" => Some(0.001),

@@ -13,6 +13,7 @@ mod check;
 mod clean;
 mod cmd;
 mod environment;
+mod fuzz;
 mod lab;
 mod private_apt;
 mod run;
@@ -38,6 +39,7 @@ const TASKS: &[Task] = &[
     ("test", "[FILTER]", "the pure, verdict and namespace rings", test::run),
     ("soak", "[--for 30m] [--seed N]", "everything at once for a long time: every packet accounted for, nothing leaks", soak::task),
     ("vm-test", "[--quick] [KERNEL…]", "the guest ring: real kernels in virtual machines", vm_test::run),
+    ("fuzz", "[TARGET…] [--for 10m]", "hostile bytes for every parser of what comes from outside; `--keep` adds to the corpus", fuzz::run),
     ("check", "", "formatting, clippy, documentation and the ABI", check::run),
     ("audit", "", "the lock file: licences, sources, withdrawn versions, known vulnerabilities", audit::run),
     ("bench", "[--quick] [--help]", "against plain forwarding and other tunnels", bench::run),

@@ -44,6 +44,17 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
+/// Installs a program that one command alone needs, if it is missing.
+pub(crate) fn ensure_tool(program: &str) -> Result<()> {
+    let need = needs::alone(program);
+    if need.is_missing() {
+        eprintln!("This machine lacks, and this will be installed:");
+        eprintln!("  {:<28} {}", need.name(), need.explanation());
+        need.install()?;
+    }
+    Ok(())
+}
+
 /// Installs what `purpose` lacks and returns the toolchain for the eBPF object.
 pub(crate) fn ensure(purpose: Purpose) -> Result<Toolchain> {
     let (toolchain, mut packages) = toolchain::choose()?;

@@ -80,12 +80,25 @@ const NEEDS: &[Need] = &[
     program("gotatun", tool("gotatun-cli", "0.10.2"), Purpose::Bench, "a peer to be measured against"),
 ];
 
+/// What one command needs whatever else is there: no purpose includes it.
+const ALONE: &[Need] = &[program(
+    "cargo-fuzz",
+    tool("cargo-fuzz", "0.13.2"),
+    Purpose::Build,
+    "builds and runs the fuzz targets",
+)];
+
+/// The program of this name that one command alone needs.
+pub(crate) fn alone(program: &str) -> &'static Need {
+    let mut needs = ALONE.iter();
+    let need = needs.find(|need| need.program == program);
+    need.unwrap_or_else(|| panic!("{program} is not in the list"))
+}
+
 /// What `purpose` needs and this machine lacks.
 pub(crate) fn missing(purpose: Purpose) -> Vec<&'static Need> {
     let needs = of(purpose);
-    needs
-        .filter(|need| !process::in_path(need.program))
-        .collect()
+    needs.filter(|need| need.is_missing()).collect()
 }
 
 fn of(purpose: Purpose) -> impl Iterator<Item = &'static Need> {
@@ -107,6 +120,11 @@ impl Purpose {
 }
 
 impl Need {
+    /// Whether it is nowhere in the search path.
+    pub(crate) fn is_missing(&self) -> bool {
+        !process::in_path(self.program)
+    }
+
     /// The program's name.
     pub(crate) fn name(&self) -> &'static str {
         self.program

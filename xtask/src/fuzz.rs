@@ -1,0 +1,285 @@
+//! `cargo xtask fuzz [TARGET…] [--for 10m] [--keep]`: hostile bytes for every parser of what comes from outside.
+//!
+//! cargo-fuzz builds the targets of `agent/fuzz` with libFuzzer, one runs after the other, and the last lines
+//! say of each what it did. What a run learns stays in `agent/fuzz/target`; `--keep` minimises it into the
+//! committed corpus, which the pure ring of the tests replays.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::lab::parse_duration;
+use crate::setup::{self, Purpose};
+use crate::{build, cmd, environment};
+
+mod outcome;
+
+use outcome::Outcome;
+
+/// For each target, unless `--for` says otherwise: what each has had once.
+const DEFAULT: Duration = Duration::from_mins(10);
+/// Seconds after which an input is taken for one that never ends.
+const LONGEST_INPUT: u32 = 20;
+/// Longest input: a UDP datagram, with room to spare for what is said about it.
+const MOST_BYTES: u32 = 1 << 17;
+/// The test that writes the targets' own seeds to a folder.
+const WRITES_SEEDS: &str = "fuzz::tests::seeds_are_written";
+
+/// What the user asked for.
+#[derive(Debug, PartialEq, Eq)]
+struct Options {
+    targets: Vec<String>,
+    duration: Duration,
+    keep: bool,
+}
+
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    let mut options = Options::parse(arguments)?;
+    let known = targets()?;
+    if options.targets.is_empty() {
+        options.targets.clone_from(&known);
+    }
+    if let Some(other) = options.targets.iter().find(|it| !known.contains(it)) {
+        bail!(
+            "there is no target {other:?}: there are {}",
+            known.join(", ")
+        );
+    }
+    let toolchain = setup::ensure(Purpose::Build)?;
+    setup::ensure_tool("cargo-fuzz")?;
+    build::object(&toolchain)?;
+    let sanitizer = build_targets(&options.targets)?;
+    write_seeds()?;
+    eprintln!(
+        "Each of these targets for {} s, sanitizer {sanitizer}: {}",
+        options.duration.as_secs(),
+        options.targets.join(", ")
+    );
+    let mut outcomes = Vec::new();
+    for target in &options.targets {
+        outcomes.push(fuzz(target, &options, sanitizer)?);
+        if options.keep {
+            keep(target, sanitizer)?;
+        }
+    }
+    report(&outcomes)
+}
+
+impl Options {
+    fn parse(words: &[String]) -> Result<Self> {
+        let mut options = Self {
+            targets: Vec::new(),
+            duration: DEFAULT,
+            keep: false,
+        };
+        let mut words = words.iter().map(String::as_str);
+        while let Some(word) = words.next() {
+            match word.split_once('=').unwrap_or((word, "")) {
+                ("--keep", "") => options.keep = true,
+                ("--for", "") => {
+                    let span = words.next().context("--for takes a time, such as 10m")?;
+                    options.duration = parse_duration(span)?;
+                }
+                ("--for", span) => options.duration = parse_duration(span)?,
+                (option, _) if option.starts_with('-') => {
+                    bail!("fuzz takes targets, `--for 10m` and `--keep`, not {option:?}")
+                }
+                (target, _) => options.targets.push(target.to_owned()),
+            }
+        }
+        ensure!(!options.duration.is_zero(), "--for takes more than no time");
+        Ok(options)
+    }
+}
+
+/// The package of the targets, a workspace of its own.
+fn package() -> PathBuf {
+    environment::workspace().join("agent/fuzz")
+}
+
+/// Inputs that are committed.
+fn corpus(target: &str) -> PathBuf {
+    package().join("corpus").join(target)
+}
+
+/// Inputs that runs on this machine have found.
+fn learned(target: &str) -> PathBuf {
+    package().join("target/corpus").join(target)
+}
+
+/// Every target, by its file.
+fn targets() -> Result<Vec<String>> {
+    let folder = package().join("fuzz_targets");
+    let mut names = Vec::new();
+    let entries = fs::read_dir(&folder);
+    for entry in entries.with_context(|| format!("cannot list {}", folder.display()))? {
+        let path = entry?.path();
+        if let Some(stem) = path.file_stem() {
+            names.push(stem.to_string_lossy().into_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// `cargo fuzz`, with the unstable flags that it needs on any toolchain.
+fn cargo_fuzz(word: &str, sanitizer: &str) -> Command {
+    let mut command = cmd::cargo(&["fuzz", word, "--sanitizer", sanitizer]);
+    command.current_dir(environment::workspace().join("agent"));
+    command.env("RUSTC_BOOTSTRAP", "1");
+    command
+}
+
+/// Builds the targets, and says with which sanitizer: a toolchain without that of addresses does without.
+fn build_targets(targets: &[String]) -> Result<&'static str> {
+    let build = |sanitizer| {
+        // All at once: they share all but their last step.
+        let mut command = cargo_fuzz("build", sanitizer);
+        if let [only] = targets {
+            command.arg(only);
+        }
+        cmd::run("building the fuzz targets", &mut command)
+    };
+    if let Err(error) = build("address") {
+        eprintln!("warning: {error:#}; once more without the address sanitizer");
+        build("none")?;
+        return Ok("none");
+    }
+    Ok("address")
+}
+
+fn write_seeds() -> Result<()> {
+    let folder = package().join("target/corpus");
+    let words = ["test", "--quiet", "-p", "crossway", "--lib", WRITES_SEEDS];
+    let mut command = cmd::cargo(&words);
+    command.args(["--", "--ignored", "--exact"]);
+    command.env("CROSSWAY_FUZZ_SEEDS", folder);
+    command.stdout(Stdio::null());
+    cmd::run("writing the seeds", &mut command)
+}
+
+/// Runs one target, shows its progress from time to time and all of it in a file.
+fn fuzz(target: &str, options: &Options, sanitizer: &str) -> Result<Outcome> {
+    let learned = learned(target);
+    fs::create_dir_all(&learned).with_context(|| format!("cannot make {}", learned.display()))?;
+    let mut command = cargo_fuzz("run", sanitizer);
+    // What is new goes to the first folder.
+    command.arg(target).args([&learned, &corpus(target)]);
+    command.arg("--");
+    command.arg(format!("-max_total_time={}", options.duration.as_secs()));
+    command.arg(format!("-timeout={LONGEST_INPUT}"));
+    command.arg(format!("-max_len={MOST_BYTES}"));
+    command.arg("-print_final_stats=1");
+    let file = package().join("target").join(format!("{target}.log"));
+    let log = File::create(&file).with_context(|| format!("cannot make {}", file.display()))?;
+    eprintln!("\n=== {target}: all it says is in {}", file.display());
+    let status = follow(command, log, &file)?;
+    let text = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let outcome = Outcome::read(target, &String::from_utf8_lossy(&text));
+    if !status && outcome.finds.is_empty() {
+        bail!("{target} did not run: see {}", file.display());
+    }
+    Ok(outcome)
+}
+
+/// Runs a command with all that it says in a file, of which the lines that matter are shown; whether it succeeded.
+fn follow(mut command: Command, mut log: File, file: &Path) -> Result<bool> {
+    let mut child = command
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("cannot start cargo fuzz")?;
+    let output = child.stderr.take().context("its output is a pipe")?;
+    for line in BufReader::new(output).split(b'\n') {
+        let mut line = line.context("cannot read from the fuzzer")?;
+        let text = String::from_utf8_lossy(&line).into_owned();
+        if outcome::matters(&text) {
+            eprintln!("{text}");
+        }
+        line.push(b'\n');
+        log.write_all(&line)
+            .with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    Ok(child.wait()?.success())
+}
+
+/// Puts what was learned into the committed corpus, as few inputs as reach the same.
+fn keep(target: &str, sanitizer: &str) -> Result<()> {
+    let (committed, learned) = (corpus(target), learned(target));
+    copy_all(&committed, &learned)?;
+    let mut command = cargo_fuzz("cmin", sanitizer);
+    command.arg(target).arg(&learned);
+    // By what is reached and not by how often: a tenth of the inputs, which the tests try in seconds.
+    command
+        .args(["--", "-use_counters=0"])
+        .stderr(Stdio::null());
+    cmd::run("minimising the corpus", &mut command)?;
+    fs::remove_dir_all(&committed)?;
+    copy_all(&learned, &committed)
+}
+
+fn copy_all(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        fs::copy(entry.path(), to.join(entry.file_name()))?;
+    }
+    Ok(())
+}
+
+/// One line for each target; an error that names every find.
+fn report(outcomes: &[Outcome]) -> Result<()> {
+    println!("\n{}", outcome::HEAD);
+    for outcome in outcomes {
+        println!("{outcome}");
+    }
+    let finds: Vec<&str> = outcomes
+        .iter()
+        .flat_map(|outcome| outcome.finds.iter().map(String::as_str))
+        .collect();
+    if finds.is_empty() {
+        println!("\nNothing was found.");
+        return Ok(());
+    }
+    bail!(
+        "{} found: {}: put it into agent/fuzz/corpus/TARGET, and `cargo test -p crossway --lib fuzz` shows it \
+         without a fuzzer",
+        finds.len(),
+        finds.join(", ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Options> {
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        Options::parse(&words)
+    }
+
+    #[test]
+    fn targets_and_a_time_are_read_in_any_order() {
+        let options = parse("config --for 90s bfd --keep").unwrap();
+        assert_eq!(options.targets, ["config", "bfd"]);
+        assert_eq!(options.duration, Duration::from_secs(90));
+        assert!(options.keep);
+        assert_eq!(parse("--for=1m").unwrap().duration, Duration::from_mins(1));
+        assert_eq!(parse("").unwrap().duration, DEFAULT);
+        for wrong in ["--for", "--for 0s", "--fast"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn every_target_has_a_corpus() {
+        let targets = targets().unwrap();
+        assert!(targets.len() >= 10);
+        for target in targets {
+            assert!(corpus(&target).is_dir(), "{target}");
+        }
+    }
+}
