@@ -61,9 +61,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     );
     let mut outcomes = Vec::new();
     for target in &options.targets {
-        outcomes.push(fuzz(target, &options, sanitizer)?);
+        outcomes.push(fuzz(target, &options)?);
         if options.keep {
-            keep(target, sanitizer)?;
+            keep(target)?;
         }
     }
     report(&outcomes)
@@ -134,6 +134,19 @@ fn cargo_fuzz(word: &str, sanitizer: &str) -> Command {
     command
 }
 
+/// A target's program, which cargo-fuzz has built, and where it puts what makes it fail.
+fn program(target: &str) -> Result<Command> {
+    let machine = format!("target/{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let program = package().join(machine).join("release").join(target);
+    let finds = package().join("artifacts").join(target);
+    fs::create_dir_all(&finds).with_context(|| format!("cannot make {}", finds.display()))?;
+    let mut command = Command::new(program);
+    command.arg(format!("-artifact_prefix={}/", finds.display()));
+    // As cargo-fuzz runs it: the standard library is linked twice.
+    command.env("ASAN_OPTIONS", "detect_odr_violation=0");
+    Ok(command)
+}
+
 /// Builds the targets, and says with which sanitizer: a toolchain without that of addresses does without.
 fn build_targets(targets: &[String]) -> Result<&'static str> {
     let build = |sanitizer| {
@@ -163,13 +176,12 @@ fn write_seeds() -> Result<()> {
 }
 
 /// Runs one target, shows its progress from time to time and all of it in a file.
-fn fuzz(target: &str, options: &Options, sanitizer: &str) -> Result<Outcome> {
+fn fuzz(target: &str, options: &Options) -> Result<Outcome> {
     let learned = learned(target);
     fs::create_dir_all(&learned).with_context(|| format!("cannot make {}", learned.display()))?;
-    let mut command = cargo_fuzz("run", sanitizer);
+    let mut command = program(target)?;
     // What is new goes to the first folder.
-    command.arg(target).args([&learned, &corpus(target)]);
-    command.arg("--");
+    command.args([&learned, &corpus(target)]);
     command.arg(format!("-max_total_time={}", options.duration.as_secs()));
     command.arg(format!("-timeout={LONGEST_INPUT}"));
     command.arg(format!("-max_len={MOST_BYTES}"));
@@ -191,7 +203,7 @@ fn follow(mut command: Command, mut log: File, file: &Path) -> Result<bool> {
     let mut child = command
         .stderr(Stdio::piped())
         .spawn()
-        .context("cannot start cargo fuzz")?;
+        .context("cannot start the target")?;
     let output = child.stderr.take().context("its output is a pipe")?;
     for line in BufReader::new(output).split(b'\n') {
         let mut line = line.context("cannot read from the fuzzer")?;
@@ -207,18 +219,20 @@ fn follow(mut command: Command, mut log: File, file: &Path) -> Result<bool> {
 }
 
 /// Puts what was learned into the committed corpus, as few inputs as reach the same.
-fn keep(target: &str, sanitizer: &str) -> Result<()> {
-    let (committed, learned) = (corpus(target), learned(target));
-    copy_all(&committed, &learned)?;
-    let mut command = cargo_fuzz("cmin", sanitizer);
-    command.arg(target).arg(&learned);
+fn keep(target: &str) -> Result<()> {
+    let committed = corpus(target);
+    let fewest = package().join("target/fewest").join(target);
+    if fewest.exists() {
+        fs::remove_dir_all(&fewest)?;
+    }
+    fs::create_dir_all(&fewest)?;
+    let mut command = program(target)?;
     // By what is reached and not by how often: a tenth of the inputs, which the tests try in seconds.
-    command
-        .args(["--", "-use_counters=0"])
-        .stderr(Stdio::null());
-    cmd::run("minimising the corpus", &mut command)?;
+    command.args(["-merge=1", "-use_counters=0"]);
+    command.args([&fewest, &committed, &learned(target)]);
+    cmd::run("minimising the corpus", command.stderr(Stdio::null()))?;
     fs::remove_dir_all(&committed)?;
-    copy_all(&learned, &committed)
+    copy_all(&fewest, &committed)
 }
 
 fn copy_all(from: &Path, to: &Path) -> Result<()> {

@@ -259,7 +259,7 @@ fn check_drop(reason: DropReason, datagram: &[u8], answers: &[Datagram]) {
 fn is_authentic(reason: DropReason) -> bool {
     matches!(
         reason,
-        DropReason::InnerMalformed | DropReason::SourceNotInSite
+        DropReason::InnerMalformed | DropReason::SourceNotInSite | DropReason::LivenessInvalid
     )
 }
 

@@ -129,6 +129,9 @@ fn check(handled: &Handled, sender: usize, packet: &[u8], landing: &[u8]) {
             let (source, _) = whole.expect("it is whole");
             assert!(sender == C || !allowed(source), "{source}");
         }
+        Handled::Dropped(DropReason::LivenessInvalid) => {
+            assert!(encapsulation::is_control(packet), "{packet:02x?}");
+        }
         // The session may be too old for the receiver alone.
         Handled::Dropped(reason) => assert_eq!(*reason, DropReason::NoSession),
     }
