@@ -26,4 +26,6 @@ pub mod shared_lan;
 pub mod sys;
 pub mod topology;
 pub mod traffic;
+pub mod vitals;
 pub mod wait;
+pub mod weather;

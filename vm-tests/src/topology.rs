@@ -33,9 +33,11 @@ use anyhow::{Context, Result, ensure};
 use crate::netns::{self, Netns};
 
 mod build;
+mod detour;
 mod plain;
 mod redundant;
 
+pub use detour::Detour;
 pub use plain::PlainForwarding;
 pub use redundant::{Near, Redundant, Replica};
 

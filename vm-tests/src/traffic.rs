@@ -3,6 +3,7 @@
 mod capture;
 mod exchange;
 mod iperf3;
+mod numbered;
 mod ping;
 mod probes;
 mod raw;
@@ -15,6 +16,7 @@ mod udp;
 pub use capture::{Capture, LinkCounters};
 pub use exchange::{exchange, exchange_both_ways};
 pub use iperf3::{Iperf3, Iperf3Report};
+pub use numbered::{Numbered, NumberedReport};
 pub use ping::{PingReport, ping, round_trips, wait_for_ping};
 pub use probes::{Probes, WayReport};
 pub use raw::RawSocket;
