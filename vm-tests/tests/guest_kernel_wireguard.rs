@@ -196,10 +196,12 @@ impl Joined {
         let key = &self.plans[0].keys.public;
         let routes = self.plans[1].peers[0].routes.join(",");
         self.kernel.set(&format!("peer {key} remove")).unwrap();
-        let mut anew = format!("peer {key} allowed-ips {routes}");
-        if !crossway_dials {
-            anew += &format!(" endpoint {}", a.endpoint(outer));
-        }
+        let endpoint = if crossway_dials {
+            String::new()
+        } else {
+            format!("endpoint {}", a.endpoint(outer))
+        };
+        let anew = format!("peer {key} allowed-ips {routes} {endpoint}");
         self.kernel.set(&anew).unwrap();
         self.agent.write_config(&self.plans[0]).unwrap();
         self.agent.command(&["reload"]).unwrap();

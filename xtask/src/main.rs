@@ -34,6 +34,7 @@ const TASKS: &[Task] = &[
     ("build", "", "the eBPF object and target/release/crossway", build::task),
     ("test", "[FILTER]", "the pure, verdict and namespace rings", test::run),
     ("vm-test", "[--quick] [KERNEL…]", "the guest ring: real kernels in virtual machines", vm_test::run),
+    ("vm-test", "--bench [KERNEL…]", "the bench in a virtual machine, beside the kernel's WireGuard", vm_test::run),
     ("check", "", "formatting, clippy, documentation and the ABI", check::run),
     ("bench", "[--quick] [--help]", "against plain forwarding and other tunnels", bench::run),
     ("bench", "micro", "the parts of the fast path one by one", bench::run),
