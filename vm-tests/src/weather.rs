@@ -3,7 +3,10 @@
 //! The router is the place for it: a gateway hands its own interface super-packets, which netem would take
 //! for one packet each, while through a router every packet passes by itself.
 
-use anyhow::{Context, Result};
+use std::io::Write;
+use std::process::Stdio;
+
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::netns::Netns;
@@ -37,45 +40,36 @@ impl<'a> Way<'a> {
 
     /// The weather for every packet, in netem's words, such as `delay 20ms loss 1%`.
     pub fn all(&self, weather: &str) -> Result<()> {
-        self.calm()?;
-        self.tc(
-            "qdisc add",
-            &format!("root handle {NETEM} netem limit {LIMIT} {weather}"),
-        )
+        let interface = self.interface;
+        self.tc(&[format!(
+            "qdisc replace dev {interface} root handle {NETEM} netem limit {LIMIT} {weather}"
+        )])
     }
 
     /// The weather for IPv4 packets of this length, and calm for all others: what netem counts is then
-    /// these packets and nothing else.
+    /// these packets and nothing else. The way must be calm.
     pub fn only(&self, length: u16, weather: &str) -> Result<()> {
-        self.calm()?;
-        let everything_to_the_second = "priomap 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1";
-        self.tc(
-            "qdisc add",
-            &format!("root handle 1: prio bands 2 {everything_to_the_second}"),
-        )?;
-        self.tc(
-            "qdisc add",
-            &format!("parent 1:1 handle {NETEM} netem limit {LIMIT} {weather}"),
-        )?;
-        self.tc(
-            "filter add",
-            &format!(
-                "parent 1: protocol ip prio 1 u32 match u16 {length:#x} 0xffff at 2 flowid 1:1"
+        let interface = self.interface;
+        let all_to_the_second = "priomap 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1";
+        self.tc(&[
+            format!("qdisc add dev {interface} root handle 1: prio bands 2 {all_to_the_second}"),
+            format!(
+                "qdisc add dev {interface} parent 1:1 handle {NETEM} netem limit {LIMIT} {weather}"
             ),
-        )
+            format!(
+                "filter add dev {interface} parent 1: protocol ip prio 1 u32 match u16 {length:#x} 0xffff at 2 flowid 1:1"
+            ),
+        ])
     }
 
     /// Takes the weather away; what is held back is lost.
     pub fn calm(&self) -> Result<()> {
-        if self.netem()?.is_some() {
-            self.tc("qdisc delete", "root")?;
-        }
-        Ok(())
+        self.tc(&[format!("qdisc delete dev {} root", self.interface)])
     }
 
     /// What passed, and how many packets are held back now.
     pub fn passed(&self) -> Result<(Passed, u64)> {
-        let netem = self.netem()?.context("there is no netem")?;
+        let netem = self.netem()?;
         let number = |name: &str| {
             let number = netem[name].as_u64();
             number.with_context(|| format!("no {name} in {netem}"))
@@ -88,7 +82,7 @@ impl<'a> Way<'a> {
     }
 
     /// As `tc -s -j qdisc` shows it.
-    fn netem(&self) -> Result<Option<Value>> {
+    fn netem(&self) -> Result<Value> {
         let interface = self.interface;
         let text = self
             .netns
@@ -96,12 +90,28 @@ impl<'a> Way<'a> {
         let mut all: Vec<Value> =
             serde_json::from_str(&text).context("`tc -j` did not write JSON")?;
         let place = all.iter().position(|qdisc| qdisc["kind"] == "netem");
-        Ok(place.map(|place| all.swap_remove(place)))
+        Ok(all.swap_remove(place.context("there is no netem")?))
     }
 
-    fn tc(&self, verb: &str, words: &str) -> Result<()> {
-        self.netns
-            .run(&format!("tc {verb} dev {} {words}", self.interface))?;
+    /// Several commands for one start of `tc`.
+    fn tc(&self, lines: &[String]) -> Result<()> {
+        let mut command = self.netns.command("tc");
+        let mut tc = command
+            .args(["-batch", "-"])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("cannot start `tc` (package iproute2)")?;
+        let text = lines.join("\n") + "\n";
+        let mut input = tc.stdin.take().context("a pipe")?;
+        input.write_all(text.as_bytes())?;
+        drop(input);
+        let output = tc.wait_with_output()?;
+        ensure!(
+            output.status.success(),
+            "tc {text}said: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         Ok(())
     }
 }

@@ -13,6 +13,7 @@ mod account;
 #[path = "guest_weather/table.rs"]
 mod table;
 
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -39,9 +40,11 @@ const MIB: u64 = 1 << 20;
 #[test]
 fn tcp_arrives_whole_and_every_datagram_is_accounted_for_in_any_weather() {
     let (topology, agents) = start();
+    let status = agents[0].query(&["status"]).unwrap();
     let ground = Ground {
         topology: &topology,
         agents: &agents,
+        fast_path: status["fast_path"] == true,
     };
     // The first row also warms up what is kept for later.
     ground.row(&ROWS[0]).unwrap();
@@ -76,6 +79,7 @@ fn start() -> (Topology, [Crossway; 2]) {
 struct Ground<'a> {
     topology: &'a Topology,
     agents: &'a [Crossway; 2],
+    fast_path: bool,
 }
 
 /// What an agent holds, and how many sessions the programs know.
@@ -103,12 +107,14 @@ impl<'a> Ground<'a> {
                 far: (&self.agents[1], b),
                 way: there,
                 sky: &row.there,
+                flows: self.fast_path,
             },
             Leg {
                 near: (&self.agents[1], b),
                 far: (&self.agents[0], a),
                 way: back,
                 sky: &row.back,
+                flows: self.fast_path,
             },
         ];
         let said = account::datagrams_both_ways(&legs)?;
@@ -126,12 +132,12 @@ impl<'a> Ground<'a> {
                 "the detour carried next to nothing"
             );
         }
-        eprintln!(
+        say(&format!(
             "{:<34} {said}; TCP {:.1} s; {:.0} s in all",
             row.name,
             tcp.as_secs_f64(),
             start.elapsed().as_secs_f64()
-        );
+        ));
         Ok(())
     }
 
@@ -139,15 +145,11 @@ impl<'a> Ground<'a> {
         let (a, b) = self.sites();
         for family in Family::ALL {
             traffic::wait_for_ping(&a.host, b.host_address(family), UP)?;
-            traffic::wait_for_ping(&b.host, a.host_address(family), UP)?;
         }
-        for agent in self.agents {
-            wait::try_until("the link to be up", UP, || {
-                let links = agent.query(&["links"])?;
-                Ok((links["links"][0]["state"] == "Up").then_some(()))
-            })?;
-        }
-        Ok(())
+        wait::try_until("the link to be up", UP, || {
+            let links = self.agents[0].query(&["links"])?;
+            Ok((links["links"][0]["state"] == "Up").then_some(()))
+        })
     }
 
     /// The cable to gateway b, of whose other end gateway a knows nothing.
@@ -175,7 +177,9 @@ impl<'a> Ground<'a> {
             }
         }
         let moved = flows.map(|flow| flow.finish().unwrap());
-        eprintln!("MTU 1400, 1300, 1500 in mid-flow: {moved:?} bytes");
+        say(&format!(
+            "MTU 1400, 1300, 1500 in mid-flow: {moved:?} bytes"
+        ));
     }
 
     fn holdings(&self) -> Holdings {
@@ -210,6 +214,12 @@ impl<'a> Ground<'a> {
         println!("note: agents take {shares:.2?} of a CPU in the calm");
         assert!(shares.iter().all(|share| *share < 0.25), "{shares:?}");
     }
+}
+
+/// At once, past the harness: who waits for some minutes wants to see that it goes on.
+fn say(line: &str) {
+    // Nobody listens: then nobody is told.
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// IPv4 there and IPv6 back at the same time; how long it took.
