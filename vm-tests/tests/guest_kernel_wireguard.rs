@@ -21,8 +21,8 @@ use vm_tests::topology::{Builder, Family, LISTEN_PORT, Site, Topology};
 use vm_tests::traffic::{self, Capture, SteadyPing};
 use vm_tests::wait;
 
-/// A handshake, or data without an answer (15 s) and then one, on an emulated machine.
-const UP: Duration = Duration::from_secs(30);
+/// A handshake, or data without an answer (15 s) and then one.
+const UP: Duration = Duration::from_secs(20);
 /// REKEY_AFTER_TIME of the whitepaper (6.1), with the time until somebody sends.
 const RENEWED: std::ops::RangeInclusive<u64> = 115..=135;
 const BYTES: u64 = 1 << 20;

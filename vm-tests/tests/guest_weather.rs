@@ -31,8 +31,8 @@ use vm_tests::{process, wait};
 use account::Leg;
 use table::{ROWS, Row};
 
-/// A handshake and its repetitions, on an emulated machine.
-const UP: Duration = Duration::from_secs(20);
+/// A handshake and its repetitions.
+const UP: Duration = Duration::from_secs(8);
 /// An agent that is 300 ms without a packet takes its link down; emulated processors stop for longer.
 const PATIENT: &str = "bfd = { interval_ms = 200, multiplier = 5 }";
 const MIB: u64 = 1 << 20;

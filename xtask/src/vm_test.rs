@@ -190,7 +190,12 @@ fn guest_test(
     let path = test.path_in_guest();
     let emulated = emulated(machine);
     // What tests say of the kernel is for the report.
-    let own = [&emulated, path.as_str(), "--test-threads=1", "--show-output"];
+    let own = [
+        &emulated,
+        path.as_str(),
+        "--test-threads=1",
+        "--show-output",
+    ];
     let words = [&ENVIRONMENT[..], &own, test.filters].concat();
     let followed = guest.follow(&words, TEST_LIMIT, |piece| {
         eprint!("{piece}");

@@ -8,7 +8,7 @@ use vm_tests::topology::{Family, Site, Topology};
 use vm_tests::traffic::{Capture, UdpEcho, udp_echo};
 use vm_tests::wait;
 
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(5);
 /// What Crossway and wg-quick both make of a WAN of 1500.
 const TUNNEL_MTU: usize = 1420;
 /// Least MTU of IPv6 (RFC 8200, 5).
