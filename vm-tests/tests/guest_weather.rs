@@ -33,8 +33,8 @@ use table::{ROWS, Row};
 
 /// A handshake and its repetitions.
 const UP: Duration = Duration::from_secs(8);
-/// An agent that is 300 ms without a packet takes its link down; emulated processors stop for longer.
-const PATIENT: &str = "bfd = { interval_ms = 200, multiplier = 5 }";
+/// By default 300 ms without a packet take a link down; delays that set in and emulated processors stop for longer.
+const PATIENT: &str = "bfd = { interval_ms = 500, multiplier = 10 }";
 const MIB: u64 = 1 << 20;
 
 #[test]
@@ -200,7 +200,7 @@ impl<'a> Ground<'a> {
         }
     }
 
-    /// What is sent now is a BFD packet every 200 ms.
+    /// What is sent now is a BFD packet twice a second.
     fn nobody_is_busy_in_the_calm(&self) {
         let busy = || {
             let of = |agent: &Crossway| Vitals::of(agent.pid().unwrap()).unwrap().busy;
