@@ -104,7 +104,7 @@ impl Kernel {
             self.list(&self.root, &source)?;
         }
         let folder = target.join("lib/modules").join(&self.release);
-        for module in self.needed(&source)? {
+        for module in Self::needed(&source)? {
             copy_module(&source.join(&module), &folder.join(&module))?;
         }
         for list in [
@@ -135,7 +135,7 @@ impl Kernel {
     }
 
     /// The files of [`MODULES`] and of all that they depend on, relative to `source`.
-    fn needed(&self, source: &Path) -> Result<BTreeSet<String>> {
+    fn needed(source: &Path) -> Result<BTreeSet<String>> {
         let text = fs::read_to_string(source.join("modules.dep"))?;
         let dependencies = parse_dependencies(&text);
         let mut needed = BTreeSet::new();
