@@ -16,6 +16,7 @@ pub mod gateways;
 pub mod guest;
 pub mod host_state;
 pub mod keepalived;
+pub mod kernel_pair;
 pub mod keys;
 pub mod netns;
 pub mod pair;

@@ -15,7 +15,7 @@ const TESTS: &[(&str, &[&str])] = &[
     ("vm-tests", &[
         "verdicts", "guest_smoke", "two_sites", "three_sites", "protocols", "slow_path", "trace", "mtu", "spoofing", "counters",
         "lanes", "interop", "junk", "lifecycle", "reload", "endpoints", "host_events", "on_down", "failover",
-        "guest_kernel_wireguard", "guest_weather",
+        "guest_kernel_wireguard", "guest_rekey", "guest_weather",
     ]),
 ];
 
