@@ -13,7 +13,8 @@ use crate::netns::Netns;
 
 /// Packets that netem holds back at most: as many as come in a second or two, with the longest delay.
 const LIMIT: u32 = 4000;
-/// Of netem where it is not the root.
+/// Of netem as the root, and where it is not: one with a place does not move to another.
+const ROOT: &str = "20:";
 const NETEM: &str = "10:";
 
 /// One way of the network: an interface that packets leave by.
@@ -42,7 +43,7 @@ impl<'a> Way<'a> {
     pub fn all(&self, weather: &str) -> Result<()> {
         let interface = self.interface;
         self.tc(&[format!(
-            "qdisc replace dev {interface} root handle {NETEM} netem limit {LIMIT} {weather}"
+            "qdisc replace dev {interface} root handle {ROOT} netem limit {LIMIT} {weather}"
         )])
     }
 
