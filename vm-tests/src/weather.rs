@@ -13,8 +13,7 @@ use crate::netns::Netns;
 
 /// Packets that netem holds back at most: as many as come in a second or two, with the longest delay.
 const LIMIT: u32 = 4000;
-/// Of netem as the root, and where it is not: one with a place does not move to another.
-const ROOT: &str = "20:";
+/// The handle of netem.
 const NETEM: &str = "10:";
 
 /// One way of the network: an interface that packets leave by.
@@ -39,11 +38,11 @@ impl<'a> Way<'a> {
         Self { netns, interface }
     }
 
-    /// The weather for every packet, in netem's words, such as `delay 20ms loss 1%`.
+    /// The weather for every packet, in netem's words, such as `delay 20ms loss 1%`. The way must be calm.
     pub fn all(&self, weather: &str) -> Result<()> {
         let interface = self.interface;
         self.tc(&[format!(
-            "qdisc replace dev {interface} root handle {ROOT} netem limit {LIMIT} {weather}"
+            "qdisc add dev {interface} root handle {NETEM} netem limit {LIMIT} {weather}"
         )])
     }
 

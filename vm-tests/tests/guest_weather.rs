@@ -117,7 +117,12 @@ impl<'a> Ground<'a> {
                 flows: self.fast_path,
             },
         ];
-        let said = account::datagrams_both_ways(&legs)?;
+        let accounted = account::datagrams_both_ways(&legs);
+        // Also after a failure, which the next row has nothing to do with.
+        for leg in &legs {
+            leg.way.calm()?;
+        }
+        let said = accounted?;
         for leg in &legs {
             leg.way.all(leg.sky.netem)?;
         }
