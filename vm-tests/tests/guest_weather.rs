@@ -13,7 +13,6 @@ mod account;
 #[path = "guest_weather/table.rs"]
 mod table;
 
-use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -137,12 +136,12 @@ impl<'a> Ground<'a> {
                 "the detour carried next to nothing"
             );
         }
-        say(&format!(
+        eprintln!(
             "{:<34} {said}; TCP {:.1} s; {:.0} s in all",
             row.name,
             tcp.as_secs_f64(),
             start.elapsed().as_secs_f64()
-        ));
+        );
         Ok(())
     }
 
@@ -182,9 +181,7 @@ impl<'a> Ground<'a> {
             }
         }
         let moved = flows.map(|flow| flow.finish().unwrap());
-        say(&format!(
-            "MTU 1400, 1300, 1500 in mid-flow: {moved:?} bytes"
-        ));
+        eprintln!("MTU 1400, 1300, 1500 in mid-flow: {moved:?} bytes");
     }
 
     fn holdings(&self) -> Holdings {
@@ -219,12 +216,6 @@ impl<'a> Ground<'a> {
         println!("note: agents take {shares:.2?} of a CPU in the calm");
         assert!(shares.iter().all(|share| *share < 0.25), "{shares:?}");
     }
-}
-
-/// At once, past the harness: who waits for some minutes wants to see that it goes on.
-fn say(line: &str) {
-    // Nobody listens: then nobody is told.
-    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// IPv4 there and IPv6 back at the same time; how long it took.
