@@ -4,11 +4,17 @@ use std::fs;
 
 use serde::{Deserialize, Serialize};
 
+/// Set to 1 in virtual machines without KVM (`cargo xtask vm-test`).
+const EMULATED: &str = "CROSSWAY_EMULATED";
+
 /// The machine and its state before the first run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Machine {
     pub(crate) processor: String,
     pub(crate) cpus: usize,
+    /// Every instruction is emulated: figures are ratios at best.
+    #[serde(default)]
+    pub(crate) emulated: bool,
     pub(crate) kernel: String,
     /// Processes running or ready in the last minute, on average (proc(5)).
     pub(crate) load_average_before: f64,
@@ -18,6 +24,7 @@ impl Machine {
     pub(crate) fn here() -> Self {
         Self {
             processor: processor(),
+            emulated: std::env::var_os(EMULATED).is_some_and(|value| value == "1"),
             cpus: std::thread::available_parallelism().map_or(0, usize::from),
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             load_average_before: read("/proc/loadavg")
@@ -30,8 +37,9 @@ impl Machine {
 
     /// In one line.
     pub(crate) fn line(&self) -> String {
+        let emulated = if self.emulated { "emulated CPU: " } else { "" };
         format!(
-            "{}, {} CPUs for everything, kernel {}",
+            "{emulated}{}, {} CPUs for everything, kernel {}",
             self.processor, self.cpus, self.kernel
         )
     }

@@ -24,6 +24,7 @@ mod machine;
 mod micro;
 mod packets;
 mod rate;
+mod ratios;
 mod remote;
 mod results;
 mod scale;

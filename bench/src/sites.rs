@@ -15,7 +15,7 @@ use crate::results::{Better, Results};
 use crate::udp::Udp;
 use crate::udp::pattern::Pattern;
 use crate::udp::search;
-use crate::{chart, hops, latency, rate, table, tcp};
+use crate::{chart, hops, latency, rate, ratios, table, tcp};
 
 /// Datagrams a second beside [`Load::LatencyEqual`]: what every tunnel here carries with ease.
 const EQUAL_RATE: f64 = 5000.0;
@@ -44,7 +44,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         hops::forget_losses(&mut results);
     }
     results.finish();
-    print!("{}", table::table(&results));
+    if results.machine.emulated {
+        print!("{}", ratios::ratios(&results, Contender::CROSSWAY.name()));
+    } else {
+        print!("{}", table::table(&results));
+    }
     if let Some(file) = &args.json {
         results.write(file)?;
         println!("\nWritten to {}", file.display());

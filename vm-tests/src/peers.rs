@@ -157,6 +157,33 @@ impl StockGateway {
         &self.interface
     }
 
+    /// `wg set` on its interface, such as `peer KEY remove`.
+    pub fn set(&self, words: &str) -> Result<()> {
+        self.wg("set", words)?;
+        Ok(())
+    }
+
+    /// `wg show` of its interface, such as `endpoints`: a line for each peer, its key first.
+    pub fn show(&self, what: &str) -> Result<String> {
+        self.wg("show", what)
+    }
+
+    /// When its only peer and it agreed on keys last, in seconds since 1970; 0 if they never did.
+    pub fn handshake(&self) -> Result<u64> {
+        let said = self.show("latest-handshakes")?;
+        let word = said.split_whitespace().nth(1);
+        let word = word.with_context(|| format!("no peer in {said:?}"))?;
+        Ok(word.parse()?)
+    }
+
+    fn wg(&self, verb: &str, words: &str) -> Result<String> {
+        let mut command = Command::new("nsenter");
+        let netns = Path::new(netns::NETNS_DIR).join(&self.netns);
+        command.arg(format!("--net={}", netns.display()));
+        command.args(["wg", verb, &self.interface]);
+        process::run(command.args(words.split_whitespace()))
+    }
+
     /// The process; `None` for the kernel's.
     pub fn process(&mut self) -> Option<&mut ProcessGuard> {
         self.process.as_mut()

@@ -33,10 +33,12 @@ use anyhow::{Context, Result, ensure};
 use crate::netns::{self, Netns};
 
 mod build;
+mod detour;
 mod plain;
 mod redundant;
 
 pub(crate) use build::{Wire, add_wire};
+pub use detour::Detour;
 pub use plain::PlainForwarding;
 pub use redundant::{Near, Redundant, Replica};
 

@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: builds everything, then runs the bench as root.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 
 use crate::setup::{self, Purpose, toolchain::Toolchain};
@@ -21,11 +23,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     } else if task == Some("to") {
         setup::ensure(Purpose::Lab)?;
     }
-    cmd::run(
-        "building the bench",
-        &mut cmd::cargo(&["build", "--quiet", "--release", "-p", "bench"]),
-    )?;
-    let program = environment::workspace().join("target/release/bench");
+    let program = build_bench()?;
     let mut command = if runs_the_product {
         cmd::as_root(program)
     } else {
@@ -34,8 +32,17 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     cmd::become_command(command.args(arguments))
 }
 
+/// The bench's program.
+pub(crate) fn build_bench() -> Result<PathBuf> {
+    cmd::run(
+        "building the bench",
+        &mut cmd::cargo(&["build", "--quiet", "--release", "-p", "bench"]),
+    )?;
+    Ok(environment::workspace().join("target/release/bench"))
+}
+
 /// A peer that cannot be installed is left out by the bench, with the reason; the rest is measured.
-fn ensure_peers(purpose: Purpose) -> Result<Toolchain> {
+pub(crate) fn ensure_peers(purpose: Purpose) -> Result<Toolchain> {
     let toolchain = setup::ensure(Purpose::Lab)?;
     match setup::ensure(purpose) {
         Ok(toolchain) => Ok(toolchain),

@@ -1,12 +1,12 @@
-//! `cargo xtask vm-test [--quick] [--only TEST] [KERNEL…]`: the guest ring. The same tests that run in namespaces
+//! `cargo xtask vm-test [--quick] [--only TEST] [--bench] [KERNEL…]`: the guest ring. The same tests that run in namespaces
 //! of this machine's kernel run in virtual machines with kernels of Debian's releases, and with them those that
 //! need what only such a kernel has.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use vm_tests::guest::image::Image;
 use vm_tests::guest::kernel::Kernel;
 use vm_tests::guest::{Accelerator, Guest, Machine};
@@ -15,6 +15,7 @@ use vm_tests::wait;
 use crate::setup::{self, Purpose};
 use crate::{build, environment};
 
+mod bench;
 mod kernels;
 mod report;
 mod tests;
@@ -71,9 +72,18 @@ const PROGRAMS: &[&str] = &[
     "wireguard-go",
 ];
 
+/// What programs of this workspace find in their environment, with [`emulated`] behind it.
+const ENVIRONMENT: [&str; 3] = [
+    "/usr/bin/env",
+    "CROSSWAY_BIN=/usr/bin/crossway",
+    "CROSSWAY_OBJECT=/usr/lib/datapath",
+];
+
 /// What was asked for.
 struct Request<'a> {
     quick: bool,
+    /// The bench instead of tests.
+    bench: bool,
     only: Option<&'a str>,
     kernels: Vec<&'static Choice>,
 }
@@ -82,6 +92,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let request = parse(arguments)?;
     let toolchain = setup::ensure(Purpose::Vm)?;
     build::build(&toolchain)?;
+    if request.bench {
+        return bench::run(&request.kernels);
+    }
     let tests = tests::build(request.quick, request.only)?;
     let init = tests::build_init()?;
     vm_tests::sys::watch_stop_signals();
@@ -107,24 +120,31 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 
 fn parse(arguments: &[String]) -> Result<Request<'_>> {
     let mut quick = false;
+    let mut bench = false;
     let mut only = None;
     let mut names = Vec::new();
     let mut words = arguments.iter().map(String::as_str);
     while let Some(word) = words.next() {
         match word {
             "--quick" => quick = true,
+            "--bench" => bench = true,
             "--only" => only = Some(words.next().context("--only takes a test's name")?),
             word if word.starts_with('-') => {
-                bail!("vm-test takes --quick, --only TEST and kernels, not {word:?}")
+                bail!("vm-test takes --quick, --only TEST, --bench and kernels, not {word:?}")
             }
             name => names.push(name),
         }
     }
-    if quick && names.is_empty() {
+    ensure!(
+        !(bench && (quick || only.is_some())),
+        "--bench runs no tests: leave --quick and --only out"
+    );
+    if (quick || bench) && names.is_empty() {
         names.push(kernels::QUICK);
     }
     Ok(Request {
         quick,
+        bench,
         only,
         kernels: kernels::chosen(&names)?,
     })
@@ -140,25 +160,12 @@ fn on_kernel(
     report: &mut Report,
 ) -> Result<()> {
     let start = wait::now();
-    let mut machine = Machine {
-        kernel: kernel.vmlinuz()?,
-        image: pack(kernel, tests, init, kept)?,
-        cpus: CPUS,
-        memory_mib: MEMORY_MIB,
-        accelerator: Accelerator::Tcg,
-        devices: Vec::new(),
-    };
-    machine.accelerator = Accelerator::probe(&machine, kept)?;
-    let packed = start.elapsed();
-    let switched_on = wait::now();
-    let mut guest = machine.boot("guest", kept)?;
-    eprintln!(
-        "{} on {}, {:.1} s after {:.1} s of packing",
-        guest.kernel(),
-        machine.accelerator,
-        switched_on.elapsed().as_secs_f64(),
-        packed.as_secs_f64()
-    );
+    let mut image = image(kept)?;
+    for test in tests {
+        let place = test.path_in_guest();
+        image.file(&test.executable, place.trim_start_matches('/'))?;
+    }
+    let (machine, mut guest) = boot(kernel, image, init, kept, start)?;
     for test in tests {
         if test.needs_fast_path() && !choice.has_fast_path {
             continue;
@@ -182,20 +189,16 @@ fn guest_test(
     eprintln!("\n--- {} on {}", test.name, guest.kernel());
     let start = wait::now();
     let mut output = String::new();
-    let emulated = u8::from(machine.accelerator.is_emulated());
-    let emulated = format!("CROSSWAY_EMULATED={emulated}");
     let path = test.path_in_guest();
-    let mut words = vec![
-        "/usr/bin/env",
-        "CROSSWAY_BIN=/usr/bin/crossway",
-        "CROSSWAY_OBJECT=/usr/lib/datapath",
+    let emulated = emulated(machine);
+    // What tests say of the kernel is for the report.
+    let own = [
         &emulated,
-        &path,
+        path.as_str(),
         "--test-threads=1",
-        // What tests say of the kernel is for the report.
         "--show-output",
     ];
-    words.extend(test.filters);
+    let words = [&ENVIRONMENT[..], &own, test.filters].concat();
     let followed = guest.follow(&words, TEST_LIMIT, |piece| {
         eprint!("{piece}");
         output.push_str(piece);
@@ -211,22 +214,51 @@ fn guest_test(
     Ok(alive)
 }
 
-/// The initial file system for one kernel.
-fn pack(kernel: &Kernel, tests: &[Test], init: &Path, kept: &Path) -> Result<PathBuf> {
+/// Whether figures of speed say little.
+fn emulated(machine: &Machine) -> String {
+    let emulated = u8::from(machine.accelerator.is_emulated());
+    format!("CROSSWAY_EMULATED={emulated}")
+}
+
+/// Packs the image for a kernel and switches a guest on.
+fn boot(
+    kernel: &Kernel,
+    mut image: Image,
+    init: &Path,
+    kept: &Path,
+    start: Instant,
+) -> Result<(Machine, Guest)> {
+    let archive = kept.join("image.cpio");
+    image.file(init, "init")?;
+    image.pack(kernel, &archive)?;
+    let mut machine = Machine {
+        kernel: kernel.vmlinuz()?,
+        image: archive,
+        cpus: CPUS,
+        memory_mib: MEMORY_MIB,
+        accelerator: Accelerator::Tcg,
+        devices: Vec::new(),
+    };
+    machine.accelerator = Accelerator::probe(&machine, kept)?;
+    let packed = wait::now();
+    let guest = machine.boot("guest", kept)?;
+    eprintln!(
+        "{} on {}, {:.1} s after {:.1} s of packing",
+        guest.kernel(),
+        machine.accelerator,
+        packed.elapsed().as_secs_f64(),
+        packed.saturating_duration_since(start).as_secs_f64()
+    );
+    Ok((machine, guest))
+}
+
+/// The initial file system with what every guest needs.
+fn image(kept: &Path) -> Result<Image> {
     let mut image = Image::create(&kept.join("stage"))?;
     for program in PROGRAMS.iter().chain(&["env"]) {
         image.program(program)?;
     }
     image.file(&build::binary(), "usr/bin/crossway")?;
-    for test in tests {
-        image.file(
-            &test.executable,
-            test.path_in_guest().trim_start_matches('/'),
-        )?;
-    }
     image.data(&build::object_path(), "usr/lib/datapath")?;
-    image.file(init, "init")?;
-    let archive = kept.join("image.cpio");
-    image.pack(kernel, &archive)?;
-    Ok(archive)
+    Ok(image)
 }

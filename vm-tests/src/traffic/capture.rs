@@ -31,7 +31,17 @@ impl Capture {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let log = topology.directory().join(format!("capture-{number}.txt"));
-        let mut words = vec!["-n", "-t", "-l", "--immediate-mode", "-i", interface];
+        // As root: a guest has no user of tcpdump's own.
+        let mut words = vec![
+            "-n",
+            "-t",
+            "-l",
+            "-Z",
+            "root",
+            "--immediate-mode",
+            "-i",
+            interface,
+        ];
         words.extend(filter.split_whitespace());
         let mut process = netns.spawn("tcpdump", "tcpdump", &words, &log)?;
         let output = log.clone();

@@ -15,7 +15,7 @@ const TESTS: &[(&str, &[&str])] = &[
     ("vm-tests", &[
         "verdicts", "guest_smoke", "two_sites", "three_sites", "protocols", "slow_path", "trace", "mtu", "spoofing", "counters",
         "lanes", "interop", "junk", "lifecycle", "reload", "endpoints", "host_events", "on_down", "failover",
-        "posture",
+        "posture", "guest_kernel_wireguard", "guest_rekey", "guest_weather",
     ]),
 ];
 
@@ -24,7 +24,13 @@ const TESTS: &[(&str, &[&str])] = &[
 const QUICK: &[(&str, &[&str])] = &[("verdicts", &["load::"]), ("guest_smoke", &[])];
 
 /// Those that a kernel runs which does not take the eBPF programs.
-const WITHOUT_FAST_PATH: &[&str] = &["guest_smoke", "two_sites", "host"];
+const WITHOUT_FAST_PATH: &[&str] = &[
+    "guest_smoke",
+    "two_sites",
+    "host",
+    "guest_kernel_wireguard",
+    "guest_weather",
+];
 
 /// A built file of tests.
 #[derive(Debug)]
