@@ -16,6 +16,7 @@ use crate::setup::{self, Purpose};
 use crate::{build, environment};
 
 mod kernels;
+mod on_host;
 mod report;
 mod tests;
 
@@ -130,10 +131,33 @@ fn parse(arguments: &[String]) -> Result<Request<'_>> {
     })
 }
 
-/// Boots one kernel and runs all tests in it.
+/// Runs all tests with one kernel.
 fn on_kernel(
     kernel: &Kernel,
     tests: &[Test],
+    init: &Path,
+    kept: &Path,
+    choice: &Choice,
+    report: &mut Report,
+) -> Result<()> {
+    let possible = tests
+        .iter()
+        .filter(|test| choice.has_fast_path || !test.needs_fast_path());
+    let (of_several, in_one): (Vec<&Test>, Vec<&Test>) =
+        possible.partition(|test| test.is_on_host());
+    if !in_one.is_empty() {
+        in_one_guest(kernel, &in_one, init, kept, choice, report)?;
+    }
+    if !of_several.is_empty() {
+        on_host::run(kernel, &of_several, init, kept, choice, report)?;
+    }
+    Ok(())
+}
+
+/// Boots the kernel and runs tests in it.
+fn in_one_guest(
+    kernel: &Kernel,
+    tests: &[&Test],
     init: &Path,
     kept: &Path,
     choice: &Choice,
@@ -146,7 +170,7 @@ fn on_kernel(
         cpus: CPUS,
         memory_mib: MEMORY_MIB,
         accelerator: Accelerator::Tcg,
-        devices: Vec::new(),
+        cards: Vec::new(),
     };
     machine.accelerator = Accelerator::probe(&machine, kept)?;
     let packed = start.elapsed();
@@ -160,9 +184,6 @@ fn on_kernel(
         packed.as_secs_f64()
     );
     for test in tests {
-        if test.needs_fast_path() && !choice.has_fast_path {
-            continue;
-        }
         if !guest_test(&mut guest, &machine, test, choice, report)? {
             // A hang or a crash takes the machine with it: the next test gets a new one.
             guest = machine.boot("guest", kept)?;
@@ -212,7 +233,7 @@ fn guest_test(
 }
 
 /// The initial file system for one kernel.
-fn pack(kernel: &Kernel, tests: &[Test], init: &Path, kept: &Path) -> Result<PathBuf> {
+fn pack(kernel: &Kernel, tests: &[&Test], init: &Path, kept: &Path) -> Result<PathBuf> {
     let mut image = Image::create(&kept.join("stage"))?;
     for program in PROGRAMS.iter().chain(&["env"]) {
         image.program(program)?;
