@@ -136,6 +136,11 @@ impl Datapath {
         self.attacher.attachments()
     }
 
+    /// XDP that the configuration names and the driver refuses, with the mend, one line each.
+    pub fn refusals(&self) -> &[String] {
+        self.attacher.refusals()
+    }
+
     /// Whether maps of an agent before us were taken over, with their content.
     pub fn took_over(&self) -> bool {
         self.took_over

@@ -16,7 +16,7 @@ use crate::process::{self, ProcessGuard};
 use crate::topology::Topology;
 use crate::{cleanup, sys, wait};
 
-mod counters;
+pub(crate) mod counters;
 mod succession;
 
 pub use counters::Counters;

@@ -4,6 +4,7 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
+use std::net::TcpStream;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -48,6 +49,23 @@ pub fn set_socket_option(
     let result = unsafe { libc::setsockopt(socket, level, name, value.as_ptr().cast(), length) };
     if result == 0 {
         Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// `struct tcp_info` of a connection (linux/tcp.h), up to the counters of Linux 4.19; what an older kernel
+/// lacks is 0.
+pub fn tcp_info(stream: &TcpStream) -> io::Result<[u8; 216]> {
+    let mut info = [0; 216];
+    let mut length = info.len() as libc::socklen_t;
+    let (level, name) = (libc::IPPROTO_TCP, libc::TCP_INFO);
+    let buffer = info.as_mut_ptr().cast();
+    // SAFETY: the pointer and the length are those of `info`, of which the call writes no more.
+    let result =
+        unsafe { libc::getsockopt(stream.as_raw_fd(), level, name, buffer, &raw mut length) };
+    if result == 0 {
+        Ok(info)
     } else {
         Err(io::Error::last_os_error())
     }

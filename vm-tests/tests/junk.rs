@@ -34,7 +34,7 @@ fn the_agent_names_junk_without_wan_guard() {
     junk_dies_by_name("off", "off", &UNGUARDED);
 }
 
-/// Kinds of junk, in the order of [`junk`], that are counted under a name.
+/// Kinds of junk, in the order of [`traffic::junk`], that are counted under a name.
 type Names = [(&'static str, &'static [usize])];
 
 const GUARDED: [(&str, &[usize]); 6] = [
@@ -104,38 +104,11 @@ fn send_junk(from: &Site, to: &Site, gateway: &Crossway, outer: Family) -> Vec<u
     let socket = socket.unwrap().unwrap();
     let mut sent = Vec::new();
     // Any index of ours has other upper bits than this.
-    for (kind, datagram) in junk(index ^ 0x8000_0000).iter().enumerate() {
+    for (kind, datagram) in traffic::junk(index ^ 0x8000_0000).iter().enumerate() {
         for _ in 0..ROUNDS + kind {
             socket.send_to(datagram, to.endpoint(outer)).unwrap();
         }
         sent.push(ROUNDS + kind);
     }
     sent
-}
-
-/// One datagram of each kind.
-fn junk(unknown_receiver: u32) -> [Vec<u8>; 10] {
-    let message = |kind: u8, length: usize, receiver_at: usize| {
-        let mut bytes = vec![0x5a; length];
-        bytes[..4].copy_from_slice(&[kind, 0, 0, 0]);
-        bytes[receiver_at..receiver_at + 4].copy_from_slice(&unknown_receiver.to_le_bytes());
-        bytes
-    };
-    let mut reserved = message(4, 64, 4);
-    reserved[2] = 1;
-    [
-        Vec::new(),
-        message(4, 31, 4),
-        message(0, 64, 4),
-        message(5, 1200, 4),
-        reserved,
-        // An initiation has 148 bytes, a cookie reply 64.
-        message(1, 149, 4),
-        message(3, 63, 4),
-        // Data and a response for a session that nobody has.
-        message(4, 1200, 4),
-        message(2, 92, 8),
-        // An initiation that looks right.
-        message(1, 148, 4),
-    ]
 }

@@ -17,6 +17,7 @@ use crate::{build, environment};
 
 mod bench;
 mod kernels;
+mod on_host;
 mod report;
 mod tests;
 
@@ -150,10 +151,33 @@ fn parse(arguments: &[String]) -> Result<Request<'_>> {
     })
 }
 
-/// Boots one kernel and runs all tests in it.
+/// Runs all tests with one kernel.
 fn on_kernel(
     kernel: &Kernel,
     tests: &[Test],
+    init: &Path,
+    kept: &Path,
+    choice: &Choice,
+    report: &mut Report,
+) -> Result<()> {
+    let possible = tests
+        .iter()
+        .filter(|test| choice.has_fast_path || !test.needs_fast_path());
+    let (of_several, in_one): (Vec<&Test>, Vec<&Test>) =
+        possible.partition(|test| test.is_on_host());
+    if !in_one.is_empty() {
+        in_one_guest(kernel, &in_one, init, kept, choice, report)?;
+    }
+    if !of_several.is_empty() {
+        on_host::run(kernel, &of_several, init, kept, choice, report)?;
+    }
+    Ok(())
+}
+
+/// Boots the kernel and runs tests in it.
+fn in_one_guest(
+    kernel: &Kernel,
+    tests: &[&Test],
     init: &Path,
     kept: &Path,
     choice: &Choice,
@@ -167,9 +191,6 @@ fn on_kernel(
     }
     let (machine, mut guest) = boot(kernel, image, init, kept, start)?;
     for test in tests {
-        if test.needs_fast_path() && !choice.has_fast_path {
-            continue;
-        }
         if !guest_test(&mut guest, &machine, test, choice, report)? {
             // A hang or a crash takes the machine with it: the next test gets a new one.
             guest = machine.boot("guest", kept)?;
@@ -237,7 +258,7 @@ fn boot(
         cpus: CPUS,
         memory_mib: MEMORY_MIB,
         accelerator: Accelerator::Tcg,
-        devices: Vec::new(),
+        cards: Vec::new(),
     };
     machine.accelerator = Accelerator::probe(&machine, kept)?;
     let packed = wait::now();

@@ -8,6 +8,7 @@ mod links;
 
 use std::collections::HashSet;
 use std::fs;
+use std::io;
 
 use anyhow::{Context, Result, anyhow};
 use aya::Ebpf;
@@ -45,13 +46,13 @@ pub(super) struct Attacher {
     /// Where this process's own programs run already.
     done: HashSet<Place>,
     attachments: Vec<Attachment>,
+    refusals: Vec<String>,
 }
 
-/// What is to be attached, and what to do if that fails.
+/// What is to be attached.
 struct Step {
     place: Place,
     reason: String,
-    required: bool,
 }
 
 impl Attacher {
@@ -62,7 +63,13 @@ impl Attacher {
             tc,
             done: HashSet::new(),
             attachments: Vec::new(),
+            refusals: Vec::new(),
         }
+    }
+
+    /// XDP that the configuration names and the driver refuses, with the mend, one line each.
+    pub(super) fn refusals(&self) -> &[String] {
+        &self.refusals
     }
 
     pub(super) fn attachments(&self) -> &[Attachment] {
@@ -74,8 +81,9 @@ impl Attacher {
         let (steps, off) = self.plan(wanted)?;
         self.detach_others(&steps)?;
         self.attachments = off;
+        let known = std::mem::take(&mut self.refusals);
         for step in steps {
-            let attachment = self.take_step(programs, step)?;
+            let attachment = self.take_step(programs, step, &known)?;
             self.attachments.push(attachment);
         }
         Ok(())
@@ -97,13 +105,23 @@ impl Attacher {
         Ok(())
     }
 
-    fn take_step(&mut self, programs: &mut Ebpf, step: Step) -> Result<Attachment> {
+    /// TC carries the fast path, so it must be had; without XDP the agent itself drops what is junk.
+    fn take_step(
+        &mut self,
+        programs: &mut Ebpf,
+        step: Step,
+        known: &[String],
+    ) -> Result<Attachment> {
         let (mut mode, mut reason) = (step.place.mode, step.reason);
         if let Err(error) = self.ensure(programs, &step.place) {
-            if step.required {
+            if !matches!(mode, Mode::Native | Mode::Generic) {
                 return Err(error);
             }
-            warn!(interface = step.place.interface, "XDP stays off: {error:#}");
+            let refusal = format!("XDP stays off on {}: {error:#}", step.place.interface);
+            if !known.contains(&refusal) {
+                warn!("{refusal}");
+            }
+            self.refusals.push(refusal);
             reason = format!("{reason}, but it failed: {error:#}");
             mode = Mode::Off;
         }
@@ -128,7 +146,10 @@ impl Attacher {
             Mode::Clsact => clsact::ensure(programs, place, &self.pins, &self.gateway),
             Mode::Off => Ok(()),
         }
-        .with_context(|| failure(place))?;
+        .map_err(|error| {
+            let context = failure(place, &error);
+            error.context(context)
+        })?;
         let done = if known { "took over" } else { "attached" };
         info!(
             interface = place.interface,
@@ -214,7 +235,6 @@ impl Attacher {
         Ok(Step {
             place: place(hook, mode, interface)?,
             reason: reason.to_owned(),
-            required: true,
         })
     }
 }
@@ -229,7 +249,7 @@ fn plan_wan(wan: &Wan, steps: &mut Vec<Step>, off: &mut Vec<Attachment>) -> Resu
         XdpChoice::Auto => interface::driver(&wan.interface).ok(),
         _ => None,
     };
-    let (mode, reason, required) = match xdp::plan(wan.xdp, driver.as_deref()) {
+    let (mode, reason) = match xdp::plan(wan.xdp, driver.as_deref()) {
         XdpPlan::Off { reason } => {
             off.push(Attachment {
                 interface: wan.interface.clone(),
@@ -239,13 +259,12 @@ fn plan_wan(wan: &Wan, steps: &mut Vec<Step>, off: &mut Vec<Attachment>) -> Resu
             });
             return Ok(());
         }
-        XdpPlan::Native { reason, required } => (Mode::Native, reason, required),
-        XdpPlan::Generic { reason } => (Mode::Generic, reason, true),
+        XdpPlan::Native { reason } => (Mode::Native, reason),
+        XdpPlan::Generic { reason } => (Mode::Generic, reason),
     };
     steps.push(Step {
         place: place(Hook::WanGuard, mode, &wan.interface)?,
         reason,
-        required,
     });
     Ok(())
 }
@@ -264,13 +283,17 @@ fn place(hook: Hook, mode: Mode, name: &str) -> Result<Place> {
     })
 }
 
-fn failure(place: &Place) -> String {
+fn failure(place: &Place, error: &anyhow::Error) -> String {
     let (program, interface) = (place.hook.program(), &place.interface);
     match place.mode {
-        Mode::Native => format!(
-            "attach {program} to {interface} by native XDP: \
-             set xdp = \"generic\" or \"off\" for this interface if its driver has none"
-        ),
+        Mode::Native => {
+            let driver = interface::driver(interface).ok();
+            let cause = error
+                .chain()
+                .find_map(|cause| cause.downcast_ref::<io::Error>());
+            let mend = xdp::mend(driver.as_deref(), cause.and_then(io::Error::raw_os_error));
+            format!("attach {program} to {interface} by native XDP: {mend}")
+        }
         mode => format!("attach {program} to {interface} by {}", mode.as_str()),
     }
 }

@@ -69,8 +69,6 @@ pub enum XdpPlan {
     Native {
         /// Why, for people.
         reason: String,
-        /// Whether a failure is an error; else the program stays off.
-        required: bool,
     },
     /// Attach in the stack.
     Generic {
@@ -84,7 +82,6 @@ pub fn plan(choice: XdpChoice, driver: Option<&str>) -> XdpPlan {
     match choice {
         XdpChoice::Native => XdpPlan::Native {
             reason: "configured".to_owned(),
-            required: true,
         },
         XdpChoice::Generic => XdpPlan::Generic {
             reason: "configured".to_owned(),
@@ -105,7 +102,6 @@ fn automatic(driver: Option<&str>) -> XdpPlan {
     if NATIVE_GAINS.contains(&driver) {
         return XdpPlan::Native {
             reason: format!("auto: {driver} drops junk in the driver"),
-            required: false,
         };
     }
     let reason = match LOSES.iter().find(|(name, _)| *name == driver) {
@@ -115,6 +111,26 @@ fn automatic(driver: Option<&str>) -> XdpPlan {
     XdpPlan::Off { reason }
 }
 
+/// Why `driver` refuses native XDP with the error number `error`, and what to do about it, for people.
+pub(super) fn mend(driver: Option<&str>, error: Option<i32>) -> &'static str {
+    match (driver, error) {
+        // virtnet_xdp_set() of drivers/net/virtio_net.c has one error for each of these.
+        (Some("virtio_net"), Some(libc::EOPNOTSUPP)) => {
+            "the hypervisor joins packets or leaves checksums to this machine, and does not let it \
+             switch that off: give the card ctrl_guest_offloads=on, or guest_csum=off and \
+             guest_tso4, guest_tso6, guest_ecn and guest_ufo off as well"
+        }
+        (Some("virtio_net"), Some(libc::ENOMEM)) => {
+            "before Linux 5.13 virtio_net needs a queue to send for every CPU beside those in use: \
+             give the card as many pairs of queues more as the machine has CPUs (queues=, mq=on)"
+        }
+        (Some("virtio_net"), Some(libc::EINVAL)) => {
+            "virtio_net takes no MTU for it that is longer than one of its buffers: lower the MTU"
+        }
+        _ => "set xdp = \"generic\" or \"off\" for this interface if its driver has none",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,16 +138,7 @@ mod tests {
     #[test]
     fn auto_attaches_natively_only_where_the_driver_gains() {
         let native = plan(XdpChoice::Auto, Some("mlx5_core"));
-        assert!(
-            matches!(
-                native,
-                XdpPlan::Native {
-                    required: false,
-                    ..
-                }
-            ),
-            "{native:?}"
-        );
+        assert!(matches!(native, XdpPlan::Native { .. }), "{native:?}");
         for (driver, word) in [
             (Some("veth"), "peer's segmentation offload"),
             (Some("virtio_net"), "receive offloads"),
@@ -154,7 +161,7 @@ mod tests {
         for driver in [None, Some("veth"), Some("ice")] {
             assert!(matches!(
                 plan(XdpChoice::Native, driver),
-                XdpPlan::Native { required: true, .. }
+                XdpPlan::Native { .. }
             ));
             assert!(matches!(
                 plan(XdpChoice::Generic, driver),
@@ -162,6 +169,15 @@ mod tests {
             ));
             assert!(matches!(plan(XdpChoice::Off, driver), XdpPlan::Off { .. }));
         }
+    }
+
+    #[test]
+    fn what_virtio_lacks_is_named() {
+        let mend = |error| mend(Some("virtio_net"), Some(error));
+        assert!(mend(libc::EOPNOTSUPP).contains("ctrl_guest_offloads=on"));
+        assert!(mend(libc::ENOMEM).contains("queues"));
+        assert!(mend(libc::EINVAL).contains("MTU"));
+        assert!(mend(libc::EIO).contains("xdp = \"generic\""));
     }
 
     #[test]

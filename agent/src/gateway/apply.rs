@@ -239,6 +239,7 @@ impl Gateway {
             return;
         };
         let attached = self.attach_to(&mut datapath);
+        self.warnings.fast_path = datapath.refusals().to_vec();
         self.datapath = Some(datapath);
         if let Err(error) = attached {
             self.leave_fast_path(&error);

@@ -59,15 +59,34 @@ fn the_mode_can_change_while_it_runs_and_across_a_restart() {
 }
 
 #[test]
-fn native_where_there_is_none_is_an_error_that_names_the_mend() {
+fn native_where_there_is_none_stays_off_names_the_mend_and_the_rest_is_attached() {
     enter_sandbox();
     ip("link add br0 type bridge");
+    tun("tun0");
     let mut datapath = Datapath::load("xdp-native", TcAttach::Auto).unwrap();
-    let error = attach(&mut datapath, "br0", XdpChoice::Native).unwrap_err();
-    let error = format!("{error:#}");
-    assert!(
-        error.contains("br0") && error.contains(r#"xdp = "generic""#),
-        "{error}"
-    );
+    datapath
+        .attach(Wanted {
+            wan: &[wan("br0", XdpChoice::Native)],
+            tun: Some("tun0"),
+            ..Wanted::default()
+        })
+        .unwrap();
+    let [ingress, egress, guard] = datapath.attachments() else {
+        panic!("{:?}", datapath.attachments());
+    };
+    assert!(ingress.mode != Mode::Off && egress.mode != Mode::Off);
+    assert_eq!(guard.mode, Mode::Off);
+    let [refusal] = datapath.refusals() else {
+        panic!("{:?}", datapath.refusals());
+    };
+    for text in [refusal, &guard.reason] {
+        assert!(
+            text.contains("br0") && text.contains(r#"xdp = "generic""#),
+            "{text}"
+        );
+    }
+    // Said as long as it is so.
+    attach(&mut datapath, "br0", XdpChoice::Off).unwrap();
+    assert!(datapath.refusals().is_empty());
     datapath.detach().unwrap();
 }

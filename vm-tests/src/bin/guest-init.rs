@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result};
 use vm_tests::guest::protocol::{Answer, PORT, Request};
@@ -77,11 +77,18 @@ fn serve() -> Result<()> {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let kernel = kernel.trim().to_owned();
     send(&mut answers, &Answer::Ready { kernel })?;
+    let mut started: Vec<Child> = Vec::new();
     for line in BufReader::new(port).lines() {
+        // Whoever asks whether they still run shall not find what is only waited for.
+        started.retain_mut(|child| !matches!(child.try_wait(), Ok(Some(_))));
         let request: Request = serde_json::from_str(&line?)?;
         let answer = match request {
             Request::Run { words } => run(&words, &mut answers).map(Answer::Exit),
-            Request::Spawn { words, log } => spawn(&words, &log).map(Answer::Started),
+            Request::Spawn { words, log } => spawn(&words, &log).map(|child| {
+                let pid = child.id();
+                started.push(child);
+                Answer::Started(pid)
+            }),
             Request::Write { path, text, mode } => write(&path, &text, mode).map(|()| Answer::Done),
             Request::PowerOff => return Ok(()),
         };
@@ -122,15 +129,14 @@ fn run(words: &[String], port: &mut File) -> Result<i32> {
         .unwrap_or_else(|| 128 + status.signal().unwrap_or_default()))
 }
 
-fn spawn(words: &[String], log: &str) -> Result<u32> {
+fn spawn(words: &[String], log: &str) -> Result<Child> {
     let log = File::options().create(true).append(true).open(log)?;
-    let child = command(words)?
+    command(words)?
         .stdout(log.try_clone()?)
         .stderr(log)
         .process_group(0)
         .spawn()
-        .with_context(|| format!("cannot start {words:?}"))?;
-    Ok(child.id())
+        .with_context(|| format!("cannot start {words:?}"))
 }
 
 fn command(words: &[String]) -> Result<Command> {

@@ -23,11 +23,7 @@ impl Crossway {
     /// route for: the kernel sends multicast listener reports into every interface, which end there; a
     /// packet of a host to a site that is lost shows at the far end.
     pub fn dropped(&self) -> Result<Vec<(String, u64)>> {
-        let counts = reasons(&self.query(&["drops"])?["drops"])?;
-        let counts = counts.into_iter();
-        Ok(counts
-            .filter(|(reason, packets)| *packets > 0 && reason != "no-route")
-            .collect())
+        dropped(&self.query(&["drops"])?)
     }
 
     /// Packets that its programs left to the kernel stack for one reason.
@@ -42,27 +38,54 @@ impl Crossway {
     /// The flows that a filter of the command line lets through (none for all), each as it is in
     /// `flows --json`, with its counters.
     pub fn flows(&self, filter: &[&str]) -> Result<Vec<(Value, Counters)>> {
-        let mut reply = self.query(&[&["flows"], filter].concat())?;
-        let flows = reply["flows"].as_array_mut().context("no flows")?;
-        flows
-            .drain(..)
-            .map(|flow| {
-                let counters = Counters::read(&flow)?;
-                Ok((flow, counters))
-            })
-            .collect()
+        flows(self.query(&[&["flows"], filter].concat())?)
     }
 
     /// The counters of a site.
     pub fn site(&self, name: &str) -> Result<Counters> {
-        let reply = self.query(&["sites"])?;
-        let mut sites = reply["sites"].as_array().context("no sites")?.iter();
-        let site = sites.find(|site| site["name"] == name);
-        Counters::read(site.with_context(|| format!("there is no site {name}"))?)
+        site(&self.query(&["sites"])?, name)
     }
 }
 
+/// Reads the answer of `drops`, see [`Crossway::dropped`].
+pub(crate) fn dropped(reply: &Value) -> Result<Vec<(String, u64)>> {
+    let counts = reasons(&reply["drops"])?.into_iter();
+    Ok(counts
+        .filter(|(reason, packets)| *packets > 0 && reason != "no-route")
+        .collect())
+}
+
+/// Reads the answer of `flows`, see [`Crossway::flows`].
+pub(crate) fn flows(mut reply: Value) -> Result<Vec<(Value, Counters)>> {
+    let flows = reply["flows"].as_array_mut().context("no flows")?;
+    flows
+        .drain(..)
+        .map(|flow| {
+            let counters = Counters::read(&flow)?;
+            Ok((flow, counters))
+        })
+        .collect()
+}
+
+/// Reads one site in the answer of `sites`.
+pub(crate) fn site(reply: &Value, name: &str) -> Result<Counters> {
+    let mut sites = reply["sites"].as_array().context("no sites")?.iter();
+    let site = sites.find(|site| site["name"] == name);
+    Counters::read(site.with_context(|| format!("there is no site {name}"))?)
+}
+
 impl Counters {
+    /// The same traffic as the gateway at its other end counts it.
+    #[must_use]
+    pub fn seen_from_afar(self) -> Self {
+        Self {
+            to_site_packets: self.from_site_packets,
+            to_site_bytes: self.from_site_bytes,
+            from_site_packets: self.to_site_packets,
+            from_site_bytes: self.to_site_bytes,
+        }
+    }
+
     fn read(json: &Value) -> Result<Self> {
         let number = |name: &str| {
             let number = json[name].as_u64();

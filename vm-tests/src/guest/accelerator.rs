@@ -54,7 +54,7 @@ impl Accelerator {
         }
         let machine = Machine {
             accelerator: Self::Kvm,
-            devices: Vec::new(),
+            cards: Vec::new(),
             ..machine.clone()
         };
         let guest = machine.boot_within("kvm-probe", directory, PROBE_LIMIT);

@@ -40,7 +40,7 @@ pub fn ping(from: &Netns, to: IpAddr, count: u32) -> Result<PingReport> {
         .output()
         .context("cannot start `ping` (package iputils-ping)")?;
     let text = String::from_utf8_lossy(&output.stdout);
-    parse(&text).with_context(|| {
+    replies_in(&text).with_context(|| {
         let errors = String::from_utf8_lossy(&output.stderr);
         format!("`ping {to}` said: {text}{errors}")
     })
@@ -86,8 +86,8 @@ pub fn wait_for_ping(from: &Netns, to: IpAddr, limit: Duration) -> Result<()> {
     })
 }
 
-/// Reads the two summary lines.
-fn parse(text: &str) -> Option<PingReport> {
+/// Reads the two summary lines that `ping` wrote.
+pub fn replies_in(text: &str) -> Option<PingReport> {
     let counts = text.lines().find(|line| line.contains("transmitted"))?;
     let number = |field: &str| {
         let part = counts.split(',').find(|part| part.contains(field))?;
@@ -122,14 +122,14 @@ mod tests {
             rtt min/avg/max/mdev = 0.301/0.412/0.612/0.101 ms\n";
         let lost = "3 packets transmitted, 0 received, 100% packet loss, time 100ms\n";
         assert_eq!(
-            parse(good),
+            replies_in(good),
             Some(PingReport {
                 sent: 5,
                 received: 4,
                 mean_ms: Some(0.412)
             })
         );
-        assert_eq!(parse(lost).unwrap().mean_ms, None);
-        assert_eq!(parse("ping: connect: Network is unreachable"), None);
+        assert_eq!(replies_in(lost).unwrap().mean_ms, None);
+        assert_eq!(replies_in("ping: connect: Network is unreachable"), None);
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 
+use super::Segments;
 use crate::netns::Netns;
 use crate::wait;
 
@@ -24,6 +25,8 @@ pub struct TcpReport {
     pub source_seen: IpAddr,
     /// From the connection request to the server's confirmation.
     pub duration: Duration,
+    /// What the client's TCP sent.
+    pub segments: Segments,
 }
 
 impl TcpReport {
@@ -51,13 +54,13 @@ pub fn tcp_transfer(
     let duration = start.elapsed();
     // The sender's error comes first: without it the receiver only knows that nobody came.
     let context = || format!("TCP from {} to {to}", client.name());
-    let hash = sent.with_context(context)?;
+    let delivered = sent.with_context(context)?;
     let received = receiver
         .join()
         .map_err(|_| anyhow!("the receiver panicked"))?
         .with_context(context)?;
     ensure!(
-        received.hash == hash,
+        received.hash == delivered.hash,
         "TCP from {} to {to}: the content changed on its way",
         client.name()
     );
@@ -65,31 +68,59 @@ pub fn tcp_transfer(
         bytes,
         source_seen: received.source,
         duration,
+        segments: delivered.segments,
     })
 }
 
-pub(super) struct Received {
-    source: IpAddr,
-    pub(super) hash: u64,
+/// A connection that was received to its end.
+#[derive(Clone, Copy, Debug)]
+pub struct Received {
+    /// The client's address.
+    pub source: IpAddr,
+    /// Of the content.
+    pub hash: u64,
 }
 
-fn send(client: &Netns, to: SocketAddr, bytes: u64) -> Result<u64> {
-    let mut stream = client
+/// A connection whose content the server has confirmed.
+#[derive(Clone, Copy, Debug)]
+pub struct Delivered {
+    /// Of the content.
+    pub hash: u64,
+    /// What TCP sent for it.
+    pub segments: Segments,
+}
+
+fn send(client: &Netns, to: SocketAddr, bytes: u64) -> Result<Delivered> {
+    let stream = client
         .enter(|| TcpStream::connect_timeout(&to, STALL_LIMIT))?
         .context("cannot connect")?;
-    limit_stalls(&stream, STALL_LIMIT)?;
+    let mut left = bytes;
+    deliver(stream, STALL_LIMIT, || {
+        let part = left.min(CHUNK as u64);
+        left -= part;
+        (part > 0).then_some(part as usize)
+    })
+}
+
+/// Sends pieces of at most 64 KiB, as long as `next` tells a length, and waits for the server's confirmation.
+pub fn deliver(
+    mut stream: TcpStream,
+    stall_limit: Duration,
+    mut next: impl FnMut() -> Option<usize>,
+) -> Result<Delivered> {
+    limit_stalls(&stream, stall_limit)?;
     let mut source = Noise::new();
     let mut hash = hasher();
     let mut chunk = vec![0; CHUNK];
-    let mut left = bytes;
-    while left > 0 {
-        let part = &mut chunk[..left.min(CHUNK as u64) as usize];
+    let mut done = 0;
+    while let Some(length) = next() {
+        let part = &mut chunk[..length];
         source.fill(part);
         hash.write(part);
         stream
             .write_all(part)
-            .with_context(|| format!("stalled or broken {left} bytes before the end"))?;
-        left -= part.len() as u64;
+            .with_context(|| format!("stalled or broken after {done} bytes"))?;
+        done += length;
     }
     stream.shutdown(Shutdown::Write)?;
     let mut confirmation = [0; 8];
@@ -100,20 +131,38 @@ fn send(client: &Netns, to: SocketAddr, bytes: u64) -> Result<u64> {
         u64::from_be_bytes(confirmation) == hash.finish(),
         "the server received other content"
     );
-    Ok(hash.finish())
+    // Its last segment is in, and ours for it out, when the stream has come to its end.
+    ensure!(
+        stream.read(&mut confirmation)? == 0,
+        "the server said more than the hash"
+    );
+    Ok(Delivered {
+        hash: hash.finish(),
+        segments: Segments::of(&stream)?,
+    })
 }
 
 /// Takes one connection to its end and confirms it with the hash; `taken` hears of each read's length.
 pub(super) fn receive(
     listener: &TcpListener,
     stall_limit: Duration,
-    mut taken: impl FnMut(usize),
+    taken: impl FnMut(usize),
 ) -> Result<Received> {
     listener.set_nonblocking(true)?;
-    let (mut stream, peer) = wait::try_until("a TCP connection", STALL_LIMIT, || {
+    let (stream, peer) = wait::try_until("a TCP connection", STALL_LIMIT, || {
         Ok(listener.accept().ok())
     })?;
     stream.set_nonblocking(false)?;
+    take(stream, peer, stall_limit, taken)
+}
+
+/// Takes a connection to its end, as [`receive`] does.
+pub fn take(
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    stall_limit: Duration,
+    mut taken: impl FnMut(usize),
+) -> Result<Received> {
     limit_stalls(&stream, stall_limit)?;
     let mut hash = hasher();
     let mut chunk = vec![0; CHUNK];

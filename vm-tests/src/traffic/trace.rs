@@ -24,7 +24,7 @@ pub fn traceroute(from: &Netns, to: IpAddr, probe: Probe) -> Result<Vec<IpAddr>>
     };
     // Not fewer hops than the way has, or a router too many would go unseen; few, so that a failure is quick.
     let text = from.run(&format!("traceroute -n -m 8 -w 2 {flag} {to}"))?;
-    parse_traceroute(&text).with_context(|| format!("traceroute {flag} {to} wrote\n{text}"))
+    hops_in(&text).with_context(|| format!("traceroute {flag} {to} wrote\n{text}"))
 }
 
 /// The routers and the target, as `mtr --report` lists them. A lost probe is an error.
@@ -33,8 +33,8 @@ pub fn mtr(from: &Netns, to: IpAddr) -> Result<Vec<IpAddr>> {
     parse_mtr(&text).with_context(|| format!("mtr {to} wrote\n{text}"))
 }
 
-/// ` 1  10.1.0.1  0.049 ms  0.010 ms  0.009 ms`
-fn parse_traceroute(text: &str) -> Result<Vec<IpAddr>> {
+/// The hops in what traceroute wrote, with the same demands: ` 1  10.1.0.1  0.049 ms  0.010 ms  0.009 ms`
+pub fn hops_in(text: &str) -> Result<Vec<IpAddr>> {
     let hops = text.lines().skip(1).map(|line| {
         let mut address = None;
         for word in line.split_whitespace().skip(1) {
@@ -79,10 +79,10 @@ mod tests {
         let good =
             format!("{head} 1  10.1.0.1  0.049 ms  0.010 ms  0.009 ms\n 2  10.2.0.10  0.1 ms\n");
         let hops: Vec<IpAddr> = vec![[10, 1, 0, 1].into(), [10, 2, 0, 10].into()];
-        assert_eq!(parse_traceroute(&good).unwrap(), hops);
-        assert!(parse_traceroute(&format!("{head} 1  10.1.0.1  0.049 ms * *\n")).is_err());
-        assert!(parse_traceroute(&format!("{head} 1  * * *\n")).is_err());
-        assert!(parse_traceroute(&format!("{head} 1  10.1.0.1  0.049 ms !N\n")).is_err());
+        assert_eq!(hops_in(&good).unwrap(), hops);
+        assert!(hops_in(&format!("{head} 1  10.1.0.1  0.049 ms * *\n")).is_err());
+        assert!(hops_in(&format!("{head} 1  * * *\n")).is_err());
+        assert!(hops_in(&format!("{head} 1  10.1.0.1  0.049 ms !N\n")).is_err());
     }
 
     #[test]

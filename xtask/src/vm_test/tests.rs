@@ -15,7 +15,7 @@ const TESTS: &[(&str, &[&str])] = &[
     ("vm-tests", &[
         "verdicts", "guest_smoke", "two_sites", "three_sites", "protocols", "slow_path", "trace", "mtu", "spoofing", "counters",
         "lanes", "interop", "junk", "lifecycle", "reload", "endpoints", "host_events", "on_down", "failover",
-        "posture", "guest_kernel_wireguard", "guest_rekey", "guest_weather",
+        "posture", "guest_kernel_wireguard", "guest_rekey", "guest_weather", "virtio_sites", "virtio_xdp", "virtio_offloads",
     ]),
 ];
 
@@ -31,6 +31,9 @@ const WITHOUT_FAST_PATH: &[&str] = &[
     "guest_kernel_wireguard",
     "guest_weather",
 ];
+
+/// Files of tests whose name starts so run on this machine and switch several guests on.
+const ON_HOST_PREFIX: &str = "virtio_";
 
 /// A built file of tests.
 #[derive(Debug)]
@@ -49,6 +52,10 @@ impl Test {
 
     pub(super) fn path_in_guest(&self) -> String {
         format!("/tests/{}", self.name)
+    }
+
+    pub(super) fn is_on_host(&self) -> bool {
+        self.name.starts_with(ON_HOST_PREFIX)
     }
 }
 
@@ -89,19 +96,14 @@ fn quick_filters(name: &str) -> Option<&'static [&'static str]> {
 
 /// Builds the guests' first process.
 pub(super) fn build_init() -> Result<PathBuf> {
-    let words = [
-        "build",
-        "--release",
-        "-p",
-        "vm-tests",
-        "--bin",
-        "guest-init",
-    ];
-    cmd::run(
-        "building the guests' first process",
-        &mut cmd::cargo(&words),
-    )?;
-    Ok(environment::workspace().join("target/release/guest-init"))
+    build_program("guest-init")
+}
+
+/// Builds a program of the test library for guests.
+pub(super) fn build_program(name: &str) -> Result<PathBuf> {
+    let words = ["build", "--release", "-p", "vm-tests", "--bin", name];
+    cmd::run("building a program for guests", &mut cmd::cargo(&words))?;
+    Ok(environment::workspace().join("target/release").join(name))
 }
 
 fn build_of(package: &str, names: &[&str]) -> Result<Vec<Test>> {
