@@ -152,7 +152,7 @@ struct Signals {
 /// leaves the host as it is when another agent takes over. With `take_over` it takes over itself from an
 /// agent that runs, if one does. The `starter` starts one that takes over from this, at SIGUSR2.
 ///
-/// When the gateway forwards, all threads lose what they need no more: see [`posture`].
+/// When the gateway forwards, all threads lose what they need no more: see [`crate::posture`].
 ///
 /// # Errors
 /// What keeps it from starting, or from going on.
