@@ -29,6 +29,7 @@ const WITHOUT_FAST_PATH: &[&str] = &[
     "two_sites",
     "host",
     "guest_kernel_wireguard",
+    "guest_rekey",
     "guest_weather",
 ];
 
