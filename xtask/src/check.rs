@@ -57,3 +57,52 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         documentation.env("RUSTDOCFLAGS", RUSTDOCFLAGS),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::{fs, io};
+
+    use crate::environment;
+
+    #[test]
+    fn every_test_that_the_threat_model_names_exists() {
+        let workspace = environment::workspace();
+        let model = fs::read_to_string(workspace.join("SECURITY.md")).unwrap();
+        let mut sources = String::new();
+        for package in ["aead", "agent", "vm-tests"] {
+            for folder in ["src", "tests"] {
+                read_sources(&workspace.join(package).join(folder), &mut sources).unwrap();
+            }
+        }
+        let missing: Vec<&str> = tests_named_in(&model)
+            .filter(|name| !sources.contains(&format!("fn {name}(")))
+            .collect();
+        assert!(missing.is_empty(), "SECURITY.md names {missing:?}");
+    }
+
+    /// What stands in backticks and looks like a test: words with two underscores or more.
+    fn tests_named_in(text: &str) -> impl Iterator<Item = &str> {
+        let quoted = text.split('`').skip(1).step_by(2);
+        quoted.filter(|name| {
+            let is_name =
+                |letter: char| letter.is_ascii_lowercase() || "_0123456789".contains(letter);
+            name.chars().all(is_name) && name.matches('_').count() >= 2
+        })
+    }
+
+    fn read_sources(folder: &Path, all: &mut String) -> io::Result<()> {
+        let Ok(entries) = fs::read_dir(folder) else {
+            return Ok(());
+        };
+        for entry in entries {
+            let path = entry?.path();
+            if path.is_dir() {
+                read_sources(&path, all)?;
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                all.push_str(&fs::read_to_string(&path)?);
+            }
+        }
+        Ok(())
+    }
+}
