@@ -13,6 +13,14 @@ use crate::environment;
 pub(crate) fn cargo(words: &[&str]) -> Command {
     let mut command = Command::new(environment::cargo());
     command.args(words).current_dir(environment::workspace());
+    // What the cargo that runs this has set about this package: build scripts that look at it (ring's does) would
+    // run again, and all that stands on them be built again, at every change between this and cargo by hand.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(name);
+        }
+    }
     command
 }
 
