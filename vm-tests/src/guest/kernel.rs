@@ -112,7 +112,10 @@ impl Kernel {
             "modules.builtin",
             "modules.builtin.modinfo",
         ] {
-            fs::copy(source.join(list), folder.join(list))?;
+            // Each release of Debian packs others of them, and depmod does with what there is.
+            if source.join(list).exists() {
+                fs::copy(source.join(list), folder.join(list))?;
+            }
         }
         self.list(target, &folder)
     }
