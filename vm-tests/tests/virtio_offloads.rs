@@ -177,7 +177,7 @@ fn udp_is_counted(gateways: &mut [GuestGateway; 2], sites: [&Site; 2], from: usi
 fn send_bursts(from: &Netns, echo: &UdpEcho) -> Result<u64> {
     let socket = from.enter(|| UdpSocket::bind("0.0.0.0:0"))??;
     socket.connect(echo.address())?;
-    let size = (DATAGRAM as u16).to_ne_bytes();
+    let size = (DATAGRAM as libc::c_int).to_ne_bytes();
     sys::set_socket_option(&socket, SOL_UDP, UDP_SEGMENT, &size)?;
     socket.set_read_timeout(Some(SOON))?;
     let mut buffer = [0; DATAGRAM + 1];

@@ -8,9 +8,9 @@ use anyhow::{Context, Result, ensure};
 use super::disturbance::Disturbance;
 use super::field::Field;
 use super::files::{GHOST, Wanted};
-use super::vitals::cpu_seconds;
 use crate::failover::rows;
 use crate::kernel::Counts;
+use crate::vitals::Vitals;
 use crate::wait;
 
 /// The gateway whose file changes: that of site `b`.
@@ -181,8 +181,10 @@ fn be_quiet(field: &Field, span: Duration) -> Result<f64> {
     wait::pace(DRAINED);
     let pids = field.agents.iter().map(crate::crossway::Crossway::pid);
     let pids: Vec<u32> = pids.collect::<Result<_>>()?;
-    let used =
-        |pids: &[u32]| -> Result<Vec<f64>> { pids.iter().map(|pid| cpu_seconds(*pid)).collect() };
+    let used = |pids: &[u32]| -> Result<Vec<f64>> {
+        let busy = |pid: &u32| Ok(Vitals::of(*pid)?.busy.as_secs_f64());
+        pids.iter().map(busy).collect()
+    };
     let (begun, before) = (wait::now(), used(&pids)?);
     wait::pace(span);
     let (after, span) = (used(&pids)?, begun.elapsed().as_secs_f64());

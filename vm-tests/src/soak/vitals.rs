@@ -4,10 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::Value;
 
-use crate::process;
+use crate::{process, vitals};
 
 /// Bytes that an agent may grow by after its first checkpoint: buffers of its allocator, tables of its past.
 pub(super) const MEMORY_BOUND: u64 = 16 << 20;
@@ -34,15 +34,16 @@ pub(super) struct Vitals {
 impl Vitals {
     /// Of a gateway's agent.
     pub(super) fn of(gateway: &str, pid: u32) -> Result<Self> {
+        let process = vitals::Vitals::of(pid)?;
         let pinned = Path::new("/sys/fs/bpf/crossway").join(gateway);
         let entries = MAPS
             .iter()
             .map(|map| Ok((*map, entries(&pinned.join(map))?)));
         Ok(Self {
             pid,
-            memory: memory(pid)?,
-            descriptors: count(&format!("/proc/{pid}/fd"))?,
-            threads: count(&format!("/proc/{pid}/task"))?,
+            memory: process.memory,
+            descriptors: process.descriptors as u64,
+            threads: process.threads as u64,
             entries: entries.collect::<Result<_>>()?,
             pins: files_under(&pinned),
         })
@@ -76,27 +77,6 @@ impl Vitals {
         }
         grown
     }
-}
-
-/// Seconds of CPU time of a process.
-pub(super) fn cpu_seconds(pid: u32) -> Result<f64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let (_, behind_name) = stat.rsplit_once(") ").context("a name in brackets")?;
-    let ticks = behind_name.split(' ').skip(11).take(2);
-    let ticks: u64 = ticks.map(|ticks| ticks.parse().unwrap_or(0)).sum();
-    // USER_HZ is 100 on all architectures that this runs on.
-    Ok(ticks as f64 / 100.0)
-}
-
-fn memory(pid: u32) -> Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-    Ok(kilobytes.context("no VmRSS")? * 1024)
-}
-
-fn count(folder: &str) -> Result<u64> {
-    Ok(fs::read_dir(folder)?.count() as u64)
 }
 
 fn entries(map: &Path) -> Result<usize> {

@@ -132,6 +132,14 @@ impl Gauges {
     }
 }
 
+/// What a device could not send.
+pub(crate) fn dropped_on_the_way_out(netns: &Netns, device: &str) -> Result<u64> {
+    let text = netns.ip(&format!("-s -j link show {device}"))?;
+    let links: Value = serde_json::from_str(&text)?;
+    let dropped = links[0]["stats64"]["tx"]["dropped"].as_u64();
+    dropped.context("no counters of a device")
+}
+
 /// Whether a packet's way ends at this counter.
 pub(crate) fn is_end(counter: &str) -> bool {
     let mut parts = counter.splitn(3, '/').skip(1);

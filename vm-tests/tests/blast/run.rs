@@ -102,6 +102,15 @@ impl Blaster {
         for gauges in &mut self.gauges {
             gauges.read(&mut counts)?;
         }
+        // What the cable to a gateway could not hold.
+        let router = self.lab.topology.router.as_ref().context("no router")?;
+        for (netns, device, place) in [
+            (router, "wan2", "wan0"),
+            (&self.lab.topology.sites[0].host, "eth0", "lan0"),
+        ] {
+            let dropped = counters::dropped_on_the_way_out(netns, device)?;
+            counts.insert(format!("wire/{place}/tx_dropped"), dropped);
+        }
         Ok(counts)
     }
 
