@@ -38,7 +38,7 @@ const TASKS: &[Task] = &[
     ("build", "", "the eBPF object and target/release/crossway", build::task),
     ("test", "[FILTER]", "the pure, verdict and namespace rings", test::run),
     ("soak", "[--for 30m] [--seed N]", "everything at once for a long time: every packet accounted for, nothing leaks", soak::task),
-    ("vm-test", "[--quick] [KERNEL…]", "the guest ring: real kernels in virtual machines", vm_test::run),
+    ("vm-test", "[--quick | --long | --only TEST] [KERNEL…]", "the guest ring: real kernels in virtual machines", vm_test::run),
     ("fuzz", "[TARGET…] [--for 10m]", "hostile bytes for every parser of what comes from outside; `--keep` adds to the corpus", fuzz::run),
     ("vm-test", "--bench [KERNEL…]", "the bench in a virtual machine, beside the kernel's WireGuard", vm_test::run),
     ("check", "", "formatting, clippy, documentation and the ABI", check::run),

@@ -1,4 +1,4 @@
-//! `cargo xtask vm-test [--quick] [--only TEST] [--bench] [KERNEL…]`: the guest ring. The same tests that run in namespaces
+//! `cargo xtask vm-test [--quick | --long | --only TEST | --bench] [KERNEL…]`: the guest ring. The same tests that run in namespaces
 //! of this machine's kernel run in virtual machines with kernels of Debian's releases, and with them those that
 //! need what only such a kernel has.
 
@@ -23,7 +23,7 @@ mod tests;
 
 use kernels::Choice;
 use report::Report;
-use tests::Test;
+use tests::{Test, Which};
 
 /// What one test file may take: emulated, it is the hang that this ends, not a slow test.
 const TEST_LIMIT: Duration = Duration::from_mins(5);
@@ -82,10 +82,9 @@ const ENVIRONMENT: [&str; 3] = [
 
 /// What was asked for.
 struct Request<'a> {
-    quick: bool,
+    which: Which<'a>,
     /// The bench instead of tests.
     bench: bool,
-    only: Option<&'a str>,
     kernels: Vec<&'static Choice>,
 }
 
@@ -96,7 +95,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     if request.bench {
         return bench::run(&request.kernels);
     }
-    let tests = tests::build(request.quick, request.only)?;
+    let tests = tests::build(request.which)?;
     let init = tests::build_init()?;
     vm_tests::sys::watch_stop_signals();
     let kept = environment::workspace().join("target/guests");
@@ -120,33 +119,36 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 }
 
 fn parse(arguments: &[String]) -> Result<Request<'_>> {
-    let mut quick = false;
+    let mut which = Which::Usual;
     let mut bench = false;
-    let mut only = None;
     let mut names = Vec::new();
     let mut words = arguments.iter().map(String::as_str);
     while let Some(word) = words.next() {
         match word {
-            "--quick" => quick = true,
+            "--quick" => which = Which::Quick,
+            "--long" => which = Which::Long,
             "--bench" => bench = true,
-            "--only" => only = Some(words.next().context("--only takes a test's name")?),
+            "--only" => {
+                which = Which::Only(words.next().context("--only takes a test's name")?);
+            }
             word if word.starts_with('-') => {
-                bail!("vm-test takes --quick, --only TEST, --bench and kernels, not {word:?}")
+                bail!(
+                    "vm-test takes --quick, --long, --only TEST, --bench and kernels, not {word:?}"
+                )
             }
             name => names.push(name),
         }
     }
     ensure!(
-        !(bench && (quick || only.is_some())),
-        "--bench runs no tests: leave --quick and --only out"
+        !bench || which == Which::Usual,
+        "--bench runs no tests: leave --quick, --long and --only out"
     );
-    if (quick || bench) && names.is_empty() {
+    if (bench || which == Which::Quick) && names.is_empty() {
         names.push(kernels::QUICK);
     }
     Ok(Request {
-        quick,
+        which,
         bench,
-        only,
         kernels: kernels::chosen(&names)?,
     })
 }

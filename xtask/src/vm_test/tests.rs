@@ -11,13 +11,30 @@ use crate::{cmd, environment};
 /// Files of tests, by package, in the order in which they run: what loads the programs first.
 #[rustfmt::skip]
 const TESTS: &[(&str, &[&str])] = &[
-    ("crossway", &["datapath", "host"]),
     ("vm-tests", &[
-        "verdicts", "guest_smoke", "two_sites", "three_sites", "protocols", "slow_path", "trace", "mtu", "spoofing", "counters",
-        "lanes", "interop", "junk", "lifecycle", "reload", "endpoints", "host_events", "on_down", "failover",
-        "posture", "guest_kernel_wireguard", "guest_rekey", "guest_weather", "virtio_sites", "virtio_xdp", "virtio_offloads",
+        "verdicts", "guest_smoke", "two_sites", "guest_kernel_wireguard", "guest_weather", "virtio_xdp", "virtio_offloads", "virtio_sites",
     ]),
 ];
+
+/// Those that `--long` adds: emulated, they take longer than one waits for at each change.
+#[rustfmt::skip]
+const LONG: &[(&str, &[&str])] = &[
+    ("crossway", &["datapath", "host"]),
+    ("vm-tests", &[
+        "guest_rekey", "three_sites", "protocols", "slow_path", "trace", "mtu", "spoofing", "counters", "lanes", "interop", "junk",
+        "lifecycle", "reload", "endpoints", "host_events", "on_down", "failover", "posture",
+    ]),
+];
+
+/// Which of them are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Which<'a> {
+    Quick,
+    Usual,
+    Long,
+    /// This file, wherever it stands.
+    Only(&'a str),
+}
 
 /// Those of `--quick`, with the parts of names that choose among their tests: every program loads, and pings and
 /// TCP pass between two sites.
@@ -60,13 +77,16 @@ impl Test {
     }
 }
 
-/// Builds the tests; with `only`, that one.
-pub(super) fn build(quick: bool, only: Option<&str>) -> Result<Vec<Test>> {
+/// Builds the tests that are wanted.
+pub(super) fn build(which: Which<'_>) -> Result<Vec<Test>> {
     let mut built = Vec::new();
-    for (package, names) in TESTS {
-        let wanted = names.iter().copied().filter(|name| match only {
-            Some(only) => *name == only,
-            None => !quick || quick_filters(name).is_some(),
+    for (package, names) in TESTS.iter().chain(LONG) {
+        let is_usual = TESTS.iter().any(|(_, usual)| usual == names);
+        let wanted = names.iter().copied().filter(|name| match which {
+            Which::Only(only) => *name == only,
+            Which::Quick => quick_filters(name).is_some(),
+            Which::Usual => is_usual,
+            Which::Long => true,
         });
         let wanted: Vec<&str> = wanted.collect();
         if !wanted.is_empty() {
@@ -75,17 +95,14 @@ pub(super) fn build(quick: bool, only: Option<&str>) -> Result<Vec<Test>> {
     }
     for test in &mut built {
         test.filters = quick_filters(&test.name)
-            .filter(|_| quick)
+            .filter(|_| which == Which::Quick)
             .unwrap_or_default();
     }
+    let names = TESTS.iter().chain(LONG).flat_map(|(_, names)| names.iter());
     ensure!(
         !built.is_empty(),
         "no such test: the files are {}",
-        TESTS
-            .iter()
-            .flat_map(|(_, names)| names.iter().copied())
-            .collect::<Vec<_>>()
-            .join(", ")
+        names.copied().collect::<Vec<_>>().join(", ")
     );
     Ok(built)
 }
