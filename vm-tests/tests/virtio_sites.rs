@@ -236,7 +236,10 @@ fn wait_for_site(gateway: &mut GuestGateway, name: &str, state: &str) -> Value {
 }
 
 fn nothing_was_dropped(gateway: &mut GuestGateway) {
-    assert_eq!(gateway.dropped().unwrap(), []);
+    let mut dropped = gateway.dropped().unwrap();
+    // What the far side sealed before it knew that a machine which is new has forgotten the session.
+    dropped.retain(|(reason, _)| reason != "no-session");
+    assert_eq!(dropped, []);
     let status = gateway.query(&["status"]).unwrap();
     assert_eq!(status["fast_path"], true, "{status}");
     assert_eq!(status["warnings"], Value::Array(Vec::new()), "{status}");
