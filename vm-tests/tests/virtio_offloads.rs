@@ -72,8 +72,9 @@ fn counters_are_those_of_the_wire_whoever_joins_packets_and_full_size_segments_p
             );
             notes.push(format!("TCP {joined:.0} in one by {who}"));
         }
+        // Not asserted: QEMU's card has no USO before 8.2, and whether the guest joins datagrams is a matter of how many
+        // come before it looks.
         let joined = udp_is_counted(&mut gateways, sites, from);
-        assert!(joined > JOINED, "datagrams by {who}: {joined} in one");
         notes.push(format!("UDP {joined:.0} in one"));
     }
     for gateway in &mut gateways {
