@@ -17,6 +17,7 @@ use vm_tests::pair::Pair;
 use vm_tests::plan::{self, PeerPlan, Shape};
 use vm_tests::topology::{Builder, Family, Wan};
 use vm_tests::traffic;
+use vm_tests::vitals::Vitals;
 use vm_tests::wait;
 
 const UP: Duration = Duration::from_secs(10);
@@ -267,11 +268,7 @@ fn silent_site(number: u16) -> PeerPlan {
     }
 }
 
-/// Resident memory, bytes (proc(5), VmRSS in kB).
+/// Resident memory, bytes.
 fn rss(agent: &Crossway) -> u64 {
-    let path = format!("/proc/{}/status", agent.pid().unwrap());
-    let text = fs::read_to_string(path).unwrap();
-    let line = text.lines().find(|line| line.starts_with("VmRSS")).unwrap();
-    let kilobytes: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-    kilobytes * 1024
+    Vitals::of(agent.pid().unwrap()).unwrap().memory
 }

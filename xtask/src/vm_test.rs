@@ -38,6 +38,7 @@ const PROGRAMS: &[&str] = &[
     "chmod",
     "cp",
     "dmesg",
+    "env",
     "ethtool",
     "grep",
     "hostname",
@@ -278,7 +279,7 @@ fn boot(
 /// The initial file system with what every guest needs.
 fn image(kept: &Path) -> Result<Image> {
     let mut image = Image::create(&kept.join("stage"))?;
-    for program in PROGRAMS.iter().chain(&["env"]) {
+    for program in PROGRAMS {
         image.program(program)?;
     }
     image.file(&build::binary(), "usr/bin/crossway")?;
