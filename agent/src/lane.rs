@@ -22,8 +22,9 @@ use crate::ids::LinkId;
 use crate::io::offload::Offload;
 use crate::io::poll::{self, Waker};
 use crate::io::tun::TunQueue;
-use crate::io::udp::{ReceiveBatch, SendBatch, UdpSocket};
+use crate::io::udp::{ReceiveBatch, UdpSocket};
 use crate::tunnel::Tunnel;
+use crate::tunnel::transmit::Transmits;
 use coalesce::Coalescer;
 pub use command::{Command, FromLanes, FromReplica, LaneGone, LaneHandle, LaneSnapshot, ToControl};
 pub use drops::Drops;
@@ -49,7 +50,7 @@ struct Lane {
     tun: TunQueue,
     udp: UdpSocket,
     tunnel: Tunnel,
-    send: SendBatch,
+    send: Transmits,
     receive: ReceiveBatch,
     coalescer: Coalescer,
     outgoing: Box<[u8]>,
@@ -128,7 +129,7 @@ impl Lane {
         let given_up = self
             .tunnel
             .handle_timeout(now, clock::since_epoch(), send, |send| {
-                drops.add_send(send.send(udp));
+                drops.add_send(udp.send(send));
             });
         self.drops.add(DropReason::HandshakeTimedOut, given_up);
         self.flush_send();
@@ -144,7 +145,7 @@ impl Lane {
         self.tunnel.handle_pulses(
             (now, heard_until),
             send,
-            |send| drops.add_send(send.send(udp)),
+            |send| drops.add_send(udp.send(send)),
             // Nobody takes it any more when the gateway stops.
             |change| {
                 let _ = changes.send(change);
@@ -244,7 +245,7 @@ impl Lane {
         let lost = self
             .tunnel
             .send_to_replica(link, payloads, &mut self.send, |send| {
-                drops.add_send(send.send(udp));
+                drops.add_send(udp.send(send));
             });
         self.drops.add(DropReason::ReplicaUnreachable, lost);
     }

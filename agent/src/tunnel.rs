@@ -1,7 +1,7 @@
 //! Every peer of this gateway: which datagram belongs to which session, which packet to which peer.
 //!
 //! Owned by a lane's thread; nothing here waits, allocates per packet or reads a socket. Datagrams
-//! to be sent are pushed into the caller's [`SendBatch`].
+//! to be sent are pushed into the caller's [`Transmits`].
 
 mod allowance;
 mod export;
@@ -21,6 +21,7 @@ mod route_cache;
 mod serving;
 mod session;
 pub mod tai64n;
+pub mod transmit;
 mod timers;
 
 use std::collections::HashMap;
@@ -33,7 +34,7 @@ use std::time::{Duration, Instant};
 use datapath_abi::outcome::{DropReason, Tally};
 
 use crate::ids::LinkId;
-use crate::io::udp::{Endpoint, SendBatch};
+use crate::tunnel::transmit::{Endpoint, Transmits};
 use crate::liveness::bfd::encapsulation;
 use crate::packet;
 use crate::routes::RouteTable;
@@ -127,7 +128,7 @@ impl Tunnel {
 
     /// Adds a peer and dials it if its endpoint is known. A peer of the same link is replaced; returns the
     /// packets that waited for it.
-    pub fn add_peer(&mut self, spec: PeerSpec, now: Instant, out: &mut SendBatch) -> Tally {
+    pub fn add_peer(&mut self, spec: PeerSpec, now: Instant, out: &mut Transmits) -> Tally {
         let mut peer = Peer::new(spec, &self.local.identity.public_key(), now);
         peer.dial(&self.local, now, out);
         self.insert(peer, now)
@@ -185,7 +186,7 @@ impl Tunnel {
         link: LinkId,
         endpoint: Endpoint,
         now: Instant,
-        out: &mut SendBatch,
+        out: &mut Transmits,
     ) {
         let slot = self.by_link.get(&link);
         if let Some(peer) = slot.and_then(|slot| self.peers[slot.0].as_mut()) {
@@ -225,7 +226,7 @@ impl Tunnel {
         mut from: Endpoint,
         now: Instant,
         landing: &mut [u8],
-        out: &mut SendBatch,
+        out: &mut Transmits,
     ) -> Handled {
         // Answers leave by the interface only where the link is bound to one.
         let arrival = from.interface.take();
@@ -248,7 +249,7 @@ impl Tunnel {
         from: Endpoint,
         now: Instant,
         landing: &mut [u8],
-        out: &mut SendBatch,
+        out: &mut Transmits,
     ) -> Result<Handled, DropReason> {
         let slot = self.slot_of(receiver).ok_or(DropReason::NoSession)?;
         let peer = self.peers[slot.0].as_mut().ok_or(DropReason::NoSession)?;
@@ -298,7 +299,7 @@ impl Tunnel {
         from: Endpoint,
         arrival: Option<NonZeroU32>,
         now: Instant,
-        out: &mut SendBatch,
+        out: &mut Transmits,
     ) -> Result<(), DropReason> {
         let standing = self.standing(message, from.remote, now);
         let reply = out.spare();
@@ -385,8 +386,8 @@ impl Tunnel {
         &mut self,
         now: Instant,
         since_epoch: Duration,
-        out: &mut SendBatch,
-        mut flush: impl FnMut(&mut SendBatch),
+        out: &mut Transmits,
+        mut flush: impl FnMut(&mut Transmits),
     ) -> Tally {
         self.local.calendar.adjust(now, since_epoch);
         let mut given_up = Tally::default();
@@ -424,7 +425,7 @@ pub struct Sealer<'a> {
 impl Sealer<'_> {
     /// Encrypts an inner packet.
     #[inline]
-    pub fn seal(&mut self, packet: &[u8], out: &mut SendBatch) -> Sealed {
+    pub fn seal(&mut self, packet: &[u8], out: &mut Transmits) -> Sealed {
         self.peer.seal(packet, self.local, self.now, out)
     }
 }

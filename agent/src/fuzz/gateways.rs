@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::config::{Liveness, LivenessMode};
 use crate::handover::codec::{Reader, Writer};
 use crate::ids::{LinkId, SiteId};
-use crate::io::udp::{Endpoint, SendBatch};
+use crate::tunnel::transmit::{Endpoint, Transmits};
 use crate::prefix::Prefix;
 use crate::routes::RouteTable;
 use crate::tunnel::noise::Identity;
@@ -72,7 +72,7 @@ pub(super) fn prefixes(gateway: usize) -> [Prefix; 2] {
 /// A gateway with its tunnel.
 pub(super) struct Node {
     pub(super) tunnel: Tunnel,
-    pub(super) out: SendBatch,
+    pub(super) out: Transmits,
     pub(super) now: Instant,
 }
 
@@ -82,7 +82,7 @@ impl Node {
         let calendar = Calendar::new(now, SINCE_EPOCH + ahead);
         Self {
             tunnel: Tunnel::new(identity(gateway), calendar, now),
-            out: SendBatch::new(),
+            out: Transmits::new(),
             now,
         }
     }
@@ -148,7 +148,7 @@ impl Node {
             sent.extend(out.take_datagrams());
         });
         let mut changes = Vec::new();
-        let flush = |out: &mut SendBatch| sent.extend(out.take_datagrams());
+        let flush = |out: &mut Transmits| sent.extend(out.take_datagrams());
         self.tunnel
             .handle_pulses((now, now), out, flush, |change| changes.push(change));
         changes

@@ -6,44 +6,22 @@ mod receive;
 mod send;
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::num::NonZeroU32;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 
 pub use receive::{ReceiveBatch, Received};
-pub use send::{SendBatch, SendOutcome};
+use send::Headers;
 
 use super::offload::{Offload, ToldOff};
 use crate::clock;
 use crate::socket_option::set;
+pub use crate::tunnel::transmit::Endpoint;
 
 /// The offloads' names.
 const GSO: &str = "udp-gso";
 const GRO: &str = "udp-gro";
 /// Bytes of socket buffer asked for each way: 10 Gbit/s for about 6 ms.
 const SOCKET_BUFFER: libc::c_int = 8 << 20;
-
-/// Where a datagram goes to or came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    /// The far gateway.
-    pub remote: SocketAddr,
-    /// Our address that it dialled, which replies must leave from; `None` lets the kernel choose.
-    pub local: Option<IpAddr>,
-    /// Index of the interface that it came in by, or must leave by; `None` lets the kernel's routes choose.
-    pub interface: Option<NonZeroU32>,
-}
-
-impl Endpoint {
-    /// A far gateway, by whatever way the kernel's routes choose.
-    pub fn new(remote: SocketAddr) -> Self {
-        Self {
-            remote,
-            local: None,
-            interface: None,
-        }
-    }
-}
 
 /// A bound UDP socket.
 #[derive(Debug)]
@@ -54,6 +32,7 @@ pub struct UdpSocket {
     pub gso: Offload,
     /// Several datagrams from one endpoint in one call.
     pub gro: Offload,
+    headers: Headers,
 }
 
 impl UdpSocket {
@@ -109,6 +88,7 @@ impl UdpSocket {
             ipv6: listen.is_ipv6(),
             gso: Offload::probed(GSO, gso, now),
             gro: Offload::probed(GRO, gro, now),
+            headers: Headers::new(),
         })
     }
 
@@ -120,6 +100,7 @@ impl UdpSocket {
             fd,
             gso: Offload::told(GSO, off, now),
             gro: Offload::told(GRO, off, now),
+            headers: Headers::new(),
         })
     }
 

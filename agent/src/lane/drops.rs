@@ -2,8 +2,6 @@
 
 use datapath_abi::outcome::{DropReason, Tally};
 
-use crate::io::udp::SendOutcome;
-
 /// Counters of one lane; only its thread writes them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Drops([Tally; DropReason::COUNT]);
@@ -24,11 +22,7 @@ impl Drops {
     }
 
     /// Counts what a send refused.
-    pub(super) fn add_send(&mut self, outcome: SendOutcome) {
-        let refused = Tally {
-            packets: outcome.dropped_packets,
-            bytes: outcome.dropped_bytes,
-        };
+    pub(super) fn add_send(&mut self, refused: Tally) {
         self.add(DropReason::SendFailed, refused);
     }
 

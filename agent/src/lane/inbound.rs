@@ -11,7 +11,7 @@ use super::{FromReplica, Lane, ToControl, mss};
 use crate::clock;
 use crate::io::split;
 use crate::io::tun::TunQueue;
-use crate::io::udp::{Endpoint, SendBatch};
+use crate::tunnel::transmit::{Endpoint, Transmits};
 use crate::io::virtio::{self, GsoType, Header};
 use crate::tunnel::Handled;
 
@@ -54,7 +54,7 @@ impl Lane {
         };
         for message in self.receive.messages() {
             if !inbound.send.has_room(ANSWERS.0, ANSWERS.1) {
-                inbound.drops.add_send(inbound.send.send(&mut self.udp));
+                inbound.drops.add_send(self.udp.send(inbound.send));
             }
             for datagram in message.datagrams() {
                 inbound.handle_datagram(datagram, message.from);
@@ -70,7 +70,7 @@ struct Inbound<'a> {
     coalescer: &'a mut Coalescer,
     tun: &'a mut TunQueue,
     drops: &'a mut Drops,
-    send: &'a mut SendBatch,
+    send: &'a mut Transmits,
     now: Instant,
     to_control: &'a ToControl,
     mtu: usize,

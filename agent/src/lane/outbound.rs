@@ -56,7 +56,7 @@ impl Lane {
         };
         let (datagrams, room) = worst_case(&header, bytes.len());
         if !self.send.has_room(datagrams, room) {
-            self.drops.add_send(self.send.send(&mut self.udp));
+            self.drops.add_send(self.udp.send(&mut self.send));
         }
         if !self.send.has_room(datagrams, room) {
             // Segments of a few bytes: no TCP sends them.
@@ -83,7 +83,7 @@ impl Lane {
     /// Sends everything that is sealed.
     pub(super) fn flush_send(&mut self) {
         if !self.send.is_empty() {
-            self.drops.add_send(self.send.send(&mut self.udp));
+            self.drops.add_send(self.udp.send(&mut self.send));
         }
     }
 }

@@ -16,11 +16,12 @@ use crate::clock;
 use crate::handover::codec::{Damaged, Reader, Writer};
 use crate::io::offload::ToldOff;
 use crate::io::tun::{self, TunQueue};
-use crate::io::udp::{ReceiveBatch, SendBatch, UdpSocket};
+use crate::io::udp::{ReceiveBatch, UdpSocket};
 use crate::posture::capabilities::{Part, settle_thread};
 use crate::routes::RouteTable;
 use crate::tunnel::noise::Identity;
 use crate::tunnel::tai64n::Calendar;
+use crate::tunnel::transmit::Transmits;
 use crate::tunnel::{Imported, PeerSpec, Tunnel};
 
 /// A lane with all it owns, that carries nothing until [`Self::start`].
@@ -52,7 +53,7 @@ impl ParkedLane {
             tun,
             udp,
             tunnel: Tunnel::new(identity, calendar, now),
-            send: SendBatch::new(),
+            send: Transmits::new(),
             receive: ReceiveBatch::new(),
             coalescer: Coalescer::new(),
             outgoing: vec![0; tun::MAX_READ].into_boxed_slice(),

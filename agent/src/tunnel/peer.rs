@@ -19,7 +19,7 @@ use super::replica::Channel;
 use super::session::{Held, Local, Opened, Session};
 use crate::config::Liveness;
 use crate::ids::{LinkId, SiteId};
-use crate::io::udp::{Endpoint, SendBatch};
+use crate::tunnel::transmit::{Endpoint, Transmits};
 use crate::keys::SecretKey;
 use crate::liveness::echo::Echo;
 
@@ -172,7 +172,7 @@ impl Peer {
     }
 
     /// Starts a handshake if the endpoint is known and none is under way.
-    pub(super) fn dial(&mut self, local: &Local, now: Instant, out: &mut SendBatch) {
+    pub(super) fn dial(&mut self, local: &Local, now: Instant, out: &mut Transmits) {
         if let Some(endpoint) = self.endpoint
             && let Some(length) = self.session.initiate(local, now, out.spare())
         {
@@ -187,7 +187,7 @@ impl Peer {
         packet: &[u8],
         local: &Local,
         now: Instant,
-        out: &mut SendBatch,
+        out: &mut Transmits,
     ) -> Sealed {
         let Some(endpoint) = self.endpoint else {
             return Sealed::Dropped(DropReason::NoEndpoint);
@@ -202,7 +202,7 @@ impl Peer {
     }
 
     /// Encrypts an inner packet that is no traffic; says whether there was a session for it.
-    pub(super) fn send_counted(&mut self, packet: &[u8], out: &mut SendBatch) -> bool {
+    pub(super) fn send_counted(&mut self, packet: &[u8], out: &mut Transmits) -> bool {
         let sent = self.send_control(packet, out);
         if sent {
             self.sent_packets += 1;
@@ -218,7 +218,7 @@ impl Peer {
         endpoint: Endpoint,
         local: &Local,
         now: Instant,
-        out: &mut SendBatch,
+        out: &mut Transmits,
     ) -> Sealed {
         match self.session.hold(packet, local, now, out.spare()) {
             Held::Initiation(length) => {
@@ -239,7 +239,7 @@ impl Peer {
         datagram: &[u8],
         from: Endpoint,
         landing: &mut [u8],
-        out: &mut SendBatch,
+        out: &mut Transmits,
     ) -> Result<Opened, DropReason> {
         let opened = self.session.open(receiver, datagram, landing)?;
         self.follow(from);
@@ -255,7 +255,7 @@ impl Peer {
         initiation: Responder,
         from: Endpoint,
         now: Instant,
-        out: &mut SendBatch,
+        out: &mut Transmits,
     ) -> Result<(), DropReason> {
         let length = self.session.answer(initiation, now, out.spare())?;
         self.follow(from);
@@ -271,7 +271,7 @@ impl Peer {
         response: &[u8],
         from: Endpoint,
         now: Instant,
-        out: &mut SendBatch,
+        out: &mut Transmits,
     ) -> Result<(), DropReason> {
         let keepalive = self
             .session
@@ -303,7 +303,7 @@ impl Peer {
         reply: &[u8],
         local: &Local,
         now: Instant,
-        out: &mut SendBatch,
+        out: &mut Transmits,
     ) -> Result<(), DropReason> {
         let again = self.session.handle_cookie(reply, local, now, out.spare())?;
         if let (Some(length), Some(endpoint)) = (again, self.endpoint) {
@@ -326,7 +326,7 @@ impl Peer {
         &mut self,
         local: &Local,
         now: Instant,
-        out: &mut SendBatch,
+        out: &mut Transmits,
     ) -> Tally {
         // Without an endpoint there was no handshake yet, so nothing has a time.
         match self.endpoint {
@@ -370,7 +370,7 @@ impl Peer {
     }
 
     /// Sends what waited for the session, as far as the batch has room.
-    fn send_held(&mut self, out: &mut SendBatch) {
+    fn send_held(&mut self, out: &mut Transmits) {
         let Some(endpoint) = self.endpoint else {
             return;
         };

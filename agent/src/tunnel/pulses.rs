@@ -7,7 +7,7 @@ use datapath_abi::outcome::DropReason;
 use super::peer::receiver_index_of;
 use super::{LinkChange, PeerSlot, Tunnel};
 use crate::ids::LinkId;
-use crate::io::udp::SendBatch;
+use crate::tunnel::transmit::Transmits;
 use crate::liveness::bfd::encapsulation::{self, LONGEST};
 use crate::liveness::bfd::packet::Packet;
 
@@ -28,8 +28,8 @@ impl Tunnel {
     pub fn handle_pulses(
         &mut self,
         (now, heard_until): (Instant, Instant),
-        out: &mut SendBatch,
-        mut flush: impl FnMut(&mut SendBatch),
+        out: &mut Transmits,
+        mut flush: impl FnMut(&mut Transmits),
         mut changed: impl FnMut(LinkChange),
     ) {
         let mut next: Option<Instant> = None;
@@ -57,7 +57,7 @@ impl Tunnel {
 
     /// The interface of a link has lost its carrier, or is gone. The far end is told over the other links
     /// of the same gateway: a control packet names the session that it is for.
-    pub fn on_path_down(&mut self, link: LinkId, now: Instant, out: &mut SendBatch) {
+    pub fn on_path_down(&mut self, link: LinkId, now: Instant, out: &mut Transmits) {
         self.next_pulse = now;
         let mut inner = [0; LONGEST];
         let Some(peer) = self.peer_of(link) else {

@@ -12,7 +12,7 @@ use super::peer::Peer;
 use super::{Handled, Tunnel};
 use crate::ids::LinkId;
 use crate::io::checksum;
-use crate::io::udp::SendBatch;
+use crate::tunnel::transmit::Transmits;
 use crate::packet::UDP;
 
 /// UDP port of both ends: the one that conntrackd's users know for the same purpose.
@@ -104,8 +104,8 @@ impl Tunnel {
         &mut self,
         link: LinkId,
         payloads: &[Vec<u8>],
-        out: &mut SendBatch,
-        mut flush: impl FnMut(&mut SendBatch),
+        out: &mut Transmits,
+        mut flush: impl FnMut(&mut Transmits),
     ) -> Tally {
         let mut lost = Tally::default();
         let mut inner = [0; HEADERS + LONGEST];

@@ -12,7 +12,7 @@ use crate::ids::SiteId;
 /// A gateway with a tunnel, seen from the wire.
 struct Node {
     tunnel: Tunnel,
-    out: SendBatch,
+    out: Transmits,
     address: Endpoint,
     now: Instant,
 }
@@ -26,7 +26,7 @@ impl Node {
         let calendar = Calendar::new(now, since_epoch);
         Self {
             tunnel: Tunnel::new(Identity::new([key; 32]), calendar, now),
-            out: SendBatch::new(),
+            out: Transmits::new(),
             address: Endpoint::new(address.parse().unwrap()),
             now,
         }

@@ -1,22 +1,18 @@
 //! `sendmmsg` with UDP_SEGMENT.
 
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
+use datapath_abi::outcome::Tally;
+
+use super::UdpSocket;
 use super::address::{self, PacketInfo};
-use super::{Endpoint, UdpSocket};
 use crate::clock;
 use crate::io::poll;
+use crate::tunnel::transmit::{MAX_TRANSMITS, Transmit, Transmits};
 
-/// Room for several super-packets' worth of datagrams.
-const PAYLOAD_BYTES: usize = 512 * 1024;
-/// Messages of one call.
-const MESSAGES: usize = 64;
-/// Segments of one message that every kernel with UDP_SEGMENT takes (UDP_MAX_SEGMENTS before 6.9).
-const MAX_SEGMENTS: usize = 64;
-/// Payload of one message: 65,535 less an IPv6 header and UDP's, rounded down.
-const MAX_MESSAGE: usize = 65_000;
 /// Packet info of either family and the segment size, with room to spare.
 const CONTROL_BYTES: usize = 96;
 /// How long a full socket buffer may hold up the lane before datagrams are dropped.
@@ -26,161 +22,121 @@ const FULL_BUFFER_WAIT: Duration = Duration::from_millis(20);
 #[derive(Clone, Copy)]
 struct Control([u8; CONTROL_BYTES]);
 
-/// Datagrams of one size (but perhaps the last) to one endpoint.
-#[derive(Clone, Copy)]
-pub(super) struct Message {
-    to: Endpoint,
-    start: usize,
-    end: usize,
-    segment: usize,
-    count: usize,
-}
-
-/// What became of a batch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SendOutcome {
-    /// Datagrams that the kernel refused for good.
-    pub dropped_packets: u64,
-    /// Their bytes.
-    pub dropped_bytes: u64,
-}
-
-/// Datagrams gathered for one `sendmmsg` call, allocated once.
-pub struct SendBatch {
-    payload: Box<[u8]>,
-    used: usize,
-    pub(super) messages: Vec<Message>,
+/// What `sendmmsg` reads beside the payload, allocated once.
+pub(super) struct Headers {
     control: Vec<Control>,
     addresses: Vec<address::RawAddress>,
     vectors: Vec<libc::iovec>,
     headers: Vec<libc::mmsghdr>,
 }
 
-// SAFETY: the raw pointers in `vectors` and `headers` are written anew for each call from the other
-// fields, which move with the owner and are reached through this struct only.
-unsafe impl Send for SendBatch {}
+// SAFETY: the raw pointers in `vectors` and `headers` are written anew for each call, from the other
+// fields and from a payload that outlives the call; none is read after it.
+unsafe impl Send for Headers {}
 
-impl SendBatch {
-    /// An empty batch.
-    pub fn new() -> Self {
+impl Headers {
+    pub(super) fn new() -> Self {
         Self {
-            payload: vec![0; PAYLOAD_BYTES].into_boxed_slice(),
-            used: 0,
-            messages: Vec::with_capacity(MESSAGES),
-            control: vec![Control([0; CONTROL_BYTES]); MESSAGES],
-            addresses: vec![address::empty(); MESSAGES],
-            vectors: Vec::with_capacity(MESSAGES),
-            headers: Vec::with_capacity(MESSAGES),
+            control: vec![Control([0; CONTROL_BYTES]); MAX_TRANSMITS],
+            addresses: vec![address::empty(); MAX_TRANSMITS],
+            vectors: Vec::with_capacity(MAX_TRANSMITS),
+            headers: Vec::with_capacity(MAX_TRANSMITS),
         }
     }
 
-    /// Whether nothing waits to be sent.
-    pub fn is_empty(&self) -> bool {
-        self.messages.is_empty()
-    }
-
-    /// Bytes that wait to be sent.
-    pub fn bytes(&self) -> usize {
-        self.used
-    }
-
-    /// Whether `datagrams` more, of `bytes` in all, certainly fit.
-    pub fn has_room(&self, datagrams: usize, bytes: usize) -> bool {
-        let messages = datagrams
-            .div_ceil(MAX_SEGMENTS)
-            .max(bytes.div_ceil(MAX_MESSAGE))
-            + 1;
-        self.payload.len() - self.used >= bytes && MESSAGES - self.messages.len() >= messages
-    }
-
-    /// Where the next datagram is to be written; all that is left of the buffer.
-    pub fn spare(&mut self) -> &mut [u8] {
-        &mut self.payload[self.used..]
-    }
-
-    /// Takes the first `length` bytes of [`Self::spare`] as a datagram for `to`.
-    pub fn push(&mut self, length: usize, to: Endpoint) {
-        let start = self.used;
-        self.used += length;
-        if let Some(last) = self.messages.last_mut() {
-            // A shorter datagram may end a message: the kernel cuts every `segment` bytes.
-            let open = (last.end - last.start).is_multiple_of(last.segment);
-            if open
-                && last.to == to
-                && length <= last.segment
-                && last.count < MAX_SEGMENTS
-                && last.end - last.start + length <= MAX_MESSAGE
-            {
-                last.end += length;
-                last.count += 1;
-                return;
-            }
+    /// Writes a header for each transmit.
+    fn write(&mut self, transmits: &[Transmit], payload: &[u8], ipv6: bool) {
+        self.vectors.clear();
+        self.headers.clear();
+        self.make_room(transmits.len());
+        for (index, transmit) in transmits.iter().enumerate() {
+            self.add(index, transmit, payload, ipv6);
         }
-        self.messages.push(Message {
-            to,
-            start,
-            end: self.used,
-            segment: length,
-            count: 1,
+    }
+
+    /// [`Transmits::has_room`] keeps the transmits few; answers to a hostile mix of datagrams may still be
+    /// more. Nothing may grow once headers point into it.
+    fn make_room(&mut self, count: usize) {
+        if count > self.control.len() {
+            self.control.resize(count, Control([0; CONTROL_BYTES]));
+            self.addresses.resize(count, address::empty());
+        }
+        self.vectors.reserve(count);
+        self.headers.reserve(count);
+    }
+
+    fn add(&mut self, index: usize, transmit: &Transmit, payload: &[u8], ipv6: bool) {
+        let payload = &payload[transmit.start..transmit.end];
+        self.vectors.push(libc::iovec {
+            // The kernel only reads it.
+            iov_base: payload.as_ptr().cast_mut().cast(),
+            iov_len: payload.len(),
         });
+        // SAFETY: `mmsghdr` is plain data for which all zeroes is a valid value.
+        let mut header: libc::mmsghdr = unsafe { std::mem::zeroed() };
+        let name = &mut self.addresses[index];
+        header.msg_hdr.msg_namelen = address::write(name, transmit.to.remote, ipv6);
+        header.msg_hdr.msg_name = (&raw mut *name).cast();
+        // The vector has room for every transmit, so its elements stay where they are.
+        header.msg_hdr.msg_iov = &raw mut self.vectors[index];
+        header.msg_hdr.msg_iovlen = 1;
+        header.msg_hdr.msg_control = (&raw mut self.control[index]).cast();
+        header.msg_hdr.msg_controllen = CONTROL_BYTES as _;
+        let info = PacketInfo::leaving(&transmit.to, ipv6);
+        let segment = (transmit.count > 1).then_some(transmit.segment as u16);
+        let length = write_control(&header.msg_hdr, info.as_ref(), segment);
+        header.msg_hdr.msg_controllen = length as _;
+        if length == 0 {
+            header.msg_hdr.msg_control = std::ptr::null_mut();
+        }
+        self.headers.push(header);
     }
+}
 
-    /// Sends everything. A segmentation offload that fails is switched off and its message sent
-    /// again datagram by datagram.
-    pub fn send(&mut self, socket: &mut UdpSocket) -> SendOutcome {
-        let mut outcome = SendOutcome::default();
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Headers")
+    }
+}
+
+impl UdpSocket {
+    /// Sends everything and empties the batch; what the kernel refused for good. A segmentation offload
+    /// that fails is switched off and its transmit sent again datagram by datagram.
+    pub fn send(&mut self, batch: &mut Transmits) -> Tally {
+        let mut refused = Tally::default();
+        let (transmits, payload) = batch.parts();
         let mut next = 0;
-        while next < self.messages.len() {
-            if !socket.gso.is_on() {
-                outcome.add(self.send_singly(self.messages[next], socket));
+        while let Some(transmit) = transmits.get(next) {
+            if !self.gso.is_on() {
+                add(&mut refused, self.send_singly(transmit, payload));
                 next += 1;
                 continue;
             }
-            match self.send_from(next, socket) {
+            match self.send_from(&transmits[next..], payload) {
                 Ok(sent) => next += sent,
                 Err(error) => {
-                    let message = self.messages[next];
-                    outcome.add(self.after_failure(message, &error, socket));
+                    add(&mut refused, self.after_failure(transmit, payload, &error));
                     next += 1;
                 }
             }
         }
-        self.messages.clear();
-        self.used = 0;
-        outcome
+        batch.clear();
+        refused
     }
 
-    /// The datagrams that wait, for tests that play the network.
-    #[cfg(any(test, fuzzing))]
-    pub fn take_datagrams(&mut self) -> Vec<(Endpoint, Vec<u8>)> {
-        let mut datagrams = Vec::new();
-        for message in self.messages.drain(..) {
-            for datagram in self.payload[message.start..message.end].chunks(message.segment) {
-                datagrams.push((message.to, datagram.to_vec()));
-            }
-        }
-        self.used = 0;
-        datagrams
-    }
-
-    /// One `sendmmsg` for the messages from `first` on; how many the kernel took.
-    fn send_from(&mut self, first: usize, socket: &UdpSocket) -> io::Result<usize> {
-        self.vectors.clear();
-        self.headers.clear();
-        self.make_room_for_headers();
-        for index in first..self.messages.len() {
-            let message = self.messages[index];
-            self.add_header(index, message, socket.ipv6);
-        }
+    /// One `sendmmsg`; how many transmits the kernel took.
+    fn send_from(&mut self, transmits: &[Transmit], payload: &[u8]) -> io::Result<usize> {
+        self.headers.write(transmits, payload, self.ipv6);
+        let headers = &mut self.headers.headers;
         let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
         loop {
             // SAFETY: every header points at live buffers of the lengths it states, written just
             // above; none of the vectors grows before the call returns.
             let sent = unsafe {
                 libc::sendmmsg(
-                    socket.fd.as_raw_fd(),
-                    self.headers.as_mut_ptr(),
-                    self.headers.len() as libc::c_uint,
+                    self.fd.as_raw_fd(),
+                    headers.as_mut_ptr(),
+                    headers.len() as libc::c_uint,
                     flags,
                 )
             };
@@ -192,7 +148,7 @@ impl SendBatch {
                 io::ErrorKind::Interrupted => {}
                 io::ErrorKind::WouldBlock => {
                     let before = clock::now();
-                    poll::wait_writable(socket.as_fd(), FULL_BUFFER_WAIT)?;
+                    poll::wait_writable(self.fd.as_fd(), FULL_BUFFER_WAIT)?;
                     if before.elapsed() >= FULL_BUFFER_WAIT {
                         return Err(error);
                     }
@@ -202,118 +158,54 @@ impl SendBatch {
         }
     }
 
-    /// [`Self::has_room`] keeps the messages few; answers to a hostile mix of datagrams may still be
-    /// more. Nothing may grow once headers point into it.
-    fn make_room_for_headers(&mut self) {
-        let count = self.messages.len();
-        if count > self.control.len() {
-            self.control.resize(count, Control([0; CONTROL_BYTES]));
-            self.addresses.resize(count, address::empty());
-        }
-        self.vectors.reserve(count);
-        self.headers.reserve(count);
-    }
-
-    fn add_header(&mut self, index: usize, message: Message, ipv6: bool) {
-        let payload = &mut self.payload[message.start..message.end];
-        self.vectors.push(libc::iovec {
-            iov_base: payload.as_mut_ptr().cast(),
-            iov_len: payload.len(),
-        });
-        // SAFETY: `mmsghdr` is plain data for which all zeroes is a valid value.
-        let mut header: libc::mmsghdr = unsafe { std::mem::zeroed() };
-        let name = &mut self.addresses[index];
-        header.msg_hdr.msg_namelen = address::write(name, message.to.remote, ipv6);
-        header.msg_hdr.msg_name = (&raw mut *name).cast();
-        // The vector has room for every message, so its elements stay where they are.
-        header.msg_hdr.msg_iov = &raw mut self.vectors[self.headers.len()];
-        header.msg_hdr.msg_iovlen = 1;
-        header.msg_hdr.msg_control = (&raw mut self.control[index]).cast();
-        header.msg_hdr.msg_controllen = CONTROL_BYTES as _;
-        let info = PacketInfo::leaving(&message.to, ipv6);
-        let segment = (message.count > 1).then_some(message.segment as u16);
-        let length = write_control(&header.msg_hdr, info.as_ref(), segment);
-        header.msg_hdr.msg_controllen = length as _;
-        if length == 0 {
-            header.msg_hdr.msg_control = std::ptr::null_mut();
-        }
-        self.headers.push(header);
-    }
-
-    fn after_failure(
-        &mut self,
-        message: Message,
-        error: &io::Error,
-        socket: &mut UdpSocket,
-    ) -> SendOutcome {
+    fn after_failure(&mut self, transmit: &Transmit, payload: &[u8], error: &io::Error) -> Tally {
         match error.raw_os_error() {
             // The route's device cannot segment or sum (EIO, EINVAL): that stays so.
-            Some(libc::EIO | libc::EINVAL) if message.count > 1 => {
-                let outcome = self.send_singly(message, socket);
+            Some(libc::EIO | libc::EINVAL) if transmit.count > 1 => {
+                let refused = self.send_singly(transmit, payload);
                 // EINVAL is also what a vanished local address gives; then nothing went through.
-                if outcome.dropped_packets < message.count as u64 {
-                    socket.gso.fail(error, clock::now());
+                if refused.packets < transmit.count as u64 {
+                    self.gso.fail(error, clock::now());
                 }
-                outcome
+                refused
             }
             // The path is narrower than a segment: single datagrams are fragmented on the way.
-            Some(libc::EMSGSIZE) if message.count > 1 => self.send_singly(message, socket),
+            Some(libc::EMSGSIZE) if transmit.count > 1 => self.send_singly(transmit, payload),
             // Perhaps our address of that time is gone.
-            _ if message.to.local.is_some() => self.send_singly(message, socket),
+            _ if transmit.to.local.is_some() => self.send_singly(transmit, payload),
             _ => {
-                tracing::debug!(to = %message.to.remote, %error, "datagrams refused by the kernel");
-                SendOutcome {
-                    dropped_packets: message.count as u64,
-                    dropped_bytes: (message.end - message.start) as u64,
+                tracing::debug!(to = %transmit.to.remote, %error, "datagrams refused by the kernel");
+                Tally {
+                    packets: transmit.count as u64,
+                    bytes: transmit.bytes() as u64,
                 }
             }
         }
     }
 
-    /// Sends the datagrams of one message without segmentation offload.
-    fn send_singly(&mut self, message: Message, socket: &UdpSocket) -> SendOutcome {
-        let mut outcome = SendOutcome::default();
-        let kept = std::mem::take(&mut self.messages);
-        let mut start = message.start;
-        while start < message.end {
-            let end = message.end.min(start + message.segment);
-            let single = Message {
-                start,
-                end,
-                count: 1,
-                ..message
-            };
-            self.messages.push(single);
-            let mut sent = self.send_from(0, socket);
-            if sent.is_err() && message.to.local.is_some() {
+    /// Sends the datagrams of one transmit without segmentation offload.
+    fn send_singly(&mut self, transmit: &Transmit, payload: &[u8]) -> Tally {
+        let mut refused = Tally::default();
+        for mut single in transmit.singles() {
+            let mut sent = self.send_from(&[single], payload);
+            if sent.is_err() && single.to.local.is_some() {
                 // Our address of that time is gone: let the kernel choose another.
-                self.messages[0].to.local = None;
-                sent = self.send_from(0, socket);
+                single.to.local = None;
+                sent = self.send_from(&[single], payload);
             }
             if let Err(error) = sent {
-                tracing::debug!(to = %message.to.remote, %error, "a datagram refused by the kernel");
-                outcome.dropped_packets += 1;
-                outcome.dropped_bytes += (end - start) as u64;
+                tracing::debug!(to = %single.to.remote, %error, "a datagram refused by the kernel");
+                let bytes = single.bytes() as u64;
+                add(&mut refused, Tally { packets: 1, bytes });
             }
-            self.messages.clear();
-            start = end;
         }
-        self.messages = kept;
-        outcome
+        refused
     }
 }
 
-impl Default for SendBatch {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl SendOutcome {
-    fn add(&mut self, other: Self) {
-        self.dropped_packets += other.dropped_packets;
-        self.dropped_bytes += other.dropped_bytes;
-    }
+fn add(sum: &mut Tally, more: Tally) {
+    sum.packets += more.packets;
+    sum.bytes += more.bytes;
 }
 
 /// Writes the control messages into the buffer that `header` names; the bytes used.

@@ -2,8 +2,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use datapath_abi::outcome::Tally;
+
 use super::*;
 use crate::io::poll;
+use crate::tunnel::transmit::Transmits;
 
 fn socket(listen: &str) -> (UdpSocket, SocketAddr) {
     let socket = UdpSocket::bind(listen.parse().unwrap()).unwrap();
@@ -33,7 +36,7 @@ fn receive(socket: &UdpSocket, wanted: usize) -> Vec<(Endpoint, Vec<u8>)> {
     datagrams
 }
 
-fn push(batch: &mut SendBatch, byte: u8, length: usize, to: Endpoint) {
+fn push(batch: &mut Transmits, byte: u8, length: usize, to: Endpoint) {
     batch.spare()[..length].fill(byte);
     batch.push(length, to);
 }
@@ -44,12 +47,12 @@ fn a_batch_of_mixed_sizes_arrives_datagram_by_datagram() {
     let (receiver, address) = socket("127.0.0.1:0");
     let to = Endpoint::new(address);
     let sizes = [1000, 1000, 1000, 400, 1000, 80, 80, 80, 1200];
-    let mut batch = SendBatch::new();
+    let mut batch = Transmits::new();
     for (index, size) in sizes.iter().enumerate() {
         push(&mut batch, index as u8, *size, to);
     }
-    assert_eq!(batch.messages.len(), 4, "1000x3+400, 1000+80, 80x2, 1200");
-    assert_eq!(batch.send(&mut sender), SendOutcome::default());
+    assert_eq!(batch.parts().0.len(), 4, "1000x3+400, 1000+80, 80x2, 1200");
+    assert_eq!(sender.send(&mut batch), Tally::default());
     assert!(batch.is_empty());
     let datagrams = receive(&receiver, sizes.len());
     for (index, (_, bytes)) in datagrams.iter().enumerate() {
@@ -63,9 +66,9 @@ fn a_reply_leaves_from_the_address_that_was_dialled() {
     for listen in ["0.0.0.0:0", "[::]:0"] {
         let (mut listener, address) = socket(listen);
         let dialled = SocketAddr::from((Ipv4Addr::new(127, 9, 8, 7), address.port()));
-        let mut batch = SendBatch::new();
+        let mut batch = Transmits::new();
         push(&mut batch, 1, 100, Endpoint::new(dialled));
-        batch.send(&mut dialler);
+        dialler.send(&mut batch);
         let (from, _) = receive(&listener, 1).remove(0);
         assert_eq!(
             from,
@@ -78,7 +81,7 @@ fn a_reply_leaves_from_the_address_that_was_dialled() {
         assert!(from.interface.is_some(), "by the loopback interface");
         push(&mut batch, 2, 100, from);
         push(&mut batch, 2, 100, from);
-        batch.send(&mut listener);
+        listener.send(&mut batch);
         let (from, _) = receive(&dialler, 2).remove(1);
         assert_eq!(from.remote, dialled, "{listen}");
     }
@@ -93,11 +96,11 @@ fn a_local_address_that_is_gone_does_not_stop_the_traffic() {
         local: Some(Ipv4Addr::new(192, 0, 2, 1).into()),
         interface: None,
     };
-    let mut batch = SendBatch::new();
+    let mut batch = Transmits::new();
     push(&mut batch, 7, 100, to);
     push(&mut batch, 7, 100, to);
-    let outcome = batch.send(&mut sender);
-    assert_eq!(outcome, SendOutcome::default());
+    let outcome = sender.send(&mut batch);
+    assert_eq!(outcome, Tally::default());
     receive(&receiver, 2);
 }
 
@@ -109,11 +112,11 @@ fn segmentation_that_is_off_still_sends_everything() {
         .gso
         .fail(&io::Error::from_raw_os_error(libc::EIO), clock::now());
     let to = Endpoint::new(address);
-    let mut batch = SendBatch::new();
+    let mut batch = Transmits::new();
     for index in 0..10 {
         push(&mut batch, index, 500, to);
     }
-    assert_eq!(batch.send(&mut sender), SendOutcome::default());
+    assert_eq!(sender.send(&mut batch), Tally::default());
     assert_eq!(receive(&receiver, 10).len(), 10);
 }
 
@@ -125,11 +128,11 @@ fn segmentation_that_fails_is_switched_off_and_what_failed_is_sent_again() {
     set(&sender.fd, libc::SOL_SOCKET, libc::SO_NO_CHECK, &1).unwrap();
     assert!(sender.gso.is_on());
     let to = Endpoint::new(address);
-    let mut batch = SendBatch::new();
+    let mut batch = Transmits::new();
     for index in 0..10 {
         push(&mut batch, index, 500, to);
     }
-    assert_eq!(batch.send(&mut sender), SendOutcome::default());
+    assert_eq!(sender.send(&mut batch), Tally::default());
     assert_eq!(receive(&receiver, 10).len(), 10);
     assert!(
         sender.gso.to_string().contains("failed at run time"),
@@ -155,13 +158,13 @@ fn more_messages_than_expected_are_sent_all_the_same() {
     let (mut sender, _) = socket("127.0.0.1:0");
     let (receiver, address) = socket("127.0.0.1:0");
     let to = Endpoint::new(address);
-    let mut batch = SendBatch::new();
+    let mut batch = Transmits::new();
     for index in 0..200 {
         // Each larger than the last, so that none joins another's message.
         push(&mut batch, 5, 100 + index, to);
     }
-    assert_eq!(batch.messages.len(), 200);
-    assert_eq!(batch.send(&mut sender), SendOutcome::default());
+    assert_eq!(batch.parts().0.len(), 200);
+    assert_eq!(sender.send(&mut batch), Tally::default());
     assert_eq!(receive(&receiver, 200).len(), 200);
 }
 
@@ -171,10 +174,10 @@ fn a_socket_that_turns_away_gives_out_what_has_come_and_nothing_that_comes() {
         let (mut sender, _) = socket("127.0.0.1:0");
         let (receiver, address) = socket(listen);
         let to = Endpoint::new(SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())));
-        let mut batch = SendBatch::new();
+        let mut batch = Transmits::new();
         for (byte, comes) in [(1, true), (2, false)] {
             push(&mut batch, byte, 100, to);
-            assert_eq!(batch.send(&mut sender), SendOutcome::default());
+            assert_eq!(sender.send(&mut batch), Tally::default());
             if comes {
                 receiver.turn_away().unwrap();
             }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::super::heartbeat::{Heartbeat, Pulse, Service};
 use super::Peer;
 use crate::config::Liveness;
-use crate::io::udp::SendBatch;
+use crate::tunnel::transmit::Transmits;
 use crate::liveness::bfd::encapsulation::LONGEST;
 use crate::liveness::bfd::packet::Packet;
 use crate::liveness::echo::{self, Echo};
@@ -55,7 +55,7 @@ impl Peer {
     pub(in crate::tunnel) fn handle_pulse(
         &mut self,
         (now, heard_until): (Instant, Instant),
-        out: &mut SendBatch,
+        out: &mut Transmits,
     ) {
         if let Some(heartbeat) = &mut self.heartbeat {
             heartbeat.handle_timeout(self.received_at, heard_until);
@@ -82,7 +82,7 @@ impl Peer {
 
     /// Sends an inner packet that is no traffic. Without a session it is lost, which is told: the next
     /// one will do.
-    pub(in crate::tunnel) fn send_control(&mut self, inner: &[u8], out: &mut SendBatch) -> bool {
+    pub(in crate::tunnel) fn send_control(&mut self, inner: &[u8], out: &mut Transmits) -> bool {
         let Some(endpoint) = self.endpoint else {
             return false;
         };
