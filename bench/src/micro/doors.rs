@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use crossway::clock;
-use crossway::io::poll;
 use crossway::io::tun::{self, TunQueue};
 use crossway::io::udp::{Endpoint, UdpSocket};
 use crossway::tunnel::transmit::Transmits;
+use crossway_sys::poll;
 use vm_tests::netns::Netns;
 use vm_tests::traffic::LinkCounters;
 

@@ -9,10 +9,10 @@ use crossway::clock;
 use crossway::config::{Liveness, LivenessMode};
 use crossway::ids::{LinkId, SiteId};
 use crossway::io::udp::{Endpoint, ReceiveBatch, UdpSocket};
-use crossway::tunnel::transmit::Transmits;
 use crossway::routes::RouteTable;
 use crossway::tunnel::noise::Identity;
 use crossway::tunnel::tai64n::Calendar;
+use crossway::tunnel::transmit::Transmits;
 use crossway::tunnel::{Handled, PeerSlot, PeerSpec, Sealed, Tunnel};
 use vm_tests::wait;
 

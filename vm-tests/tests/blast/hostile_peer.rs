@@ -8,10 +8,10 @@ use crossway::clock;
 use crossway::config::{Liveness, LivenessMode};
 use crossway::ids::{LinkId, SiteId};
 use crossway::io::udp::{Endpoint, ReceiveBatch, UdpSocket};
-use crossway::tunnel::transmit::Transmits;
 use crossway::routes::RouteTable;
 use crossway::tunnel::noise::Identity;
 use crossway::tunnel::tai64n::Calendar;
+use crossway::tunnel::transmit::Transmits;
 use crossway::tunnel::{Handled, PeerSpec, Sealed, Tunnel};
 use vm_tests::netns::Netns;
 
@@ -136,7 +136,7 @@ impl HostilePeer {
             let (udp, send) = (&mut self.udp, &mut self.send);
             self.tunnel
                 .handle_timeout(now, clock::since_epoch(), send, |send| {
-                    send.send(udp);
+                    udp.send(send);
                 });
         }
         self.flush();
