@@ -779,7 +779,7 @@ const CASES: &[Case] = &[
         replace: "routes = [\"10.3.0.0/24\"]",
         with: "routes = [\"10.3.0.0/24\"]\non_down = \"reject\"",
         errors: &[
-            r#"berlin.toml:31:11: site "rome", on_down: reject is nothing that can be done: write "unreachable" (the sender is told), "drop" (without a word) or "next-shorter" (a shorter prefix takes over)"#,
+            r#"berlin.toml:31:11: site "rome", on_down: reject is not a known on_down action: write "unreachable" (the sender is told), "drop" (without a word) or "next-shorter" (a shorter prefix takes over)"#,
         ],
     },
     Case {

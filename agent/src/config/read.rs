@@ -113,7 +113,6 @@ fn read(text: &str, file: &Path, with_key_files: bool) -> Result<Accepted, Rejec
 }
 
 fn read_document(root: &Section<'_>, base: &Path, with_key_files: bool) -> Option<Config> {
-    root.refuse_unknown_keys(&["gateway", "site"]);
     let gateway = read_gateway(root, base);
     let sites: Vec<SiteDraft> = root
         .tables("site", "site", |table, index| place("site", table, index))
