@@ -67,15 +67,13 @@ routes = ["10.2.0.0/24", "2001:db8:2::/48"]
     assert_eq!(accepted.config.gateway.control_group, None);
 }
 
-/// Both ends of the set-up in the README, which shows the files as they are.
+/// Both ends of the set-up in the README.
 #[test]
-fn the_packaged_examples_are_accepted_face_each_other_and_stand_in_the_readme() {
+fn the_packaged_examples_are_accepted_and_face_each_other() {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let readme = fs::read_to_string(workspace.join("README.md")).unwrap();
     let [berlin, paris] = ["berlin", "paris"].map(|place| {
         let file = workspace.join(format!("packaging/example-{place}.toml"));
         let text = fs::read_to_string(&file).unwrap();
-        assert!(readme.contains(&text), "{place} differs in the README");
         // Not `load`: the key files are those of the machines that the examples are for.
         let accepted = Config::parse(&text, &file).unwrap();
         assert!(accepted.warnings.is_empty());
