@@ -215,9 +215,10 @@ impl Generator {
         let timeout = self.random.random_range(10..=interval);
         HealthTarget {
             address: self.address(),
-            kind: match self.random.random() {
-                true => HealthKind::Icmp,
-                false => HealthKind::Tcp(self.port()),
+            kind: if self.random.random() {
+                HealthKind::Icmp
+            } else {
+                HealthKind::Tcp(self.port())
             },
             interface: self.one_of(lan).interface,
             interval: Duration::from_millis(self.one_of(&[interval, 1000.max(timeout)])),
@@ -365,20 +366,22 @@ impl Generator {
 
     fn endpoint(&mut self) -> Endpoint {
         let port = self.port();
-        match self.random.random() {
-            true => Endpoint::Address((self.address(), port).into()),
-            false => Endpoint::Name {
+        if self.random.random() {
+            Endpoint::Address((self.address(), port).into())
+        } else {
+            Endpoint::Name {
                 host: format!("gw-{}.example.net", self.number()),
                 port,
-            },
+            }
         }
     }
 
     /// Never the same twice, as all that have a number.
     fn address(&mut self) -> IpAddr {
-        match self.random.random() {
-            true => self.address_v4().into(),
-            false => self.address_v6().into(),
+        if self.random.random() {
+            self.address_v4().into()
+        } else {
+            self.address_v6().into()
         }
     }
 

@@ -32,7 +32,7 @@ impl<'a, 'f> Table<'a, 'f> {
     }
 
     /// Writes `key = value` if that is not what the file means without it.
-    pub(super) fn set_unless<T: Into<Value> + PartialEq>(
+    pub(super) fn set_unless<T: Into<Value> + PartialEq + Copy>(
         &mut self,
         key: &str,
         value: T,
