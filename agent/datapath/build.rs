@@ -71,9 +71,15 @@ fn newer_than(time: SystemTime, directory: &Path) -> Option<PathBuf> {
             if let Some(found) = newer_than(time, &path) {
                 return Some(found);
             }
-        } else if metadata.modified().is_ok_and(|changed| changed > time) {
+        } else if is_source(&path) && metadata.modified().is_ok_and(|changed| changed > time) {
             return Some(path);
         }
     }
     None
+}
+
+/// Pages beside the sources do not change the object.
+fn is_source(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|extension| extension == "rs" || extension == "toml")
 }
