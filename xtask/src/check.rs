@@ -4,6 +4,7 @@ use anyhow::{Result, ensure};
 
 use crate::abi;
 use crate::cmd;
+use crate::layers;
 use crate::setup::{self, Purpose};
 
 /// Links to private items are welcome: those items are documented too.
@@ -17,7 +18,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     )?;
     abi::check()?;
     // The agent carries the eBPF object, so it compiles only after that one.
-    setup::ensure(Purpose::Build).and_then(|toolchain| crate::build::object(&toolchain))?;
+    let toolchain = setup::ensure(Purpose::Build)?;
+    crate::build::object(&toolchain)?;
+    layers::check_purity(&toolchain)?;
     cmd::run(
         "clippy",
         &mut cmd::cargo(&[

@@ -15,6 +15,7 @@ mod cmd;
 mod environment;
 mod fuzz;
 mod lab;
+mod layers;
 mod private_apt;
 mod run;
 mod setup;
