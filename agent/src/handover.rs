@@ -22,8 +22,6 @@
 //! may open, for it carries session keys. The next agent reads the private key from its file.
 //! [`gateway`](crate::gateway) has both sides; here are their words.
 
-pub mod codec;
-pub mod message;
 pub mod priority;
 pub mod socket;
 

@@ -7,16 +7,15 @@
 //! after so many successes, see [`threshold`]; until its first verdict, and while it cannot be probed
 //! at all, it counts as up. [`probe`] asks and tells [`Health`], which is pure.
 
-pub(crate) mod echo;
+pub mod echo;
 pub mod probe;
-mod threshold;
 
 use std::time::Instant;
 
 use crate::config::HealthTarget;
 use crate::control::message::{self, EventKind};
 use crate::journal::Change;
-use threshold::{State, Threshold};
+use crossway_liveness::threshold::{State, Threshold};
 
 /// What came of one probe.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crossway::config::{Config, Endpoint, Lanes, XdpChoice};
+use crossway::disk::Disk;
 use crossway::keys::{SecretKey, public_key_text};
 
 /// A file without fault, in which each case replaces one piece.
@@ -138,7 +139,7 @@ routes = ["10.2.0.0/24", "2001:db8:2::/48"]
 fn the_packaged_examples_are_accepted_and_face_each_other() {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let [berlin, paris] = ["berlin", "paris"].map(|place| {
-        let file = workspace.join(format!("packaging/example-{place}.toml"));
+        let file = workspace.join(format!("agent/packaging/example-{place}.toml"));
         let text = fs::read_to_string(&file).unwrap();
         // Not `load`: the key files are those of the machines that the examples are for.
         let accepted = Config::parse(&text, &file).unwrap();
@@ -256,7 +257,7 @@ fn a_hundred_thousand_wrong_routes_are_all_told() {
 
 #[test]
 fn a_file_that_is_not_there_is_told_as_such() {
-    let rejected = Config::load(Path::new("/nowhere/berlin.toml")).unwrap_err();
+    let rejected = Config::load(Path::new("/nowhere/berlin.toml"), &Disk).unwrap_err();
     assert_eq!(
         rejected.to_string(),
         "/nowhere/berlin.toml: cannot be read: No such file or directory (os error 2): name a \
@@ -274,7 +275,7 @@ fn key_files_are_looked_at() {
     let at = format!("{}:3:20: ", file.display());
 
     assert_eq!(
-        warnings(Config::load(&file)),
+        warnings(Config::load(&file, &Disk)),
         [format!(
             "{at}warning: gateway, private_key_file: {0} does not exist here: \
              (umask 077; crossway keygen > {0})",
@@ -284,7 +285,7 @@ fn key_files_are_looked_at() {
 
     folder.write("berlin-1.key", &key.to_base64(), 0o644);
     assert_eq!(
-        warnings(Config::load(&file)),
+        warnings(Config::load(&file, &Disk)),
         [format!(
             "{at}warning: gateway, private_key_file: {0} has mode 0644, others than its owner can \
              use the key: chmod 600 {0}",
@@ -293,11 +294,11 @@ fn key_files_are_looked_at() {
     );
 
     folder.write("berlin-1.key", &key.to_base64(), 0o600);
-    assert!(warnings(Config::load(&file)).is_empty());
+    assert!(warnings(Config::load(&file, &Disk)).is_empty());
 
     folder.write("berlin-1.key", "no key at all", 0o600);
     assert_eq!(
-        Config::load(&file).unwrap_err().to_string(),
+        Config::load(&file, &Disk).unwrap_err().to_string(),
         format!(
             "{at}gateway, private_key_file: {} has 13 characters where a WireGuard key has 44: make a \
              new one with `crossway keygen`, or name the right file",
@@ -316,7 +317,7 @@ fn our_own_public_key_at_a_site_is_refused() {
     folder.write("berlin.toml", &text, 0o644);
     let file = folder.0.join("berlin.toml");
     assert_eq!(
-        Config::load(&file).unwrap_err().to_string(),
+        Config::load(&file, &Disk).unwrap_err().to_string(),
         format!(
             "{}:22:14: site \"paris\", gateway \"paris-1\", public_key: {own} is the public key of \
              this gateway itself: write what `crossway pubkey < KEYFILE` prints on that gateway",

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use crossway::config::{Config, VirtualRouter};
-use crossway::vrrp::Family;
+use crossway_types::address::Family;
 
 /// A file without fault, in which each case replaces one piece.
 const GOOD: &str = r#"[gateway]

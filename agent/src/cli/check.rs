@@ -9,10 +9,11 @@ use super::failure::Failure;
 use super::output::{print, print_json};
 use super::units::counted;
 use crate::config::{Config, Diagnostic, Rejected};
+use crate::disk::Disk;
 
 /// Tells everything about a configuration file: findings on standard error, `ok` on standard output.
 pub(super) fn check(options: &Options, file: &Path) -> Result<(), Failure> {
-    let checked = Config::load(file);
+    let checked = Config::load(file, &Disk);
     if options.json {
         return check_as_json(&checked.map(|accepted| accepted.warnings));
     }
