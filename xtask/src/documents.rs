@@ -1,138 +1,19 @@
 //! What keeps the documentation honest: links lead somewhere, commands exist, examples are those of the files, and the
 //! map of the repository shows what is there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use datapath_abi::maps;
 
+use self::page::Document;
 use crate::{TASKS, environment};
+
+mod page;
 
 /// Characters of a line, so that changes of it can be read side by side.
 const LONGEST_LINE: usize = 120;
-/// Folders that hold nothing of ours.
-const NOT_OURS: [&str; 2] = ["target", "corpus"];
-
-/// A Markdown file of the repository.
-struct Document {
-    path: PathBuf,
-    text: String,
-}
-
-/// A line of a document.
-struct Line<'d> {
-    number: usize,
-    text: &'d str,
-    /// The number of the code block that it is in.
-    block: Option<usize>,
-}
-
-impl Document {
-    fn all() -> Vec<Self> {
-        let mut documents = Vec::new();
-        collect(&environment::workspace(), &mut documents);
-        documents.sort_by(|a, b| a.path.cmp(&b.path));
-        documents
-    }
-
-    fn named(path: &str) -> Self {
-        let path = environment::workspace().join(path);
-        let text = fs::read_to_string(&path).unwrap();
-        Self { path, text }
-    }
-
-    fn name(&self) -> String {
-        let workspace = environment::workspace();
-        let name = self.path.strip_prefix(&workspace).unwrap_or(&self.path);
-        name.display().to_string()
-    }
-
-    fn lines(&self) -> Vec<Line<'_>> {
-        let (mut inside, mut blocks) = (false, 0);
-        let mut lines = Vec::new();
-        for (index, text) in self.text.lines().enumerate() {
-            let is_fence = text.trim_start().starts_with("```");
-            if is_fence && !inside {
-                blocks += 1;
-            }
-            lines.push(Line {
-                number: index + 1,
-                text,
-                block: (inside || is_fence).then_some(blocks),
-            });
-            inside ^= is_fence;
-        }
-        lines
-    }
-
-    /// Text outside of code blocks.
-    fn prose(&self) -> String {
-        let lines = self.lines();
-        let prose = lines.iter().filter(|line| line.block.is_none());
-        prose.map(|line| format!("{}\n", line.text)).collect()
-    }
-
-    /// Content of the code blocks in `language`.
-    fn code(&self, language: &str) -> Vec<String> {
-        let fence = format!("```{language}\n");
-        let parts = self.text.split(&fence).skip(1);
-        parts
-            .filter_map(|part| part.split("```").next())
-            .map(str::to_owned)
-            .collect()
-    }
-
-    fn anchors(&self) -> BTreeSet<String> {
-        let prose = self.prose();
-        let headings = prose.lines().filter(|line| line.starts_with('#'));
-        headings
-            .map(|heading| anchor(heading.trim_start_matches('#').trim()))
-            .collect()
-    }
-
-    /// Targets of `[text](target)`.
-    fn links(&self) -> Vec<String> {
-        let prose = self.prose();
-        let parts = prose.split("](").skip(1);
-        parts
-            .filter_map(|part| part.split_once(')'))
-            .map(|(target, _)| target.to_owned())
-            .collect()
-    }
-
-    /// What stands in backticks.
-    fn quoted(&self) -> Vec<String> {
-        let prose = self.prose();
-        let parts = prose.split('`').skip(1).step_by(2);
-        parts.map(str::to_owned).collect()
-    }
-}
-
-fn collect(folder: &Path, documents: &mut Vec<Document>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let is_ours = !name.starts_with('.') && !NOT_OURS.contains(&name.as_ref());
-        if path.is_dir() && is_ours {
-            collect(&path, documents);
-        } else if path.extension().is_some_and(|extension| extension == "md") {
-            let text = fs::read_to_string(&path).unwrap();
-            documents.push(Document { path, text });
-        }
-    }
-}
-
-/// The anchor that GitHub gives a heading.
-fn anchor(heading: &str) -> String {
-    let kept = heading.chars().filter_map(|letter| match letter {
-        ' ' => Some('-'),
-        '-' | '_' => Some(letter),
-        _ if letter.is_alphanumeric() => Some(letter.to_ascii_lowercase()),
-        _ => None,
-    });
-    kept.collect()
-}
 
 /// Whether it is a path of this repository, from its root.
 fn is_path(word: &str) -> bool {
@@ -142,15 +23,6 @@ fn is_path(word: &str) -> bool {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/_-.@".contains(letter);
     let is_there = || environment::workspace().join(first).is_dir();
     !first.is_empty() && first != "target" && word.chars().all(is_plain) && is_there()
-}
-
-#[test]
-fn headings_have_the_anchors_that_github_gives_them() {
-    assert_eq!(
-        anchor("Stop, crash, upgrade, reload"),
-        "stop-crash-upgrade-reload"
-    );
-    assert_eq!(anchor("Try it: two commands"), "try-it-two-commands");
 }
 
 #[test]
@@ -249,7 +121,7 @@ fn the_readme_shows_the_example_files_as_they_are() {
     let examples: Vec<String> = readme
         .links()
         .into_iter()
-        .filter(|link| link.ends_with(".toml") && link.contains("example-"))
+        .filter(|link| link.contains("/example-"))
         .map(|link| fs::read_to_string(environment::workspace().join(link)).unwrap())
         .collect();
     assert!(!examples.is_empty(), "README.md links to no example");
@@ -295,6 +167,86 @@ fn folders(place: &Path) -> Vec<String> {
     names
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .filter(|name| !name.starts_with('.'))
+        .collect()
+}
+
+/// Where the files are that the drawing of a packet's path names.
+const PATH_OF_A_PACKET: [&str; 4] = [
+    "datapath-ebpf/src",
+    "datapath-ebpf/abi/src",
+    "agent/lane/src",
+    "agent/tunnel/src",
+];
+
+#[test]
+fn the_drawing_of_a_packets_path_names_files_that_exist() {
+    let readme = Document::named("README.md");
+    let (_, rest) = readme
+        .text
+        .split_once("\n## The path of a packet\n")
+        .unwrap();
+    let drawing = rest.split("```").nth(1).unwrap();
+    let is_name = |letter: char| letter.is_ascii_lowercase() || "_/.".contains(letter);
+    let files: Vec<&str> = drawing
+        .split(|letter| !is_name(letter))
+        .filter_map(|word| word.find(".rs").map(|end| &word[..end + 3]))
+        .collect();
+    assert!(!files.is_empty());
+    for file in files {
+        let is_there = PATH_OF_A_PACKET
+            .iter()
+            .any(|folder| environment::workspace().join(folder).join(file).exists());
+        assert!(is_there, "README.md draws {file}, which is not there");
+    }
+}
+
+/// The shared crate, as the table of layers calls it.
+const ABI: &str = "abi";
+
+#[test]
+fn the_layers_below_the_agent_use_each_other_as_the_table_says() {
+    let page = Document::named("CONTRIBUTING.md");
+    let (_, rest) = page.text.split_once("\n## Layers\n").unwrap();
+    let (section, _) = rest.split_once("\n## ").unwrap();
+    let mut rows = BTreeMap::new();
+    for row in section.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = row.split('|').collect();
+        let [of, used] = [1, 2]
+            .map(|cell| -> BTreeSet<&str> { cells[cell].split('`').skip(1).step_by(2).collect() });
+        rows.extend(of.into_iter().map(|layer| (layer.to_owned(), used.clone())));
+    }
+    for layer in folders(&environment::workspace().join("agent")) {
+        let manifest = environment::workspace().join(format!("agent/{layer}/Cargo.toml"));
+        let Ok(manifest) = fs::read_to_string(manifest) else {
+            continue;
+        };
+        // Whatever stands above the layers: the targets of fuzzing reach into all of them.
+        if layer == "fuzz" {
+            continue;
+        }
+        let row = rows.remove(&layer);
+        let row = row.unwrap_or_else(|| panic!("CONTRIBUTING.md's layers lack {layer}"));
+        assert_eq!(used_layers(&manifest), row, "what agent/{layer} uses");
+    }
+    assert!(
+        rows.is_empty(),
+        "CONTRIBUTING.md has layers that are not there: {rows:?}"
+    );
+}
+
+/// The crates of this workspace that a manifest names, but for those of its tests.
+fn used_layers(manifest: &str) -> BTreeSet<&str> {
+    let (_, rest) = manifest.split_once("[dependencies]\n").unwrap_or(("", ""));
+    let names = rest
+        .lines()
+        .take_while(|line| !line.starts_with('['))
+        .filter_map(|line| line.split([' ', '.']).next());
+    names
+        .filter_map(|name| match name {
+            "datapath-abi" => Some(ABI),
+            "wireguard-aead" => Some("aead"),
+            _ => name.strip_prefix("crossway-"),
+        })
         .collect()
 }
 

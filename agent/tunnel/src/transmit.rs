@@ -152,10 +152,7 @@ impl Transmits {
 
     /// Takes the datagrams out one by one, each in a buffer of its own: for a network that is played in memory.
     pub fn take_datagrams(&mut self) -> Vec<(Endpoint, Vec<u8>)> {
-        let singles = self
-            .waiting
-            .iter()
-            .flat_map(|transmit| transmit.singles());
+        let singles = self.waiting.iter().flat_map(|transmit| transmit.singles());
         let datagrams = singles
             .map(|single| (single.to, self.payload[single.start..single.end].to_vec()))
             .collect();
