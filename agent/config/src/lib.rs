@@ -3,7 +3,7 @@
 //! [`Config::load`] reads a file (`read.rs`): each section is read by its own file as far as it can
 //! be (`gateway.rs`, `interface.rs`, `health.rs`, `vrrp.rs`, `site.rs`), then the rules between sections are checked (`rules.rs`) and the key
 //! files looked at (`key_files.rs`). Every finding is a [`Diagnostic`] with its line; all are told
-//! at once.
+//! at once. A [`Config`] can be written out again (`write.rs`).
 
 mod diagnostic;
 pub mod endpoint;
@@ -15,10 +15,12 @@ mod liveness;
 mod name;
 mod read;
 mod remote;
+mod restart;
 mod rules;
 mod section;
 mod site;
 mod vrrp;
+mod write;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};

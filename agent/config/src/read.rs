@@ -74,6 +74,7 @@ impl Config {
         let text = files.text(file).map_err(|error| {
             let mend = match error.kind() {
                 io::ErrorKind::PermissionDenied => files.mend_of_unreadable(),
+                io::ErrorKind::InvalidData => "save it as UTF-8",
                 _ => "name a readable TOML file",
             };
             let problem = format!("cannot be read: {error}");
@@ -104,6 +105,8 @@ impl Config {
 }
 
 fn read(text: &str, file: &Path, files: Option<&dyn Files>) -> Result<Accepted, Rejected> {
+    // Editors of Windows begin a file with a mark; columns are counted without it.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let report = Report::new(file.display().to_string(), text);
     let config = match Document::parse(text) {
         Ok(document) => {
@@ -124,7 +127,6 @@ fn read(text: &str, file: &Path, files: Option<&dyn Files>) -> Result<Accepted, 
 }
 
 fn read_document(root: &Section<'_>, base: &Path, files: Option<&dyn Files>) -> Option<Config> {
-    root.refuse_unknown_keys(&["gateway", "site"]);
     let gateway = read_gateway(root, base);
     let sites: Vec<SiteDraft> = root
         .tables("site", "site", |table, index| place("site", table, index))

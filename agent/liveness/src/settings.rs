@@ -37,3 +37,17 @@ pub struct BfdAddresses {
     /// The far end's.
     pub remote: IpAddr,
 }
+
+impl LivenessMode {
+    /// Every mode.
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Bfd, Self::WireGuard];
+
+    /// The word of the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Bfd => "bfd",
+            Self::WireGuard => "wireguard",
+        }
+    }
+}

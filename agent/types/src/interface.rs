@@ -51,6 +51,21 @@ pub enum XdpChoice {
     Off,
 }
 
+impl XdpChoice {
+    /// Every choice.
+    pub const ALL: [Self; 4] = [Self::Auto, Self::Native, Self::Generic, Self::Off];
+
+    /// The word of the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Native => "native",
+            Self::Generic => "generic",
+            Self::Off => "off",
+        }
+    }
+}
+
 /// `on_down = "unreachable" | "drop" | "next-shorter"`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnDown {
