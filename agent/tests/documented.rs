@@ -9,7 +9,7 @@ use std::process::Command;
 /// A key that no section knows, and that is like none that one does.
 const UNKNOWN: &str = "qqqqqqqqqqqqqqqqqqqqqqqq";
 /// How a section's message about such a key begins the list of those that it knows.
-const KNOWN: &str = "known here are ";
+const KNOWN: &str = "the known keys are ";
 
 /// Sections of the file as the table of the page names them, each with what it needs around it.
 const SECTIONS: [(&str, &str); 9] = [
