@@ -1,7 +1,7 @@
 //! Devices that take the packets for a virtual router: a macvlan with the router's MAC on its LAN.
 //!
 //! Here they are made and deleted, and always left down; who is master brings its device up and gives
-//! it the addresses ([`crate::vrrp`]). A device that an agent left behind is made anew: it may be
+//! it the addresses (`vrrp` of the agent). A device that an agent left behind is made anew: it may be
 //! up, and somebody else the master by now.
 
 use rtnetlink::packet_route::link::MacVlanMode;

@@ -6,7 +6,7 @@ use datapath_abi::flow::{FlowCounters, NOT_SEEN_HERE};
 const TOLERANCE_NS: u64 = 200_000_000;
 
 /// A flow that rests for longer is forgotten, so what comes later is another one: the longest of
-/// [`IdleLimits`](crossway_datapath::IdleLimits).
+/// `IdleLimits` of the data path.
 const MOST_REST_NS: u64 = 300_000_000_000;
 
 /// Sets the times of a flow that was sent when the far clock said `sent_ns` to our own clock.
