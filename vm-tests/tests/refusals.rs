@@ -108,7 +108,7 @@ fn a_second_agent_of_the_same_name_is_refused_and_the_first_goes_on() {
     let second = Crossway::prepare(&topology, &plan).unwrap();
     let (code, said) = second.refused().unwrap();
     assert_eq!(code, 1, "{said}");
-    let expected = "a gateway of this name runs already";
+    let expected = "a gateway of this name is already running";
     assert!(said.contains(expected), "{said}");
     assert!(first.query(&["status"]).is_ok());
     assert_eq!(files_of(first.name()), files);

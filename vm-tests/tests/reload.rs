@@ -63,7 +63,7 @@ fn a_wrong_file_changes_nothing_and_says_why() {
     assert_eq!(code, 2, "{said}");
     let expected = "10.2.0.1/24 has host bits set: did you mean 10.2.0.0/24?";
     assert!(said.contains(expected), "{said}");
-    assert!(said.contains("goes on with what it has"), "{said}");
+    assert!(said.contains("keeps its configuration"), "{said}");
     assert_eq!(mesh.state(), before);
 
     let logged = || mesh.agent.log().matches(expected).count();

@@ -162,7 +162,7 @@ fn a_split_shows_two_masters_and_heals_to_the_one_of_higher_priority() {
     wait_for_state(&pair.c, "backup");
     assert_eq!(states(&pair.a), ["master", "master"]);
     let log = pair.c.log();
-    assert!(log.contains("with priority 150 goes before"), "{log}");
+    assert!(log.contains("with priority 150 takes precedence"), "{log}");
     for far in FAR {
         traffic::wait_for_ping(pair.lan.host(), address(far), UP).unwrap();
     }
@@ -193,7 +193,7 @@ fn a_firewall_that_drops_advertisements_shows_as_a_split_at_both_ends() {
     warns(&pair.a, "split brain: ");
     warns(
         &pair.c,
-        "answers on the LAN, but its advertisements do not come",
+        "answers on the LAN, but its advertisements do not arrive",
     );
     c.run("nft delete table inet deaf").unwrap();
     wait_for_state(&pair.c, "backup");
@@ -214,7 +214,7 @@ fn a_clean_stop_hands_the_hosts_over_without_waiting_for_silence() {
         assert!(replies.lost() <= FEW, "{}", replies.lost());
     }
     let why = &routers(&pair.c)[0]["why"];
-    assert!(why.to_string().contains("stopped and gave"), "{why}");
+    assert!(why.to_string().contains("stopped and released"), "{why}");
 
     let pings = pair.pings();
     pair.a.start_again().unwrap();
@@ -380,7 +380,7 @@ fn keepalived_is_the_mate_of_either_role() {
     master.stop();
     wait_for_state(&a, "master");
     let why = &routers(&a)[0]["why"];
-    assert!(why.to_string().contains("stopped and gave"), "{why}");
+    assert!(why.to_string().contains("stopped and released"), "{why}");
     for far in FAR {
         traffic::wait_for_ping(lan.host(), address(far), UP).unwrap();
     }
@@ -400,7 +400,7 @@ fn a_mate_with_version_2_or_other_addresses_is_named_by_status() {
     let mate = Keepalived::start_with(&lan, &config);
     wait::until("the warnings", UP, || {
         let warnings = a.query(&["status"]).unwrap()["warnings"].to_string();
-        let version = warnings.contains("VRRP version 2, set the mate to version 3");
+        let version = warnings.contains("VRRP version 2: set the other router to version 3");
         let addresses = warnings.contains("advertises other addresses");
         (version && addresses).then_some(())
     })

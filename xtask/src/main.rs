@@ -12,6 +12,8 @@ mod build;
 mod check;
 mod clean;
 mod cmd;
+#[cfg(test)]
+mod documents;
 mod environment;
 mod fuzz;
 mod lab;

@@ -131,7 +131,7 @@ fn read_lanes(section: &Section<'_>) -> Lanes {
             }
         }
         Item::Value(toml_edit::Value::String(text)) => {
-            format!("{} is no number of lanes", shown(text.value()))
+            format!("{} is not a number of lanes", shown(text.value()))
         }
         other => section.expected("a number or \"auto\"", other),
     };

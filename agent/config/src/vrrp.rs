@@ -78,7 +78,7 @@ fn read_one(
     if !section.has("id") {
         section.missing(
             "id",
-            "write id = 51, a number that its mates have and no other router here",
+            "write id = 51, the same number on each gateway of the virtual router, and on no other router",
         );
     }
     let id = section.number("id", 1..=255, "51");
@@ -131,7 +131,7 @@ fn read_interface(section: &Section<'_>, lan: &[Option<Lan>]) -> Option<String> 
                 lans.join(", ")
             ),
         };
-        let problem = format!("{} is no LAN of this gateway", shown(found.value));
+        let problem = format!("{} is not a LAN of this gateway", shown(found.value));
         section.error("interface", found.offset, problem, mend);
         return None;
     }
@@ -223,7 +223,7 @@ fn check_family(section: &Section<'_>, family: Family, first: At<IpAddr>, count:
             "addresses",
             first.offset,
             format!("{address} is the first IPv6 address and not link-local"),
-            "write a link-local one before it, such as \"fe80::254\": hosts have it as their router",
+            "write a link-local one before it, such as \"fe80::254\": hosts use it as their router",
         );
     }
 }
@@ -255,7 +255,7 @@ fn read_interval(section: &Section<'_>) -> Option<Interval> {
             let value = found.value;
             let below = value / 10 * 10;
             let problem = format!(
-                "{value} ms cannot be said in an advertisement: it counts hundredths of a second"
+                "{value} ms cannot be encoded in an advertisement, which counts hundredths of a second"
             );
             section.error(
                 key,

@@ -190,7 +190,7 @@ impl Gateway {
     fn describe_offload(&self, lane: usize, offload: &offload::Offload) -> Offload {
         let (why, since) = match &offload.off {
             Some(off) => (off.why.clone(), off.since),
-            None => ("taken by the kernel at start".to_owned(), self.started),
+            None => ("accepted by the kernel at start".to_owned(), self.started),
         };
         Offload {
             name: match lane {

@@ -114,13 +114,13 @@ impl Gateway {
             What::SilentMate(mate) => (
                 None,
                 "split",
-                format!("{mate} answers on the LAN, but its advertisements do not come"),
+                format!("{mate} answers on the LAN, but its advertisements do not arrive"),
             ),
             What::Split(rival) => (
                 None,
                 "split",
                 format!(
-                    "{} with priority {} is master too",
+                    "{} with priority {} is also master",
                     rival.address, rival.priority
                 ),
             ),
