@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use anyhow::Result;
 use datapath_abi::flow::{FlowCounters, FlowKey};
 use datapath_abi::outcome::{DropReason, Tally};
 
@@ -101,13 +100,13 @@ impl Replicas {
 impl Gateway {
     /// Takes a step through the flow table: removes what is idle, and tells the replicas what was
     /// forwarded here.
-    pub(super) fn sweep_flows(&mut self) {
-        let any = self.replicas.follow(&self.links);
-        let Some(datapath) = &mut self.datapath else {
+    pub(super) fn sweep_flows(&mut self, now: Instant) {
+        let any = self.replicas.follow(&self.forwarding.links);
+        let Some(datapath) = &mut self.forwarding.datapath else {
             return;
         };
-        let (now, now_ns) = (clock::now(), clock::monotonic_ns());
-        let standby = self.service == Service::Standby;
+        let now_ns = clock::monotonic_ns();
+        let standby = self.forwarding.service == Service::Standby;
         let telling = self.replicas.pass.begin_step(standby, now_ns) && any;
         let pass = self.replicas.pass;
         let mut flows = Vec::new();
@@ -125,30 +124,27 @@ impl Gateway {
             });
         self.replicas.pass.end_step(swept.finished);
         if !flows.is_empty() {
-            let sites = self.plan.sites.iter();
+            let sites = self.desired.plan.sites.iter();
             let names = sites.map(|site| (site.id.0, site.config.name.as_str()));
             self.replicas.tell(flows, &names.collect(), now);
         }
     }
 
-    /// Hands the datagrams that are due to the lanes of the replicas that are there.
-    pub(super) fn send_to_replicas(&mut self) -> Result<()> {
-        let burst = self
-            .replicas
-            .outbox
-            .poll(clock::now(), clock::monotonic_ns());
+    /// Hands the datagrams that are due to the lanes of the replicas that are there. A lane that has ended is
+    /// noticed at the end of the turn.
+    pub(super) fn send_to_replicas(&mut self, now: Instant) {
+        let burst = self.replicas.outbox.poll(now, clock::monotonic_ns());
         if burst.is_empty() {
-            return Ok(());
+            return;
         }
         let mates = self.replicas.mates.iter();
         let there = mates.filter(|(_, mate)| mate.up_since.is_some());
         for (id, _) in there {
-            if let Some(link) = self.links.get(*id) {
+            if let Some(link) = self.forwarding.links.get(*id) {
                 let command = Command::SendToReplica(*id, burst.clone());
-                self.lanes.send(link.planned.lane, command)?;
+                drop(self.forwarding.lanes.send(link.planned.lane, command));
             }
         }
-        Ok(())
     }
 
     /// A replica tells of flows.
@@ -164,14 +160,16 @@ impl Gateway {
     }
 
     fn take_flows(&mut self, link: LinkId, datagram: Datagram<'_>, now_ns: u64) {
-        let (Some(datapath), Some(mate)) = (&mut self.datapath, self.replicas.mates.get_mut(&link))
-        else {
+        let (Some(datapath), Some(mate)) = (
+            &mut self.forwarding.datapath,
+            self.replicas.mates.get_mut(&link),
+        ) else {
             return;
         };
         let mut unknown = Tally::default();
         for section in datagram.sections {
             mate.flows.flows_received += section.flows.len() as u64;
-            let mut sites = self.plan.sites.iter();
+            let mut sites = self.desired.plan.sites.iter();
             let Some(site) = sites.find(|site| site.config.name == section.site) else {
                 unknown.packets += section.flows.len() as u64;
                 unknown.bytes += section.length as u64;
@@ -192,13 +190,13 @@ impl Gateway {
     }
 
     /// The links to replicas, as `links` shows them.
-    pub(super) fn replica_links(&self) -> Vec<Link> {
-        let links = self.links.to_replicas().into_iter();
+    pub(super) fn replica_links(&self, now: Instant) -> Vec<Link> {
+        let links = self.forwarding.links.to_replicas().into_iter();
         let describe = links.map(|link| {
             let mate = self.replicas.mates.get(&link.planned.id);
             Link {
                 replica: Some(mate.map(|mate| mate.flows).unwrap_or_default()),
-                ..describe_link(link, &self.links)
+                ..describe_link(link, &self.forwarding.links, now)
             }
         });
         describe.collect()

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::control::message::Event;
 use crate::datapath::Account;
-use crate::gateway::links::ToldLink;
+use crate::gateway::links::LinkExport;
 use crate::io::offload::ToldOff;
 use crate::tunnel::heartbeat::Service;
 use crate::vrrp::status::Key;
@@ -42,7 +42,7 @@ pub struct Offer {
     pub version: String,
     /// The state it will send.
     pub state_version: u32,
-    /// Numbers of sites and links: [`Numbers::tell`](crate::gateway::plan::Numbers::tell).
+    /// Numbers of sites and links: [`Numbers::export`](crate::gateway::plan::Numbers::tell).
     pub numbers: Value,
 }
 
@@ -79,7 +79,7 @@ pub struct Later {
     /// How the gateway serves its LAN.
     pub service: Service,
     /// Each link's state.
-    pub links: Vec<ToldLink>,
+    pub links: Vec<LinkExport>,
     /// The journal.
     #[serde(default)]
     pub events: Vec<Event>,

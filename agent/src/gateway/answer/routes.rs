@@ -27,11 +27,12 @@ impl Gateway {
     }
 
     fn all_routes(&self) -> Result<Vec<Route>> {
-        let from_map = match &self.datapath {
+        let from_map = match &self.forwarding.datapath {
             Some(datapath) => datapath.routes.dump()?,
             None => self
+                .forwarding
                 .down
-                .active(&self.plan)
+                .active(&self.desired.plan)
                 .enumerate()
                 .map(|(number, (vnet, prefix, site))| {
                     (
@@ -59,6 +60,7 @@ impl Gateway {
 
     pub(super) fn overlaps(&self) -> Response {
         let routes: Vec<(Prefix, &str)> = self
+            .desired
             .plan
             .sites
             .iter()
@@ -82,7 +84,7 @@ impl Gateway {
     }
 
     async fn find_route(&self, address: IpAddr) -> Result<RouteAnswer> {
-        let (target, prefix) = match &self.datapath {
+        let (target, prefix) = match &self.forwarding.datapath {
             Some(datapath) => (
                 datapath.routes.lookup(VNET, address)?,
                 datapath.routes.prefix_of(VNET, address),
@@ -119,8 +121,9 @@ impl Gateway {
 
     fn longest_planned(&self, address: IpAddr) -> (Option<Target>, Option<Prefix>) {
         let longest = self
+            .forwarding
             .down
-            .active(&self.plan)
+            .active(&self.desired.plan)
             .enumerate()
             .filter(|(_, (_, prefix, _))| prefix.contains(address))
             .max_by_key(|(_, (_, prefix, _))| prefix.length());
@@ -138,15 +141,17 @@ impl Gateway {
 
     fn site_name(&self, target: Target) -> Option<String> {
         match target {
-            Target::Site { site, .. } => Some(self.plan.site(site)?.config.name.clone()),
+            Target::Site { site, .. } => Some(self.desired.plan.site(site)?.config.name.clone()),
             Target::Kernel => None,
         }
     }
 
     fn link_name(&self, target: Target) -> Option<String> {
         let up = |site: SiteId| {
-            let links = self.links.of_site(site);
-            let mut carriers = links.into_iter().filter(|link| self.links.carries(link));
+            let links = self.forwarding.links.of_site(site);
+            let mut carriers = links
+                .into_iter()
+                .filter(|link| self.forwarding.links.carries(link));
             Some(carriers.next()?.planned.name())
         };
         match target {
@@ -158,7 +163,7 @@ impl Gateway {
     /// What the kernel's own tables say: the local table first, then the longest prefix of the main
     /// one, then the lowest metric.
     async fn kernel_decision(&self, address: IpAddr) -> Result<String> {
-        let routes = self.host.kernel_routes().await?;
+        let routes = self.host.kernel.kernel_routes().await?;
         let best = routes
             .iter()
             .filter(|route| route.is_in_default_tables() && !route.dead)
@@ -182,7 +187,7 @@ impl Gateway {
             format!("{:?}", route.kind).to_lowercase(),
             route.prefix.to_string(),
         ];
-        let names = self.host.interfaces().await.unwrap_or_default();
+        let names = self.host.kernel.interfaces().await.unwrap_or_default();
         for hop in &route.hops {
             if let Some(gateway) = hop.gateway {
                 words.push(format!("via {gateway}"));
