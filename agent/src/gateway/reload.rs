@@ -84,7 +84,8 @@ impl Gateway {
 
     /// What keeps a configuration from being put in force, before anything is changed.
     async fn check(&self, new: &Config) -> Result<(), Vec<String>> {
-        let errors = needs_restart(&self.desired.config, new);
+        let running = &self.desired.config.gateway;
+        let errors = running.refuse_change_while_running(&new.gateway);
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -97,6 +98,9 @@ impl Gateway {
     async fn put_in_force(&mut self, next: Desired, now: Instant) -> Result<(), Vec<String>> {
         let before = self.agenda.failures();
         let previous = self.turn_to(next, now).await;
+        if let Err(error) = self.forwarding.lanes.ended() {
+            return Err(vec![format!("{error:#}")]);
+        }
         let mut errors = self.agenda.new_since(&before);
         if errors.is_empty() {
             return Ok(());
@@ -127,34 +131,6 @@ fn back_again(failures: &[String]) -> String {
          succeeds",
         failures.join("; ")
     )
-}
-
-/// Settings that a running gateway cannot change, each with the mend.
-fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
-    let (old, new) = (&old.gateway, &new.gateway);
-    let settings = [
-        ("gateway.name", old.name != new.name),
-        (
-            "gateway.private_key_file",
-            old.private_key_file != new.private_key_file,
-        ),
-        ("gateway.listen", old.listen != new.listen),
-        ("gateway.lanes", old.lanes != new.lanes),
-        ("gateway.flows", old.flows != new.flows),
-        ("gateway.fast_path", old.fast_path != new.fast_path),
-        ("gateway.seccomp", old.seccomp != new.seccomp),
-        (
-            "gateway.control_group",
-            old.control_group != new.control_group,
-        ),
-    ];
-    settings
-        .into_iter()
-        .filter(|(_, changed)| *changed)
-        .map(|(setting, _)| {
-            format!("{setting} has changed and cannot change while the gateway runs: restart it, or put the old value back")
-        })
-        .collect()
 }
 
 fn describe(difference: &Difference) -> Vec<String> {
