@@ -15,6 +15,7 @@ mod desired;
 pub mod election;
 mod forwarding;
 mod give;
+pub mod handover;
 mod host_side;
 mod inputs;
 mod lan_side;
@@ -42,14 +43,14 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::clock;
 use crate::config::Config;
 use crate::datapath::DatapathEvent;
 use crate::posture::{Part, Starter, capabilities, seccomp};
+use crate::service;
 use crate::tunnel::heartbeat::Service;
 use crate::tunnel::noise::Identity;
-use crate::{memory, service};
 use answer::{PendingFlows, Rates};
+use crossway_sys::{clock, memory};
 use desired::Desired;
 use forwarding::Forwarding;
 use host_side::HostSide;

@@ -1,9 +1,9 @@
 //! The gateway's journal: each change is one line of the log and one event.
 
 use super::Gateway;
-use crate::clock;
 use crate::control::message::{EventKind, Outcome, Reload};
 use crate::journal::{Change, Journal};
+use crossway_sys::clock;
 
 /// A journal that others may read while the gateway writes it.
 pub(super) type SharedJournal = tokio::sync::watch::Sender<Journal>;

@@ -9,10 +9,11 @@ use super::plan::{Difference, PlannedLink};
 use super::preflight::{choose_mtu, refuse_swallowed};
 use super::reconcile::Event;
 use super::warnings::Source;
-use crate::config::Config;
+use crate::config::{Config, Rejected};
 use crate::control::Asker;
 use crate::control::message::{Outcome, Reload};
-use crate::memory;
+use crate::disk::Disk;
+use crossway_sys::memory;
 
 impl Gateway {
     /// SIGHUP.
@@ -39,9 +40,9 @@ impl Gateway {
     }
 
     async fn read_and_apply(&mut self, now: Instant) -> Reload {
-        let accepted = match Config::load(&self.process.path) {
+        let accepted = match Config::load(&self.process.path, &Disk) {
             Ok(accepted) => accepted,
-            Err(rejected) => return Reload::rejected(&rejected),
+            Err(rejected) => return rejected_reload(&rejected),
         };
         let warnings: Vec<String> = accepted.warnings.iter().map(ToString::to_string).collect();
         let new = accepted.config;
@@ -131,6 +132,16 @@ fn back_again(failures: &[String]) -> String {
          succeeds",
         failures.join("; ")
     )
+}
+
+/// The answer to a file that is wrong.
+fn rejected_reload(rejected: &Rejected) -> Reload {
+    Reload {
+        outcome: Outcome::Rejected,
+        warnings: rejected.warnings.iter().map(ToString::to_string).collect(),
+        errors: rejected.errors.iter().map(ToString::to_string).collect(),
+        ..Reload::default()
+    }
 }
 
 fn describe(difference: &Difference) -> Vec<String> {

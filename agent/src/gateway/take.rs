@@ -15,6 +15,7 @@ use self::new_lanes::NewLanes;
 use self::received::Received;
 use super::Gateway;
 use super::desired::Desired;
+use super::handover::{Answer, Ask, Later, Offer, Word};
 use super::host_side::Tun;
 use super::inputs::{Inputs, Signals};
 use super::lanes::Lanes;
@@ -28,13 +29,11 @@ use super::warnings::{Source, Warnings};
 use crate::config::Config;
 use crate::control::message::LinkState;
 use crate::datapath::{Datapath, Prepared, TcAttach};
-use crate::handover::message::{Answer, Ask, Later, Offer, Word};
 use crate::handover::priority::Priority;
 use crate::handover::socket::Channel;
 use crate::handover::{self, STATE_VERSION};
-use crate::host::netns;
 use crate::lane::{FromLanes, ToControl};
-use crate::{clock, memory};
+use crossway_sys::{clock, memory, netns};
 
 /// How long the running agent may take to answer: it may be reloading.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);

@@ -10,13 +10,13 @@ use anyhow::{Context, Result, ensure};
 use super::Forwarding;
 use crate::config::Config;
 use crate::control::message::{EventKind, LinkState};
+use crate::disk;
 use crate::gateway::desired::Desired;
 use crate::gateway::links::{Dial, Links, Ranks, Wan};
 use crate::gateway::plan::{LinkChanges, Plan, PlannedLink};
 use crate::ids::{LinkId, SiteId};
 use crate::io::udp::Endpoint;
 use crate::journal::Change;
-use crate::keys::SecretKey;
 use crate::lane::Command;
 use crate::tunnel::heartbeat::Service;
 use crate::tunnel::{LinkChange, PeerSpec};
@@ -193,7 +193,7 @@ fn note_carriers(
 pub(in crate::gateway) fn spec_of(link: &PlannedLink, config: &Config) -> Result<PeerSpec> {
     let preshared_key = match &link.gateway.preshared_key_file {
         Some(file) => {
-            let key = SecretKey::read_file(file)
+            let key = disk::read_key(file)
                 .with_context(|| format!("pre-shared key file {}", file.display()))?;
             Some(key)
         }

@@ -8,13 +8,13 @@ use super::received::Received;
 use crate::clock;
 use crate::gateway::desired::Desired;
 use crate::gateway::forwarding::spec_of;
-use crate::handover::codec::Damaged;
 use crate::io::tun::TunQueue;
 use crate::io::udp::UdpSocket;
 use crate::lane::{LaneHandle, ParkedLane, ToControl};
 use crate::routes::RouteTable;
 use crate::tunnel::noise::Identity;
 use crate::tunnel::{Imported, PeerSpec};
+use crossway_types::codec::Damaged;
 
 /// What the new lanes will have. It is made while the old ones still run.
 pub(super) struct NewLanes {

@@ -9,15 +9,15 @@ use zeroize::Zeroizing;
 use crate::clock;
 use crate::config::Config;
 use crate::control::{Server, socket_path};
+use crate::gateway::handover::Header;
 use crate::gateway::parts::Sockets;
 use crate::gateway::start::{address_of, bind, tun_failure};
 use crate::handover;
-use crate::handover::codec::{Damaged, Reader};
-use crate::handover::message::Header;
 use crate::handover::socket::Channel;
 use crate::io::tun::TunQueue;
 use crate::io::udp::UdpSocket;
 use crate::tunnel::Imported;
+use crossway_types::codec::{Damaged, Reader};
 
 /// What the agent before has sent.
 pub(super) struct Received {

@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use crate::control::message::{self, EventKind};
 use crate::journal::Change;
-use crate::vrrp::Mac;
 use crate::vrrp::router::State;
 use crate::vrrp::status::{Event, Key, Status, What};
+use crossway_types::address::Mac;
 
 /// A line for each warning.
 pub(in crate::gateway) fn warnings_of(

@@ -7,8 +7,8 @@ use crate::host::addresses::HostAddress;
 use crate::host::links::Interface;
 use crate::host::virtual_mac::VirtualMac;
 use crate::prefix::Prefix;
-use crate::vrrp::Family;
 use crate::vrrp::status::{Key, Place, Setup};
+use crossway_types::address::Family;
 
 /// What is to run for `router`, with `lan` and the device of its virtual MAC as they are; a warning for each
 /// of its addresses that no host would find.
@@ -139,7 +139,7 @@ mod tests {
     use crate::config::InterfaceAddress;
     use crate::host::virtual_mac::WantedVirtualMac;
     use crate::ids::IfIndex;
-    use crate::vrrp::Interval;
+    use crossway_liveness::vrrp::Interval;
 
     fn router(addresses: &[&str]) -> VirtualRouter {
         let addresses: Vec<IpAddr> = addresses.iter().map(|it| it.parse().unwrap()).collect();
