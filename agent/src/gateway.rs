@@ -189,7 +189,10 @@ impl Gateway {
                 self.forwarding.on_link_changes(changes, now);
                 self.mark(Event::LinksChanged);
             }
-            Input::Replica(from) => self.on_replica(&from),
+            Input::Replica(from) => {
+                let (forwarding, plan) = (&mut self.forwarding, &self.desired.plan);
+                self.replicas.on_datagram(&from, forwarding, plan);
+            }
             Input::Probed(outcome) => {
                 let dirty = self.change_health(|health| health.on_outcome(outcome, now));
                 self.agenda.mark(dirty);
@@ -201,7 +204,7 @@ impl Gateway {
             Input::InterfaceChanged => self.mark(Event::InterfaceChanged),
             Input::HostSettled => self.mark(Event::HostSettled),
             Input::LinksDue => self.mark(Event::LinksDue),
-            Input::ReplicasDue => self.send_to_replicas(now),
+            Input::ReplicasDue => self.replicas.send_due(&mut self.forwarding, now),
             Input::FlowsDue => self.answer_pending_flows(now),
             Input::DatapathEvent(event) => log_event(&event),
             Input::Tick => self.handle_tick(now).await,
@@ -212,8 +215,9 @@ impl Gateway {
     async fn handle_tick(&mut self, now: Instant) {
         self.look_at_links(now).await;
         self.mark(Event::Tick);
-        self.sweep_flows(now);
-        self.sample_rates(now);
+        let (forwarding, plan) = (&mut self.forwarding, &self.desired.plan);
+        self.replicas.sweep_flows(forwarding, plan, now);
+        self.rates.sample(forwarding, plan, now);
         self.process.upgrade.look();
     }
 

@@ -10,6 +10,7 @@ use datapath_abi::ABI_VERSION;
 use datapath_abi::outcome::{DropReason, StackReason, Tally};
 
 pub(super) use flows::{PendingFlows, Rates};
+use routes::RouteView;
 
 use super::Gateway;
 use super::links::{LinkStatus, Links, site_state};
@@ -50,12 +51,14 @@ impl Gateway {
             }),
             Request::Links => {
                 let links = self.sites(now).into_iter().flat_map(|site| site.links);
-                let links = links.chain(self.replica_links(now)).collect();
+                let links = links
+                    .chain(self.replicas.describe(&self.forwarding.links, now))
+                    .collect();
                 Response::Links(LinksReply { links })
             }
-            Request::Routes => self.routes(),
-            Request::RouteGet { address } => self.route_get(address).await,
-            Request::RoutesOverlaps => self.overlaps(),
+            Request::Routes => self.view_of_routes().all(),
+            Request::RouteGet { address } => self.view_of_routes().find(address).await,
+            Request::RoutesOverlaps => self.view_of_routes().overlaps(),
             Request::Drops => match self.drops() {
                 Ok(drops) => Response::Drops(drops),
                 Err(error) => Response::error(format!("{error:#}")),
@@ -73,6 +76,14 @@ impl Gateway {
         };
         // The asker may have gone.
         let _ = request.reply.send(response);
+    }
+
+    fn view_of_routes(&self) -> RouteView<'_> {
+        RouteView {
+            plan: &self.desired.plan,
+            forwarding: &self.forwarding,
+            kernel: &self.host.kernel,
+        }
     }
 
     fn status(&self, now: Instant) -> Status {
@@ -111,7 +122,7 @@ impl Gateway {
             totals: flows::total(sites.iter().map(|site| site.traffic)),
             sites,
             virtual_routers,
-            replicas: self.replica_links(now),
+            replicas: self.replicas.describe(&self.forwarding.links, now),
             memory_rss_bytes: resident_bytes(),
             posture: posture::status::current(),
         }
@@ -146,7 +157,7 @@ impl Gateway {
             why,
             on_down: site.config.on_down.as_str().to_owned(),
             routes: site.config.routes.iter().map(ToString::to_string).collect(),
-            traffic: self.site_traffic(site.id),
+            traffic: self.rates.traffic(&self.forwarding, site.id),
             links: links
                 .into_iter()
                 .map(|link| describe_link(link, &self.forwarding.links, now))

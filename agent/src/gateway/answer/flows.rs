@@ -16,6 +16,8 @@ use crate::control::message::{Flow, FlowsReply, FlowsRequest, Response, Traffic}
 use crate::control::{FlowEnds, FlowFilter};
 use crate::datapath::Datapath;
 use crate::gateway::Gateway;
+use crate::gateway::forwarding::Forwarding;
+use crate::gateway::plan::Plan;
 use crate::ids::SiteId;
 use crossway_sys::clock;
 
@@ -48,21 +50,23 @@ impl Rates {
     pub(in crate::gateway) fn forget(&mut self, site: SiteId) {
         self.sites.remove(&site);
     }
-}
 
-impl Gateway {
-    /// Looks at the sites' counters.
-    pub(in crate::gateway) fn sample_rates(&mut self, now: Instant) {
-        let Some(datapath) = &self.forwarding.datapath else {
+    /// Looks at the sites' counters, for their rates.
+    pub(in crate::gateway) fn sample(
+        &mut self,
+        forwarding: &Forwarding,
+        plan: &Plan,
+        now: Instant,
+    ) {
+        let Some(datapath) = &forwarding.datapath else {
             return;
         };
-        let elapsed = self.rates.looked.map_or(Duration::ZERO, |then| now - then);
-        for site in &self.desired.plan.sites {
+        let elapsed = self.looked.map_or(Duration::ZERO, |then| now - then);
+        for site in &plan.sites {
             let Ok(counters) = datapath.sites.counters(site.id) else {
                 continue;
             };
             let before = self
-                .rates
                 .sites
                 .get(&site.id)
                 .map_or(counters, |(before, _)| *before);
@@ -71,15 +75,15 @@ impl Gateway {
                 per_second(counters.to_site_bytes, before.to_site_bytes, elapsed);
             traffic.from_site_bytes_per_second =
                 per_second(counters.from_site_bytes, before.from_site_bytes, elapsed);
-            self.rates.sites.insert(site.id, (counters, traffic));
+            self.sites.insert(site.id, (counters, traffic));
         }
-        self.rates.looked = Some(now);
+        self.looked = Some(now);
     }
 
     /// Counters of a site now; without the fast path, those of its links.
-    pub(super) fn site_traffic(&self, site: SiteId) -> Traffic {
-        let Some(datapath) = &self.forwarding.datapath else {
-            let links = self.forwarding.links.of_site(site);
+    pub(super) fn traffic(&self, forwarding: &Forwarding, site: SiteId) -> Traffic {
+        let Some(datapath) = &forwarding.datapath else {
+            let links = forwarding.links.of_site(site);
             let peers = links.iter().filter_map(|link| link.peer.as_ref());
             return peers.fold(Traffic::default(), |sum, peer| Traffic {
                 to_site_packets: sum.to_site_packets + peer.sent_packets,
@@ -90,7 +94,6 @@ impl Gateway {
             });
         };
         let sampled = self
-            .rates
             .sites
             .get(&site)
             .map(|(_, traffic)| *traffic)
@@ -101,7 +104,9 @@ impl Gateway {
             ..datapath.sites.counters(site).map_or(sampled, to_traffic)
         }
     }
+}
 
+impl Gateway {
     /// First look at the flow table.
     pub(super) fn begin_flows(
         &mut self,
@@ -167,7 +172,7 @@ impl Gateway {
             .keep_top(&mut flows, pending.request.top);
         let (packets, bytes) = self.counted_in_flows()?;
         let sites = self.desired.plan.sites.iter();
-        let totals = total(sites.map(|site| self.site_traffic(site.id)));
+        let totals = total(sites.map(|site| self.rates.traffic(&self.forwarding, site.id)));
         let (summary, told) = match &mut self.forwarding.datapath {
             Some(datapath) => (datapath.flows.summary()?, datapath.flows.told()),
             None => Default::default(),

@@ -10,7 +10,9 @@ use crate::control::message::{
 };
 use crate::control::overlaps;
 use crate::datapath::Target;
-use crate::gateway::Gateway;
+use crate::gateway::forwarding::Forwarding;
+use crate::gateway::plan::Plan;
+use crate::host::Host;
 use crate::host::kernel_routes::{KernelRoute, LOCAL_TABLE};
 use crate::ids::{SiteId, VnetId};
 use crate::prefix::Prefix;
@@ -18,8 +20,15 @@ use crate::prefix::Prefix;
 const VNET: VnetId = VnetId(DEFAULT_VNET);
 const VNET_NAME: &str = "default";
 
-impl Gateway {
-    pub(super) fn routes(&self) -> Response {
+/// What decides where packets go.
+pub(super) struct RouteView<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) forwarding: &'a Forwarding,
+    pub(super) kernel: &'a Host,
+}
+
+impl RouteView<'_> {
+    pub(super) fn all(&self) -> Response {
         match self.all_routes() {
             Ok(routes) => Response::Routes(RoutesReply { routes }),
             Err(error) => Response::error(format!("{error:#}")),
@@ -32,7 +41,7 @@ impl Gateway {
             None => self
                 .forwarding
                 .down
-                .active(&self.desired.plan)
+                .active(self.plan)
                 .enumerate()
                 .map(|(number, (vnet, prefix, site))| {
                     (
@@ -60,7 +69,6 @@ impl Gateway {
 
     pub(super) fn overlaps(&self) -> Response {
         let routes: Vec<(Prefix, &str)> = self
-            .desired
             .plan
             .sites
             .iter()
@@ -76,7 +84,7 @@ impl Gateway {
         })
     }
 
-    pub(super) async fn route_get(&self, address: IpAddr) -> Response {
+    pub(super) async fn find(&self, address: IpAddr) -> Response {
         match self.find_route(address).await {
             Ok(answer) => Response::Route(answer),
             Err(error) => Response::error(format!("{error:#}")),
@@ -123,7 +131,7 @@ impl Gateway {
         let longest = self
             .forwarding
             .down
-            .active(&self.desired.plan)
+            .active(self.plan)
             .enumerate()
             .filter(|(_, (_, prefix, _))| prefix.contains(address))
             .max_by_key(|(_, (_, prefix, _))| prefix.length());
@@ -141,7 +149,7 @@ impl Gateway {
 
     fn site_name(&self, target: Target) -> Option<String> {
         match target {
-            Target::Site { site, .. } => Some(self.desired.plan.site(site)?.config.name.clone()),
+            Target::Site { site, .. } => Some(self.plan.site(site)?.config.name.clone()),
             Target::Kernel => None,
         }
     }
@@ -163,7 +171,7 @@ impl Gateway {
     /// What the kernel's own tables say: the local table first, then the longest prefix of the main
     /// one, then the lowest metric.
     async fn kernel_decision(&self, address: IpAddr) -> Result<String> {
-        let routes = self.host.kernel.kernel_routes().await?;
+        let routes = self.kernel.kernel_routes().await?;
         let best = routes
             .iter()
             .filter(|route| route.is_in_default_tables() && !route.dead)
@@ -187,7 +195,7 @@ impl Gateway {
             format!("{:?}", route.kind).to_lowercase(),
             route.prefix.to_string(),
         ];
-        let names = self.host.kernel.interfaces().await.unwrap_or_default();
+        let names = self.kernel.interfaces().await.unwrap_or_default();
         for hop in &route.hops {
             if let Some(gateway) = hop.gateway {
                 words.push(format!("via {gateway}"));
