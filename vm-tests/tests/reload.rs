@@ -196,6 +196,34 @@ fn a_file_that_the_kernel_refuses_is_taken_back_and_can_be_mended() {
     assert_eq!(ping.finish(UP).unwrap().lost(), 0);
 }
 
+#[test]
+fn what_failed_before_is_not_held_against_a_reload_and_heals_by_itself() {
+    let mut mesh = Mesh::start(|_| ());
+    let b = mesh.hosts().1;
+    let taken = "blackhole 10.2.0.0/24 metric 30199";
+    let gateway = |mesh: &Mesh, words: &str| mesh.topology.sites[0].gateway.ip(words).unwrap();
+    let warnings = |mesh: &Mesh| mesh.agent.query(&["status"]).unwrap()["warnings"].to_string();
+    gateway(&mesh, &format!("route replace {taken}"));
+    wait::until("a warning", UP, || {
+        let warnings = warnings(&mesh);
+        let words = "route 10.2.0.0/24 with metric 30199 exists";
+        (warnings.matches(words).count() == 1).then_some(())
+    })
+    .unwrap();
+
+    let said = mesh.reload(|plan| drop(plan.peers.pop()));
+    assert!(said.contains("site c removed"), "{said}");
+    assert_eq!(mesh.site_names(), ["b"]);
+
+    gateway(&mesh, &format!("route del {taken}"));
+    wait::until("the warning to go", UP, || {
+        (warnings(&mesh) == "[]").then_some(())
+    })
+    .unwrap();
+    assert!(mesh.kernel_routes().contains("10.2.0.0/24 dev"));
+    traffic::wait_for_ping(a_host(&mesh.topology), b, UP).unwrap();
+}
+
 /// Three gateways, all Crossway. Gateway `b` and `c` know both others from the start.
 struct Mesh {
     agent: Crossway,
