@@ -165,6 +165,65 @@ fn a_setting_that_needs_a_restart_is_refused_with_its_mend() {
     assert_eq!(mesh.state(), before);
 }
 
+#[test]
+fn a_file_that_the_kernel_refuses_is_taken_back_and_can_be_mended() {
+    let mut mesh = Mesh::start(|plan| drop(plan.peers.pop()));
+    let (a, b, c) = mesh.hosts();
+    let ping = SteadyPing::start(a, b, mesh.topology.directory()).unwrap();
+    // Of the very metric that our routes have.
+    let taken = "blackhole 10.3.0.0/24 metric 30199";
+    let gateway = |words: &str| mesh.topology.sites[0].gateway.ip(words).unwrap();
+    gateway(&format!("route add {taken}"));
+    let before = mesh.state();
+
+    mesh.agent.write_config(&mesh.whole).unwrap();
+    let (code, said) = mesh.agent.failing_command(&["reload"]).unwrap();
+    assert_eq!(code, 1, "{said}");
+    let why = "route 10.3.0.0/24 with metric 30199 exists on another interface";
+    assert_eq!(said.matches(why).count(), 1, "{said}");
+    let back = "the previous configuration is in force again";
+    assert!(said.contains(back), "{said}");
+    assert_eq!(mesh.state(), before);
+    let status = mesh.agent.query(&["status"]).unwrap();
+    assert_eq!(status["warnings"], serde_json::json!([]), "{status}");
+    mesh.unreachable(c);
+
+    gateway(&format!("route del {taken}"));
+    let said = mesh.reload(|_| ());
+    assert!(said.contains("site c added"), "{said}");
+    traffic::wait_for_ping(a_host(&mesh.topology), c, UP).unwrap();
+    assert_eq!(mesh.site_names(), ["b", "c"]);
+    assert_eq!(ping.finish(UP).unwrap().lost(), 0);
+}
+
+#[test]
+fn what_failed_before_is_not_held_against_a_reload_and_heals_by_itself() {
+    let mut mesh = Mesh::start(|_| ());
+    let b = mesh.hosts().1;
+    let taken = "blackhole 10.2.0.0/24 metric 30199";
+    let gateway = |mesh: &Mesh, words: &str| mesh.topology.sites[0].gateway.ip(words).unwrap();
+    let warnings = |mesh: &Mesh| mesh.agent.query(&["status"]).unwrap()["warnings"].to_string();
+    gateway(&mesh, &format!("route replace {taken}"));
+    wait::until("a warning", UP, || {
+        let warnings = warnings(&mesh);
+        let words = "route 10.2.0.0/24 with metric 30199 exists";
+        (warnings.matches(words).count() == 1).then_some(())
+    })
+    .unwrap();
+
+    let said = mesh.reload(|plan| drop(plan.peers.pop()));
+    assert!(said.contains("site c removed"), "{said}");
+    assert_eq!(mesh.site_names(), ["b"]);
+
+    gateway(&mesh, &format!("route del {taken}"));
+    wait::until("the warning to go", UP, || {
+        (warnings(&mesh) == "[]").then_some(())
+    })
+    .unwrap();
+    assert!(mesh.kernel_routes().contains("10.2.0.0/24 dev"));
+    traffic::wait_for_ping(a_host(&mesh.topology), b, UP).unwrap();
+}
+
 /// Three gateways, all Crossway. Gateway `b` and `c` know both others from the start.
 struct Mesh {
     agent: Crossway,

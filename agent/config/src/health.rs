@@ -8,6 +8,7 @@ use toml_edit::{Item, TableLike};
 
 use super::Lan;
 use super::diagnostic::shown;
+use super::endpoint::Problem;
 use super::section::{At, Section};
 
 /// Most targets: each is a task and some packets a second.
@@ -185,7 +186,7 @@ fn read_host(section: &Section<'_>) -> Option<(IpAddr, HealthKind)> {
     }
 }
 
-fn parse_host(text: &str) -> Result<(IpAddr, Option<u16>), (String, String)> {
+fn parse_host(text: &str) -> Result<(IpAddr, Option<u16>), Problem> {
     let (address, port) = match (text.parse::<IpAddr>(), text.parse::<SocketAddr>()) {
         (Ok(address), _) => (address, None),
         (_, Ok(socket)) if socket.port() != 0 => (socket.ip(), Some(socket.port())),

@@ -7,6 +7,7 @@ use datapath_abi::maps::MAX_INTERFACES;
 use toml_edit::{Item, TableLike};
 
 use super::diagnostic::shown;
+use super::endpoint::Problem;
 use super::section::{At, Section};
 use super::{InterfaceAddress, Lan, VirtualRouter};
 use crossway_liveness::vrrp::{Interval, OWNER};
@@ -173,7 +174,7 @@ fn read_address(
     text: At<&str>,
     tunnel_addresses: &[At<InterfaceAddress>],
     seen: &mut Seen,
-) -> Result<IpAddr, (String, String)> {
+) -> Result<IpAddr, Problem> {
     let value = shown(text.value);
     let alone = text.value.split_once('/').map_or(text.value, |(it, _)| it);
     let Ok(address) = alone.parse::<IpAddr>() else {

@@ -71,11 +71,11 @@ fn words(bytes: &[u8]) {
 }
 
 fn adopt_numbers(value: serde_json::Value) {
-    if let Some(numbers) = Numbers::told(value) {
-        let told = Numbers::told(numbers.tell()).expect("it was told here");
+    if let Some(numbers) = Numbers::import(value) {
+        let told = Numbers::import(numbers.export()).expect("it was told here");
         assert_eq!(
-            told.tell().to_string().len(),
-            numbers.tell().to_string().len()
+            told.export().to_string().len(),
+            numbers.export().to_string().len()
         );
     }
 }

@@ -39,7 +39,7 @@ fn tell(reload: &Reload) -> Result<(), Failure> {
             Ok(())
         }
         Outcome::Failed => {
-            eprintln!("crossway: the new configuration is only partly in force");
+            eprintln!("crossway: the new configuration was not put in force");
             Ok(())
         }
     }
