@@ -8,7 +8,7 @@ use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use serde_json::Value;
+use serde::de::IgnoredAny;
 
 use crate::netns::Netns;
 use crate::plan::GatewayPlan;
@@ -16,10 +16,12 @@ use crate::process::{self, ProcessGuard};
 use crate::topology::Topology;
 use crate::{cleanup, sys, wait};
 
-pub(crate) mod counters;
+mod counters;
+pub(crate) mod replies;
 mod succession;
 
 pub use counters::Counters;
+pub use replies::{ask, link_name};
 pub use succession::Gap;
 
 /// A start with loading and verifying the programs takes under a second, with a million routes ten; the
@@ -110,7 +112,9 @@ impl Crossway {
     pub fn start_again(&mut self) -> Result<()> {
         let mut process = self.spawn(&[])?;
         let name = &self.plan.name;
-        process.wait_until("answer", START_LIMIT, || query(name, &["status"]).ok())?;
+        process.wait_until("answer", START_LIMIT, || {
+            ask::<IgnoredAny>(name, &["status"]).ok()
+        })?;
         self.process = Some(process);
         Ok(())
     }
@@ -224,11 +228,6 @@ impl Crossway {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// What a reading command answers, such as `&["flows", "--top", "5"]`.
-    pub fn query(&self, command: &[&str]) -> Result<Value> {
-        query(self.name(), command)
-    }
-
     /// Runs a command of the command line against this agent and returns what a person would read.
     pub fn command(&self, command: &[&str]) -> Result<String> {
         process::run(
@@ -281,18 +280,6 @@ pub fn start_all(topology: &Topology, plans: &[GatewayPlan]) -> Result<Vec<Cross
         .iter()
         .map(|plan| Crossway::start(topology, plan))
         .collect()
-}
-
-/// Asks a running gateway by name; the answer is its `--json` output.
-pub fn query(gateway: &str, command: &[&str]) -> Result<Value> {
-    let text = process::run(
-        Command::new(binary())
-            .args(["--gateway", gateway])
-            .args(command)
-            .arg("--json"),
-    )?;
-    serde_json::from_str(&text)
-        .with_context(|| format!("`crossway {}` did not answer in JSON", command.join(" ")))
 }
 
 /// The configuration file of a plan.

@@ -7,9 +7,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
 
-use crate::crossway::{self, Crossway};
+use crate::api::{Link, LinkState, WatchedBy};
+use crate::crossway::{self, Crossway, link_name};
 use crate::keys::KeyPair;
 use crate::plan::GatewayPlan;
 use crate::topology::{LISTEN_PORT, Near, Redundant, Replica};
@@ -106,9 +106,9 @@ impl Gateways {
     pub fn wait_until_up(&self) -> Result<()> {
         wait::try_until("every link to be up", UP, || {
             for agent in &self.agents {
-                let answer = agent.query(&["links"])?;
-                let links = rows(&answer, "links");
-                let up = |link: &Value| link["state"] == "Up" && link["watched_by"] == "bfd";
+                let links = agent.links()?;
+                let up =
+                    |link: &Link| link.state == LinkState::Up && link.watched_by == WatchedBy::Bfd;
                 if links.is_empty() || !links.iter().all(up) {
                     return Ok(None);
                 }
@@ -124,48 +124,36 @@ impl Gateways {
         self.order_first("promote")?;
         wait::try_until("the first links to carry the flows", UP, || {
             for agent in &self.agents {
-                let answer = agent.query(&["links"])?;
-                let first = rows(&answer, "links").first();
-                if first.is_none_or(|link| link["carries_flows"] != true) {
+                let links = agent.links()?;
+                if links.first().is_none_or(|link| !link.carries_flows) {
                     return Ok(None);
                 }
             }
             Ok(Some(()))
         })?;
         wait::try_until("the first gateway to be master", UP, || {
-            let status = self.agents[0].query(&["status"])?;
-            let routers = rows(&status, "virtual_routers").iter();
-            let mut others = routers.filter(|router| router["state"] != "master");
-            Ok(others.next().is_none().then_some(()))
+            let routers = self.agents[0].status()?.virtual_routers;
+            let master = routers.iter().all(|router| router.state == "master");
+            Ok(master.then_some(()))
         })
     }
 
     /// Gives an order about the first link of every gateway, such as `drain`.
     pub fn order_first(&self, order: &str) -> Result<()> {
         for agent in &self.agents {
-            let answer = agent.query(&["links"])?;
-            let first = rows(&answer, "links").first();
-            let first = first.context("a gateway without links")?;
-            let word = |field: &str| first[field].as_str().unwrap_or_default();
-            let target = format!("{}/{}/{}", word("site"), word("gateway"), word("link"));
-            agent.command(&[order, &target])?;
+            let links = agent.links()?;
+            let first = links.first().context("a gateway without links")?;
+            agent.command(&[order, &link_name(first)])?;
         }
         Ok(())
     }
 
     /// Names of the links that carry the flows from the first gateway to site `b`.
     pub fn carriers(&self) -> Result<Vec<String>> {
-        let answer = self.agents[0].query(&["links"])?;
-        let links = rows(&answer, "links").iter();
-        let carry = links.filter(|link| link["carries_flows"] == true);
-        let names = carry.filter_map(|link| link["link"].as_str().map(str::to_owned));
-        Ok(names.collect())
+        let links = self.agents[0].links()?.into_iter();
+        let carry = links.filter(|link| link.carries_flows);
+        Ok(carry.filter_map(|link| link.link).collect())
     }
-}
-
-/// The rows of a list in an answer.
-pub fn rows<'a>(answer: &'a Value, list: &str) -> &'a [Value] {
-    answer[list].as_array().map_or(&[], Vec::as_slice)
 }
 
 /// A build that does not know a key says so, and the error is that.

@@ -8,6 +8,9 @@
 //!
 //! All of it needs root.
 
+/// What a running gateway answers.
+pub use ::crossway::control::message as api;
+
 pub mod cleanup;
 pub mod crossway;
 pub mod failover;

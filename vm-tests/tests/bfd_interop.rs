@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use vm_tests::api::WatchedBy;
 use vm_tests::crossway::Crossway;
 use vm_tests::frr::{BfdPeer, Frr, Router};
 use vm_tests::peers::{Implementation, StockGateway};
@@ -38,10 +39,11 @@ fn a_stock_peer_without_bfd_is_watched_by_a_host_behind_it() {
         let _far = StockGateway::start(Implementation::WireguardGo, &topology, &plans[1]).unwrap();
         let becomes = |state: &str, why: &str| {
             wait::until(&format!("the link to be {state}: {why}"), UP, || {
-                let links = agent.query(&["links"]).ok()?;
-                let link = &links["links"][0];
-                let says = link["why"].as_str()?.contains(why);
-                (link["state"] == state && link["watched_by"] == "wireguard" && says).then_some(())
+                let links = agent.links().ok()?;
+                let link = &links[0];
+                let says = link.why.contains(why);
+                (link.state.as_str() == state && link.watched_by == WatchedBy::WireGuard && says)
+                    .then_some(())
             })
             .unwrap_or_else(|error| panic!("{error:#}: {:?}", agent.command(&["links"])));
         };
@@ -99,11 +101,12 @@ impl Interop {
     fn link_becomes(&self, state: &str, why: &str) {
         let mut last = String::new();
         let reached = wait::until(&format!("the link to be {state}: {why}"), UP, || {
-            let links = self.agent.query(&["links"]).ok()?;
-            let link = &links["links"][0];
-            last = link.to_string();
-            let says = link["why"].as_str()?.contains(why);
-            (link["state"] == state && link["watched_by"] == "bfd" && says).then_some(())
+            let links = self.agent.links().ok()?;
+            let link = &links[0];
+            last = format!("{link:?}");
+            let says = link.why.contains(why);
+            (link.state.as_str() == state && link.watched_by == WatchedBy::Bfd && says)
+                .then_some(())
         });
         reached.unwrap_or_else(|error| panic!("{error:#}: {last}"));
     }

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use vm_tests::api::LinkState;
 use vm_tests::crossway::{self, Crossway};
 use vm_tests::plan::{self, Shape};
 use vm_tests::topology::{Builder, Detour, Family, Site, Topology, Wan};
@@ -39,11 +40,11 @@ const MIB: u64 = 1 << 20;
 #[test]
 fn tcp_arrives_whole_and_every_datagram_is_accounted_for_in_any_weather() {
     let (topology, agents) = start();
-    let status = agents[0].query(&["status"]).unwrap();
+    let status = agents[0].status().unwrap();
     let ground = Ground {
         topology: &topology,
         agents: &agents,
-        fast_path: status["fast_path"] == true,
+        fast_path: status.fast_path,
     };
     // The first row also warms up what is kept for later.
     ground.row(&ROWS[0]).unwrap();
@@ -151,8 +152,8 @@ impl<'a> Ground<'a> {
             traffic::wait_for_ping(&a.host, b.host_address(family), UP)?;
         }
         wait::try_until("the link to be up", UP, || {
-            let links = self.agents[0].query(&["links"])?;
-            Ok((links["links"][0]["state"] == "Up").then_some(()))
+            let links = self.agents[0].links()?;
+            Ok((links[0].state == LinkState::Up).then_some(()))
         })
     }
 
@@ -172,8 +173,8 @@ impl<'a> Ground<'a> {
                     .unwrap();
             }
             wait::try_until("the tunnel's MTU to follow", UP, || {
-                let status = self.agents[1].query(&["status"])?;
-                Ok((status["tun"]["mtu_bytes"] == tunnel).then_some(()))
+                let status = self.agents[1].status()?;
+                Ok((status.tun.mtu_bytes == tunnel).then_some(()))
             })
             .unwrap();
             for flow in &flows {
@@ -239,9 +240,8 @@ fn tcp_both_ways(a: &Site, b: &Site, bytes: u64) -> Result<Duration> {
 
 /// Entries of the map in which `wan_guard` finds our sessions; without the fast path there is none.
 fn sessions(agent: &Crossway) -> Result<Option<usize>> {
-    let status = agent.query(&["status"])?;
-    let pins = status["pins"].as_str().context("no pins")?;
-    let map = Path::new(pins).join("SESSIONS");
+    let status = agent.status()?;
+    let map = Path::new(&status.pins).join("SESSIONS");
     if !map.exists() {
         return Ok(None);
     }

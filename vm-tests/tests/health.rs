@@ -8,7 +8,7 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use serde_json::Value;
+use vm_tests::api::{Health, SiteState};
 use vm_tests::crossway::Crossway;
 use vm_tests::pair::Pair;
 use vm_tests::plan::{self, GatewayPlan, Shape};
@@ -58,7 +58,7 @@ fn a_port_that_nobody_listens_on_is_down() {
     );
     lan.wait_for_targets(["down"]);
     assert!(!lan.is_alive());
-    let why = lan.health()["targets"][0]["why"].to_string();
+    let why = &lan.health().targets[0].why;
     assert!(why.contains("refused"), "{why}");
     let host = &lan.topology.sites[0].host;
     let bound = host.enter(|| TcpListener::bind("10.1.0.10:8443")).unwrap();
@@ -77,7 +77,7 @@ fn a_lan_that_loses_its_carrier_is_dead_until_it_is_back() {
     for _ in 0..2 {
         host.ip("link set eth0 down").unwrap();
         wait::until("the LAN to die", SOON, || (!lan.is_alive()).then_some(())).unwrap();
-        assert_eq!(lan.health()["why"], "lan0: no carrier");
+        assert_eq!(lan.health().why, "lan0: no carrier");
         host.ip("link set eth0 up").unwrap();
         wait::until("the LAN to live", SOON, || lan.is_alive().then_some(())).unwrap();
     }
@@ -96,31 +96,31 @@ fn a_reload_takes_targets_and_gives_them_up() {
     plan.gateway_lines = Vec::new();
     lan.agent.write_config(&plan).unwrap();
     lan.agent.command(&["reload"]).unwrap();
-    assert_eq!(lan.health()["targets"], serde_json::json!([]));
+    assert_eq!(lan.health().targets, []);
 }
 
 #[test]
 fn a_far_gateway_hears_that_the_lan_is_dead() {
     let pair = Pair::start(|_| ()).unwrap();
     let state_at_b = || {
-        let sites = pair.b.query(&["sites"]).unwrap();
-        sites["sites"][0].clone()
+        let sites = pair.b.sites().unwrap();
+        sites[0].clone()
     };
     wait::until("BFD to come up", SOON, || {
-        (state_at_b()["links"][0]["why"] == "BFD is up").then_some(())
+        (state_at_b().links[0].why == "BFD is up").then_some(())
     })
     .unwrap();
     let host = &pair.site_a().host;
     host.ip("link set eth0 down").unwrap();
     wait::until("the far side to know", SOON, || {
         let site = state_at_b();
-        let why = site["why"].as_str()?.to_owned();
-        (site["state"] == "Down" && why.contains("does not reach its LAN")).then_some(())
+        let why = &site.why;
+        (site.state == SiteState::Down && why.contains("does not reach its LAN")).then_some(())
     })
     .unwrap();
     host.ip("link set eth0 up").unwrap();
     wait::until("the far side to know", SOON, || {
-        (state_at_b()["state"] == "Active").then_some(())
+        (state_at_b().state == SiteState::Active).then_some(())
     })
     .unwrap();
 }
@@ -149,19 +149,19 @@ impl Lan {
         }
     }
 
-    fn health(&self) -> Value {
-        self.agent.query(&["status"]).unwrap()["health"].clone()
+    fn health(&self) -> Health {
+        self.agent.status().unwrap().health
     }
 
     fn is_alive(&self) -> bool {
-        self.health()["lan_alive"] == true
+        self.health().lan_alive
     }
 
     fn wait_for_targets<const N: usize>(&self, wanted: [&str; N]) {
         wait::until(&format!("targets {wanted:?}"), SOON, || {
             let health = self.health();
-            let targets = health["targets"].as_array()?;
-            let states: Vec<_> = targets.iter().map(|target| &target["state"]).collect();
+            let targets = health.targets;
+            let states: Vec<_> = targets.iter().map(|target| &target.state).collect();
             (states == wanted).then_some(())
         })
         .unwrap();

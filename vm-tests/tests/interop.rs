@@ -220,12 +220,8 @@ impl Interop {
         assert_eq!(tcp.source_seen, source);
     }
 
-    fn link(&self) -> serde_json::Value {
-        self.agent.query(&["links"]).unwrap()["links"][0].take()
-    }
-
     fn state(&self) -> String {
-        self.link()["state"].as_str().unwrap().to_owned()
+        self.agent.links().unwrap()[0].state.as_str().to_owned()
     }
 
     fn wait_for_state(&self, state: &str) {

@@ -56,10 +56,10 @@ fn junk_dies_by_name(choice: &str, mode: &str, names: &Names) {
         let (topology, gateways) = two_sites(choice, outer);
         let [a, b] = [&topology.sites[0], &topology.sites[1]];
         let gateway = &gateways[1];
-        let status = gateway.query(&["status"]).unwrap();
-        let attachments = status["attachments"].as_array().unwrap().iter();
-        let mut guards = attachments.filter(|attachment| attachment["hook"] == "wan_guard");
-        assert_eq!(guards.next().unwrap()["mode"], mode, "{status}");
+        let status = gateway.status().unwrap();
+        let attachments = status.attachments.iter();
+        let mut guards = attachments.filter(|attachment| attachment.hook == "wan_guard");
+        assert_eq!(guards.next().unwrap().mode, mode, "{status:?}");
 
         traffic::exchange(a, b, Family::V4, 1 << 20).unwrap();
         let sent = send_junk(a, b, gateway, outer);
@@ -97,8 +97,8 @@ fn two_sites(choice: &str, outer: Family) -> (Topology, Vec<Crossway>) {
 
 /// Sends it from the WAN address of `from`, and returns how many of each kind.
 fn send_junk(from: &Site, to: &Site, gateway: &Crossway, outer: Family) -> Vec<usize> {
-    let links = gateway.query(&["links"]).unwrap();
-    let index = links["links"][0]["receiver_index"].as_u64().unwrap() as u32;
+    let links = gateway.links().unwrap();
+    let index = links[0].receiver_index.unwrap();
     let address = from.wan_address(outer);
     let socket = from.gateway.enter(|| UdpSocket::bind((address, 0)));
     let socket = socket.unwrap().unwrap();

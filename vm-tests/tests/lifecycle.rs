@@ -38,10 +38,10 @@ fn a_clean_stop_leaves_the_host_as_it_was() {
             let far = topology.sites[1].host_address(family);
             traffic::wait_for_ping(&topology.sites[0].host, far, UP).unwrap();
         }
-        let status = a.query(&["status"]).unwrap();
-        assert_eq!(status["fast_path"], true, "{status}");
-        let hooks = status["attachments"].to_string();
-        assert!(hooks.contains("xdp-native"), "{hooks}");
+        let status = a.status().unwrap();
+        assert!(status.fast_path, "{status:?}");
+        let mut hooks = status.attachments.iter();
+        assert!(hooks.any(|hook| hook.mode == "xdp-native"), "{status:?}");
         let during = before.0.difference(&HostState::of(gateway).unwrap());
         assert!(during.contains("10.2.0.0/24 dev cw-"), "{during}");
         assert!(!files_of(a.name()).is_empty());
@@ -94,8 +94,8 @@ fn a_killed_agent_leaves_its_routes_and_the_next_takes_everything_over() {
 
     assert_eq!(tun_index(&pair, &tun), before.1, "the TUN is the same");
     assert_eq!(pinned(&pair.a), before.0, "maps and links are the same");
-    let status = pair.a.query(&["status"]).unwrap();
-    assert_eq!(status["fast_path"], true, "{status}");
+    let status = pair.a.status().unwrap();
+    assert!(status.fast_path, "{status:?}");
     let deleted = monitor.deleted();
     assert_eq!(
         deleted,
@@ -178,8 +178,8 @@ fn offloads(gateway: &Netns) -> [String; 2] {
 }
 
 fn tun_name(agent: &Crossway) -> String {
-    let status = agent.query(&["status"]).unwrap();
-    status["tun"]["name"].as_str().unwrap().to_owned()
+    let status = agent.status().unwrap();
+    status.tun.name.to_owned()
 }
 
 fn tun_index(pair: &Pair, tun: &str) -> String {

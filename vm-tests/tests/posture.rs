@@ -14,7 +14,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use serde_json::Value;
 use vm_tests::crossway::{self, Crossway};
 use vm_tests::keys::KeyPair;
 use vm_tests::pair::Pair;
@@ -44,16 +43,16 @@ fn after_the_start_no_thread_can_do_more_than_its_part_needs() {
     })
     .unwrap();
     confined(&pair.a);
-    let status = pair.a.query(&["status"]).unwrap();
-    let posture = &status["posture"];
+    let status = pair.a.status().unwrap();
+    let posture = &status.posture;
     let mut expected = vec!["CAP_BPF", "CAP_NET_ADMIN", "CAP_NET_RAW"];
     if !may_raise_priorities(pair.a.pid().unwrap().into()) {
         expected.push("CAP_SYS_NICE");
     }
-    assert_eq!(posture["capabilities"], Value::from(expected.clone()));
-    assert_eq!(posture["no_new_privileges"], true, "{posture}");
-    assert_eq!(posture["seccomp"], true, "{posture}");
-    assert_eq!(posture["dumpable"], false, "{posture}");
+    assert_eq!(posture.capabilities, expected);
+    assert!(posture.no_new_privileges, "{posture:?}");
+    assert!(posture.seccomp, "{posture:?}");
+    assert!(!posture.dumpable, "{posture:?}");
     let said = pair.a.command(&["status"]).unwrap();
     let line = format!(
         "{} (none in lanes), no new privileges, seccomp on",
@@ -63,8 +62,8 @@ fn after_the_start_no_thread_can_do_more_than_its_part_needs() {
 
     // The one that takes over needs a start's rights again, and gives them up as well.
     pair.a.upgrade().unwrap();
-    let next = pair.a.query(&["status"]).unwrap();
-    confined_process(next["pid"].as_u64().unwrap());
+    let next = pair.a.status().unwrap();
+    confined_process(next.pid.into());
     pair.a.take_back().unwrap();
     confined(&pair.a);
     pair.wait_until_up().unwrap();
@@ -99,15 +98,12 @@ fn what_the_unit_allows_is_enough() {
         .set_wrapper(&[&hidden[..], &limits, &bounded].concat());
     pair.a.start_again().unwrap();
     pair.wait_until_up().unwrap();
-    let status = pair.a.query(&["status"]).unwrap();
-    assert_eq!(status["fast_path"], true, "{status}");
-    assert_eq!(status["posture"]["seccomp"], true, "{status}");
+    let status = pair.a.status().unwrap();
+    assert!(status.fast_path, "{status:?}");
+    assert!(status.posture.seccomp, "{status:?}");
     let held = ["CAP_BPF", "CAP_NET_ADMIN", "CAP_NET_RAW"];
-    assert_eq!(
-        status["posture"]["capabilities"],
-        Value::from(held.to_vec())
-    );
-    assert_eq!(status["warnings"], Value::from(Vec::<Value>::new()));
+    assert_eq!(status.posture.capabilities, held);
+    assert_eq!(status.warnings, Vec::<String>::new());
 
     pair.a.upgrade().unwrap();
     pair.a.take_back().unwrap();
@@ -121,8 +117,8 @@ fn what_the_unit_allows_is_enough() {
 fn without_seccomp_the_agent_runs_as_well_and_says_so() {
     let pair = Pair::start(|plans| plans[0].gateway_lines.push("seccomp = false".to_owned()));
     let pair = pair.unwrap();
-    let status = pair.a.query(&["status"]).unwrap();
-    assert_eq!(status["posture"]["seccomp"], false);
+    let status = pair.a.status().unwrap();
+    assert!(!status.posture.seccomp);
     let said = pair.a.command(&["status"]).unwrap();
     assert!(said.contains("seccomp off"), "{said}");
     let text = fs::read_to_string(pair.a.config()).unwrap();

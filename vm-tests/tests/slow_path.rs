@@ -22,8 +22,8 @@ fn traffic_passes_with_the_fast_path_switched_off() {
     let [a, b] = [&topology.sites[0], &topology.sites[1]];
     traffic::exchange_both_ways(a, b, TRANSFER).unwrap();
     for gateway in &gateways {
-        let status = gateway.query(&["status"]).unwrap();
-        assert_eq!(status["fast_path"], false);
+        let status = gateway.status().unwrap();
+        assert!(!status.fast_path);
         assert!(!fs::exists(pins(gateway)).unwrap(), "nothing is attached");
         assert_eq!(gateway.dropped().unwrap(), []);
     }
@@ -95,6 +95,6 @@ fn detach(gateway: &Crossway) {
 }
 
 fn pins(gateway: &Crossway) -> String {
-    let status = gateway.query(&["status"]).unwrap();
-    status["pins"].as_str().unwrap().to_owned()
+    let status = gateway.status().unwrap();
+    status.pins.to_owned()
 }

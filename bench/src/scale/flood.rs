@@ -112,15 +112,13 @@ fn junk(topology: &Topology) -> Result<LiveFrames<'_>> {
 
 /// What the gateway dropped, and that it was the guard if it was on.
 fn dropped(results: &mut Results, variant: &str, agent: &Crossway) -> Result<()> {
-    let answer = agent.query(&["drops"])?;
-    let drops = answer["drops"].as_array().context("no drops")?;
+    let drops = agent.drops()?.drops;
     for (reason, name) in [
         ("wan-unknown-receiver", "guard dropped"),
         ("no-session", "lane dropped"),
     ] {
-        let count = drops.iter().find(|drop| drop["reason"] == reason);
-        let packets = count.and_then(|drop| drop["packets"].as_f64());
-        let packets = packets.unwrap_or(0.0);
+        let count = drops.iter().find(|drop| drop.reason == reason);
+        let packets = count.map_or(0.0, |drop| drop.packets as f64);
         results.add(LOAD, variant, name, Better::Neither, packets);
     }
     Ok(())

@@ -97,9 +97,9 @@ fn make_live(agent: &Crossway, frames: &LiveFrames<'_>, flows: u32) -> Result<u6
             frames.send_count(count)?;
             left -= count;
         }
-        let answer = agent.query(&["flows", "--top", "1"])?;
-        present = answer["present"].as_u64().context("no count of flows")?;
-        let capacity = answer["capacity"].as_u64().unwrap_or(0);
+        let answer: FlowsReply = agent.ask(&["flows", "--top", "1"])?;
+        present = answer.present;
+        let capacity = answer.capacity;
         if present as f64 >= f64::from(flows) * LIVE_SHARE {
             return Ok(present);
         }

@@ -7,14 +7,14 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::canary::Canary;
 use super::connections::Connections;
-use super::counting::{WITHOUT_AGENT, counts_of, idlest_flow, last_words, text};
+use super::counting::{WITHOUT_AGENT, counts_of, idlest_flow, last_words};
 use super::files::{self, Keys, Wanted};
 use super::ground::{AGENTS, Ground, PATHS};
 use super::ledger::Snapshot;
 use super::streams::{Streams, Tally};
 use super::vitals::Vitals;
+use crate::api::LinkState;
 use crate::crossway::Crossway;
-use crate::failover::rows;
 use crate::host_state::{HostState, files_of};
 use crate::kernel::{self, Counts};
 use crate::peers::{Implementation, StockGateway};
@@ -139,11 +139,10 @@ impl Field {
     fn links_that_are_down(&self) -> Result<Vec<String>> {
         let mut down = Vec::new();
         for agent in &self.agents {
-            let answer = agent.query(&["links"])?;
-            for link in rows(&answer, "links") {
-                if link["state"] != "Up" && !WITHOUT_AGENT.contains(&text(link, "site")) {
-                    let path = text(link, "link");
-                    down.push(format!("{} {path}: {}", agent.name(), text(link, "why")));
+            for link in agent.links()? {
+                if link.state != LinkState::Up && !WITHOUT_AGENT.contains(&link.site.as_str()) {
+                    let path = link.link.unwrap_or_default();
+                    down.push(format!("{} {path}: {}", agent.name(), link.why));
                 }
             }
         }

@@ -66,8 +66,8 @@ impl Lab {
             .into_iter()
             .collect::<Result<Vec<_>>>()?;
         for gateway in &gateways {
-            let status = gateway.query(&["status"])?;
-            let tun = status["tun"]["name"].as_str().context("no TUN")?;
+            let status = gateway.status()?;
+            let tun = status.tun.name;
             let netns = &topology.sites[usize::from(gateway.name() == plans[1].name)].gateway;
             netns.ip(&format!("link set {tun} txqueuelen {TUN_ROOM}"))?;
         }
@@ -217,11 +217,11 @@ pub(crate) struct Held {
 impl Held {
     pub(crate) fn by(gateway: &mut Crossway) -> Result<Self> {
         ensure!(gateway.is_running(), "{} has ended", gateway.name());
-        let status = gateway.query(&["status"])?;
+        let status = gateway.status()?;
         let pid = gateway.pid()?;
         Ok(Self {
-            pid: status["pid"].as_u64().context("no pid")? as u32,
-            memory: status["memory_rss_bytes"].as_u64().context("no memory")?,
+            pid: status.pid,
+            memory: status.memory_rss_bytes,
             descriptors: fs::read_dir(format!("/proc/{pid}/fd"))?.count(),
         })
     }
