@@ -6,8 +6,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
-use vm_tests::failover::{Gateways, Settings, link_address, rows};
+use vm_tests::api::{Link, LinkState};
+use vm_tests::failover::{Gateways, Settings, link_address};
 use vm_tests::netns::Netns;
 use vm_tests::topology::{Near, Redundant, Replica};
 use vm_tests::{process, wait};

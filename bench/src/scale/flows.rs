@@ -5,7 +5,8 @@ use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
+use vm_tests::api::FlowsReply;
 use vm_tests::crossway::Crossway;
 use vm_tests::topology::{Family, Topology};
 use vm_tests::traffic::{self, LinkCounters};

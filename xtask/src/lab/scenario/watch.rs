@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use serde_json::Value;
 use vm_tests::crossway::Crossway;
-use vm_tests::failover::{Gateways, rows};
+use vm_tests::failover::Gateways;
 use vm_tests::topology::{Near, Redundant};
 use vm_tests::traffic::{Probes, WayReport};
 use vm_tests::{sys, wait};
