@@ -1,7 +1,6 @@
 //! A running Crossway agent and its command line.
 
 use std::env;
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -14,7 +13,7 @@ use crate::netns::Netns;
 use crate::plan::GatewayPlan;
 use crate::process::{self, ProcessGuard};
 use crate::topology::Topology;
-use crate::{cleanup, sys, wait};
+use crate::{cleanup, sys};
 
 mod counters;
 pub(crate) mod replies;
@@ -193,8 +192,8 @@ impl Crossway {
     /// Replaces the configuration file; the agent is not told.
     pub fn write_config(&mut self, plan: &GatewayPlan) -> Result<()> {
         self.plan = plan.clone();
-        fs::write(&self.config, config_text(plan, Path::new(&self.key_name())))
-            .with_context(|| format!("cannot write {}", self.config.display()))
+        let config = plan.config(Path::new(&self.key_name()))?;
+        self.write_config_text(&config.to_string())
     }
 
     /// Path of the configuration file.
@@ -280,51 +279,4 @@ pub fn start_all(topology: &Topology, plans: &[GatewayPlan]) -> Result<Vec<Cross
         .iter()
         .map(|plan| Crossway::start(topology, plan))
         .collect()
-}
-
-/// The configuration file of a plan.
-pub fn config_text(plan: &GatewayPlan, key_file: &Path) -> String {
-    let mut text = String::new();
-    let mut line = |words: String| {
-        let _ = writeln!(text, "{words}");
-    };
-    line("[gateway]".into());
-    line(format!("name = {:?}", plan.name));
-    line(format!(
-        "private_key_file = {:?}",
-        key_file.display().to_string()
-    ));
-    line(format!("listen = \"[::]:{}\"", plan.listen_port));
-    if !plan.tunnel_addresses.is_empty() {
-        line(format!("tunnel_addresses = {:?}", plan.tunnel_addresses));
-    }
-    if let Some(mtu) = plan.mtu {
-        line(format!("mtu = {mtu}"));
-    }
-    plan.gateway_lines.iter().cloned().for_each(&mut line);
-    line("[[gateway.lan]]\ninterface = \"lan0\"".into());
-    line("[[gateway.wan]]\ninterface = \"wan0\"".into());
-    plan.wan_lines.iter().cloned().for_each(&mut line);
-    for peer in &plan.peers {
-        line(format!("\n[[site]]\nname = {:?}", peer.site));
-        line(format!("routes = {:?}", peer.routes));
-        line(format!("  [[site.gateway]]\n  name = {:?}", peer.gateway));
-        line(format!("  public_key = {:?}", peer.public_key));
-        if let Some(endpoint) = peer.endpoint {
-            line(format!("  endpoints = [\"{endpoint}\"]"));
-        }
-        if let Some(seconds) = peer.keepalive {
-            line(format!("  persistent_keepalive = {seconds}"));
-        }
-        peer.lines.iter().cloned().for_each(&mut line);
-        let has_pace = peer
-            .lines
-            .iter()
-            .any(|line| line.contains("bfd") || line.contains("liveness"));
-        if wait::is_emulated() && !has_pace {
-            // An emulated machine may do nothing at all for half a second, which is no fault of a link.
-            line("  bfd = { interval_ms = 500, multiplier = 10 }".into());
-        }
-    }
-    text
 }

@@ -12,6 +12,7 @@
 pub use ::crossway::control::message as api;
 
 pub mod cleanup;
+pub mod config;
 pub mod crossway;
 pub mod failover;
 pub mod frr;

@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use vm_tests::api::WatchedBy;
+use vm_tests::config::BfdAddresses;
 use vm_tests::crossway::Crossway;
 use vm_tests::frr::{BfdPeer, Frr, Router};
 use vm_tests::peers::{Implementation, StockGateway};
@@ -34,7 +35,9 @@ fn a_stock_peer_without_bfd_is_watched_by_a_host_behind_it() {
         plan::give_tunnel_addresses(&topology, &mut plans);
         let host = &topology.sites[1].host;
         let target = topology.sites[1].host_address(family);
-        plans[0].peers[0].lines = vec![format!("probe = \"{target}\"")];
+        plans[0].configure(move |config| {
+            config.sites[0].gateways[0].links[0].liveness.probe = Some(target);
+        });
         let agent = Crossway::start(&topology, &plans[0]).unwrap();
         let _far = StockGateway::start(Implementation::WireguardGo, &topology, &plans[1]).unwrap();
         let becomes = |state: &str, why: &str| {
@@ -69,9 +72,10 @@ impl Interop {
         let mut plans = plan::plan(&topology, Shape::FullMesh, Family::V4).unwrap();
         plan::give_tunnel_addresses(&topology, &mut plans);
         let [own, remote] = [0, 1].map(|site: usize| topology.sites[site].tunnel_address(family));
-        plans[0].peers[0].lines = vec![format!(
-            "bfd = {{ interval_ms = 100, multiplier = 3, local = \"{own}\", remote = \"{remote}\" }}"
-        )];
+        plans[0].configure(move |config| {
+            let addresses = BfdAddresses { local: own, remote };
+            config.sites[0].gateways[0].links[0].liveness.addresses = Some(addresses);
+        });
         let agent = Crossway::start(&topology, &plans[0]).unwrap();
         let far = StockGateway::start(Implementation::WireguardGo, &topology, &plans[1]).unwrap();
         let peer = BfdPeer {

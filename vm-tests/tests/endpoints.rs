@@ -144,8 +144,7 @@ fn a_name_is_resolved_and_again_when_nobody_answers_there() {
     let topology = Builder::new(&["a", "b"]).build().unwrap();
     let mut plans = plan::plan(&topology, Shape::FullMesh, Family::V4).unwrap();
     plans[0].peers[0].endpoint = None;
-    let name = format!("endpoints = [\"far.example:{LISTEN_PORT}\"]");
-    plans[0].peers[0].lines = vec![name];
+    plans[0].dial_by_name("far.example", LISTEN_PORT);
     plans[1].peers[0].endpoint = None;
     let hosts = topology.directory().join("hosts");
     fs::write(&hosts, "203.0.113.50 far.example\n").unwrap();
@@ -169,8 +168,7 @@ fn a_name_that_leads_elsewhere_is_followed_once_the_link_is_dead() {
     let topology = Builder::new(&["a", "b"]).build().unwrap();
     let mut plans = plan::plan(&topology, Shape::FullMesh, Family::V4).unwrap();
     plans[0].peers[0].endpoint = None;
-    let name = format!("endpoints = [\"far.example:{LISTEN_PORT}\"]");
-    plans[0].peers[0].lines = vec![name];
+    plans[0].dial_by_name("far.example", LISTEN_PORT);
     plans[1].peers[0].endpoint = None;
     let hosts = topology.directory().join("hosts");
     fs::write(&hosts, "203.0.113.2 far.example\n").unwrap();

@@ -34,7 +34,6 @@ use table::{ROWS, Row};
 /// A handshake and its repetitions.
 const UP: Duration = Duration::from_secs(8);
 /// By default 300 ms without a packet take a link down; delays that set in and emulated processors stop for longer.
-const PATIENT: &str = "bfd = { interval_ms = 500, multiplier = 10 }";
 const MIB: u64 = 1 << 20;
 
 #[test]
@@ -68,7 +67,7 @@ fn start() -> (Topology, [Crossway; 2]) {
     let topology = Builder::new(&["a", "b"]).wan(Wan::Router).build().unwrap();
     let mut plans = plan::plan(&topology, Shape::FullMesh, Family::V4).unwrap();
     for plan in &mut plans {
-        plan.peers[0].lines = vec![PATIENT.to_owned()];
+        plan.watch_each(500, 10);
     }
     let agents = crossway::start_all(&topology, &plans).unwrap();
     let agents = agents.try_into().expect("two plans");

@@ -296,7 +296,6 @@ struct Told {
 fn told(agent: &Crossway) -> Told {
     let status = agent.status().unwrap();
     let links = agent.links().unwrap();
-    let links = links;
     let link = links.iter().find(|link| link.site == "b").unwrap();
     assert_eq!(link.state, LinkState::Up, "{link:?}");
     Told {
@@ -336,7 +335,6 @@ fn silent_site() -> PeerPlan {
         endpoint: Some("203.0.113.250:51820".parse().unwrap()),
         routes: vec!["10.77.0.0/24".to_owned()],
         keepalive: None,
-        lines: Vec::new(),
     }
 }
 
@@ -350,8 +348,7 @@ fn under_full_load_both_ways_probes_and_connections_go_on() {
 fn several_lanes_are_taken_over_with_their_flows() {
     let mut pair = Pair::start(|plans| {
         for plan in plans {
-            plan.gateway_lines.push("lanes = 2".to_owned());
-            plan.peers[0].lines.push("lanes = 2".to_owned());
+            plan.run_lanes(2, 2);
         }
     })
     .unwrap();
@@ -430,7 +427,6 @@ fn the_far_end_of_several_links_notices_nothing_and_orders_stay() {
     let far = gateways.far().log();
     assert!(!far[log..].contains("to=\"Down\""), "{}", &far[log..]);
     let links = gateways.replica(0).links().unwrap();
-    let links = links;
     assert!(
         links.iter().all(|link| link.state == LinkState::Up),
         "{links:?}"

@@ -9,6 +9,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use vm_tests::api::{Health, SiteState};
+use vm_tests::config::{HealthKind, HealthTarget};
 use vm_tests::crossway::Crossway;
 use vm_tests::pair::Pair;
 use vm_tests::plan::{self, GatewayPlan, Shape};
@@ -16,6 +17,9 @@ use vm_tests::topology::{Builder, Family, Topology};
 use vm_tests::wait;
 
 const SOON: Duration = Duration::from_secs(10);
+/// Host a.
+const A4: &str = "10.1.0.10";
+const A6: &str = "2001:db8:1::10";
 
 #[test]
 fn the_lan_dies_with_its_last_target_and_comes_back_with_the_first() {
@@ -23,9 +27,12 @@ fn the_lan_dies_with_its_last_target_and_comes_back_with_the_first() {
         // Raw sockets, then ping sockets.
         let lan = Lan::start(
             ping_group,
-            &[
-                "target = \"10.1.0.10\"\nsuccesses = 3",
-                "target = \"2001:db8:1::10\"",
+            vec![
+                HealthTarget {
+                    successes: 3,
+                    ..probed(A4)
+                },
+                probed(A6),
             ],
         );
         lan.wait_for_targets(["up", "up"]);
@@ -54,7 +61,10 @@ fn the_lan_dies_with_its_last_target_and_comes_back_with_the_first() {
 fn a_port_that_nobody_listens_on_is_down() {
     let lan = Lan::start(
         "1 0",
-        &["target = \"10.1.0.10:8443\"\ninterface = \"lan0\""],
+        vec![HealthTarget {
+            kind: HealthKind::Tcp(8443),
+            ..probed(A4)
+        }],
     );
     lan.wait_for_targets(["down"]);
     assert!(!lan.is_alive());
@@ -71,7 +81,7 @@ fn a_port_that_nobody_listens_on_is_down() {
 
 #[test]
 fn a_lan_that_loses_its_carrier_is_dead_until_it_is_back() {
-    let lan = Lan::start("1 0", &[]);
+    let lan = Lan::start("1 0", Vec::new());
     assert!(lan.is_alive());
     let host = &lan.topology.sites[0].host;
     for _ in 0..2 {
@@ -85,15 +95,15 @@ fn a_lan_that_loses_its_carrier_is_dead_until_it_is_back() {
 
 #[test]
 fn a_reload_takes_targets_and_gives_them_up() {
-    let mut lan = Lan::start("1 0", &["target = \"10.1.0.99\""]);
+    let mut lan = Lan::start("1 0", vec![probed("10.1.0.99")]);
     lan.wait_for_targets(["down"]);
     let mut plan = lan.plan.clone();
-    plan.gateway_lines = lines(&["target = \"10.1.0.10\""]);
+    plan.configure(|config| config.gateway.health = vec![probed(A4)]);
     lan.agent.write_config(&plan).unwrap();
     lan.agent.command(&["reload"]).unwrap();
     assert!(lan.is_alive(), "the new one has not failed");
     lan.wait_for_targets(["up"]);
-    plan.gateway_lines = Vec::new();
+    plan.configure_nothing();
     lan.agent.write_config(&plan).unwrap();
     lan.agent.command(&["reload"]).unwrap();
     assert_eq!(lan.health().targets, []);
@@ -133,11 +143,11 @@ struct Lan {
 }
 
 impl Lan {
-    fn start(ping_group: &str, targets: &[&str]) -> Self {
+    fn start(ping_group: &str, targets: Vec<HealthTarget>) -> Self {
         let topology = Builder::new(&["a", "b"]).build().unwrap();
         let mut plans = plan::plan(&topology, Shape::FullMesh, Family::V4).unwrap();
         let mut plan = plans.swap_remove(0);
-        plan.gateway_lines = lines(targets);
+        plan.configure(move |config| config.gateway.health.clone_from(&targets));
         let gateway = &topology.sites[0].gateway;
         gateway
             .set_sysctl("net/ipv4/ping_group_range", ping_group)
@@ -178,10 +188,13 @@ impl Lan {
     }
 }
 
-/// Lines of `[gateway]` with these targets, probed ten times a second.
-fn lines(targets: &[&str]) -> Vec<String> {
-    targets
-        .iter()
-        .map(|target| format!("[[gateway.health]]\ninterval_ms = 100\n{target}"))
-        .collect()
+/// A target that is probed ten times a second.
+fn probed(address: &str) -> HealthTarget {
+    let interval = Duration::from_millis(100);
+    let address = address.parse().unwrap();
+    HealthTarget {
+        interval,
+        timeout: interval,
+        ..HealthTarget::new(address, HealthKind::Icmp, "lan0")
+    }
 }

@@ -27,8 +27,7 @@ fn two_sites(lanes_of: [usize; 2]) -> (Topology, Vec<GatewayPlan>) {
     let topology = Builder::new(&["a", "b"]).build().unwrap();
     let mut plans = plan::plan(&topology, Shape::FullMesh, Family::V4).unwrap();
     for (plan, lanes) in plans.iter_mut().zip(lanes_of) {
-        plan.gateway_lines.push(format!("lanes = {lanes}"));
-        plan.peers[0].lines.push(format!("lanes = {LANES}"));
+        plan.run_lanes(lanes as u16, LANES as u16);
     }
     (topology, plans)
 }

@@ -11,6 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use vm_tests::config::XdpChoice;
 use vm_tests::crossway::Crossway;
 use vm_tests::host_state::{HostState, files_of};
 use vm_tests::netns::Netns;
@@ -169,7 +170,7 @@ fn everything_on(plans: &mut [GatewayPlan]) {
         ];
     }
     // Only here: on veth it changes the largest MTU that the other end may have.
-    plans[0].wan_lines = vec!["xdp = \"native\"".to_owned()];
+    plans[0].configure(|config| config.gateway.wan[0].xdp = XdpChoice::Native);
 }
 
 /// What attaching an XDP program may switch.

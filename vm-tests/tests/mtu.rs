@@ -39,11 +39,7 @@ fn transfers_pass_a_narrow_link_in_the_middle_over_ipv6() {
 
 #[test]
 fn too_big_is_answered_without_the_fast_path_too() {
-    let (topology, _gateways) = start(
-        Builder::new(&["a", "b"]).wan_mtu(1400),
-        Family::V4,
-        &["fast_path = false"],
-    );
+    let (topology, _gateways) = start(Builder::new(&["a", "b"]).wan_mtu(1400), Family::V4, false);
     let [a, b] = [&topology.sites[0], &topology.sites[1]];
     for family in Family::ALL {
         traffic::exchange(a, b, family, TRANSFER).unwrap();
@@ -52,7 +48,7 @@ fn too_big_is_answered_without_the_fast_path_too() {
 }
 
 fn everything_fits(builder: Builder, outer: Family, tunnel_mtu: u32) {
-    let (topology, gateways) = start(builder, outer, &[]);
+    let (topology, gateways) = start(builder, outer, true);
     let [a, b] = [&topology.sites[0], &topology.sites[1]];
     for gateway in &gateways {
         let status = gateway.status().unwrap();
@@ -74,11 +70,11 @@ fn everything_fits(builder: Builder, outer: Family, tunnel_mtu: u32) {
     }
 }
 
-fn start(builder: Builder, outer: Family, lines: &[&str]) -> (Topology, Vec<Crossway>) {
+fn start(builder: Builder, outer: Family, fast_path: bool) -> (Topology, Vec<Crossway>) {
     let topology = builder.build().unwrap();
     let mut plans = plan::plan(&topology, Shape::FullMesh, outer).unwrap();
     for plan in &mut plans {
-        plan.gateway_lines = lines.iter().map(|&line| line.to_owned()).collect();
+        plan.configure(move |config| config.gateway.fast_path = fast_path);
     }
     let gateways = crossway::start_all(&topology, &plans).unwrap();
     (topology, gateways)

@@ -95,8 +95,9 @@ fn a_private_key_that_is_missing_or_wrong_is_refused() {
 #[test]
 fn a_wrong_file_is_refused_with_code_2() {
     let (topology, mut plan) = one_gateway();
-    plan.gateway_lines = vec!["colour = \"blue\"".to_owned()];
-    refuses(&topology, &plan, 2, &["colour"]);
+    // No port.
+    plan.listen_port = 0;
+    refuses(&topology, &plan, 2, &["listen"]);
 }
 
 #[test]

@@ -150,7 +150,8 @@ fn a_setting_that_needs_a_restart_is_refused_with_its_mend() {
     let mut mesh = Mesh::start(|_| ());
     let before = mesh.state();
     mesh.plan.listen_port += 1;
-    mesh.plan.gateway_lines = vec!["fast_path = false".to_owned()];
+    mesh.plan
+        .configure(|config| config.gateway.fast_path = false);
     mesh.agent.write_config(&mesh.plan).unwrap();
     let (code, said) = mesh.agent.failing_command(&["reload"]).unwrap();
     assert_eq!(code, 2, "{said}");

@@ -41,7 +41,7 @@ fn counters_are_those_of_the_wire_whoever_joins_packets_and_full_size_segments_p
     let topology = Builder::new(&["a", "b"]).build().unwrap();
     let mut plans = plan::plan(&topology, Shape::FullMesh, Family::V4).unwrap();
     for plan in &mut plans {
-        plan.peers[0].lines = vec!["bfd = { interval_ms = 1000, multiplier = 5 }".to_owned()];
+        plan.watch_each(1000, 5);
     }
     let sites = [&topology.sites[0], &topology.sites[1]];
     for site in sites {

@@ -112,7 +112,7 @@ fn plans(topology: &Topology) -> Vec<GatewayPlan> {
     let mut plans = plan::plan(topology, Shape::FullMesh, Family::V4).unwrap();
     plan::give_tunnel_addresses(topology, &mut plans);
     for plan in &mut plans {
-        plan.peers[0].lines = vec!["bfd = { interval_ms = 1000, multiplier = 5 }".to_owned()];
+        plan.watch_each(1000, 5);
     }
     plans
 }

@@ -10,6 +10,7 @@
 use std::net::UdpSocket;
 use std::time::Duration;
 
+use vm_tests::config::{Wan, XdpChoice};
 use vm_tests::crossway::Crossway;
 use vm_tests::guest::{Card, GuestGateway, Offloads, Place, ring};
 use vm_tests::plan::{self, Shape};
@@ -51,15 +52,11 @@ fn cards() -> Vec<Card> {
     ]
 }
 
-const WANS: [&str; 8] = [
-    "xdp = \"native\"",
-    "[[gateway.wan]]\ninterface = \"wan1\"",
-    "xdp = \"native\"",
-    "[[gateway.wan]]\ninterface = \"wan2\"",
-    "xdp = \"native\"",
-    "[[gateway.wan]]\ninterface = \"wan3\"",
-    "xdp = \"auto\"",
-    "",
+const WANS: [(&str, XdpChoice); 4] = [
+    ("wan0", XdpChoice::Native),
+    ("wan1", XdpChoice::Native),
+    ("wan2", XdpChoice::Native),
+    ("wan3", XdpChoice::Auto),
 ];
 
 #[test]
@@ -67,9 +64,15 @@ fn wan_guard_runs_where_a_card_takes_it_and_the_others_say_why_not() {
     let topology = Builder::new(&["a", "b"]).build().unwrap();
     let mut plans = plan::plan(&topology, Shape::FullMesh, Family::V4).unwrap();
     for plan in &mut plans {
-        plan.peers[0].lines = vec!["bfd = { interval_ms = 1000, multiplier = 5 }".to_owned()];
+        plan.watch_each(1000, 5);
     }
-    plans[1].wan_lines = WANS.map(str::to_owned).to_vec();
+    plans[1].configure(|config| {
+        let wans = WANS.map(|(name, xdp)| Wan {
+            xdp,
+            ..Wan::new(name)
+        });
+        config.gateway.wan = wans.to_vec();
+    });
     let [a, b] = [&topology.sites[0], &topology.sites[1]];
     let near = Crossway::start(&topology, &plans[0]).unwrap();
     let machine = ring::gateway(1, cards()).unwrap();
@@ -95,7 +98,12 @@ fn wan_guard_runs_where_a_card_takes_it_and_the_others_say_why_not() {
     assert_eq!(near.dropped().unwrap(), []);
 
     // The driver lets it go again.
-    plans[1].wan_lines = vec!["xdp = \"off\"".to_owned()];
+    plans[1].configure(|config| {
+        config.gateway.wan = vec![Wan {
+            xdp: XdpChoice::Off,
+            ..Wan::new("wan0")
+        }];
+    });
     gateway.write_config(&plans[1]).unwrap();
     gateway.command(&["reload"]).unwrap();
     let links = gateway.guest().run("ip link show wan0").unwrap();

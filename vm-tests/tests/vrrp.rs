@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use vm_tests::api::VirtualRouter;
+use vm_tests::config;
 use vm_tests::crossway::Crossway;
 use vm_tests::host_state::{HostState, files_of};
 use vm_tests::netns::Netns;
@@ -42,7 +43,7 @@ impl Pair {
     /// Gateway a with the higher priority is master when this returns.
     fn start() -> Self {
         let lan = SharedLan::build().unwrap();
-        let plans = lan.plans([&table(150), &table(50)]).unwrap();
+        let plans = plans(&lan, [Some(150), Some(50)]).unwrap();
         let far = [2, 3].map(|far| Crossway::start(&lan.topology, &plans[far]).unwrap());
         let c = Crossway::start(&lan.topology, &plans[1]).unwrap();
         let a = Crossway::start(&lan.topology, &plans[0]).unwrap();
@@ -126,8 +127,10 @@ fn the_host_goes_on_when_the_agent_of_its_master_is_frozen() {
 #[test]
 fn a_busy_machine_keeps_its_master() {
     let lan = SharedLan::build().unwrap();
-    let tables = [150, 50].map(|priority| table(priority).replace("= 200", "= 100"));
-    let plans = lan.plans([&tables[0], &tables[1]]).unwrap();
+    let mut plans = lan.plans().unwrap();
+    for (plan, priority) in plans.iter_mut().zip([150, 50]) {
+        be_router(plan, priority, Duration::from_millis(100));
+    }
     let _far = [2, 3].map(|far| Crossway::start(&lan.topology, &plans[far]).unwrap());
     let c = Crossway::start(&lan.topology, &plans[1]).unwrap();
     let a = Crossway::start(&lan.topology, &plans[0]).unwrap();
@@ -267,7 +270,7 @@ fn packets_to_the_virtual_mac_take_the_fast_path() {
 #[test]
 fn a_gateway_that_reaches_no_site_leaves_the_lan_to_one_that_does() {
     let lan = SharedLan::build().unwrap();
-    let plans = lan.plans([&table(150), &table(50)]).unwrap();
+    let plans = plans(&lan, [Some(150), Some(50)]).unwrap();
     let _d = Crossway::start(&lan.topology, &plans[3]).unwrap();
     let c = Crossway::start(&lan.topology, &plans[1]).unwrap();
     let a = Crossway::start(&lan.topology, &plans[0]).unwrap();
@@ -290,7 +293,7 @@ fn a_gateway_that_reaches_no_site_leaves_the_lan_to_one_that_does() {
 #[test]
 fn a_clean_stop_leaves_the_host_as_it_was_also_after_a_kill() {
     let lan = SharedLan::build().unwrap();
-    let plans = lan.plans([&table(150), &table(50)]).unwrap();
+    let plans = plans(&lan, [Some(150), Some(50)]).unwrap();
     let gateway = &lan.topology.site("a").gateway;
     let before = HostState::settled(gateway).unwrap();
     let mut a = Crossway::start(&lan.topology, &plans[0]).unwrap();
@@ -324,12 +327,13 @@ fn a_clean_stop_leaves_the_host_as_it_was_also_after_a_kill() {
 fn a_reload_adds_changes_and_removes_virtual_routers() {
     let mut pair = Pair::start();
     let mut plan = pair.plans[0].clone();
-    plan.wan_lines = vec![table(40)];
+    plan.configure_nothing();
+    be_router(&mut plan, 40, INTERVAL);
     pair.a.write_config(&plan).unwrap();
     pair.a.command(&["reload"]).unwrap();
     wait_for_state(&pair.a, "backup");
     wait_for_state(&pair.c, "master");
-    plan.wan_lines.clear();
+    plan.configure_nothing();
     pair.a.write_config(&plan).unwrap();
     pair.a.command(&["reload"]).unwrap();
     assert_eq!(states(&pair.a), Vec::<String>::new());
@@ -344,7 +348,7 @@ fn a_reload_adds_changes_and_removes_virtual_routers() {
 #[test]
 fn keepalived_is_the_mate_of_either_role() {
     let lan = SharedLan::build().unwrap();
-    let plans = lan.plans([&table(100), ""]).unwrap();
+    let plans = plans(&lan, [Some(100), None]).unwrap();
     let _b = Crossway::start(&lan.topology, &plans[2]).unwrap();
     let mut a = Crossway::start(&lan.topology, &plans[0]).unwrap();
     wait_for_state(&a, "master");
@@ -395,7 +399,7 @@ fn keepalived_is_the_mate_of_either_role() {
 #[test]
 fn a_mate_with_version_2_or_other_addresses_is_named_by_status() {
     let lan = SharedLan::build().unwrap();
-    let plans = lan.plans([&table(100), ""]).unwrap();
+    let plans = plans(&lan, [Some(100), None]).unwrap();
     let a = Crossway::start(&lan.topology, &plans[0]).unwrap();
     wait_for_state(&a, "master");
     let config = KEEPALIVED
@@ -417,7 +421,10 @@ fn a_mate_with_version_2_or_other_addresses_is_named_by_status() {
 #[test]
 fn both_directions_move_together_and_connections_go_on() {
     let lan = SharedLan::build().unwrap();
-    let plans = lan.replica_plans([&table(150), &table(50)]).unwrap();
+    let mut plans = lan.replica_plans().unwrap();
+    for (plan, priority) in plans.iter_mut().zip([150, 50]) {
+        be_router(plan, priority, INTERVAL);
+    }
     let b = Crossway::start(&lan.topology, &plans[2]).unwrap();
     let c = Crossway::start(&lan.topology, &plans[1]).unwrap();
     let mut a = Crossway::start(&lan.topology, &plans[0]).unwrap();
@@ -479,12 +486,24 @@ fn wait_until_standby(far: &Crossway, replica: &str) {
     .unwrap_or_else(|error| panic!("{error}: {}", far.command(&["links"]).unwrap()));
 }
 
-/// The tables of both families in one.
-fn table(priority: u8) -> String {
-    format!(
-        "[[gateway.vrrp]]\ninterface = \"lan0\"\nid = 51\naddresses = {VIRTUAL:?}\n\
-         priority = {priority}\nadvertisement_interval = 200"
-    )
+const INTERVAL: Duration = Duration::from_millis(200);
+
+/// Plans for gateways a, c, b and d, where a and c are virtual routers of these priorities.
+fn plans(lan: &SharedLan, priorities: [Option<u8>; 2]) -> anyhow::Result<Vec<GatewayPlan>> {
+    let mut plans = lan.plans()?;
+    for (plan, priority) in plans.iter_mut().zip(priorities) {
+        if let Some(priority) = priority {
+            be_router(plan, priority, INTERVAL);
+        }
+    }
+    Ok(plans)
+}
+
+/// In both families.
+fn be_router(plan: &mut GatewayPlan, priority: u8, interval: Duration) {
+    let addresses = VIRTUAL.map(|address| address.parse().unwrap());
+    let routers = config::virtual_routers(51, priority, interval, &addresses);
+    plan.configure(move |config| config.gateway.vrrp.clone_from(&routers));
 }
 
 /// Both families with virtual MACs, as a hand-made gateway would have them.

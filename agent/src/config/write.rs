@@ -18,7 +18,7 @@ use super::{
 };
 use crate::keys::public_key_text;
 use crate::liveness::bfd::Pace;
-use crate::vrrp::{Family, OWNER};
+use crate::vrrp::Family;
 use datapath_abi::maps::DEFAULT_FLOWS;
 
 impl fmt::Display for Config {
@@ -123,10 +123,9 @@ fn write_virtual_router(
     )?;
     table.set_unless("preempt", router.preempt, true)?;
     match router.track_weight {
-        // These priorities leave nothing to take off.
-        None if [1, OWNER].contains(&router.priority) => Ok(()),
+        weight if weight == vrrp::default_weight(router.priority) => Ok(()),
         None => table.set("track", false),
-        Some(weight) => table.set_unless("track_weight", i64::from(weight), priority - 1),
+        Some(weight) => table.set("track_weight", i64::from(weight)),
     }
 }
 

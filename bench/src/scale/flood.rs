@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use vm_tests::config::XdpChoice;
 use vm_tests::crossway::Crossway;
 use vm_tests::topology::{Family, LISTEN_PORT, Topology};
 use vm_tests::traffic;
@@ -33,14 +34,14 @@ enum Flood {
     Junk,
 }
 
-const VARIANTS: [(&str, &str, Flood); 7] = [
-    ("calm, guard off", "off", Flood::None),
-    ("calm, generic", "generic", Flood::None),
-    ("calm, native", "native", Flood::None),
-    ("dropped at once", "off", Flood::DroppedAtOnce),
-    ("junk, guard off", "off", Flood::Junk),
-    ("junk, generic", "generic", Flood::Junk),
-    ("junk, native", "native", Flood::Junk),
+const VARIANTS: [(&str, XdpChoice, Flood); 7] = [
+    ("calm, guard off", XdpChoice::Off, Flood::None),
+    ("calm, generic", XdpChoice::Generic, Flood::None),
+    ("calm, native", XdpChoice::Native, Flood::None),
+    ("dropped at once", XdpChoice::Off, Flood::DroppedAtOnce),
+    ("junk, guard off", XdpChoice::Off, Flood::Junk),
+    ("junk, generic", XdpChoice::Generic, Flood::Junk),
+    ("junk, native", XdpChoice::Native, Flood::Junk),
 ];
 
 pub(super) fn measure(results: &mut Results, args: &Args) -> Result<()> {
@@ -48,7 +49,7 @@ pub(super) fn measure(results: &mut Results, args: &Args) -> Result<()> {
     for run in 1..=args.runs {
         eprintln!("flood, run {run}/{}", args.runs);
         for (variant, xdp, flood) in VARIANTS {
-            plans[1].wan_lines = vec![format!("xdp = {xdp:?}")];
+            plans[1].configure(move |config| config.gateway.wan[0].xdp = xdp);
             let agents = vm_tests::crossway::start_all(&topology, &plans)?;
             let to = topology.sites[1].host_address(Family::V4);
             traffic::wait_for_ping(&topology.sites[0].host, to, UP)?;

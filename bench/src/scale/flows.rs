@@ -42,7 +42,7 @@ pub(super) fn measure(results: &mut Results, args: &Args) -> Result<()> {
     for plan in &mut plans {
         // The table evicts a little before it is full. Both variants have the same.
         let capacity = (args.flows + args.flows / 4).max(LEAST_TABLE);
-        plan.gateway_lines.push(format!("flows = {capacity}"));
+        plan.configure(move |config| config.gateway.flows = capacity as usize);
     }
     // Nobody listens for the datagrams, and one answer a second about that is enough.
     let far_host = &topology.sites[1].host;

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Guest, Place};
 use crate::api::{DropsReply, Flow, Link, LinksReply, Site, SitesReply, Status};
-use crate::crossway::{Counters, config_text, replies};
+use crate::crossway::{Counters, replies};
 use crate::plan::GatewayPlan;
 use crate::wait;
 
@@ -53,7 +53,7 @@ impl GuestGateway {
     /// Replaces the configuration file; the agent is not told.
     pub fn write_config(&mut self, plan: &GatewayPlan) -> Result<()> {
         self.plan = plan.clone();
-        let text = config_text(plan, Path::new(&self.key_file()));
+        let text = plan.config(Path::new(&self.key_file()))?.to_string();
         let config = self.config();
         self.guest.write(&config, &text, 0o644)
     }

@@ -18,6 +18,7 @@ use crate::crossway::Crossway;
 use crate::host_state::{HostState, files_of};
 use crate::kernel::{self, Counts};
 use crate::peers::{Implementation, StockGateway};
+use crate::plan::GatewayPlan;
 use crate::wait;
 
 /// A path that was cut for four seconds, hold-downs, a handshake that met nobody.
@@ -51,10 +52,10 @@ impl Field {
         let hosts_before = settled.into_iter().collect::<Result<_>>()?;
         let mut agents = Vec::new();
         for (gateway, netns) in ground.gateways().into_iter().enumerate() {
-            let plan = files::plan(netns.name(), keys.of[gateway].clone());
+            let plan = GatewayPlan::new(netns.name(), keys.of[gateway].clone());
             let mut agent = Crossway::prepare_in(netns, ground.net.directory(), &plan)?;
-            let text = files::file(&ground, &keys, gateway, Wanted::default());
-            agent.write_config_text(&text)?;
+            let config = files::file(&ground, &keys, gateway, Wanted::default())?;
+            agent.write_config_text(&config.to_string())?;
             agent.start_again()?;
             agents.push(agent);
         }
@@ -89,8 +90,8 @@ impl Field {
 
     /// Gives a gateway another file; it is not told.
     pub(super) fn write_file(&self, gateway: usize, wanted: Wanted) -> Result<()> {
-        let text = files::file(&self.ground, &self.keys, gateway, wanted);
-        self.agents[gateway].write_config_text(&text)
+        let config = files::file(&self.ground, &self.keys, gateway, wanted)?;
+        self.agents[gateway].write_config_text(&config.to_string())
     }
 
     /// Lets all traffic flow.

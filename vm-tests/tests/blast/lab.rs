@@ -49,8 +49,8 @@ impl Lab {
         plans[0].peers.retain(|peer| peer.site != "c");
         plans[1].peers[1].endpoint = None;
         // A machine that is busy with all of this shall not pass for a dead link.
-        for peer in plans.iter_mut().flat_map(|plan| &mut plan.peers) {
-            peer.lines.push("liveness = \"wireguard\"".to_owned());
+        for plan in &mut plans {
+            plan.watch_by_wireguard();
         }
         let router = topology.router.as_ref().context("no router")?;
         router.ip("route add blackhole default")?;
