@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-pub use ::crossway::config::*;
-use ::crossway::keys::parse_public_key;
-pub use ::crossway::liveness::bfd::Pace;
-use ::crossway::prefix::Prefix;
-use ::crossway::vrrp::{Family, Interval};
+pub use crossway_config::*;
+pub use crossway_liveness::bfd::Pace;
+use crossway_liveness::vrrp::Interval;
+use crossway_types::address::Family;
+use crossway_types::keys::parse_public_key;
+use crossway_types::prefix::Prefix;
 
 /// A public key in its base64 form.
 pub fn public_key(text: &str) -> Result<[u8; 32]> {

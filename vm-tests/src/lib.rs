@@ -9,7 +9,7 @@
 //! All of it needs root.
 
 /// What a running gateway answers.
-pub use ::crossway::control::message as api;
+pub use crossway_api::message as api;
 
 pub mod cleanup;
 pub mod config;
