@@ -317,12 +317,12 @@ fn seconds_seen(agent: &Crossway) -> f64 {
 fn site_names(agent: &Crossway) -> Vec<String> {
     let sites = agent.sites().unwrap();
     let sites = sites.iter();
-    sites.map(|site| site.name.to_owned()).collect()
+    sites.map(|site| site.name.clone()).collect()
 }
 
 fn tun_index(pair: &Pair) -> String {
     let status = pair.a.status().unwrap();
-    let tun = status.tun.name.to_owned();
+    let tun = status.tun.name;
     let link = pair.site_a().gateway.ip(&format!("-o link show {tun}"));
     link.unwrap().split(':').next().unwrap().to_owned()
 }

@@ -180,7 +180,7 @@ fn offloads(gateway: &Netns) -> [String; 2] {
 
 fn tun_name(agent: &Crossway) -> String {
     let status = agent.status().unwrap();
-    status.tun.name.to_owned()
+    status.tun.name
 }
 
 fn tun_index(pair: &Pair, tun: &str) -> String {

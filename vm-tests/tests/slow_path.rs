@@ -96,5 +96,5 @@ fn detach(gateway: &Crossway) {
 
 fn pins(gateway: &Crossway) -> String {
     let status = gateway.status().unwrap();
-    status.pins.to_owned()
+    status.pins
 }

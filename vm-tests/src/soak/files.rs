@@ -98,7 +98,7 @@ fn own(ground: &Ground, keys: &Keys, number: usize) -> Result<Gateway> {
     let wans = (0..PATHS).map(|path| Wan::new(format!("wan{path}")));
     gateway.wan.extend(wans);
     if number < 2 {
-        let addresses = VIRTUAL.map(|address| address.parse());
+        let addresses = VIRTUAL.map(str::parse);
         let addresses = addresses.into_iter().collect::<Result<Vec<_>, _>>()?;
         let priority = 150 - 50 * number as u8;
         gateway.vrrp = config::virtual_routers(1, priority, ADVERTISEMENTS, &addresses);
