@@ -11,7 +11,7 @@ use std::fs;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use serde_json::Value;
+use vm_tests::api::{LinkState, RoutesReply, Site, Status};
 use vm_tests::crossway::Crossway;
 use vm_tests::netns::Netns;
 use vm_tests::plan::{self, GatewayPlan, Shape};
@@ -139,9 +139,9 @@ fn an_endpoint_that_changes_is_dialled_anew() {
     let said = mesh.reload(|_| ());
     assert!(said.contains("dialled anew"), "{said}");
     traffic::wait_for_ping(a_host(&mesh.topology), c, UP).unwrap();
-    let links = mesh.agent.query(&["links"]).unwrap();
-    assert_eq!(links["links"][1]["endpoint"], right.to_string(), "{links}");
-    assert_eq!(links["links"][1]["state"], "Up", "{links}");
+    let links = mesh.agent.links().unwrap();
+    assert_eq!(links[1].endpoint, Some(right.to_string()), "{links:?}");
+    assert_eq!(links[1].state, LinkState::Up, "{links:?}");
     assert_eq!(ping.finish(UP).unwrap().lost(), 0);
 }
 
@@ -150,7 +150,8 @@ fn a_setting_that_needs_a_restart_is_refused_with_its_mend() {
     let mut mesh = Mesh::start(|_| ());
     let before = mesh.state();
     mesh.plan.listen_port += 1;
-    mesh.plan.gateway_lines = vec!["fast_path = false".to_owned()];
+    mesh.plan
+        .configure(|config| config.gateway.fast_path = false);
     mesh.agent.write_config(&mesh.plan).unwrap();
     let (code, said) = mesh.agent.failing_command(&["reload"]).unwrap();
     assert_eq!(code, 2, "{said}");
@@ -279,29 +280,24 @@ impl Mesh {
     }
 
     fn site_names(&self) -> Vec<String> {
-        let sites = self.agent.query(&["sites"]).unwrap();
-        let status = self.agent.query(&["status"]).unwrap();
-        let names = |sites: &Value| -> Vec<String> {
-            let sites = sites["sites"].as_array().unwrap().iter();
-            sites
-                .map(|site| site["name"].as_str().unwrap().to_owned())
-                .collect()
+        let sites = self.agent.sites().unwrap();
+        let status = self.agent.status().unwrap();
+        let names = |sites: &[Site]| -> Vec<String> {
+            let sites = sites.iter();
+            sites.map(|site| site.name.clone()).collect()
         };
-        assert_eq!(names(&sites), names(&status));
+        assert_eq!(names(&sites), names(&status.sites));
         names(&sites)
     }
 
     /// The site that an address belongs to, by `routes get`; empty for none.
     fn site_of(&self, address: &str) -> String {
-        let answer = self.agent.query(&["routes", "get", address]).unwrap();
-        answer["site"].as_str().unwrap_or_default().to_owned()
+        let answer = self.agent.route(address).unwrap();
+        answer.site.unwrap_or_default()
     }
 
     fn packets_from(&self, name: &str) -> u64 {
-        let sites = self.agent.query(&["sites"]).unwrap();
-        let mut sites = sites["sites"].as_array().unwrap().iter();
-        let site = sites.find(|site| site["name"] == name).unwrap();
-        site["from_site_packets"].as_u64().unwrap()
+        self.agent.site(name).unwrap().from_site_packets
     }
 
     fn kernel_routes(&self) -> String {
@@ -310,16 +306,17 @@ impl Mesh {
     }
 
     /// All that a reload may change: sites, routes of the tables and of the kernel, settings.
-    fn state(&self) -> (Vec<String>, Value, String, Value) {
-        let routes = self.agent.query(&["routes", "list"]).unwrap();
-        let status = self.agent.query(&["status"]).unwrap();
-        let settings = serde_json::json!([
-            status["listen"],
-            status["tun"],
-            status["fast_path"],
-            status["attachments"],
-            status["host_changes"],
-        ]);
+    fn state(&self) -> (Vec<String>, RoutesReply, String, Status) {
+        let routes = self.agent.ask(&["routes", "list"]).unwrap();
+        let status = self.agent.status().unwrap();
+        let settings = Status {
+            listen: status.listen,
+            tun: status.tun,
+            fast_path: status.fast_path,
+            attachments: status.attachments,
+            host_changes: status.host_changes,
+            ..Status::default()
+        };
         (self.site_names(), routes, self.kernel_routes(), settings)
     }
 }

@@ -286,6 +286,10 @@ fn read_preempt(section: &Section<'_>, priority: u8) -> bool {
 }
 
 /// Without a weight of its own, a gateway that reaches no site has priority 1.
+pub(super) fn default_weight(priority: u8) -> Option<u8> {
+    Some(priority - 1).filter(|weight| priority != OWNER && *weight > 0)
+}
+
 fn read_tracking(section: &Section<'_>, priority: u8) -> Option<u8> {
     let track = section.boolean("track");
     let weight = section.number("track_weight", 1..=254, "50");
@@ -296,7 +300,7 @@ fn read_tracking(section: &Section<'_>, priority: u8) -> Option<u8> {
         section.error("track", track.offset, problem, mend);
     }
     let Some(weight) = weight else {
-        return Some(priority - 1).filter(|weight| tracks && priority != OWNER && *weight > 0);
+        return default_weight(priority).filter(|_| tracks);
     };
     if !tracks || priority == OWNER {
         let problem = "it has no effect: the priority does not follow the sites";

@@ -234,7 +234,7 @@ fn describe_offload(
 ) -> Offload {
     let (why, since) = match &offload.off {
         Some(off) => (off.why.clone(), off.since),
-        None => ("taken by the kernel at start".to_owned(), started),
+        None => ("accepted by the kernel at start".to_owned(), started),
     };
     Offload {
         name: match lane {

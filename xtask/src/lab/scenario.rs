@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
+use vm_tests::config::{HealthKind, HealthTarget};
 use vm_tests::crossway::Crossway;
 use vm_tests::failover::{Gateways, Settings};
 use vm_tests::sys;
@@ -71,7 +72,7 @@ pub(super) fn play(scenario: Scenario, duration: Option<Duration>) -> Result<()>
     let settings = Settings {
         hold_down_ms: HOLD_DOWN,
         virtual_router: scenario.needs_a_pair(),
-        replica_lines: health_lines(scenario, &net),
+        health: health(scenario, &net),
         ..Settings::default()
     };
     let gateways = Gateways::start(&net, &settings)?;
@@ -93,14 +94,16 @@ pub(super) fn play(scenario: Scenario, duration: Option<Duration>) -> Result<()>
 }
 
 /// A gateway that reaches no host of its LAN says so to the far sites: it cannot know it from its carrier.
-fn health_lines(scenario: Scenario, net: &Redundant) -> Vec<String> {
-    let target = net.host_address(Near::A);
-    let line =
-        format!("[[gateway.health]]\ntarget = \"{target}\"\ninterval_ms = 100\nfailures = 3");
-    (scenario == Scenario::SplitBrain)
-        .then_some(line)
-        .into_iter()
-        .collect()
+fn health(scenario: Scenario, net: &Redundant) -> Vec<HealthTarget> {
+    let interval = Duration::from_millis(100);
+    let host = net.host_address(Near::A);
+    let target = HealthTarget {
+        interval,
+        timeout: interval,
+        ..HealthTarget::new(host, HealthKind::Icmp, "lan0")
+    };
+    let wanted = scenario == Scenario::SplitBrain;
+    wanted.then_some(target).into_iter().collect()
 }
 
 fn build(scenario: Scenario) -> Result<Redundant> {

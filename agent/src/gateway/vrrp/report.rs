@@ -35,13 +35,13 @@ pub(in crate::gateway) fn change(event: &Event) -> Change {
         What::SilentMate(mate) => (
             None,
             "split",
-            format!("{mate} answers on the LAN, but its advertisements do not come"),
+            format!("{mate} answers on the LAN, but its advertisements do not arrive"),
         ),
         What::Split(rival) => (
             None,
             "split",
             format!(
-                "{} with priority {} is master too",
+                "{} with priority {} is also master",
                 rival.address, rival.priority
             ),
         ),
