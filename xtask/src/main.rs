@@ -19,6 +19,7 @@ mod private_apt;
 mod run;
 mod setup;
 mod soak;
+mod step;
 mod test;
 mod vm_test;
 

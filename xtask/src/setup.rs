@@ -5,7 +5,8 @@ use anyhow::{Result, bail};
 
 use crate::environment;
 
-mod debian;
+mod apt;
+mod crates;
 mod needs;
 mod newest;
 pub(crate) mod toolchain;
@@ -50,6 +51,8 @@ pub(crate) fn ensure_tool(program: &str) -> Result<()> {
     if need.is_missing() {
         eprintln!("This machine lacks, and this will be installed:");
         eprintln!("  {:<28} {}", need.name(), need.explanation());
+        need.package()
+            .map_or(Ok(()), |package| apt::install(&[package]))?;
         need.install()?;
     }
     Ok(())
@@ -75,12 +78,35 @@ pub(crate) fn ensure(purpose: Purpose) -> Result<Toolchain> {
     toolchain.verified()
 }
 
+/// The first crate is built while packages come: those keep the network and the disk busy, this the cores.
 fn install(packages: &[&str], missing: &[&Need]) -> Result<()> {
-    if !packages.is_empty() {
-        debian::install(packages)?;
+    let (crates, others): (Vec<&Need>, Vec<&Need>) = missing
+        .iter()
+        .partition(|need| need.crate_program().is_some());
+    let mut programs = crates.iter().filter_map(|need| need.crate_program());
+    let beside = match programs.next() {
+        Some(program) if !packages.is_empty() => Some((program, program.start()?)),
+        Some(program) => {
+            program.install()?;
+            None
+        }
+        None => None,
+    };
+    let packages = if packages.is_empty() {
+        Ok(())
+    } else {
+        apt::install(packages)
+    };
+    // Waited for also where packages failed: cargo is not left running.
+    if let Some((program, beside)) = beside {
+        let built = program.conclude(beside.join()?);
+        packages?;
+        built?;
+    } else {
+        packages?;
     }
-    missing.iter().try_for_each(|need| need.install())?;
-    Ok(())
+    programs.try_for_each(crates::Program::install)?;
+    others.iter().try_for_each(|need| need.install())
 }
 
 fn announce(toolchain: &Toolchain, toolchain_packages: &[&str], missing: &[&Need]) {

@@ -1,0 +1,71 @@
+//! Whether package lists are fetched before an install.
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime};
+
+/// Mirrors drop a package when a newer one comes: older lists may name what is gone.
+const OLD: Duration = Duration::from_hours(24);
+/// apt-get changes these folders each time it looks for new lists. The lists themselves bear the times of the
+/// archive, which say nothing of when they were fetched.
+const FOLDERS: [&str; 2] = ["/var/lib/apt/lists/partial", "/var/lib/apt/lists"];
+
+/// Why lists must be fetched before these packages are installed; nothing if they need not.
+pub(super) fn reason_to_fetch(packages: &[&str]) -> Option<String> {
+    let unknown = packages.iter().find(|package| !is_known(package));
+    judge(last_fetched(), SystemTime::now(), unknown.copied())
+}
+
+fn judge(fetched: Option<SystemTime>, now: SystemTime, unknown: Option<&str>) -> Option<String> {
+    let Some(fetched) = fetched else {
+        return Some("this machine has none yet".to_owned());
+    };
+    // A time to come is that of a clock which has been set since.
+    match now.duration_since(fetched) {
+        Ok(age) if age < OLD => {
+            unknown.map(|name| format!("those that are here do not name {name}"))
+        }
+        Ok(age) => Some(format!("those that are here are {} old", in_words(age))),
+        Err(_) => Some("those that are here come from the future".to_owned()),
+    }
+}
+
+fn in_words(age: Duration) -> String {
+    match age.as_secs() / OLD.as_secs() {
+        1 => "a day".to_owned(),
+        days => format!("{days} days"),
+    }
+}
+
+fn last_fetched() -> Option<SystemTime> {
+    let changed = |folder: &&str| fs::metadata(folder).and_then(|it| it.modified()).ok();
+    FOLDERS.iter().filter_map(changed).max()
+}
+
+/// Whether the lists that are here name the package.
+fn is_known(package: &str) -> bool {
+    let output = Command::new("apt-cache")
+        .args(["show", "--no-all-versions", package])
+        .stderr(Stdio::null())
+        .output();
+    output.is_ok_and(|output| output.status.success() && !output.stdout.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_fetched_where_they_are_older_than_a_day_or_do_not_name_a_package() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_hours(1000);
+        let hours_ago = |hours| Some(now - Duration::from_hours(hours));
+        let judged = |fetched, unknown| judge(fetched, now, unknown);
+        assert_eq!(judged(hours_ago(23), None), None);
+        let unknown = judged(hours_ago(0), Some("frr")).unwrap();
+        assert!(unknown.contains("do not name frr"), "{unknown}");
+        assert!(judged(hours_ago(24), None).unwrap().contains("a day old"));
+        assert!(judged(hours_ago(80), None).unwrap().contains("3 days old"));
+        assert!(judged(None, None).unwrap().contains("none yet"));
+        assert!(judged(Some(now + OLD), None).is_some());
+    }
+}
