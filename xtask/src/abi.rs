@@ -18,17 +18,15 @@ const FILE: &str = "datapath-ebpf/abi/abi.txt";
 const BASES: [&str; 2] = ["origin/main", "main"];
 
 /// Prints the text, or records it.
-pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    match arguments {
-        [] => print!("{}", text::generate()),
-        [word] if word == "--write" => {
-            let path = path();
-            fs::write(&path, text::generate())
-                .with_context(|| format!("cannot write {}", path.display()))?;
-            println!("Written to {}", path.display());
-        }
-        _ => bail!("abi takes nothing or --write"),
+pub(crate) fn run(write: bool) -> Result<()> {
+    if !write {
+        print!("{}", text::generate());
+        return Ok(());
     }
+    let path = path();
+    fs::write(&path, text::generate())
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    println!("Written to {}", path.display());
     Ok(())
 }
 

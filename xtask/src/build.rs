@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
 use crate::cmd;
 use crate::environment;
@@ -12,8 +12,7 @@ use crate::setup::{self, Purpose, toolchain::Toolchain};
 const TARGET: &str = "bpfel-unknown-none";
 
 /// `cargo xtask build`.
-pub(crate) fn task(arguments: &[String]) -> Result<()> {
-    ensure!(arguments.is_empty(), "build takes no arguments");
+pub(crate) fn task() -> Result<()> {
     let toolchain = setup::ensure(Purpose::Build)?;
     build(&toolchain)?;
     println!("{}", binary().display());

@@ -1,6 +1,6 @@
 //! `cargo xtask check`: what every change must pass before its tests run.
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
 use crate::abi;
 use crate::cmd;
@@ -9,8 +9,7 @@ use crate::setup::{self, Purpose};
 /// Links to private items are welcome: those items are documented too.
 const RUSTDOCFLAGS: &str = "-D warnings -A rustdoc::private_intra_doc_links";
 
-pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    ensure!(arguments.is_empty(), "check takes no arguments");
+pub(crate) fn run() -> Result<()> {
     cmd::run(
         "formatting (`cargo fmt` mends it)",
         &mut cmd::cargo(&["fmt", "--all", "--check"]),

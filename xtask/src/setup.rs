@@ -29,17 +29,22 @@ pub(crate) enum Purpose {
     Bench,
 }
 
-/// `cargo xtask setup [build|lab|test|vm|bench]`.
-pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    let purpose = match arguments {
-        [] => Purpose::Test,
-        [word] if word == "build" => Purpose::Build,
-        [word] if word == "lab" => Purpose::Lab,
-        [word] if word == "test" => Purpose::Test,
-        [word] if word == "vm" => Purpose::Vm,
-        [word] if word == "bench" => Purpose::Bench,
-        _ => bail!("setup takes one of: build, lab, test, vm, bench"),
-    };
+impl Purpose {
+    /// By the word that users type.
+    pub(crate) fn from_name(word: &str) -> Result<Self, String> {
+        match word {
+            "build" => Ok(Self::Build),
+            "lab" => Ok(Self::Lab),
+            "test" => Ok(Self::Test),
+            "vm" => Ok(Self::Vm),
+            "bench" => Ok(Self::Bench),
+            _ => Err("expected one of build, lab, test, vm, bench".to_owned()),
+        }
+    }
+}
+
+/// `cargo xtask setup`.
+pub(crate) fn run(purpose: Purpose) -> Result<()> {
     let toolchain = ensure(purpose)?;
     println!("Nothing is missing. eBPF toolchain: {toolchain}");
     Ok(())

@@ -4,7 +4,7 @@
 use std::fs;
 use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 
 use crate::setup::{self, Purpose};
 use crate::{build, cmd, environment};
@@ -21,12 +21,7 @@ struct Ring {
     command: Command,
 }
 
-pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    ensure!(
-        arguments.len() <= 1,
-        "test takes one filter: a part of a test's name"
-    );
-    let filter = arguments.first().map(String::as_str);
+pub(crate) fn run(filter: Option<&str>) -> Result<()> {
     let toolchain = setup::ensure(Purpose::Test)?;
     build::build(&toolchain)?;
     let mut failed = Vec::new();

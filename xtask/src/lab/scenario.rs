@@ -30,7 +30,7 @@ const HOLD_DOWN: u32 = 5000;
 
 /// A story.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Scenario {
+pub(crate) enum Scenario {
     /// Packets vanish on the path that carries the flows, then pass again.
     WanCut,
     /// The active gateway of a pair hangs, then comes back.
@@ -49,14 +49,19 @@ const NAMED: [(Scenario, &str); 4] = [
 ];
 
 impl Scenario {
-    pub(super) fn from_name(word: &str) -> Result<Self> {
+    pub(crate) fn from_name(word: &str) -> Result<Self> {
         match NAMED.iter().find(|(_, known)| *known == word) {
             Some((scenario, _)) => Ok(*scenario),
             None => bail!("there is no scenario {word:?}: known are {}", Self::names()),
         }
     }
 
-    pub(super) fn names() -> String {
+    pub(crate) fn name(self) -> &'static str {
+        let named = NAMED.iter().find(|(scenario, _)| *scenario == self);
+        named.map_or("", |(_, name)| name)
+    }
+
+    fn names() -> String {
         NAMED.map(|(_, name)| name).join(", ")
     }
 

@@ -99,12 +99,13 @@ const NEEDS: &[Need] = &[
 ];
 
 /// What one command needs whatever else is there: no purpose includes it.
-const ALONE: &[Need] = &[program(
-    "cargo-fuzz",
-    tool("cargo-fuzz", "0.13.2", "a minute"),
-    Purpose::Build,
-    "builds and runs the fuzz targets",
-)];
+#[rustfmt::skip]
+const ALONE: &[Need] = &[
+    program("cargo-fuzz", tool("cargo-fuzz", "0.13.2", "a minute"), Purpose::Build, "builds and runs the fuzz targets"),
+    program("debootstrap", packaged("debootstrap"), Purpose::Build, "makes a bare Debian in a folder"),
+    program("slirp4netns", packaged("slirp4netns"), Purpose::Build, "the network of a bare Debian"),
+    program("git", packaged("git"), Purpose::Build, "a copy of HEAD"),
+];
 
 /// The program of this name that one command alone needs.
 pub(crate) fn alone(program: &str) -> &'static Need {
