@@ -3,6 +3,7 @@
 
 use anyhow::Result;
 
+use crate::build::Agent;
 use crate::setup::{self, Purpose};
 use crate::{build, cmd, environment};
 
@@ -19,7 +20,7 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: Options) -> Result<()> {
     let toolchain = setup::ensure(Purpose::Lab)?;
-    build::build(&toolchain)?;
+    build::build(&toolchain, Agent::Release)?;
     let words = [
         "build",
         "--quiet",

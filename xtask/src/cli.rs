@@ -1,6 +1,6 @@
 //! The command line: every command, its words and its help.
 
-use std::time::Duration;
+use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
 
@@ -45,6 +45,7 @@ pub(crate) fn parse() -> Task {
 
 #[rustfmt::skip]
 fn command() -> Command {
+    let agent = Arg::new("agent").long("agent").value_parser(value_parser!(PathBuf));
     Command::new("cargo xtask")
         .bin_name("cargo xtask")
         .about("Everything that is done with this repository. Commands install what they need.")
@@ -110,7 +111,7 @@ fn command() -> Command {
                 .args(fresh_words()),
             Command::new("clean-lab").about("Removes what a killed lab or test left"),
             // Not for people: commands start themselves by them, as root or in namespaces.
-            Command::new(lab::TASK).hide(true).args(lab_words()),
+            Command::new(lab::TASK).hide(true).args(lab_words()).arg(agent),
             Command::new(soak::TASK).hide(true).args(soak_words()),
             Command::new(fresh::TASK).hide(true).args(fresh_words()),
         ])
@@ -124,7 +125,10 @@ fn task(matches: &ArgMatches) -> Task {
             gateway => Task::Gateway(gateway),
         },
         "lab" => Task::Lab(lab_options(words)),
-        lab::TASK => Task::LabAsRoot(lab_options(words)),
+        lab::TASK => Task::LabAsRoot(lab::Options {
+            agent: words.get_one("agent").cloned(),
+            ..lab_options(words)
+        }),
         "build" => Task::Build,
         "test" => Task::Test(words.get_one("filter").cloned()),
         "soak" => Task::Soak(soak_options(words)),
@@ -174,6 +178,7 @@ fn lab_options(words: &ArgMatches) -> lab::Options {
     lab::Options {
         scenario: words.get_one("scenario").copied(),
         duration: words.get_one("for").copied(),
+        agent: None,
     }
 }
 

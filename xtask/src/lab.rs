@@ -6,11 +6,12 @@
 
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use vm_tests::cleanup;
-use vm_tests::crossway::Crossway;
+use vm_tests::crossway::{self, Crossway};
 use vm_tests::plan::{self, Shape};
 use vm_tests::sys;
 use vm_tests::topology::{Builder, Family, Topology};
@@ -35,26 +36,33 @@ pub(crate) const PASSED: &str = "Both directions passed traffic with the true so
 const LOCK: &str = "crossway-lab";
 
 /// What the user asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Options {
     /// What is played before the live status.
     pub(crate) scenario: Option<Scenario>,
     /// Length of the live status; without, until a signal.
     pub(crate) duration: Option<Duration>,
+    /// The agent's program; without, what `cargo xtask build` made.
+    pub(crate) agent: Option<PathBuf>,
 }
 
 impl Options {
     /// As words of the command line.
-    pub(crate) fn words(self) -> Vec<String> {
+    pub(crate) fn words(&self) -> Vec<String> {
         let scenario = self.scenario.map(|it| format!("--scenario={}", it.name()));
         let duration = self.duration.map(|it| format!("--for={}", span::show(it)));
-        scenario.into_iter().chain(duration).collect()
+        let agent = self.agent.as_ref();
+        let agent = agent.map(|it| format!("--agent={}", it.display()));
+        [scenario, duration, agent].into_iter().flatten().collect()
     }
 }
 
 /// Runs the lab as root; fails unless traffic passed both ways with its true source.
 pub(crate) fn run(options: Options) -> Result<()> {
     ensure!(sys::is_root(), "the lab needs root");
+    if let Some(agent) = options.agent {
+        crossway::choose_binary(agent);
+    }
     let _lock = lock()?;
     sys::watch_stop_signals();
     for line in cleanup::remove_leftovers(PREFIX)? {
@@ -62,7 +70,7 @@ pub(crate) fn run(options: Options) -> Result<()> {
     }
     let outcome = match options.scenario {
         Some(scenario) => scenario::play(scenario, options.duration),
-        None => work(options),
+        None => work(options.duration),
     };
     let left = cleanup::remove_leftovers(PREFIX)?;
     for line in &left {
@@ -84,7 +92,7 @@ pub(crate) fn lock() -> Result<UnixListener> {
     UnixListener::bind_addr(&address).context("a lab is running already: end it with Ctrl-C first")
 }
 
-fn work(options: Options) -> Result<()> {
+fn work(duration: Option<Duration>) -> Result<()> {
     println!("Building two sites: host a - gateway a - WAN - gateway b - host b");
     let topology = Builder::new(&["a", "b"]).prefix(PREFIX).build()?;
     let gateways = start_gateways(&topology)?;
@@ -102,7 +110,7 @@ fn work(options: Options) -> Result<()> {
     println!("{PASSED}\n");
     let _traffic = checks::KeepTalking::start(&topology)?;
     let names: Vec<&str> = gateways.iter().map(Crossway::name).collect();
-    status::show(&names, PASSED, &hints::of(&topology), options.duration);
+    status::show(&names, PASSED, &hints::of(&topology), duration);
     drop(gateways);
     Ok(())
 }

@@ -4,20 +4,29 @@ use std::env;
 
 use anyhow::{Context, Result};
 
+use crate::build::Agent;
 use crate::setup::{self, Purpose};
 use crate::{build, cmd, lab};
 
 /// The connector on this machine, with the user's words.
 pub(crate) fn gateway(words: &[String]) -> Result<()> {
     let toolchain = setup::ensure(Purpose::Build)?;
-    build::build(&toolchain)?;
-    cmd::become_command(cmd::as_root(build::binary()).arg("run").args(words))
+    build::build(&toolchain, Agent::Release)?;
+    cmd::become_command(
+        cmd::as_root(build::binary(Agent::Release))
+            .arg("run")
+            .args(words),
+    )
 }
 
 /// Two sites on this machine, by this program as root.
 pub(crate) fn lab(options: lab::Options) -> Result<()> {
     let toolchain = setup::ensure(Purpose::Lab)?;
-    build::build(&toolchain)?;
+    build::build(&toolchain, Agent::Lab)?;
+    let options = lab::Options {
+        agent: Some(build::binary(Agent::Lab)),
+        ..options
+    };
     if vm_tests::sys::is_root() {
         return lab::run(options);
     }

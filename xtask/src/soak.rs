@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use vm_tests::soak;
 use vm_tests::{cleanup, sys};
 
+use crate::build::Agent;
 use crate::setup::{self, Purpose};
 use crate::{build, cmd, environment, span};
 
@@ -25,7 +26,7 @@ pub(crate) struct Options {
 /// `cargo xtask soak`.
 pub(crate) fn task(options: Options) -> Result<()> {
     let toolchain = setup::ensure(Purpose::Test)?;
-    build::build(&toolchain)?;
+    build::build(&toolchain, Agent::Release)?;
     if sys::is_root() {
         return run(options);
     }

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::build::Agent;
 use crate::setup::{self, Purpose};
 use crate::{build, cmd, environment};
 
@@ -23,7 +24,7 @@ struct Ring {
 
 pub(crate) fn run(filter: Option<&str>) -> Result<()> {
     let toolchain = setup::ensure(Purpose::Test)?;
-    build::build(&toolchain)?;
+    build::build(&toolchain, Agent::Lab)?;
     let mut failed = Vec::new();
     for mut ring in rings()? {
         eprintln!("\n=== {} ring", ring.name);
@@ -114,6 +115,7 @@ fn as_root(tests: &[String]) -> Command {
     let packages = ["vm-tests", "crossway", "xtask"].map(|package| ["-p", package]);
     let mut command = cmd::cargo(&["test", "--no-fail-fast"]);
     command.args(packages.concat());
+    command.env("CROSSWAY_BIN", build::binary(Agent::Lab));
     let mut command = with_tests(command, tests);
     let words = environment::as_root();
     if !words.is_empty() {

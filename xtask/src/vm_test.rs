@@ -12,6 +12,7 @@ use vm_tests::guest::kernel::Kernel;
 use vm_tests::guest::{Accelerator, Guest, Machine};
 use vm_tests::wait;
 
+use crate::build::Agent;
 use crate::setup::{self, Purpose};
 use crate::{build, environment};
 
@@ -106,6 +107,14 @@ impl Request {
             kernels,
         }
     }
+
+    fn agent(&self) -> Agent {
+        if self.bench {
+            Agent::Release
+        } else {
+            Agent::Lab
+        }
+    }
 }
 
 /// The kernel of this name.
@@ -115,7 +124,7 @@ pub(crate) fn kernel(name: &str) -> Result<&'static Choice> {
 
 pub(crate) fn run(request: &Request) -> Result<()> {
     let toolchain = setup::ensure(Purpose::Vm)?;
-    build::build(&toolchain)?;
+    build::build(&toolchain, request.agent())?;
     if request.bench {
         return bench::run(&request.kernels);
     }
@@ -175,7 +184,7 @@ fn in_one_guest(
     report: &mut Report,
 ) -> Result<()> {
     let start = wait::now();
-    let mut image = image(kept)?;
+    let mut image = image(kept, Agent::Lab)?;
     for test in tests {
         let place = test.path_in_guest();
         image.file(&test.executable, place.trim_start_matches('/'))?;
@@ -265,12 +274,12 @@ fn boot(
 }
 
 /// The initial file system with what every guest needs.
-fn image(kept: &Path) -> Result<Image> {
+fn image(kept: &Path, agent: Agent) -> Result<Image> {
     let mut image = Image::create(&kept.join("stage"))?;
     for program in PROGRAMS {
         image.program(program)?;
     }
-    image.file(&build::binary(), "usr/bin/crossway")?;
+    image.file(&build::binary(agent), "usr/bin/crossway")?;
     image.data(&build::object_path(), "usr/lib/datapath")?;
     Ok(image)
 }

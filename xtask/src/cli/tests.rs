@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 
 fn parsed(line: &str) -> Result<Task, String> {
@@ -12,6 +14,7 @@ fn lab(scenario: Option<lab::Scenario>, seconds: Option<u64>) -> lab::Options {
     lab::Options {
         scenario,
         duration: seconds.map(Duration::from_secs),
+        agent: None,
     }
 }
 
@@ -116,6 +119,10 @@ fn what_is_started_again_as_root_is_what_was_asked_for() {
     for line in ["", "--for 90s", "--scenario flap --for 1h"] {
         let Ok(Task::Lab(options)) = parsed(&format!("lab {line}")) else {
             panic!("{line}");
+        };
+        let options = lab::Options {
+            agent: Some("target/lab/crossway".into()),
+            ..options
         };
         let again = options.words().join(" ");
         assert_eq!(

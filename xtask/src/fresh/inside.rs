@@ -25,6 +25,8 @@ const NETWORK_LIMIT: Duration = Duration::from_secs(20);
 struct Row {
     command: String,
     outcome: Outcome,
+    /// Of all processors together.
+    processor_time: Duration,
     installed: String,
 }
 
@@ -89,14 +91,32 @@ fn make_stale(command: &str) -> Result<()> {
 fn typed(command: &str) -> Result<Row> {
     println!("\n{USER}$ {command}");
     let before = State::now()?;
+    let used = processor_time();
     let outcome = follow::run(as_user(command), lab::PASSED)?;
     let installed = State::now()?.since(&before);
     println!("[{} s, installed: {installed}]", outcome.took.as_secs());
     Ok(Row {
         command: command.to_owned(),
         outcome,
+        processor_time: processor_time().saturating_sub(used),
         installed,
     })
+}
+
+/// What children that have ended took so far (proc_pid_stat(5)).
+fn processor_time() -> Duration {
+    let text = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    of_children(&text).unwrap_or_default()
+}
+
+fn of_children(stat: &str) -> Option<Duration> {
+    // The kernel's unit for users, whatever its own clock.
+    const TICK: Duration = Duration::from_millis(10);
+    // A name may hold anything, also blanks and brackets.
+    let (_, rest) = stat.rsplit_once(") ")?;
+    let mut fields = rest.split(' ').skip(13).map(str::parse::<u32>);
+    let (user, system) = (fields.next()?.ok()?, fields.next()?.ok()?);
+    Some(TICK * (user + system))
 }
 
 /// A shell of the user, with what a login sets.
@@ -224,8 +244,13 @@ fn report(rows: &[Row]) -> Result<()> {
     for row in rows {
         let outcome = &row.outcome;
         let (silence, before) = &outcome.silence;
-        let end = if outcome.success { "" } else { ", FAILED" };
-        println!("\n  {}\n    {} s{end}", row.command, outcome.took.as_secs());
+        let end = if outcome.success { "" } else { "   FAILED" };
+        println!("\n  {}{end}", row.command);
+        println!(
+            "    took {} s; its programs had {} s of processors",
+            outcome.took.as_secs(),
+            row.processor_time.as_secs()
+        );
         println!("    installed: {}", row.installed);
         println!(
             "    longest silence: {:.1} s, after {before:?}",
@@ -273,4 +298,16 @@ fn check_lists(rows: &[Row]) -> Result<()> {
         "lists that name what is gone were not met"
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_children_is_read_whatever_the_name() {
+        let stat = "7 (a) b) S 1 7 7 0 -1 4194304 9 8 0 0 1 2 300 45 20 0 1 0 99 0 0\n";
+        assert_eq!(of_children(stat), Some(Duration::from_millis(3450)));
+        assert_eq!(of_children(""), None);
+    }
 }

@@ -9,7 +9,7 @@ use vm_tests::process;
 use vm_tests::wait;
 
 use super::kernels::Choice;
-use super::{ENVIRONMENT, boot, emulated, image, tests};
+use super::{Agent, ENVIRONMENT, boot, emulated, image, tests};
 use crate::setup::Purpose;
 use crate::{bench, environment};
 
@@ -38,7 +38,7 @@ pub(super) fn run(kernels: &[&'static Choice]) -> Result<()> {
 fn on_kernel(choice: &Choice, program: &Path, init: &Path, kept: &Path) -> Result<()> {
     let kernel = choice.fetch(kept)?;
     let start = wait::now();
-    let mut image = image(kept)?;
+    let mut image = image(kept, Agent::Release)?;
     image.file(program, "usr/bin/bench")?;
     // Where it could not be had, the bench says so.
     if process::in_path(NEWEST_GO) {
