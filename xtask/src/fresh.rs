@@ -64,7 +64,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     bring_head(&root)?;
     bring_rust(&root)?;
     bring_registries(&root)?;
-    let mut command = Command::new("unshare");
+    let mut command = mortal("unshare");
     command.args(["--mount", "--pid", "--net", "--ipc", "--uts", "--fork"]);
     command.args(["--kill-child", "--propagation", "private", "--"]);
     command.arg(own).arg(TASK).args(&options.only);
@@ -79,6 +79,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         root.display()
     );
     remove(&root)
+}
+
+/// A program that ends with this one, however this one ends.
+fn mortal(program: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--", program]);
+    command
 }
 
 /// All that is kept between runs.

@@ -24,6 +24,7 @@ mod soak;
 mod span;
 mod step;
 mod test;
+mod times;
 mod vm_test;
 
 use cli::Task;

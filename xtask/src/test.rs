@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::build::Agent;
 use crate::setup::{self, Purpose};
+use crate::times::Times;
 use crate::{build, cmd, environment};
 
 /// Test files of `vm-tests` whose name starts so load programs and judge frames, but move no traffic.
@@ -23,19 +24,24 @@ struct Ring {
 }
 
 pub(crate) fn run(filter: Option<&str>) -> Result<()> {
-    let toolchain = setup::ensure(Purpose::Test)?;
-    build::build(&toolchain, Agent::Lab)?;
+    let mut times = Times::default();
+    times.of("setup and build", || {
+        let toolchain = setup::ensure(Purpose::Test)?;
+        build::build(&toolchain, Agent::Lab)
+    })?;
     let mut failed = Vec::new();
     for mut ring in rings()? {
         eprintln!("\n=== {} ring", ring.name);
         if let Some(filter) = filter {
             ring.command.args(["--", filter]);
         }
-        if let Err(error) = cmd::run(ring.name, &mut ring.command) {
+        let outcome = times.of(ring.name, || cmd::run(ring.name, &mut ring.command));
+        if let Err(error) = outcome {
             eprintln!("{error:#}");
             failed.push(ring.name);
         }
     }
+    times.print();
     if !failed.is_empty() {
         bail!("failed: {} ring", failed.join(" ring, "));
     }

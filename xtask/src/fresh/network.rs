@@ -2,11 +2,13 @@
 //! addresses nor firewall of this machine change.
 
 use std::fs;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use vm_tests::wait;
+
+use super::mortal;
 
 /// slirp4netns's interface in the new system.
 pub(super) const INTERFACE: &str = "tap0";
@@ -28,7 +30,7 @@ pub(super) fn connect(pid: u32) -> Result<Network> {
             .is_ok_and(|it| it != own)
             .then_some(())
     })?;
-    let mut command = Command::new("slirp4netns");
+    let mut command = mortal("slirp4netns");
     command.args(["--configure", "--mtu=65520"]);
     command.args([&pid.to_string(), INTERFACE]);
     let child = command
