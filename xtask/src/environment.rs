@@ -47,8 +47,8 @@ pub(crate) fn cargo() -> OsString {
     env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
-/// Makes programs in cargo's own directory, among the tools and in `sbin` (which Debian leaves out for users) visible to
-/// everything that is started from here, by starting this process again where they are not.
+/// Makes programs in cargo's own directory, among the tools and in `sbin` (which Debian leaves out for users)
+/// visible to everything that is started from here, by starting this process again where they are not.
 pub(crate) fn extend_search_path() -> Result<()> {
     let path = env::var_os("PATH").unwrap_or_default();
     let mut directories: Vec<PathBuf> = env::split_paths(&path).collect();

@@ -129,7 +129,8 @@ mod tests {
 
     #[test]
     fn the_first_choice_of_each_dependency_is_taken() {
-        let text = "Package: linux\nDepends: kmod, dracut | initramfs-tools (>= 0.1), linux-modules-7 (= 7-1)\nSize: 1\n";
+        let text = "Package: linux\nDepends: kmod, dracut | initramfs-tools (>= 0.1), \
+            linux-modules-7 (= 7-1)\nSize: 1\n";
         assert_eq!(
             parse_dependencies(text),
             ["kmod", "dracut", "linux-modules-7"]

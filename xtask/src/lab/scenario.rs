@@ -1,9 +1,12 @@
 //! Scenarios: what happens to the traffic where a path or a gateway fails, played so that one can watch.
 //!
 //! ```text
-//!   wan-cut, flap:               ┌─ path 1 ─┐                 gateway-kill, split-brain:    ┌─ gateway a1 ─┐
-//!   host a ── lan a ── gateway a1┤          ├gateway b1 ── host b      host a ── lan a ────┤              ├─ path 1 ─ gateway b1 ── host b
-//!                                └─ path 2 ─┘                                             └─ gateway a2 ─┘
+//!   wan-cut, flap:               ┌─ path 1 ─┐
+//!   host a ── lan a ── gateway a1┤          ├gateway b1 ── host b
+//!                                └─ path 2 ─┘
+//!   gateway-kill, split-brain:   ┌─ gateway a1 ─┐
+//!           host a ── lan a ─────┤              ├─ path 1 ─ gateway b1 ── host b
+//!                                └─ gateway a2 ─┘
 //! ```
 
 use std::time::Duration;

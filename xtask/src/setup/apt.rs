@@ -28,7 +28,8 @@ pub(super) fn install(packages: &[&str]) -> Result<()> {
     ensure_debian(packages)?;
     ensure!(
         sys::is_root() || process::in_path("sudo"),
-        "installing packages needs root, and there is no sudo: as root, run `apt-get update && apt-get install {}`, then the same command again",
+        "installing packages needs root, and there is no sudo: as root, run `apt-get update && \
+        apt-get install {}`, then the same command again",
         packages.join(" ")
     );
     let mut update = None;
@@ -56,7 +57,8 @@ fn ensure_debian(packages: &[&str]) -> Result<()> {
         ""
     };
     bail!(
-        "{} is no Debian: there is no apt-get. Install what these Debian packages hold, then run the same command again: {}{instead}",
+        "{} is no Debian: there is no apt-get. Install what these Debian packages hold, then run \
+        the same command again: {}{instead}",
         system(),
         packages.join(", "),
     )

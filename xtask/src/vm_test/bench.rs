@@ -16,7 +16,8 @@ use crate::{bench, environment};
 /// Emulated and beside others at work; idle it is a third of that.
 const LIMIT: Duration = Duration::from_mins(15);
 /// What tells the most in some minutes of an emulated machine.
-const ARGUMENTS: &str = "--runs 5 --seconds 2 --loads tcp-1,tcp-4 --contenders plain,crossway,wireguard-go,kernel-wireguard";
+const ARGUMENTS: &str = "--runs 5 --seconds 2 --loads tcp-1,tcp-4 --contenders \
+    plain,crossway,wireguard-go,kernel-wireguard";
 /// The build of wireguard-go that the bench knows as `wireguard-go`.
 const NEWEST_GO: &str = "wireguard-go-newest";
 

@@ -109,18 +109,22 @@ impl Reason {
         match self {
             Self::Gone => format!("look whether the archives in {sources} are complete, or try again in some minutes"),
             Self::Unknown(_) => format!(
-                "this is made for Debian 12: {sources} must name its `main` and its security archive, then `apt-get update`"
+                "this is made for Debian 12: {sources} must name its `main` and its security \
+                archive, then `apt-get update`"
             ),
             Self::Unreachable(_) => format!(
-                "make the host reachable (name server, proxy, firewall), or name a mirror in {sources} that is; then run the same command again"
+                "make the host reachable (name server, proxy, firewall), or name a mirror in \
+                {sources} that is; then run the same command again"
             ),
-            Self::Locked(_) => "let it end (an automatic upgrade takes minutes), then run the same command again".to_owned(),
+            Self::Locked(_) => "let it end (an automatic upgrade takes minutes), then run the \
+                same command again".to_owned(),
             Self::NoSpace => {
                 "free 1 GB in /var and /usr: `apt-get clean` may help; then run the same command again".to_owned()
             }
             Self::Interrupted => "run `dpkg --configure -a` as root, then the same command again".to_owned(),
             Self::Conflict => {
-                "`apt-get -f install` as root shows which packages are in the way; `apt-mark showhold` those that are held".to_owned()
+                "`apt-get -f install` as root shows which packages are in the way; `apt-mark \
+                showhold` those that are held".to_owned()
             }
             Self::Clock => "set this machine's clock, then run the same command again".to_owned(),
             Self::Signature => "install the package debian-archive-keyring anew, then run `apt-get update`".to_owned(),

@@ -63,10 +63,12 @@ impl Reason {
     pub(super) fn mend(&self) -> &'static str {
         match self {
             Self::OutOfMemory => {
-                "end other programs, or add swap (`fallocate -l 4G /swap && chmod 600 /swap && mkswap /swap && swapon /swap` as root), then run the same command again"
+                "end other programs, or add swap (`fallocate -l 4G /swap && chmod 600 /swap && \
+                mkswap /swap && swapon /swap` as root), then run the same command again"
             }
             Self::Unreachable(_) => {
-                "make the host reachable (name server, firewall), or name a proxy or a mirror in ~/.cargo/config.toml; then run the same command again: what has come is kept"
+                "make the host reachable (name server, firewall), or name a proxy or a mirror in \
+                ~/.cargo/config.toml; then run the same command again: what has come is kept"
             }
             Self::NoSpace => {
                 "free 3 GB in this folder and 1 GB in ~/.cargo, then run the same command again"
@@ -123,7 +125,8 @@ mod tests {
     use super::*;
 
     const OFFLINE: &str = "    Updating crates.io index\n\
-        warning: spurious network error (1 try remaining): [6] Could not resolve hostname (Could not resolve host: index.example)\n\
+        warning: spurious network error (1 try remaining): [6] Could not resolve hostname (Could \
+            not resolve host: index.example)\n\
         error: download of config.json failed\n\nCaused by:\n  failed to download from `https://index.example/config.json`\n\n\
         Caused by:\n  [6] Could not resolve hostname (Could not resolve host: index.example)\n";
     const KILLED: &str = "   Compiling syn v2.0.117\nerror: could not compile `syn` (lib)\n\nCaused by:\n  \
