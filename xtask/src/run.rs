@@ -20,13 +20,10 @@ pub(crate) fn gateway(words: &[String]) -> Result<()> {
 }
 
 /// Two sites on this machine, by this program as root.
-pub(crate) fn lab(options: lab::Options) -> Result<()> {
+pub(crate) fn lab(mut options: lab::Options) -> Result<()> {
     let toolchain = setup::ensure(Purpose::Lab)?;
     build::build(&toolchain, Agent::Lab)?;
-    let options = lab::Options {
-        agent: Some(build::binary(Agent::Lab)),
-        ..options
-    };
+    options.agent = Some(build::binary(Agent::Lab));
     if vm_tests::sys::is_root() {
         return lab::run(options);
     }

@@ -11,6 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use vm_tests::wait;
 
 use crate::cmd;
 
@@ -77,7 +78,7 @@ impl Step {
             .with_context(|| cannot_start(&self.purpose, &command))?;
         Ok(Beside {
             step: self.clone(),
-            start: Instant::now(),
+            start: wait::now(),
             log,
             waiter: thread::spawn(move || child.wait()),
         })
@@ -96,7 +97,7 @@ impl Step {
         mut screen: Screen<O, E>,
         silence: Duration,
     ) -> Result<Finished> {
-        let start = Instant::now();
+        let start = wait::now();
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -119,7 +120,7 @@ impl Step {
         let status = loop {
             match pieces.recv_timeout(POLL) {
                 Ok((stream, bytes)) => {
-                    last = Instant::now();
+                    last = wait::now();
                     kept.extend(&bytes);
                     kept.drain(..kept.len().saturating_sub(KEPT));
                     screen.pass_on(stream, &bytes)?;
@@ -134,7 +135,7 @@ impl Step {
                 }
             }
             if last.elapsed() >= silence {
-                last = Instant::now();
+                last = wait::now();
                 screen.tick(&self.so_far(start.elapsed(), ""))?;
             }
         };
@@ -194,11 +195,11 @@ pub(crate) struct Beside {
 impl Beside {
     /// Waits for its end, and says from time to time what it is at.
     pub(crate) fn join(self) -> Result<Finished> {
-        let mut last = Instant::now();
+        let mut last = wait::now();
         while !self.waiter.is_finished() {
             thread::sleep(POLL);
             if last.elapsed() >= SILENCE {
-                last = Instant::now();
+                last = wait::now();
                 let text = std::fs::read_to_string(&self.log).unwrap_or_default();
                 let detail = text.lines().last().unwrap_or_default().trim();
                 eprintln!("{}", self.step.so_far(self.start.elapsed(), detail));
@@ -364,7 +365,7 @@ mod tests {
 
     #[test]
     fn what_a_command_leaves_running_is_not_waited_for() {
-        let start = Instant::now();
+        let start = wait::now();
         let (finished, ..) = run("sleep 20 & echo started", false);
         assert!(finished.status.success());
         assert!(start.elapsed() < Duration::from_secs(10));

@@ -1,8 +1,9 @@
 //! What the steps of a long command took.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
+use vm_tests::wait;
 
 /// Steps in their order, each with what it took.
 #[derive(Debug, Default)]
@@ -11,7 +12,7 @@ pub(crate) struct Times(Vec<(String, Duration)>);
 impl Times {
     /// Does a step.
     pub(crate) fn of<T>(&mut self, name: &str, step: impl FnOnce() -> Result<T>) -> Result<T> {
-        let start = Instant::now();
+        let start = wait::now();
         let outcome = step();
         self.0.push((name.to_owned(), start.elapsed()));
         outcome

@@ -3,10 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
 
 use anyhow::{Context, Result};
-use vm_tests::process;
+use vm_tests::{process, wait};
 
 use super::{inside, remove};
 use crate::private_apt;
@@ -30,7 +29,7 @@ pub(super) fn ensure(folder: &Path) -> Result<PathBuf> {
     // Complete or not there at all, also if this is interrupted.
     let partial = folder.join("base.partial");
     remove(&partial)?;
-    let start = Instant::now();
+    let start = wait::now();
     let mirror = private_apt::mirror("Debian")?;
     let step = Step::new("making a bare Debian", "about a minute");
     let mut command = Command::new("debootstrap");

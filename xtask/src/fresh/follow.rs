@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use vm_tests::process;
+use vm_tests::{process, wait};
 
 /// How long the live status is looked at.
 const LOOK: Duration = Duration::from_secs(10);
@@ -27,7 +27,7 @@ pub(super) struct Outcome {
 
 /// Runs the command. Some seconds after it has said `enough`, if it does, Ctrl-C is pressed.
 pub(super) fn run(mut command: Command, enough: &str) -> Result<Outcome> {
-    let start = Instant::now();
+    let start = wait::now();
     let (mut output, input) = io::pipe()?;
     let mut child = command
         .stdin(Stdio::null())
@@ -57,14 +57,14 @@ pub(super) fn run(mut command: Command, enough: &str) -> Result<Outcome> {
             if last.elapsed() > silence.0 {
                 silence = (last.elapsed(), last_line(&bytes));
             }
-            last = Instant::now();
+            last = wait::now();
             bytes.extend_from_slice(piece);
             io::stdout().write_all(piece)?;
             io::stdout().flush()?;
         }
         patience = match patience {
-            Patience::Unlimited if has(&bytes, enough) => Patience::Until(Instant::now() + LOOK),
-            Patience::Until(end) if Instant::now() >= end => {
+            Patience::Unlimited if has(&bytes, enough) => Patience::Until(wait::now() + LOOK),
+            Patience::Until(end) if wait::now() >= end => {
                 interrupt(child.id())?;
                 Patience::Ended
             }

@@ -2,16 +2,17 @@
 
 use std::fs::{self, File, FileTimes};
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use vm_tests::wait;
 
 const LISTS: &str = "/var/lib/apt/lists";
 const MONTH: Duration = Duration::from_hours(24 * 30);
 
 /// Makes the lists look as old as those of a machine that was off for a month.
 pub(super) fn age() -> Result<()> {
-    let then = SystemTime::now() - MONTH;
+    let then = wait::date() - MONTH;
     for place in [LISTS.to_owned(), format!("{LISTS}/partial")] {
         File::open(place)?.set_times(FileTimes::new().set_modified(then))?;
     }
@@ -47,7 +48,7 @@ pub(super) fn spoil(package: &str) -> Result<()> {
 
 /// The time of a release's list is the archive's: an older one is fetched again.
 fn set_back(path: &Path) -> Result<()> {
-    let times = FileTimes::new().set_modified(SystemTime::now() - MONTH * 12);
+    let times = FileTimes::new().set_modified(wait::date() - MONTH * 12);
     Ok(File::options().append(true).open(path)?.set_times(times)?)
 }
 

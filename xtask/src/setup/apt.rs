@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail, ensure};
-use vm_tests::{process, sys};
+use vm_tests::{process, sys, wait};
 
 use crate::cmd;
 use crate::step::{Finished, Step};
@@ -90,7 +90,7 @@ fn install_once(packages: &[&str]) -> Result<Finished> {
 fn fetch_lists(why: &str) -> Result<Finished> {
     eprintln!("Package lists are fetched: {why}");
     let step = Step::new("fetching package lists", "some seconds");
-    let start = Instant::now();
+    let start = wait::now();
     loop {
         // By default, apt-get takes lists that cannot be fetched for a success.
         let words = ["-q", "-o", "APT::Update::Error-Mode=any", "update"];

@@ -4,6 +4,8 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
+use vm_tests::wait;
+
 /// Mirrors drop a package when a newer one comes: older lists may name what is gone.
 const OLD: Duration = Duration::from_hours(24);
 /// apt-get changes these folders each time it looks for new lists. The lists themselves bear the times of the
@@ -13,7 +15,7 @@ const FOLDERS: [&str; 2] = ["/var/lib/apt/lists/partial", "/var/lib/apt/lists"];
 /// Why lists must be fetched before these packages are installed; nothing if they need not.
 pub(super) fn reason_to_fetch(packages: &[&str]) -> Option<String> {
     let unknown = packages.iter().find(|package| !is_known(package));
-    judge(last_fetched(), SystemTime::now(), unknown.copied())
+    judge(last_fetched(), wait::date(), unknown.copied())
 }
 
 fn judge(fetched: Option<SystemTime>, now: SystemTime, unknown: Option<&str>) -> Option<String> {

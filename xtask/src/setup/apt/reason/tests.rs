@@ -1,8 +1,10 @@
 use super::*;
 
+type Seen = (&'static str, fn() -> Reason);
+
 /// What apt 2.6 of Debian 12 prints, shortened, and what it means.
 #[rustfmt::skip]
-const SEEN: &[(&str, fn() -> Reason)] = &[
+const SEEN: &[Seen] = &[
     ("Err:1 http://archive.example/debian bookworm/main amd64 sl amd64 5.02-1+b1\n  404  Not Found [IP: 203.0.113.80 80]\n\
       E: Failed to fetch http://archive.example/debian/pool/main/s/sl/sl_5.02-0%2bb9_amd64.deb  404  Not Found [IP: 203.0.113.80 80]\n\
       E: Some files failed to download\n", || Reason::Gone),
