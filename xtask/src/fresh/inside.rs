@@ -50,7 +50,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             continue;
         }
         if command.contains("cargo") && !Path::new(CLONE).exists() {
-            rows.push(typed(&format!("git -c advice.detachedHead=false clone --quiet /{BUNDLE} {CLONE}"))?);
+            rows.push(typed(&format!(
+                "git -c advice.detachedHead=false clone --quiet /{BUNDLE} {CLONE}"
+            ))?);
         }
         make_stale(&command)?;
         rows.push(typed(&command)?);
