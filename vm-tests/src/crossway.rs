@@ -4,6 +4,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -29,10 +30,21 @@ const START_LIMIT: Duration = Duration::from_mins(1);
 /// A clean stop undoes what was set up.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 
-/// The agent's binary: `$CROSSWAY_BIN`, else what `cargo xtask build` made.
+/// What [`choose_binary`] was given.
+static CHOSEN: OnceLock<PathBuf> = OnceLock::new();
+
+/// Which binary this process starts where `$CROSSWAY_BIN` names none. The first choice stays.
+pub fn choose_binary(path: PathBuf) {
+    CHOSEN.get_or_init(|| path);
+}
+
+/// The agent's binary: `$CROSSWAY_BIN`, else the chosen one, else what `cargo xtask build` made.
 pub fn binary() -> PathBuf {
     if let Some(path) = env::var_os("CROSSWAY_BIN") {
         return path.into();
+    }
+    if let Some(path) = CHOSEN.get() {
+        return path.clone();
     }
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     workspace

@@ -1,9 +1,12 @@
 //! Scenarios: what happens to the traffic where a path or a gateway fails, played so that one can watch.
 //!
 //! ```text
-//!   wan-cut, flap:               ┌─ path 1 ─┐                 gateway-kill, split-brain:    ┌─ gateway a1 ─┐
-//!   host a ── lan a ── gateway a1┤          ├gateway b1 ── host b      host a ── lan a ────┤              ├─ path 1 ─ gateway b1 ── host b
-//!                                └─ path 2 ─┘                                             └─ gateway a2 ─┘
+//!   wan-cut, flap:               ┌─ path 1 ─┐
+//!   host a ── lan a ── gateway a1┤          ├gateway b1 ── host b
+//!                                └─ path 2 ─┘
+//!   gateway-kill, split-brain:   ┌─ gateway a1 ─┐
+//!           host a ── lan a ─────┤              ├─ path 1 ─ gateway b1 ── host b
+//!                                └─ gateway a2 ─┘
 //! ```
 
 use std::time::Duration;
@@ -31,7 +34,7 @@ const HOLD_DOWN: u32 = 5000;
 
 /// A story.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Scenario {
+pub(crate) enum Scenario {
     /// Packets vanish on the path that carries the flows, then pass again.
     WanCut,
     /// The active gateway of a pair hangs, then comes back.
@@ -50,14 +53,19 @@ const NAMED: [(Scenario, &str); 4] = [
 ];
 
 impl Scenario {
-    pub(super) fn from_name(word: &str) -> Result<Self> {
+    pub(crate) fn from_name(word: &str) -> Result<Self> {
         match NAMED.iter().find(|(_, known)| *known == word) {
             Some((scenario, _)) => Ok(*scenario),
             None => bail!("there is no scenario {word:?}: known are {}", Self::names()),
         }
     }
 
-    pub(super) fn names() -> String {
+    pub(crate) fn name(self) -> &'static str {
+        let named = NAMED.iter().find(|(scenario, _)| *scenario == self);
+        named.map_or("", |(_, name)| name)
+    }
+
+    fn names() -> String {
         NAMED.map(|(_, name)| name).join(", ")
     }
 
