@@ -28,6 +28,7 @@ use std::time::Duration;
 pub use self::diagnostic::{Diagnostic, Severity};
 pub use self::health::{HealthKind, HealthTarget};
 pub use self::read::{Accepted, Rejected};
+use crate::engine::Engine;
 use crate::liveness::bfd::Pace;
 use crate::prefix::Prefix;
 use crate::vrrp::{Family, Interval};
@@ -234,6 +235,8 @@ pub struct RemoteGateway {
     pub public_key: [u8; 32],
     /// File that holds a pre-shared key in WireGuard's base64 form.
     pub preshared_key_file: Option<PathBuf>,
+    /// What runs its sessions.
+    pub engine: Engine,
     /// Parallel sessions; 1 for any stock WireGuard peer.
     pub lanes: u16,
     /// Seconds between keepalives; without it, those of `gateway::links::DEFAULT_KEEPALIVE`.

@@ -12,6 +12,7 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod datapath;
+pub mod engine;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod gateway;

@@ -4,6 +4,7 @@
 //! to be sent are pushed into the caller's [`SendBatch`].
 
 mod allowance;
+mod engine;
 mod export;
 mod familiar;
 pub mod heartbeat;
@@ -128,7 +129,7 @@ impl Tunnel {
     /// Adds a peer and dials it if its endpoint is known. A peer of the same link is replaced; returns the
     /// packets that waited for it.
     pub fn add_peer(&mut self, spec: PeerSpec, now: Instant, out: &mut SendBatch) -> Tally {
-        let mut peer = Peer::new(spec, &self.local.identity.public_key(), now);
+        let mut peer = Peer::new(spec, &self.local, now);
         peer.dial(&self.local, now, out);
         self.insert(peer, now)
     }
@@ -322,7 +323,7 @@ impl Tunnel {
                 let peer = self
                     .initiator(&initiation.peer, from.remote, arrival)
                     .ok_or(DropReason::UnknownPeer)?;
-                peer.answer(initiation, from, now, out)
+                peer.answer(initiation, datagram, from, now, out)
             }
             Message::Response { receiver } => self
                 .answered_peer(receiver)?

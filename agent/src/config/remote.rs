@@ -91,6 +91,7 @@ impl RemoteDraft {
             name: self.name?.value,
             public_key: self.public_key?.value,
             preshared_key_file: self.preshared_key_file.map(|path| path.value),
+            engine: crate::engine::Engine::default(),
             lanes: self.lanes,
             persistent_keepalive: self.persistent_keepalive,
             links: self

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::{Liveness, LivenessMode};
 use crate::handover::codec::{Reader, Writer};
+use crate::engine::Engine;
 use crate::ids::{LinkId, SiteId};
 use crate::io::udp::{Endpoint, SendBatch};
 use crate::prefix::Prefix;
@@ -168,6 +169,7 @@ pub(super) fn specs(gateway: usize) -> Vec<PeerSpec> {
     let spec = |link: LinkId, far: usize| PeerSpec {
         link,
         site: Some(SITE),
+        engine: Engine::Crossway,
         receiver_index: 0x00ab_0000 + (gateway as u32) * 16 + link.0,
         public_key: public_key(far),
         preshared_key: None,

@@ -346,6 +346,7 @@ pub(super) fn spec_of(link: &PlannedLink, config: &Config) -> Result<PeerSpec> {
     Ok(PeerSpec {
         link: link.id,
         site: link.site,
+        engine: link.gateway.engine,
         receiver_index: link.receiver_index,
         public_key: link.gateway.public_key,
         preshared_key,

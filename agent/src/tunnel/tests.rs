@@ -5,6 +5,7 @@ mod pulses;
 mod replicas;
 
 use super::*;
+use crate::engine::Engine;
 use crate::clock;
 use crate::config::{Liveness, LivenessMode};
 use crate::ids::SiteId;
@@ -41,6 +42,7 @@ impl Node {
         let spec = PeerSpec {
             link: LinkId(site),
             site: Some(SiteId(site)),
+            engine: Engine::Crossway,
             receiver_index: 0x00ab_0000 + site,
             public_key: peer.public_key(),
             preshared_key: None,

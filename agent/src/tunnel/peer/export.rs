@@ -12,6 +12,7 @@ use crate::handover::codec::{Damaged, Reader, Writer};
 use crate::ids::LinkId;
 use crate::io::udp::Endpoint;
 use crate::keys::SecretKey;
+use crate::tunnel::session::Local;
 
 /// As it is mixed in: all zeroes where there is none (whitepaper 5.4).
 fn preshared_or_none(spec: &PeerSpec) -> &[u8; 32] {
@@ -44,14 +45,14 @@ impl Peer {
         self.session.export(to)
     }
 
-    /// What [`Self::export`] wrote, as the peer that `spec` describes now. `None` where that is not
-    /// the same peer, or its keys have changed: then it needs a new session.
+    /// What [`Self::export`] wrote, as the peer that `spec` describes now, and whether its session goes on. `None`
+    /// where that is not the same peer, or its keys have changed: then it needs a new session.
     pub(in crate::tunnel) fn import(
         from: &mut Reader<'_>,
         spec: &PeerSpec,
-        own_key: &[u8; 32],
+        local: &Local,
         now: Instant,
-    ) -> Result<Option<Self>, Damaged> {
+    ) -> Result<Option<(Self, bool)>, Damaged> {
         let (receiver_index, public_key) = (from.u32()?, from.array()?);
         let preshared_key = Zeroizing::new(from.array()?);
         if receiver_index != spec.receiver_index
@@ -60,7 +61,7 @@ impl Peer {
         {
             return Ok(None);
         }
-        let mut peer = Self::new(spec.clone(), own_key, now);
+        let mut peer = Self::new(spec.clone(), local, now);
         peer.endpoint = from.option(read_endpoint)?.or(peer.endpoint);
         for count in [
             &mut peer.sent_packets,
@@ -80,8 +81,8 @@ impl Peer {
         }
         // Control hears of it anew.
         peer.told = Pulse::default();
-        peer.session.import(from)?;
-        Ok(Some(peer))
+        let goes_on = peer.session.import(from)?;
+        Ok(Some((peer, goes_on)))
     }
 }
 
