@@ -42,8 +42,5 @@ impl Tallies {
 
 fn read(map: &PerCpuArray<MapData, Tally>, index: u32) -> Result<Tally> {
     let each = map.get(&index, 0)?;
-    Ok(each.iter().fold(Tally::default(), |sum, cpu| Tally {
-        packets: sum.packets.wrapping_add(cpu.packets),
-        bytes: sum.bytes.wrapping_add(cpu.bytes),
-    }))
+    Ok(each.iter().copied().sum())
 }

@@ -17,8 +17,8 @@ use super::vrrp::warnings_of;
 use crate::clock;
 use crate::control::ControlRequest;
 use crate::control::message::{
-    Attachment, DropCount, DropSite, DropsReply, Link, LinksReply, Offload, Request, Response,
-    Site, SitesReply, StackCount, Status, Tun, Version, WatchedBy,
+    Attachment, DropCount, DropsReply, Link, LinksReply, Offload, Request, Response, Site,
+    SitesReply, StackCount, Status, Tun, Version, WatchedBy,
 };
 use crate::datapath;
 use crate::io::offload;
@@ -204,37 +204,24 @@ impl Gateway {
     }
 
     fn drops(&self) -> anyhow::Result<DropsReply> {
-        let (guard, to_stack) = match &self.datapath {
+        let (by_programs, to_stack) = match &self.datapath {
             Some(datapath) => (datapath.tallies.drops()?, datapath.tallies.to_stack()?),
             None => (Vec::new(), Vec::new()),
         };
         let stack = |(reason, tally): &(StackReason, Tally)| StackCount::new(*reason, *tally);
         Ok(DropsReply {
-            drops: self.all_drops(&guard),
+            drops: self.all_drops(&by_programs),
             to_stack: to_stack.iter().map(stack).collect(),
         })
     }
 
-    /// Every reason, with what `wan_guard`, the lanes and the replicas' part dropped for it.
-    fn all_drops(&self, guard: &[(DropReason, Tally)]) -> Vec<DropCount> {
-        let in_guard = |reason| {
-            guard
-                .iter()
-                .find(|(other, _)| *other == reason)
-                .map(|(_, tally)| *tally)
-        };
+    /// Every reason, with the sum of what the programs, the lanes and the replicas' part dropped for it.
+    fn all_drops(&self, by_programs: &[(DropReason, Tally)]) -> Vec<DropCount> {
         let drops = DropReason::ALL.iter().map(|reason| {
-            let tally = match DropSite::of(*reason) {
-                DropSite::WanGuard => in_guard(*reason),
-                DropSite::Agent => {
-                    let (lanes, own) = (self.lanes.drops(*reason), self.replicas.drops(*reason));
-                    Some(Tally {
-                        packets: lanes.packets + own.packets,
-                        bytes: lanes.bytes + own.bytes,
-                    })
-                }
-            };
-            DropCount::new(*reason, tally.unwrap_or_default())
+            let by_programs = by_programs.iter().filter(|(other, _)| other == reason);
+            let by_programs: Tally = by_programs.map(|(_, tally)| *tally).sum();
+            let by_agent = self.lanes.drops(*reason) + self.replicas.drops(*reason);
+            DropCount::new(*reason, by_programs + by_agent)
         });
         drops.collect()
     }

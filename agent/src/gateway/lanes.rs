@@ -144,11 +144,9 @@ impl Lanes {
             .running
             .iter()
             .filter_map(|running| running.state.as_ref());
-        let tallies = states.map(|state| state.drops[reason.index() as usize]);
-        tallies.fold(Tally::default(), |sum, tally| Tally {
-            packets: sum.packets + tally.packets,
-            bytes: sum.bytes + tally.bytes,
-        })
+        states
+            .map(|state| state.drops[reason.index() as usize])
+            .sum()
     }
 
     /// Every offload with its lane, as of the last refresh.

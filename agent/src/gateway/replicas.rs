@@ -92,9 +92,7 @@ impl Replicas {
     }
 
     fn count_drops(&mut self, reason: DropReason, more: Tally) {
-        let tally = self.drops.entry(reason).or_default();
-        tally.packets += more.packets;
-        tally.bytes += more.bytes;
+        *self.drops.entry(reason).or_default() += more;
     }
 }
 

@@ -18,9 +18,7 @@ impl Drops {
 
     /// Counts several packets.
     pub(super) fn add(&mut self, reason: DropReason, more: Tally) {
-        let tally = &mut self.0[reason.index() as usize];
-        tally.packets += more.packets;
-        tally.bytes += more.bytes;
+        self.0[reason.index() as usize] += more;
     }
 
     /// Counts what a send refused.

@@ -284,12 +284,7 @@ impl Datapath {
     }
 
     fn tally(&self, map: &str, index: u32) -> Tally {
-        let mut total = Tally::default();
-        for tally in self.per_cpu::<Tally>(map, index) {
-            total.packets += tally.packets;
-            total.bytes += tally.bytes;
-        }
-        total
+        self.per_cpu::<Tally>(map, index).into_iter().sum()
     }
 
     fn per_cpu<V: Pod>(&self, name: &str, index: u32) -> Vec<V> {

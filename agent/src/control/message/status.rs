@@ -1,6 +1,6 @@
 //! The gateway as a whole: `status`, `drops`, `reload`, `version`.
 
-use datapath_abi::outcome::{DropReason, StackReason, Tally};
+use datapath_abi::outcome::{DropReason, Owner, StackReason, Tally};
 use serde::{Deserialize, Serialize};
 
 use super::{Link, Site, VirtualRouter};
@@ -211,17 +211,26 @@ impl DropCount {
 pub enum DropSite {
     /// The XDP program on a WAN interface.
     WanGuard,
+    /// A TC program.
+    Tc,
     /// The agent.
     Agent,
+    /// An eBPF program and the agent: the count is the sum.
+    ProgramsAndAgent,
 }
 
 impl DropSite {
-    /// Who drops for this reason: the reasons of `wan_guard` are the words that start with `wan-`.
+    /// Who drops for this reason, as the list of the reasons says.
     pub fn of(reason: DropReason) -> Self {
-        if reason.as_str().starts_with("wan-") {
+        let owners = reason.owners();
+        if !owners.iter().any(|owner| owner.is_program()) {
+            Self::Agent
+        } else if !owners.iter().all(|owner| owner.is_program()) {
+            Self::ProgramsAndAgent
+        } else if owners.contains(&Owner::WanGuard) {
             Self::WanGuard
         } else {
-            Self::Agent
+            Self::Tc
         }
     }
 
@@ -229,7 +238,9 @@ impl DropSite {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::WanGuard => "wan_guard",
+            Self::Tc => "tc",
             Self::Agent => "agent",
+            Self::ProgramsAndAgent => "programs_and_agent",
         }
     }
 }
