@@ -5,8 +5,8 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use crate::config::{Liveness, LivenessMode};
-use crate::handover::codec::{Reader, Writer};
 use crate::engine::Engine;
+use crate::handover::codec::{Reader, Writer};
 use crate::ids::{LinkId, SiteId};
 use crate::io::udp::{Endpoint, SendBatch};
 use crate::prefix::Prefix;

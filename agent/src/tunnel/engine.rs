@@ -32,9 +32,7 @@ impl PeerSession {
         let preshared = spec.preshared_key.as_ref().map(SecretKey::as_bytes);
         let (peer, keepalive, index) = (spec.public_key, spec.keepalive, spec.receiver_index);
         match spec.engine {
-            Engine::Crossway => {
-                Crossway(Session::new(peer, preshared, keepalive, index, now))
-            }
+            Engine::Crossway => Crossway(Session::new(peer, preshared, keepalive, index, now)),
             Engine::Boringtun => {
                 let identity = &local.identity;
                 let session =
@@ -209,15 +207,6 @@ impl PeerSession {
         match self {
             Crossway(session) => session.handle_timeout(local, now, to),
             Boringtun(session) => session.handle_timeout(now, to),
-        }
-    }
-
-    /// In place of [`Self::handle_timeout`] for a peer that cannot be sent anything yet.
-    #[inline]
-    pub(super) fn keep_time(&mut self, now: Instant) {
-        match self {
-            Crossway(_) => {}
-            Boringtun(session) => session.keep_time(now),
         }
     }
 

@@ -257,7 +257,9 @@ impl Peer {
         now: Instant,
         out: &mut SendBatch,
     ) -> Result<(), DropReason> {
-        let length = self.session.answer(initiation, datagram, now, out.spare())?;
+        let length = self
+            .session
+            .answer(initiation, datagram, now, out.spare())?;
         self.follow(from);
         self.on_session(now);
         out.push(length, from);
@@ -328,19 +330,17 @@ impl Peer {
         now: Instant,
         out: &mut SendBatch,
     ) -> Tally {
-        let Some(endpoint) = self.endpoint else {
-            // There was no handshake yet, so nothing is due.
-            self.session.keep_time(now);
-            return Tally::default();
-        };
-        if !self.session.is_due(now) {
-            return Tally::default();
+        // Without an endpoint there was no handshake yet, so nothing has a time.
+        match self.endpoint {
+            Some(endpoint) if self.session.is_due(now) => {
+                if let Some(length) = self.session.handle_timeout(local, now, out.spare()) {
+                    out.push(length, endpoint);
+                }
+                self.send_held(out);
+                self.session.take_given_up()
+            }
+            _ => Tally::default(),
         }
-        if let Some(length) = self.session.handle_timeout(local, now, out.spare()) {
-            out.push(length, endpoint);
-        }
-        self.send_held(out);
-        self.session.take_given_up()
     }
 
     /// Packets that wait for a handshake, or have waited in vain and are not counted yet.

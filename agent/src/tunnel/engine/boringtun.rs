@@ -19,7 +19,7 @@ use boringtun::noise::{Tunn, TunnResult};
 use boringtun::x25519::PublicKey;
 use datapath_abi::outcome::{DropReason, Tally};
 
-use crate::tunnel::message::{self, INITIATION_BYTES, Message};
+use crate::tunnel::message::{self, Message};
 use crate::tunnel::noise::Identity;
 use crate::tunnel::queue::PacketQueue;
 use crate::tunnel::session::{Held, INITIATION_INTERVAL, Opened};
@@ -78,7 +78,14 @@ impl BoringtunSession {
         let (private, peer) = (identity.private().clone(), PublicKey::from(peer));
         // Keepalives are sent from here: `tunn` dials at each that is due without a session, even a peer that
         // nobody knows the endpoint of.
-        let tunn = Tunn::new(private, peer, preshared.copied(), None, index, Some(limiter));
+        let tunn = Tunn::new(
+            private,
+            peer,
+            preshared.copied(),
+            None,
+            index,
+            Some(limiter),
+        );
         Self {
             tunn,
             ready: false,
@@ -116,7 +123,8 @@ impl BoringtunSession {
         if !self.may_begin(now) {
             return Held::Queued;
         }
-        self.initiate(now, to).map_or(Held::Queued, Held::Initiation)
+        self.initiate(now, to)
+            .map_or(Held::Queued, Held::Initiation)
     }
 
     /// As [`super::PeerSession::open`].
@@ -184,8 +192,16 @@ impl BoringtunSession {
         now: Instant,
         to: &mut [u8],
     ) -> Result<usize, DropReason> {
-        if self.answered.is_some_and(|at| now < at + INITIATION_INTERVAL) {
+        if self
+            .answered
+            .is_some_and(|at| now < at + INITIATION_INTERVAL)
+        {
             return Err(DropReason::HandshakeInvalid);
+        }
+        if self.is_due(now) {
+            // The session is to count from now, not from the last look, which may be long ago where nobody could
+            // be dialled. A handshake of ours that begins here gives way to this one.
+            self.look(now, to);
         }
         let length = written(&self.tunn.decapsulate(None, datagram, to));
         let length = length.ok_or(DropReason::HandshakeInvalid)?;
@@ -206,7 +222,10 @@ impl BoringtunSession {
     ) -> Result<Option<usize>, DropReason> {
         let keepalive = written(&self.tunn.decapsulate(None, response, to));
         let keepalive = keepalive.ok_or(DropReason::HandshakeInvalid)?;
-        self.begun = self.begun.take().filter(|begun| begun.local_index != receiver);
+        self.begun = self
+            .begun
+            .take()
+            .filter(|begun| begun.local_index != receiver);
         self.begun_before = self.begun_before.filter(|before| *before != receiver);
         self.ready = true;
         self.initiator = true;
@@ -262,14 +281,6 @@ impl BoringtunSession {
         self.look(now, to)
             .or_else(|| self.begin_if_due(now, to))
             .or_else(|| self.keep_alive_if_due(now, to))
-    }
-
-    /// As [`super::PeerSession::keep_time`]: a session that is agreed now must not count as old as the last look.
-    /// Without an endpoint there was no session yet, so nothing is due.
-    pub(super) fn keep_time(&mut self, now: Instant) {
-        if self.is_due(now) {
-            self.look(now, &mut [0; INITIATION_BYTES]);
-        }
     }
 
     /// Lets `tunn` look at its clock, and writes what it sends.
