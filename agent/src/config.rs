@@ -3,7 +3,7 @@
 //! [`Config::load`] reads a file (`read.rs`): each section is read by its own file as far as it can
 //! be (`gateway.rs`, `interface.rs`, `health.rs`, `vrrp.rs`, `site.rs`), then the rules between sections are checked (`rules.rs`) and the key
 //! files looked at (`key_files.rs`). Every finding is a [`Diagnostic`] with its line; all are told
-//! at once.
+//! at once. A [`Config`] can be written out again (`write.rs`).
 
 mod diagnostic;
 pub(crate) mod endpoint;
@@ -15,10 +15,12 @@ mod liveness;
 mod name;
 mod read;
 mod remote;
+mod restart;
 mod rules;
 mod section;
 mod site;
 mod vrrp;
+mod write;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -185,6 +187,20 @@ pub enum XdpChoice {
     Off,
 }
 
+impl XdpChoice {
+    const ALL: [Self; 4] = [Self::Auto, Self::Native, Self::Generic, Self::Off];
+
+    /// The word of the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Native => "native",
+            Self::Generic => "generic",
+            Self::Off => "off",
+        }
+    }
+}
+
 /// `[[site]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Site {
@@ -284,6 +300,19 @@ pub enum LivenessMode {
     Bfd,
     /// WireGuard's handshakes and silence; no BFD is sent.
     WireGuard,
+}
+
+impl LivenessMode {
+    const ALL: [Self; 3] = [Self::Auto, Self::Bfd, Self::WireGuard];
+
+    /// The word of the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Bfd => "bfd",
+            Self::WireGuard => "wireguard",
+        }
+    }
 }
 
 /// Inner addresses of a BFD session, of one family.

@@ -48,53 +48,36 @@ pub(super) struct GatewayDraft {
 impl GatewayDraft {
     /// Reads the section; relative paths are taken from `base`.
     pub(super) fn read(section: &Section<'_>, base: &Path) -> Self {
-        section.refuse_unknown_keys(&[
-            "name",
-            "private_key_file",
-            "listen",
-            "tunnel_addresses",
-            "lanes",
-            "mtu",
-            "flows",
-            "fast_path",
-            "seccomp",
-            "control_group",
-            "lan",
-            "wan",
-            "health",
-            "vrrp",
-            "replica",
-        ]);
         let name = name::read(section, "\"berlin-1\"");
+        let private_key_file = section
+            .required_string("private_key_file", "\"/etc/crossway/gateway.key\"")
+            .map(|path| path.map(|path| base.join(path)));
+        let listen = read_listen(section);
+        let tunnel_addresses = read_tunnel_addresses(section);
+        let lanes = read_lanes(section);
+        let mtu = section.number("mtu", SMALLEST_MTU.into()..=LARGEST_MTU.into(), "1420");
+        let flows = section.number("flows", FEWEST_FLOWS..=MOST_FLOWS, "262144");
+        let fast_path = section.boolean("fast_path");
+        let seccomp = section.boolean("seccomp");
+        let control_group = section.string("control_group", "\"crossway\"");
         let tun = name.as_ref().map(|name| super::tun_name(&name.value));
         let (lan, wan) = interface::read(section, &tun.unwrap_or_default());
-        let health = health::read(section, &lan);
-        let tunnel_addresses = read_tunnel_addresses(section);
-        let vrrp = vrrp::read(section, &lan, wan.len(), &tunnel_addresses);
         Self {
-            name,
-            private_key_file: section
-                .required_string("private_key_file", "\"/etc/crossway/gateway.key\"")
-                .map(|path| path.map(|path| base.join(path))),
-            listen: read_listen(section),
-            tunnel_addresses,
-            mtu: section
-                .number("mtu", SMALLEST_MTU.into()..=LARGEST_MTU.into(), "1420")
-                .map(|mtu| mtu.map(|mtu| mtu as u16)),
-            lanes: read_lanes(section),
-            flows: section
-                .number("flows", FEWEST_FLOWS..=MOST_FLOWS, "262144")
-                .map_or(DEFAULT_FLOWS, |flows| flows.value as usize),
-            fast_path: section.boolean("fast_path").is_none_or(|on| on.value),
-            seccomp: section.boolean("seccomp").is_none_or(|on| on.value),
-            control_group: section
-                .string("control_group", "\"crossway\"")
-                .map(|group| group.value.to_owned()),
+            health: health::read(section, &lan),
+            vrrp: vrrp::read(section, &lan, wan.len(), &tunnel_addresses),
             replicas: replica::read(section, base),
+            name,
+            private_key_file,
+            listen,
+            tunnel_addresses,
+            lanes,
+            mtu: mtu.map(|mtu| mtu.map(|mtu| mtu as u16)),
+            flows: flows.map_or(DEFAULT_FLOWS, |flows| flows.value as usize),
+            fast_path: fast_path.is_none_or(|on| on.value),
+            seccomp: seccomp.is_none_or(|on| on.value),
+            control_group: control_group.map(|group| group.value.to_owned()),
             lan,
             wan,
-            health,
-            vrrp,
         }
     }
 

@@ -14,15 +14,15 @@ use super::section::{At, Section};
 const MOST_TARGETS: usize = 16;
 /// Milliseconds between probes: a tenth of a second is no burden on a host, a minute is no watch.
 const INTERVALS: std::ops::RangeInclusive<i64> = 100..=60_000;
-const DEFAULT_INTERVAL: i64 = 1_000;
+pub(super) const DEFAULT_INTERVAL: i64 = 1_000;
 /// Shortest wait for an answer, milliseconds: a LAN answers in one, a busy host in ten.
 const SHORTEST_TIMEOUT: i64 = 10;
 /// Longest wait where the file says nothing, milliseconds.
 const DEFAULT_TIMEOUT: i64 = 1_000;
 /// Bounds of `failures` and `successes`.
 const THRESHOLDS: std::ops::RangeInclusive<i64> = 1..=100;
-const DEFAULT_FAILURES: u32 = 3;
-const DEFAULT_SUCCESSES: u32 = 2;
+pub(super) const DEFAULT_FAILURES: u32 = 3;
+pub(super) const DEFAULT_SUCCESSES: u32 = 2;
 
 /// `[[gateway.health]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,20 +117,12 @@ fn place(table: &dyn TableLike, index: usize) -> String {
 }
 
 fn read_target(section: &Section<'_>, lan: &[Option<Lan>]) -> Option<HealthTarget> {
-    section.refuse_unknown_keys(&[
-        "target",
-        "kind",
-        "interface",
-        "interval_ms",
-        "timeout_ms",
-        "failures",
-        "successes",
-    ]);
     let host = read_host(section);
+    let interface = read_interface(section, lan);
     let interval = section.number("interval_ms", INTERVALS, "1000");
     let interval = interval.map_or(DEFAULT_INTERVAL, |found| found.value);
     let timeout = read_timeout(section, interval);
-    let threshold = |key, default: u32| {
+    let threshold = |key: &'static str, default: u32| {
         let found = section.number(key, THRESHOLDS, &default.to_string());
         found.map_or(default, |found| found.value as u32)
     };
@@ -138,7 +130,6 @@ fn read_target(section: &Section<'_>, lan: &[Option<Lan>]) -> Option<HealthTarge
         threshold("failures", DEFAULT_FAILURES),
         threshold("successes", DEFAULT_SUCCESSES),
     );
-    let interface = read_interface(section, lan);
     let (address, kind) = host?;
     Some(HealthTarget {
         address,
@@ -234,7 +225,7 @@ fn parse_host(text: &str) -> Result<(IpAddr, Option<u16>), (String, String)> {
 fn read_timeout(section: &Section<'_>, interval: i64) -> Option<i64> {
     let range = SHORTEST_TIMEOUT..=*INTERVALS.end();
     let Some(found) = section.number("timeout_ms", range, "500") else {
-        return (!section.has("timeout_ms")).then_some(interval.min(DEFAULT_TIMEOUT));
+        return (!section.has("timeout_ms")).then_some(default_timeout(interval));
     };
     if found.value > interval {
         section.error(
@@ -249,6 +240,11 @@ fn read_timeout(section: &Section<'_>, interval: i64) -> Option<i64> {
         return None;
     }
     Some(found.value)
+}
+
+/// Where the file says nothing: no longer than the interval, both in milliseconds.
+pub(super) fn default_timeout(interval: i64) -> i64 {
+    interval.min(DEFAULT_TIMEOUT)
 }
 
 /// `interface`: needed where there are several LANs.

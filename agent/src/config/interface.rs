@@ -76,7 +76,7 @@ fn refuse_an_interface_used_twice(tun: &str, roles: [(&'static str, &[Section<'_
 }
 
 /// `[[gateway.lan]]` and `[[gateway.wan]]` are both needed at least once.
-fn require(section: &Section<'_>, key: &str, what: &str) {
+fn require(section: &Section<'_>, key: &'static str, what: &str) {
     let mend = format!("add [[gateway.{key}]] with {what}");
     match section.item(key) {
         None => section.missing(key, mend),
@@ -93,7 +93,7 @@ fn require(section: &Section<'_>, key: &str, what: &str) {
 }
 
 /// The tables of `[[gateway.lan]]` or `[[gateway.wan]]`.
-fn interfaces<'d>(section: &Section<'d>, key: &str) -> Vec<Section<'d>> {
+fn interfaces<'d>(section: &Section<'d>, key: &'static str) -> Vec<Section<'d>> {
     section.tables(key, &format!("gateway.{key}"), |table, index| {
         interface_place(key, table, index)
     })
@@ -107,21 +107,18 @@ fn interface_place(key: &str, table: &dyn TableLike, index: usize) -> String {
 }
 
 fn read_lan(section: &Section<'_>) -> Option<Lan> {
-    section.refuse_unknown_keys(&["interface", "vnet", "xdp"]);
     let vnet = read_vnet(section);
     let xdp = read_xdp(section);
     if let Some(At { value, offset }) = xdp
         && matches!(value, XdpChoice::Native | XdpChoice::Generic)
     {
-        let word = if value == XdpChoice::Native {
-            "native"
-        } else {
-            "generic"
-        };
         section.error(
             "xdp",
             offset,
-            format!("{word} is not possible: this version has no XDP program for a LAN"),
+            format!(
+                "{} is not possible: this version has no XDP program for a LAN",
+                value.as_str()
+            ),
             "write xdp = \"auto\" or \"off\" here; [[gateway.wan]] takes all four",
         );
     }
@@ -133,7 +130,6 @@ fn read_lan(section: &Section<'_>) -> Option<Lan> {
 }
 
 fn read_wan(section: &Section<'_>) -> Option<Wan> {
-    section.refuse_unknown_keys(&["interface", "xdp"]);
     let xdp = read_xdp(section);
     Some(Wan {
         interface: read_interface(section)?,
@@ -174,20 +170,15 @@ fn is_no_interface_character(c: char) -> bool {
 
 fn read_xdp(section: &Section<'_>) -> Option<At<XdpChoice>> {
     let found = section.string("xdp", "\"auto\"")?;
-    let choice = match found.value {
-        "auto" => XdpChoice::Auto,
-        "native" => XdpChoice::Native,
-        "generic" => XdpChoice::Generic,
-        "off" => XdpChoice::Off,
-        other => {
-            section.error(
-                "xdp",
-                found.offset,
-                format!("{} is no XDP mode", shown(other)),
-                "write \"auto\", \"native\", \"generic\" or \"off\"",
-            );
-            return None;
-        }
-    };
-    Some(found.map(|_| choice))
+    let mut choices = XdpChoice::ALL.into_iter();
+    let choice = choices.find(|choice| choice.as_str() == found.value);
+    if choice.is_none() {
+        section.error(
+            "xdp",
+            found.offset,
+            format!("{} is no XDP mode", shown(found.value)),
+            "write \"auto\", \"native\", \"generic\" or \"off\"",
+        );
+    }
+    choice.map(|choice| found.map(|_| choice))
 }

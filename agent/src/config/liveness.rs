@@ -17,18 +17,25 @@ const SAFE_DETECTION: Duration = Duration::from_millis(50);
 
 /// Reads the keys; what they do not say is as in `otherwise`.
 pub(super) fn read(section: &Section<'_>, otherwise: &Liveness) -> At<Liveness> {
-    let mut liveness = At {
-        value: otherwise.clone(),
-        offset: section.offset,
-    };
+    let mut liveness = otherwise.clone();
     if let Some(mode) = read_mode(section) {
-        liveness.value.mode = mode;
+        liveness.mode = mode;
     }
+    let mut liveness = read_bfd(section, liveness);
     let probe = read_address(section, "probe", "the far LAN");
     liveness.value.probe = probe.map(|at| at.value).or(liveness.value.probe);
+    liveness
+}
+
+/// Reads `bfd` alone; what it does not say is as in `liveness`.
+pub(super) fn read_bfd(section: &Section<'_>, liveness: Liveness) -> At<Liveness> {
+    let mut liveness = At {
+        value: liveness,
+        offset: section.offset,
+    };
     if let Some(bfd) = section.table("bfd", "{ interval_ms = 100, multiplier = 3 }") {
         liveness.offset = bfd.offset;
-        read_bfd(&bfd, &mut liveness.value);
+        read_pace_and_addresses(&bfd, &mut liveness.value);
         if liveness.value.mode == LivenessMode::WireGuard {
             section.error(
                 "bfd",
@@ -43,24 +50,20 @@ pub(super) fn read(section: &Section<'_>, otherwise: &Liveness) -> At<Liveness> 
 
 fn read_mode(section: &Section<'_>) -> Option<LivenessMode> {
     let found = section.string("liveness", "\"auto\"")?;
-    match found.value {
-        "auto" => Some(LivenessMode::Auto),
-        "bfd" => Some(LivenessMode::Bfd),
-        "wireguard" => Some(LivenessMode::WireGuard),
-        other => {
-            section.error(
-                "liveness",
-                found.offset,
-                format!("{} is no way to watch a link", shown(other)),
-                "write \"auto\", \"bfd\" or \"wireguard\"",
-            );
-            None
-        }
+    let mut modes = LivenessMode::ALL.into_iter();
+    let mode = modes.find(|mode| mode.as_str() == found.value);
+    if mode.is_none() {
+        section.error(
+            "liveness",
+            found.offset,
+            format!("{} is no way to watch a link", shown(found.value)),
+            "write \"auto\", \"bfd\" or \"wireguard\"",
+        );
     }
+    mode
 }
 
-fn read_bfd(section: &Section<'_>, liveness: &mut Liveness) {
-    section.refuse_unknown_keys(&["interval_ms", "multiplier", "local", "remote"]);
+fn read_pace_and_addresses(section: &Section<'_>, liveness: &mut Liveness) {
     let Pace {
         interval,
         multiplier,
@@ -121,7 +124,7 @@ fn read_addresses(section: &Section<'_>) -> Option<BfdAddresses> {
     })
 }
 
-fn read_address(section: &Section<'_>, key: &str, place: &str) -> Option<At<IpAddr>> {
+fn read_address(section: &Section<'_>, key: &'static str, place: &str) -> Option<At<IpAddr>> {
     let text = section.string(key, "\"10.255.0.1\"")?;
     let unicast = |address: &IpAddr| {
         !(address.is_unspecified() || address.is_multicast() || address.is_loopback())

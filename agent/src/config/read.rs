@@ -63,6 +63,7 @@ impl Config {
         let text = std::fs::read_to_string(file).map_err(|error| {
             let mend = match error.kind() {
                 io::ErrorKind::PermissionDenied => capabilities::mend_of_file(),
+                io::ErrorKind::InvalidData => "save it as UTF-8",
                 _ => "name a readable TOML file",
             };
             let problem = format!("cannot be read: {error}");
@@ -93,6 +94,8 @@ impl Config {
 }
 
 fn read(text: &str, file: &Path, with_key_files: bool) -> Result<Accepted, Rejected> {
+    // Editors of Windows begin a file with a mark; columns are counted without it.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let report = Report::new(file.display().to_string(), text);
     let config = match Document::parse(text) {
         Ok(document) => {
@@ -113,7 +116,6 @@ fn read(text: &str, file: &Path, with_key_files: bool) -> Result<Accepted, Rejec
 }
 
 fn read_document(root: &Section<'_>, base: &Path, with_key_files: bool) -> Option<Config> {
-    root.refuse_unknown_keys(&["gateway", "site"]);
     let gateway = read_gateway(root, base);
     let sites: Vec<SiteDraft> = root
         .tables("site", "site", |table, index| place("site", table, index))

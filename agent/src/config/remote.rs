@@ -13,7 +13,7 @@ use crate::keys::{KEY_BYTES, parse_public_key};
 /// Highest `priority`: five digits are enough to leave gaps and short enough to read.
 const HIGHEST_PRIORITY: i64 = 65_535;
 /// Priority of a gateway that names none.
-const DEFAULT_PRIORITY: u32 = 100;
+pub(super) const DEFAULT_PRIORITY: u32 = 100;
 
 /// A `[[site.gateway]]` as far as it could be read.
 pub(super) struct RemoteDraft {
@@ -44,44 +44,33 @@ pub(super) struct LinkDraft {
 impl RemoteDraft {
     /// Reads the section; relative paths are taken from `base`.
     pub(super) fn read(section: &Section<'_>, base: &Path) -> Self {
-        section.refuse_unknown_keys(&[
-            "name",
-            "public_key",
-            "preshared_key_file",
-            "endpoints",
-            "lanes",
-            "priority",
-            "persistent_keepalive",
-            "liveness",
-            "bfd",
-            "probe",
-            "link",
-        ]);
-        let liveness = liveness::read(section, &Liveness::default());
+        let name = name::read(section, "\"paris-1\"");
+        let public_key = read_public_key(section);
+        let preshared_key_file = section
+            .string("preshared_key_file", "\"/etc/crossway/paris-1.psk\"")
+            .map(|path| path.map(|path| base.join(path)));
+        let endpoints = read_endpoints(section);
+        let lanes = section.number("lanes", 1..=i64::from(MAX_LANES), "1");
+        let priority = read_priority(section);
+        let keepalive = section.number("persistent_keepalive", 0..=65_535, "25");
         let own = LinkDraft {
             place: section.place.clone(),
             name: None,
-            endpoints: read_endpoints(section),
+            endpoints,
             endpoint_key: "endpoints",
             wan: None,
-            priority: read_priority(section).unwrap_or(DEFAULT_PRIORITY),
-            liveness,
+            priority: priority.unwrap_or(DEFAULT_PRIORITY),
+            liveness: liveness::read(section, &Liveness::default()),
             nameless: false,
         };
         Self {
             place: section.place.clone(),
-            name: name::read(section, "\"paris-1\""),
-            public_key: read_public_key(section),
-            preshared_key_file: section
-                .string("preshared_key_file", "\"/etc/crossway/paris-1.psk\"")
-                .map(|path| path.map(|path| base.join(path))),
+            name,
+            public_key,
+            preshared_key_file,
             links: read_links(section, own),
-            lanes: section
-                .number("lanes", 1..=i64::from(MAX_LANES), "1")
-                .map_or(1, |lanes| lanes.value as u16),
-            persistent_keepalive: section
-                .number("persistent_keepalive", 0..=65_535, "25")
-                .map(|seconds| seconds.value as u16),
+            lanes: lanes.map_or(1, |lanes| lanes.value as u16),
+            persistent_keepalive: keepalive.map(|seconds| seconds.value as u16),
         }
     }
 
@@ -112,9 +101,6 @@ impl RemoteDraft {
 impl LinkDraft {
     /// What the link does not say is as with `gateway`, the link of a gateway that lists none.
     fn read(section: &Section<'_>, gateway: &Self) -> Self {
-        section.refuse_unknown_keys(&[
-            "name", "endpoint", "wan", "priority", "liveness", "bfd", "probe",
-        ]);
         let name = name::read(section, "\"isp-a\"");
         Self {
             place: section.place.clone(),

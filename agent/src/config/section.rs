@@ -1,5 +1,10 @@
 //! One TOML table as the readers see it: typed values with their place in the file. What has the
 //! wrong type or an unknown name is reported here, once.
+//!
+//! A key is known because a reader asks for it. So a reader asks for all its keys, whatever it finds, and
+//! those that a file may be told of in the order of the documentation.
+
+use std::cell::RefCell;
 
 use toml_edit::{Item, TableLike, Value};
 
@@ -21,12 +26,15 @@ impl<T> At<T> {
     }
 }
 
-/// A table, the name under which messages speak of it, and where its header stands.
+/// A table, the name under which messages speak of it, and where its header stands. Dropped, it reports
+/// the keys that nobody asked for.
 pub(super) struct Section<'d> {
     pub(super) report: &'d Report<'d>,
     pub(super) place: String,
     pub(super) offset: usize,
     table: &'d dyn TableLike,
+    /// The keys that were asked for, in the order of the first time.
+    asked: RefCell<Vec<&'static str>>,
 }
 
 impl<'d> Section<'d> {
@@ -41,6 +49,7 @@ impl<'d> Section<'d> {
             place: place.into(),
             offset,
             table,
+            asked: RefCell::default(),
         }
     }
 
@@ -69,30 +78,6 @@ impl<'d> Section<'d> {
         self.report.expected(kind, found.type_name(), found.span())
     }
 
-    /// Reports every key that is not one of `known`.
-    pub(super) fn refuse_unknown_keys(&self, known: &[&str]) {
-        for (name, item) in self.table.iter() {
-            if known.contains(&name) {
-                continue;
-            }
-            let offset = self.key_offset(name).or_else(|| offset_of(item));
-            let mend = match nearest(name, known) {
-                _ if name == "private_key" => {
-                    "keep the key in a file of its own, mode 0600, and write private_key_file = \"PATH\""
-                        .to_owned()
-                }
-                Some(near) => format!("did you mean {near:?}?"),
-                None => format!("known here are {}", known.join(", ")),
-            };
-            self.report.error(
-                offset.unwrap_or(self.offset),
-                self.place.clone(),
-                format!("unknown key {}", quoted(name)),
-                mend,
-            );
-        }
-    }
-
     /// Reports that `key` is not there.
     pub(super) fn missing(&self, key: &str, mend: impl Into<String>) {
         let problem = format!("{key} is missing");
@@ -101,17 +86,18 @@ impl<'d> Section<'d> {
     }
 
     /// Whether `key` is there, of whatever type.
-    pub(super) fn has(&self, key: &str) -> bool {
+    pub(super) fn has(&self, key: &'static str) -> bool {
+        self.note(key);
         self.table.contains_key(key)
     }
 
     /// A string; `example` is what a right value looks like.
-    pub(super) fn string(&self, key: &str, example: &str) -> Option<At<&'d str>> {
+    pub(super) fn string(&self, key: &'static str, example: &str) -> Option<At<&'d str>> {
         self.typed(key, "a string", example, Item::as_str)
     }
 
     /// As [`Self::string`], and an error if it is not there.
-    pub(super) fn required_string(&self, key: &str, example: &str) -> Option<At<&'d str>> {
+    pub(super) fn required_string(&self, key: &'static str, example: &str) -> Option<At<&'d str>> {
         if !self.has(key) {
             self.missing(key, format!("write {key} = {example}"));
         }
@@ -119,14 +105,14 @@ impl<'d> Section<'d> {
     }
 
     /// `true` or `false`.
-    pub(super) fn boolean(&self, key: &str) -> Option<At<bool>> {
+    pub(super) fn boolean(&self, key: &'static str) -> Option<At<bool>> {
         self.typed(key, "true or false", "true", Item::as_bool)
     }
 
     /// A number within `range`.
     pub(super) fn number(
         &self,
-        key: &str,
+        key: &'static str,
         range: std::ops::RangeInclusive<i64>,
         example: &str,
     ) -> Option<At<i64>> {
@@ -145,7 +131,8 @@ impl<'d> Section<'d> {
     }
 
     /// Whatever stands at `key`, for keys of several types.
-    pub(super) fn item(&self, key: &str) -> Option<At<&'d Item>> {
+    pub(super) fn item(&self, key: &'static str) -> Option<At<&'d Item>> {
+        self.note(key);
         let item = self.table.get(key)?;
         let offset = offset_of(item).or_else(|| self.key_offset(key));
         Some(At {
@@ -155,7 +142,7 @@ impl<'d> Section<'d> {
     }
 
     /// A list of strings; empty if it is not there.
-    pub(super) fn strings(&self, key: &str, example: &str) -> Vec<At<&'d str>> {
+    pub(super) fn strings(&self, key: &'static str, example: &str) -> Vec<At<&'d str>> {
         let Some(list) = self.typed(key, "a list", &format!("[{example}]"), Item::as_array) else {
             return Vec::new();
         };
@@ -176,7 +163,7 @@ impl<'d> Section<'d> {
     /// The tables of `[[path]]`; `name` tells them apart in messages.
     pub(super) fn tables(
         &self,
-        key: &str,
+        key: &'static str,
         path: &str,
         name: impl Fn(&dyn TableLike, usize) -> String,
     ) -> Vec<Section<'d>> {
@@ -220,7 +207,7 @@ impl<'d> Section<'d> {
     }
 
     /// The table at `key`, of either form; `example` is what a right value looks like.
-    pub(super) fn table(&self, key: &str, example: &str) -> Option<Section<'d>> {
+    pub(super) fn table(&self, key: &'static str, example: &str) -> Option<Section<'d>> {
         let found = self.typed(key, "a table", example, Item::as_table_like)?;
         let place = self.place_of(key);
         Some(Section::new(self.report, place, found.offset, found.value))
@@ -228,7 +215,7 @@ impl<'d> Section<'d> {
 
     fn typed<T>(
         &self,
-        key: &str,
+        key: &'static str,
         kind: &str,
         example: &str,
         read: impl Fn(&'d Item) -> Option<T>,
@@ -250,8 +237,41 @@ impl<'d> Section<'d> {
         })
     }
 
+    fn note(&self, key: &'static str) {
+        let mut asked = self.asked.borrow_mut();
+        if !asked.contains(&key) {
+            asked.push(key);
+        }
+    }
+
     fn key_offset(&self, key: &str) -> Option<usize> {
         self.table.key(key)?.span().map(|span| span.start)
+    }
+}
+
+impl Drop for Section<'_> {
+    fn drop(&mut self) {
+        let known = self.asked.take();
+        for (name, item) in self.table.iter() {
+            if known.contains(&name) {
+                continue;
+            }
+            let offset = self.key_offset(name).or_else(|| offset_of(item));
+            let mend = match nearest(name, &known) {
+                _ if name == "private_key" => {
+                    "keep the key in a file of its own, mode 0600, and write private_key_file = \"PATH\""
+                        .to_owned()
+                }
+                Some(near) => format!("did you mean {near:?}?"),
+                None => format!("known here are {}", known.join(", ")),
+            };
+            self.report.error(
+                offset.unwrap_or(self.offset),
+                self.place.clone(),
+                format!("unknown key {}", quoted(name)),
+                mend,
+            );
+        }
     }
 }
 
@@ -269,7 +289,7 @@ fn quoted(name: &str) -> String {
 }
 
 /// The known name that a reader of the file would take `name` for.
-fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
+fn nearest(name: &str, known: &[&'static str]) -> Option<&'static str> {
     let furthest = (name.chars().count() / 3).clamp(1, 3);
     known
         .iter()

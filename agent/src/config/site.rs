@@ -13,7 +13,7 @@ use super::{OnDown, Site, name};
 use crate::prefix::Prefix;
 
 /// How long a link which came back must stay up before it may take flows from one that is up.
-const DEFAULT_HOLD_DOWN: Duration = Duration::from_secs(5);
+pub(super) const DEFAULT_HOLD_DOWN: Duration = Duration::from_secs(5);
 /// Ten minutes: who wants longer drains the link.
 const LONGEST_HOLD_DOWN: i64 = 600_000;
 
@@ -31,35 +31,18 @@ pub(super) struct SiteDraft {
 impl SiteDraft {
     /// Reads the section; relative paths are taken from `base`.
     pub(super) fn read(section: &Section<'_>, base: &Path) -> Self {
-        section.refuse_unknown_keys(&[
-            "name",
-            "vnet",
-            "routes",
-            "on_down",
-            "hold_down_ms",
-            "gateway",
-        ]);
-        let gateways = section.tables("gateway", "site.gateway", |table, index| {
-            format!("{}, {}", section.place, place("gateway", table, index))
-        });
-        if gateways.is_empty() && !section.has("gateway") {
-            section.missing("gateway", "add a [[site.gateway]] with name and public_key");
-        }
         Self {
             place: section.place.clone(),
             name: name::read(section, "\"paris\""),
             vnet: read_vnet(section),
             routes: read_routes(section),
             on_down: read_on_down(section),
-            gateways: gateways
-                .iter()
-                .map(|gateway| RemoteDraft::read(gateway, base))
-                .collect(),
             hold_down: section
                 .number("hold_down_ms", 0..=LONGEST_HOLD_DOWN, "5000")
                 .map_or(DEFAULT_HOLD_DOWN, |at| {
                     Duration::from_millis(at.value as u64)
                 }),
+            gateways: read_gateways(section, base),
         }
     }
 
@@ -88,6 +71,19 @@ pub(super) fn place(kind: &str, table: &dyn TableLike, index: usize) -> String {
     }
 }
 
+fn read_gateways(section: &Section<'_>, base: &Path) -> Vec<RemoteDraft> {
+    if !section.has("gateway") {
+        section.missing("gateway", "add a [[site.gateway]] with name and public_key");
+    }
+    let gateways = section.tables("gateway", "site.gateway", |table, index| {
+        format!("{}, {}", section.place, place("gateway", table, index))
+    });
+    let gateways = gateways.iter();
+    gateways
+        .map(|gateway| RemoteDraft::read(gateway, base))
+        .collect()
+}
+
 fn read_on_down(section: &Section<'_>) -> OnDown {
     let Some(found) = section.string("on_down", "\"unreachable\"") else {
         return OnDown::default();
@@ -98,7 +94,7 @@ fn read_on_down(section: &Section<'_>) -> OnDown {
         section.error(
             "on_down",
             found.offset,
-            format!("{} is nothing that can be done", shown(found.value)),
+            format!("{} is not a known on_down action", shown(found.value)),
             "write \"unreachable\" (the sender is told), \"drop\" (without a word) or \
              \"next-shorter\" (a shorter prefix takes over)",
         );

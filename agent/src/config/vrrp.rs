@@ -12,11 +12,11 @@ use super::{InterfaceAddress, Lan, VirtualRouter};
 use crate::vrrp::{Family, Interval, OWNER};
 
 /// RFC 5798, 5.2.4.
-const DEFAULT_PRIORITY: u8 = 100;
+pub(super) const DEFAULT_PRIORITY: u8 = 100;
 /// Milliseconds. A mate takes over after three and a skew of less than one: with this well under a second,
 /// while a machine may be busy for half of one without being taken for dead. The mate need not have
 /// the same: a backup goes by what its master says.
-const DEFAULT_INTERVAL: i64 = 200;
+pub(super) const DEFAULT_INTERVAL: i64 = 200;
 /// Below, a moment's load makes a mate take over.
 const SHORTEST_INTERVAL: i64 = 100;
 /// What 12 bits of hundredths of a second hold.
@@ -73,16 +73,6 @@ fn read_one(
     tunnel_addresses: &[At<InterfaceAddress>],
     seen: &mut Seen,
 ) -> Vec<Option<VirtualRouter>> {
-    section.refuse_unknown_keys(&[
-        "interface",
-        "id",
-        "addresses",
-        "priority",
-        "advertisement_interval",
-        "preempt",
-        "track",
-        "track_weight",
-    ]);
     let interface = read_interface(section, lan);
     if !section.has("id") {
         section.missing(

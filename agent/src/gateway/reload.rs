@@ -43,7 +43,10 @@ impl Gateway {
         };
         let warnings: Vec<String> = accepted.warnings.iter().map(ToString::to_string).collect();
         let new = accepted.config;
-        let mut errors = needs_restart(&self.config, &new);
+        let mut errors = self
+            .config
+            .gateway
+            .refuse_change_while_running(&new.gateway);
         if errors.is_empty()
             && let Err(error) = refuse_swallowed(&self.host, &new).await
         {
@@ -127,34 +130,6 @@ impl Gateway {
         self.record_interfaces().await;
         self.follow_interfaces().await
     }
-}
-
-/// Settings that a running gateway cannot change, each with the mend.
-fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
-    let (old, new) = (&old.gateway, &new.gateway);
-    let settings = [
-        ("gateway.name", old.name != new.name),
-        (
-            "gateway.private_key_file",
-            old.private_key_file != new.private_key_file,
-        ),
-        ("gateway.listen", old.listen != new.listen),
-        ("gateway.lanes", old.lanes != new.lanes),
-        ("gateway.flows", old.flows != new.flows),
-        ("gateway.fast_path", old.fast_path != new.fast_path),
-        ("gateway.seccomp", old.seccomp != new.seccomp),
-        (
-            "gateway.control_group",
-            old.control_group != new.control_group,
-        ),
-    ];
-    settings
-        .into_iter()
-        .filter(|(_, changed)| *changed)
-        .map(|(setting, _)| {
-            format!("{setting} has changed and cannot change while the gateway runs: restart it, or put the old value back")
-        })
-        .collect()
 }
 
 fn describe(difference: &Difference) -> Vec<String> {

@@ -26,13 +26,11 @@ pub(in crate::config) fn read(gateway: &Section<'_>, base: &Path) -> Vec<RemoteD
 }
 
 fn read_one(section: &Section<'_>, base: &Path) -> RemoteDraft {
-    section.refuse_unknown_keys(&[
-        "name",
-        "public_key",
-        "preshared_key_file",
-        "endpoint",
-        "bfd",
-    ]);
+    let name = name::read(section, "\"berlin-2\"");
+    let public_key = read_public_key(section);
+    let preshared_key_file = section
+        .string("preshared_key_file", "\"/etc/crossway/berlin-2.psk\"")
+        .map(|path| path.map(|path| base.join(path)));
     let watched = Liveness {
         // The far end is one of ours.
         mode: LivenessMode::Bfd,
@@ -45,7 +43,7 @@ fn read_one(section: &Section<'_>, base: &Path) -> RemoteDraft {
         endpoint_key: "endpoint",
         wan: None,
         priority: DEFAULT_PRIORITY,
-        liveness: liveness::read(section, &watched),
+        liveness: liveness::read_bfd(section, watched),
         nameless: false,
     };
     if !section.has("endpoint") {
@@ -58,11 +56,9 @@ fn read_one(section: &Section<'_>, base: &Path) -> RemoteDraft {
     }
     RemoteDraft {
         place: section.place.clone(),
-        name: name::read(section, "\"berlin-2\""),
-        public_key: read_public_key(section),
-        preshared_key_file: section
-            .string("preshared_key_file", "\"/etc/crossway/berlin-2.psk\"")
-            .map(|path| path.map(|path| base.join(path))),
+        name,
+        public_key,
+        preshared_key_file,
         links: vec![link],
         lanes: 1,
         persistent_keepalive: None,

@@ -6,6 +6,8 @@ use std::path::Path;
 use crossway::config::{Accepted, Config, LivenessMode};
 use crossway::keys::{SecretKey, public_key_text};
 
+use crate::parse;
+
 const KEY: &str = "3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=";
 const PARIS_KEY: &str = "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=";
 
@@ -37,11 +39,11 @@ fn replica(name: &str, key: &str, more: &str) -> String {
 }
 
 fn accepted(replica: &str) -> Accepted {
-    Config::parse(&file(replica), Path::new("berlin.toml")).unwrap()
+    parse(&file(replica)).unwrap()
 }
 
 fn refusal(replica: &str) -> String {
-    match Config::parse(&file(replica), Path::new("berlin.toml")) {
+    match parse(&file(replica)) {
         Ok(_) => "accepted".to_owned(),
         Err(rejected) => rejected.to_string(),
     }

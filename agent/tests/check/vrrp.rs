@@ -1,10 +1,10 @@
 //! What `crossway check` says about `[[gateway.vrrp]]`: every kind of fault with its exact text, and tables
 //! that must be accepted.
 
-use std::path::Path;
-
-use crossway::config::{Config, VirtualRouter};
+use crossway::config::VirtualRouter;
 use crossway::vrrp::Family;
+
+use crate::parse;
 
 /// A file without fault, in which each case replaces one piece.
 const GOOD: &str = r#"[gateway]
@@ -150,7 +150,7 @@ fn every_fault_is_told_with_line_value_reason_and_mend() {
     for (replace, with, expected) in CASES {
         assert!(GOOD.contains(replace), "{replace}: nothing to replace");
         let text = GOOD.replacen(replace, with, 1);
-        let told = match Config::parse(&text, Path::new("berlin.toml")) {
+        let told = match parse(&text) {
             Ok(_) => "accepted".to_owned(),
             Err(rejected) => rejected.to_string(),
         };
@@ -197,6 +197,6 @@ fn unusual_but_right_tables_are_accepted() {
 }
 
 fn routers(text: &str) -> Vec<VirtualRouter> {
-    let accepted = Config::parse(text, Path::new("berlin.toml"));
+    let accepted = parse(text);
     accepted.unwrap().config.gateway.vrrp
 }

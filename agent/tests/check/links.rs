@@ -1,10 +1,11 @@
 //! What `crossway check` says of gateways with several links, and of how links are watched.
 
 use std::fmt::Write as _;
-use std::path::Path;
 use std::time::Duration;
 
-use crossway::config::{Accepted, Config, LivenessMode, Rejected};
+use crossway::config::LivenessMode;
+
+use crate::parse;
 
 const GOOD: &str = r#"
 [gateway]
@@ -45,10 +46,6 @@ hold_down_ms = 2000
   liveness = "wireguard"
   probe = "10.2.0.10"
 "#;
-
-fn parse(text: &str) -> Result<Accepted, Rejected> {
-    Config::parse(text, Path::new("berlin.toml"))
-}
 
 /// What is said of the good file with one passage replaced.
 fn said(passage: &str, by: &str) -> String {
