@@ -7,6 +7,7 @@
 
 mod diagnostic;
 pub(crate) mod endpoint;
+mod engine;
 mod gateway;
 mod health;
 mod interface;
@@ -55,6 +56,8 @@ pub struct Gateway {
     pub listen: SocketAddr,
     /// Addresses of this gateway on the TUN, each with its prefix length.
     pub tunnel_addresses: Vec<InterfaceAddress>,
+    /// What runs the sessions of the gateways that name no engine themselves.
+    pub engine: Engine,
     /// Lanes to run.
     pub lanes: Lanes,
     /// MTU inside the tunnel; without it, the smallest WAN MTU less the tunnel's overhead.

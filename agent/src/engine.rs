@@ -26,6 +26,16 @@ impl Engine {
             Self::Boringtun => "boringtun",
         }
     }
+
+    /// What its sessions cannot do and those of the other can, for people.
+    pub fn limits(self) -> Option<&'static str> {
+        match self {
+            Self::Crossway => None,
+            Self::Boringtun => Some(
+                "sessions begin anew at a hand-over, a packet 1,024 behind counts as replayed, keys stay in memory",
+            ),
+        }
+    }
 }
 
 impl fmt::Display for Engine {

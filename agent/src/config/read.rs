@@ -131,12 +131,13 @@ fn read_document(root: &Section<'_>, base: &Path, with_key_files: bool) -> Optio
     if with_key_files {
         key_files::check(root.report, gateway.as_ref(), &sites);
     }
+    let gateway = gateway?.finish()?;
     Some(Config {
-        gateway: gateway?.finish()?,
         sites: sites
             .into_iter()
-            .map(SiteDraft::finish)
+            .map(|site| site.finish(gateway.engine))
             .collect::<Option<_>>()?,
+        gateway,
     })
 }
 

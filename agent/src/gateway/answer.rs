@@ -98,6 +98,7 @@ impl Gateway {
             config_file: self.path.display().to_string(),
             public_key: public_key_text(&self.identity.public_key()),
             lanes: self.lanes.count(),
+            engine: gateway.engine,
             listen: gateway.listen.to_string(),
             tun: Tun {
                 name: self.tun.name.clone(),
@@ -259,6 +260,7 @@ pub(super) fn describe_link(link: &LinkStatus, links: &Links) -> Link {
     Link {
         site: link.planned.site_name.clone(),
         gateway: link.planned.gateway.name.clone(),
+        engine: link.planned.gateway.engine,
         id: link.planned.id.0,
         lane: link.planned.lane,
         endpoint: endpoint.map(|endpoint| endpoint.remote.to_string()),

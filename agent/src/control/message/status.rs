@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Link, Site, VirtualRouter};
 use crate::config::Rejected;
+use crate::engine::Engine;
 
 /// Answer of `status`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -27,6 +28,9 @@ pub struct Status {
     pub public_key: String,
     /// Lanes that run.
     pub lanes: u16,
+    /// What runs the sessions of the links that name no engine themselves.
+    #[serde(default)]
+    pub engine: Engine,
     /// UDP address of lane 0.
     pub listen: String,
     /// The tunnel device.
