@@ -24,7 +24,8 @@ cargo xtask bench compare A.json B.json       what got worse from A to B beyond 
   --runs N           runs of each contender, interleaved (default 5)
   --seconds N        seconds of each TCP transfer and each latency measurement (default 5)
   --trial-ms N       milliseconds of each trial of the search for a UDP rate (default 1000)
-  --contenders LIST  plain,crossway,wireguard-go,wireguard-go-debian,gotatun,boringtun,kernel-wireguard
+  --contenders LIST  plain,crossway,crossway-boringtun (boringtun runs its sessions),
+                     wireguard-go,wireguard-go-debian,gotatun,boringtun,kernel-wireguard
   --with LIST, --without LIST
                      more or fewer contenders than the default, which is all but wireguard-go-debian
   --loads LIST       tcp-1,tcp-4,tcp-16,tcp-both,udp-64,udp-512,udp-1380,udp-imix,

@@ -315,6 +315,7 @@ pub fn config_text(plan: &GatewayPlan, key_file: &Path) -> String {
         line(format!("mtu = {mtu}"));
     }
     plan.gateway_lines.iter().cloned().for_each(&mut line);
+    plan.engine_asked_for().into_iter().for_each(&mut line);
     line("[[gateway.lan]]\ninterface = \"lan0\"".into());
     line("[[gateway.wan]]\ninterface = \"wan0\"".into());
     plan.wan_lines.iter().cloned().for_each(&mut line);

@@ -10,6 +10,7 @@
 
 pub mod cleanup;
 pub mod crossway;
+pub mod engine;
 pub mod failover;
 pub mod frr;
 pub mod gateways;
