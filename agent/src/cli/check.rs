@@ -9,10 +9,11 @@ use super::failure::Failure;
 use super::output::{print, print_json};
 use super::units::counted;
 use crate::config::{Accepted, Config, Diagnostic, Rejected};
+use crate::disk::Disk;
 
 /// Tells everything about a configuration file: findings on standard error, `ok` on standard output.
 pub(super) fn check(options: &Options, file: &Path) -> Result<(), Failure> {
-    let checked = Config::load(file);
+    let checked = Config::load(file, &Disk);
     if options.json {
         return check_as_json(&checked.map(|accepted| accepted.warnings));
     }
@@ -22,7 +23,7 @@ pub(super) fn check(options: &Options, file: &Path) -> Result<(), Failure> {
 
 /// Prints a configuration file as it is understood.
 pub(super) fn show(file: &Path) -> Result<(), Failure> {
-    let config = tell_findings(Config::load(file))?;
+    let config = tell_findings(Config::load(file, &Disk))?;
     print(&config.to_string())
 }
 

@@ -6,11 +6,12 @@ use anyhow::Result;
 use super::Gateway;
 use super::ground::{choose_mtu, refuse_swallowed};
 use super::plan::{Difference, Plan, PlannedLink};
-use crate::config::Config;
+use crate::config::{Config, Rejected};
 use crate::control::Asker;
 use crate::control::message::{Outcome, Reload};
+use crate::disk::Disk;
 use crate::host::tunnel_mtu::TunnelMtu;
-use crate::memory;
+use crossway_sys::memory;
 
 impl Gateway {
     /// SIGHUP.
@@ -37,9 +38,9 @@ impl Gateway {
     }
 
     async fn read_and_apply(&mut self) -> Reload {
-        let accepted = match Config::load(&self.path) {
+        let accepted = match Config::load(&self.path, &Disk) {
             Ok(accepted) => accepted,
-            Err(rejected) => return Reload::rejected(&rejected),
+            Err(rejected) => return rejected_reload(&rejected),
         };
         let warnings: Vec<String> = accepted.warnings.iter().map(ToString::to_string).collect();
         let new = accepted.config;
@@ -129,6 +130,16 @@ impl Gateway {
         self.apply(plan, difference).await?;
         self.record_interfaces().await;
         self.follow_interfaces().await
+    }
+}
+
+/// The answer to a file that is wrong.
+fn rejected_reload(rejected: &Rejected) -> Reload {
+    Reload {
+        outcome: Outcome::Rejected,
+        warnings: rejected.warnings.iter().map(ToString::to_string).collect(),
+        errors: rejected.errors.iter().map(ToString::to_string).collect(),
+        ..Reload::default()
     }
 }
 

@@ -72,7 +72,7 @@ routes = ["10.2.0.0/24", "2001:db8:2::/48"]
 fn the_packaged_examples_are_accepted_and_face_each_other() {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let [berlin, paris] = ["berlin", "paris"].map(|place| {
-        let file = workspace.join(format!("packaging/example-{place}.toml"));
+        let file = workspace.join(format!("agent/packaging/example-{place}.toml"));
         let text = fs::read_to_string(&file).unwrap();
         // Not `load`: the key files are those of the machines that the examples are for.
         let accepted = Config::parse(&text, &file).unwrap();

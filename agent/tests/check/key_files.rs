@@ -11,7 +11,8 @@ use crate::{GOOD, warnings};
 
 #[test]
 fn a_file_that_is_not_there_is_told_as_such() {
-    let rejected = Config::load(Path::new("/nowhere/berlin.toml")).unwrap_err();
+    let rejected =
+        Config::load(Path::new("/nowhere/berlin.toml"), &crossway::disk::Disk).unwrap_err();
     assert_eq!(
         rejected.to_string(),
         "/nowhere/berlin.toml: cannot be read: No such file or directory (os error 2): name a \
@@ -29,7 +30,7 @@ fn key_files_are_looked_at() {
     let at = format!("{}:3:20: ", file.display());
 
     assert_eq!(
-        warnings(Config::load(&file)),
+        warnings(Config::load(&file, &crossway::disk::Disk)),
         [format!(
             "{at}warning: gateway, private_key_file: {0} does not exist here: \
              (umask 077; crossway keygen > {0})",
@@ -39,7 +40,7 @@ fn key_files_are_looked_at() {
 
     folder.write("berlin-1.key", &key.to_base64(), 0o644);
     assert_eq!(
-        warnings(Config::load(&file)),
+        warnings(Config::load(&file, &crossway::disk::Disk)),
         [format!(
             "{at}warning: gateway, private_key_file: {0} has mode 0644, others than its owner can \
              use the key: chmod 600 {0}",
@@ -48,11 +49,13 @@ fn key_files_are_looked_at() {
     );
 
     folder.write("berlin-1.key", &key.to_base64(), 0o600);
-    assert!(warnings(Config::load(&file)).is_empty());
+    assert!(warnings(Config::load(&file, &crossway::disk::Disk)).is_empty());
 
     folder.write("berlin-1.key", "no key at all", 0o600);
     assert_eq!(
-        Config::load(&file).unwrap_err().to_string(),
+        Config::load(&file, &crossway::disk::Disk)
+            .unwrap_err()
+            .to_string(),
         format!(
             "{at}gateway, private_key_file: {} has 13 characters where a WireGuard key has 44: make a \
              new one with `crossway keygen`, or name the right file",
@@ -71,7 +74,9 @@ fn our_own_public_key_at_a_site_is_refused() {
     folder.write("berlin.toml", &text, 0o644);
     let file = folder.0.join("berlin.toml");
     assert_eq!(
-        Config::load(&file).unwrap_err().to_string(),
+        Config::load(&file, &crossway::disk::Disk)
+            .unwrap_err()
+            .to_string(),
         format!(
             "{}:22:14: site \"paris\", gateway \"paris-1\", public_key: {own} is the public key of \
              this gateway itself: write what `crossway pubkey < KEYFILE` prints on that gateway",

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crossway::config::{Accepted, Config, LivenessMode};
+use crossway::disk::Disk;
 use crossway::keys::{SecretKey, public_key_text};
 
 use crate::parse;
@@ -171,7 +172,7 @@ fn the_own_key_is_refused() {
         file(&replica("berlin-2", &own, "endpoint = \"10.1.0.3:51820\"")),
     )
     .unwrap();
-    let told = Config::load(&path).unwrap_err().to_string();
+    let told = Config::load(&path, &Disk).unwrap_err().to_string();
     fs::remove_dir_all(&folder).unwrap();
     let expected = format!(
         r#"gateway.replica "berlin-2", public_key: {own} is the public key of this gateway itself"#

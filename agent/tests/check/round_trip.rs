@@ -14,7 +14,8 @@ use crossway::config::{
 use crossway::engine::Engine;
 use crossway::liveness::bfd::Pace;
 use crossway::prefix::Prefix;
-use crossway::vrrp::{Family, Interval};
+use crossway_liveness::vrrp::Interval;
+use crossway_types::address::Family;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 

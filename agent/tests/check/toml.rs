@@ -31,7 +31,7 @@ fn a_file_in_another_encoding_is_told_as_such() {
     let file = std::env::temp_dir().join(format!("crossway-utf16-{}.toml", std::process::id()));
     let utf16: Vec<u8> = GOOD.encode_utf16().flat_map(u16::to_le_bytes).collect();
     fs::write(&file, [&[0xff, 0xfe], &utf16[..]].concat()).unwrap();
-    let rejected = Config::load(Path::new(&file)).unwrap_err();
+    let rejected = Config::load(Path::new(&file), &crossway::disk::Disk).unwrap_err();
     fs::remove_file(&file).unwrap();
     assert_eq!(
         rejected.to_string(),

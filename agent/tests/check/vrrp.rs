@@ -2,7 +2,7 @@
 //! that must be accepted.
 
 use crossway::config::VirtualRouter;
-use crossway::vrrp::Family;
+use crossway_types::address::Family;
 
 use crate::parse;
 

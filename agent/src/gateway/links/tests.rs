@@ -1,10 +1,10 @@
 use super::dial::{MOST_DIALS, REDIAL_AFTER};
 use super::*;
-use crate::clock;
 use crate::config::{Endpoint, Link, Liveness, RemoteGateway};
 use crate::engine::Engine;
 use crate::io::udp;
 use crate::tunnel::heartbeat::{Pulse, Service};
+use crossway_sys::clock;
 
 const HOLD: Duration = Duration::from_secs(5);
 
