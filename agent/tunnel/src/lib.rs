@@ -2,6 +2,12 @@
 //!
 //! Owned by a lane's thread; nothing here waits, allocates per packet or reads a socket. Datagrams
 //! to be sent are pushed into the caller's [`Transmits`].
+//!
+//! Two engines can run a session ([`engine`]): our own ([`session`], [`noise`], [`keypair`]) and boringtun. Ours is
+//! there because boringtun cannot do what a gateway on this path needs: seal from one buffer into another, a replay
+//! window for network cards with many queues, sessions that the next agent goes on with, timers that cost no packet a
+//! clock read and that tests can turn, keys that are cleared. boringtun is there for whoever prefers the implementation
+//! with the longest record.
 
 mod allowance;
 mod engine;
