@@ -17,6 +17,10 @@ use crossway_types::engine::Engine;
 use crossway_types::keys::SecretKey;
 
 /// A session of one of the engines.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a session of our own is reached without one more pointer; a peer holds several cache lines anyway"
+)]
 pub(super) enum PeerSession {
     /// Of our own.
     Crossway(Session),

@@ -67,9 +67,10 @@ impl Tunnel {
                 known.and_then(|mut from| Peer::import(&mut from, spec, &self.local, now).ok()?);
             let (peer, goes_on) =
                 known.unwrap_or_else(|| (Peer::new(spec.clone(), &self.local, now), false));
-            match goes_on {
-                true => imported.sessions += 1,
-                false => imported.anew += 1,
+            if goes_on {
+                imported.sessions += 1;
+            } else {
+                imported.anew += 1;
             }
             self.insert(peer, now);
         }
