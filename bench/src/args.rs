@@ -59,8 +59,8 @@ struct Sites {
     /// Milliseconds of each trial of the search for a UDP rate [default: 1000]
     #[arg(long, value_name = "N", value_parser = above_0())]
     trial_ms: Option<u32>,
-    /// plain,crossway,wireguard-go,wireguard-go-debian,gotatun,boringtun,kernel-wireguard [default: all but
-    /// wireguard-go-debian]
+    /// plain,crossway,crossway-boringtun (boringtun runs its sessions),wireguard-go,wireguard-go-debian,gotatun,boringtun,
+    /// kernel-wireguard [default: all but wireguard-go-debian]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = Contender::from_name)]
     contenders: Option<Vec<Contender>>,
     /// More contenders than these

@@ -14,6 +14,7 @@ pub use crossway_api::message as api;
 pub mod cleanup;
 pub mod config;
 pub mod crossway;
+pub mod engine;
 pub mod failover;
 pub mod frr;
 pub mod gateways;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use anyhow::Result;
 
 use crate::config::{self, Config, Endpoint, Lanes, Liveness, LivenessMode};
+use crate::engine;
 use crate::keys::KeyPair;
 use crate::topology::{Family, LISTEN_PORT, Topology};
 use crate::wait;
@@ -175,6 +176,9 @@ impl GatewayPlan {
         let sites = self.peers.iter().map(PeerPlan::config);
         let sites = sites.collect::<Result<_>>()?;
         let mut config = Config { gateway, sites };
+        if let Some(engine) = engine::asked_for() {
+            engine::set(&mut config, engine);
+        }
         for change in &self.changes {
             change.0(&mut config);
         }

@@ -11,6 +11,7 @@ use super::{
 };
 use crossway_liveness::vrrp::Interval;
 use crossway_types::address::Family;
+use crossway_types::engine::Engine;
 use crossway_types::prefix::Prefix;
 use datapath_abi::maps::DEFAULT_FLOWS;
 
@@ -26,6 +27,7 @@ impl Gateway {
             private_key_file: private_key_file.into(),
             listen,
             tunnel_addresses: Vec::new(),
+            engine: Engine::default(),
             lanes: Lanes::Auto,
             mtu: None,
             flows: DEFAULT_FLOWS,
@@ -97,6 +99,7 @@ impl RemoteGateway {
             name: name.into(),
             public_key,
             preshared_key_file: None,
+            engine: Engine::default(),
             lanes: 1,
             persistent_keepalive: None,
             links: vec![Link::new(None)],

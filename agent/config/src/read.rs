@@ -142,12 +142,13 @@ fn read_document(root: &Section<'_>, base: &Path, files: Option<&dyn Files>) -> 
     if let Some(files) = files {
         key_files::check(files, root.report, gateway.as_ref(), &sites);
     }
+    let gateway = gateway?.finish()?;
     Some(Config {
-        gateway: gateway?.finish()?,
         sites: sites
             .into_iter()
-            .map(SiteDraft::finish)
+            .map(|site| site.finish(gateway.engine))
             .collect::<Option<_>>()?,
+        gateway,
     })
 }
 

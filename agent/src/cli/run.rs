@@ -13,6 +13,9 @@ use crate::disk::Disk;
 use crate::posture::capabilities::{Part, settle_thread};
 use crate::{gateway, posture};
 
+/// What is logged without it. boringtun logs each handshake that nobody answers as a warning; what that means for a
+/// link is told by the link's state.
+const USUAL_LOG: &str = "info,boringtun=off";
 /// Environment variable that sets what is logged, such as `debug` or `crossway::host=debug`.
 const LOG_VARIABLE: &str = "CROSSWAY_LOG";
 
@@ -36,7 +39,7 @@ pub(super) fn run(file: &Path, take_over: bool) -> Result<(), Failure> {
 }
 
 fn log_to_stderr() -> Result<(), Failure> {
-    let wanted = std::env::var(LOG_VARIABLE).unwrap_or_else(|_| "info".to_owned());
+    let wanted = std::env::var(LOG_VARIABLE).unwrap_or_else(|_| USUAL_LOG.to_owned());
     let filter = EnvFilter::try_new(&wanted)
         .map_err(|error| Failure::Wrong(format!("{LOG_VARIABLE}={wanted}: {error}: write info")))?;
     tracing_subscriber::fmt()

@@ -104,6 +104,7 @@ impl Gateway {
             config_file: self.process.path.display().to_string(),
             public_key: public_key_text(&self.identity.public_key()),
             lanes: self.forwarding.lanes.count(),
+            engine: gateway.engine,
             listen: gateway.listen.to_string(),
             tun: Tun {
                 name: tun.name.clone(),
@@ -257,6 +258,7 @@ pub(super) fn describe_link(link: &LinkStatus, links: &Links, now: Instant) -> L
     Link {
         site: link.planned.site_name.clone(),
         gateway: link.planned.gateway.name.clone(),
+        engine: link.planned.gateway.engine,
         id: link.planned.id.0,
         lane: link.planned.lane,
         endpoint: endpoint.map(|endpoint| endpoint.remote.to_string()),

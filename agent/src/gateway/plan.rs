@@ -331,6 +331,7 @@ impl PlannedLink {
         let (old, new) = (&self.gateway, &other.gateway);
         self.receiver_index == other.receiver_index
             && self.site == other.site
+            && old.engine == new.engine
             && old.public_key == new.public_key
             && old.preshared_key_file == new.preshared_key_file
             && old.persistent_keepalive == new.persistent_keepalive

@@ -134,7 +134,7 @@ fn each_fault_is_told_with_line_value_reason_and_mend() {
         ),
         (
             replica("berlin-2", KEY, "routes = [\"10.1.0.0/24\"]"),
-            r#"berlin.toml:12:1: gateway.replica "berlin-2": unknown key "routes": the known keys are name, public_key, preshared_key_file, endpoint, bfd"#,
+            r#"berlin.toml:12:1: gateway.replica "berlin-2": unknown key "routes": the known keys are name, public_key, preshared_key_file, endpoint, bfd, engine"#,
         ),
         (
             "[[gateway.replica]]\nname = \"berlin-2\"".to_owned(),

@@ -6,7 +6,7 @@ use super::{DEFAULT_PRIORITY, LinkDraft, RemoteDraft, read_endpoint, read_public
 use crate::liveness;
 use crate::section::Section;
 use crate::site::place;
-use crate::{Liveness, LivenessMode, name};
+use crate::{Liveness, LivenessMode, engine, name};
 
 /// More gateways than that seldom share a LAN, and every flow is told to each of them.
 const MOST: usize = 8;
@@ -60,6 +60,7 @@ fn read_one(section: &Section<'_>, base: &Path) -> RemoteDraft {
         public_key,
         preshared_key_file,
         links: vec![link],
+        engine: engine::read(section),
         lanes: 1,
         persistent_keepalive: None,
     }

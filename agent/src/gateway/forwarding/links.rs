@@ -202,6 +202,7 @@ pub(in crate::gateway) fn spec_of(link: &PlannedLink, config: &Config) -> Result
     Ok(PeerSpec {
         link: link.id,
         site: link.site,
+        engine: link.gateway.engine,
         receiver_index: link.receiver_index,
         public_key: link.gateway.public_key,
         preshared_key,

@@ -1,6 +1,7 @@
 use super::dial::{MOST_DIALS, REDIAL_AFTER};
 use super::*;
 use crate::config::{Endpoint, Link, Liveness, RemoteGateway};
+use crate::engine::Engine;
 use crate::io::udp;
 use crate::tunnel::heartbeat::{Pulse, Service};
 use crossway_sys::clock;
@@ -18,6 +19,7 @@ fn planned(id: u32, endpoints: &[&str]) -> PlannedLink {
             name: format!("paris-{id}"),
             public_key: [id as u8; 32],
             preshared_key_file: None,
+            engine: Engine::default(),
             lanes: 1,
             persistent_keepalive: None,
             links: Vec::new(),
