@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::Gateway;
-use super::handover::{Answer, Ask, Header, Later, Offer, Word};
+use super::handover::{Answer, Ask, GatewayExport, Header, Offer, Word};
 use crate::control::Server;
 use crate::control::server::SharedSocket;
 use crate::handover::STATE_VERSION;
@@ -121,10 +121,10 @@ impl Gateway {
         // From here on the lanes are another agent's.
         drop(parked);
         self.process.sockets.iter().for_each(SharedSocket::leave);
-        let mut later = self.later();
-        later.virtual_routers = self.lan.vrrp.leave().await;
+        let mut export = self.export();
+        export.virtual_routers = self.lan.vrrp.leave().await;
         // It has all that it cannot do without.
-        let _ = channel.send(&later);
+        let _ = channel.send(&export);
         Ok(channel.peer()?)
     }
 
@@ -172,10 +172,10 @@ impl Gateway {
         Ok(())
     }
 
-    fn later(&self) -> Later {
+    fn export(&self) -> GatewayExport {
         let now = clock::now();
         let uptime = now.saturating_duration_since(self.process.started);
-        Later {
+        GatewayExport {
             uptime_ms: uptime.as_millis() as u64,
             started_since_epoch_ms: self.process.started_since_epoch.as_millis() as u64,
             service: self.forwarding.service,

@@ -71,7 +71,7 @@ pub struct Header {
 
 /// What can wait until the lanes run again.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Later {
+pub struct GatewayExport {
     /// Time that the gateway has run.
     pub uptime_ms: u64,
     /// Time since the Unix epoch at which it was started.

@@ -15,7 +15,7 @@ use self::new_lanes::NewLanes;
 use self::received::Received;
 use super::Gateway;
 use super::desired::Desired;
-use super::handover::{Answer, Ask, Later, Offer, Word};
+use super::handover::{Answer, Ask, GatewayExport, Offer, Word};
 use super::host_side::Tun;
 use super::inputs::{Inputs, Signals};
 use super::lanes::Lanes;
@@ -92,15 +92,15 @@ pub(super) async fn take_over(
     drop(patient);
     let mut taken = Taken::take(&mut channel, &new_lanes, &desired.config, count)?;
 
-    let later: Later = channel.receive().unwrap_or_else(|error| {
+    let export: GatewayExport = channel.receive().unwrap_or_else(|error| {
         tracing::warn!(%error, "the agent before did not send the links' states");
-        Later::default()
+        GatewayExport::default()
     });
     let config = &desired.config;
     let sockets = taken.received.sockets(config)?;
     host.take_over()?;
     host.keep_virtual_macs();
-    let datapath = finish(prepared, config, &mut warnings, &later);
+    let datapath = finish(prepared, config, &mut warnings, &export);
     let name = config.gateway.tun_name();
     let index = host.interface(&name).await?.index;
     let parts = Parts {
@@ -117,7 +117,7 @@ pub(super) async fn take_over(
     let (mut gateway, sources) = parts.assemble(sockets.share()?, taken.from_lanes, watch, now);
     gateway.forwarding.continue_counting(&before);
     gateway.forwarding.spread_by_another(taken.queue);
-    gateway.continue_from(later, now).await;
+    gateway.continue_from(export, now).await;
     // What fails is a warning: what the agent before has set up is there and works.
     gateway.mark(Event::TakenOver);
     gateway.reconcile(now).await;
@@ -188,14 +188,14 @@ fn finish(
     prepared: Option<Prepared>,
     config: &Config,
     warnings: &mut Warnings,
-    later: &Later,
+    export: &GatewayExport,
 ) -> Option<Datapath> {
     let Some(prepared) = prepared else {
         return load_datapath(config, warnings);
     };
     match prepared.finish() {
         Ok(mut datapath) => {
-            if let Some(account) = &later.flows {
+            if let Some(account) = &export.flows {
                 datapath.flows.set_account(account.clone());
             }
             Some(datapath)
@@ -235,15 +235,15 @@ fn numbers_of(offer: &Offer) -> Numbers {
 
 impl Gateway {
     /// It runs since the first of its agents was started, serves its LAN as before, and remembers.
-    async fn continue_from(&mut self, later: Later, now: Instant) {
-        self.forwarding.service = later.service;
-        self.lan.vrrp.resume(later.virtual_routers);
+    async fn continue_from(&mut self, export: GatewayExport, now: Instant) {
+        self.forwarding.service = export.service;
+        self.lan.vrrp.resume(export.virtual_routers);
         self.journal
-            .send_modify(|journal| journal.adopt(later.events));
-        let uptime = Duration::from_millis(later.uptime_ms);
-        let since_epoch = Duration::from_millis(later.started_since_epoch_ms);
+            .send_modify(|journal| journal.adopt(export.events));
+        let uptime = Duration::from_millis(export.uptime_ms);
+        let since_epoch = Duration::from_millis(export.started_since_epoch_ms);
         self.process.continue_from(uptime, since_epoch, now);
-        if let Err(error) = self.import_links(later.links, now).await {
+        if let Err(error) = self.import_links(export.links, now).await {
             tracing::debug!("{error:#}");
         }
     }
