@@ -185,8 +185,7 @@ fn a_file_that_the_kernel_refuses_is_taken_back_and_can_be_mended() {
     let back = "the previous configuration is in force again";
     assert!(said.contains(back), "{said}");
     assert_eq!(mesh.state(), before);
-    let status = mesh.agent.query(&["status"]).unwrap();
-    assert_eq!(status["warnings"], serde_json::json!([]), "{status}");
+    assert_eq!(mesh.agent.status().unwrap().warnings, Vec::<String>::new());
     mesh.unreachable(c);
 
     gateway(&format!("route del {taken}"));
@@ -203,7 +202,7 @@ fn what_failed_before_is_not_held_against_a_reload_and_heals_by_itself() {
     let b = mesh.hosts().1;
     let taken = "blackhole 10.2.0.0/24 metric 30199";
     let gateway = |mesh: &Mesh, words: &str| mesh.topology.sites[0].gateway.ip(words).unwrap();
-    let warnings = |mesh: &Mesh| mesh.agent.query(&["status"]).unwrap()["warnings"].to_string();
+    let warnings = |mesh: &Mesh| mesh.agent.status().unwrap().warnings.join("\n");
     gateway(&mesh, &format!("route replace {taken}"));
     wait::until("a warning", UP, || {
         let warnings = warnings(&mesh);
@@ -218,7 +217,7 @@ fn what_failed_before_is_not_held_against_a_reload_and_heals_by_itself() {
 
     gateway(&mesh, &format!("route del {taken}"));
     wait::until("the warning to go", UP, || {
-        (warnings(&mesh) == "[]").then_some(())
+        (warnings(&mesh).is_empty()).then_some(())
     })
     .unwrap();
     assert!(mesh.kernel_routes().contains("10.2.0.0/24 dev"));

@@ -43,9 +43,22 @@ pub(crate) fn parse() -> Task {
     task(&command().get_matches_from(words))
 }
 
+/// Every command, for the pages that name some.
+#[cfg(test)]
+pub(crate) fn names() -> impl Iterator<Item = String> {
+    let command = command();
+    let names: Vec<String> = command
+        .get_subcommands()
+        .map(|task| task.get_name().to_owned())
+        .collect();
+    names.into_iter()
+}
+
 #[rustfmt::skip]
 fn command() -> Command {
-    let agent = Arg::new("agent").long("agent").value_parser(value_parser!(PathBuf));
+    let agent = Arg::new("agent")
+        .long("agent")
+        .value_parser(value_parser!(PathBuf));
     Command::new("cargo xtask")
         .bin_name("cargo xtask")
         .about("Everything that is done with this repository. Commands install what they need.")

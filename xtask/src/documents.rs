@@ -8,7 +8,7 @@ use std::path::Path;
 use datapath_abi::maps;
 
 use self::page::Document;
-use crate::{TASKS, environment};
+use crate::{cli, environment};
 
 mod page;
 
@@ -76,7 +76,7 @@ fn every_cargo_xtask_command_is_one() {
             let is_name = |letter: char| letter.is_ascii_lowercase() || letter == '-';
             let end = rest.find(|letter| !is_name(letter)).unwrap_or(rest.len());
             let name = &rest[..end];
-            if name != "help" && !TASKS.iter().any(|(task, ..)| *task == name) {
+            if name != "help" && !cli::names().any(|task| task == name) {
                 wrong.push(format!("{}: cargo xtask {name}", document.name()));
             }
         }
