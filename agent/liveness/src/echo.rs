@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use crossway_types::checksum;
+use crossway_types::{checksum, packet};
 
 /// Between two requests.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -70,18 +70,14 @@ impl Echo {
     /// Takes an inner packet, if it is the reply to one of our requests; whether it was.
     pub fn handle_packet(&mut self, inner: &[u8]) -> bool {
         let (header, (protocol, _, reply)) = self.form();
-        let (at, between) = if header == IPV4 {
-            (9, 12..20)
-        } else {
-            (6, 8..40)
-        };
+        let at = if header == IPV4 { 9 } else { 6 };
         let is_ours = inner.len() >= header + ICMP
             && inner[0] >> 4 == if header == IPV4 { 4 } else { 6 }
             && (header == IPV6 || inner[0] == 0x45)
             && inner[at] == protocol
-            && inner[between] == *addresses(self.target, self.source)
             && inner[header] == reply
-            && inner[header + 4..header + 6] == self.identifier.to_be_bytes();
+            && inner[header + 4..header + 6] == self.identifier.to_be_bytes()
+            && packet::addresses(inner) == Some((self.target, self.source));
         if is_ours {
             self.alive = true;
             self.unanswered = 0;
@@ -105,14 +101,14 @@ impl Echo {
     fn write(&self, to: &mut [u8; LONGEST]) -> usize {
         let (header, (protocol, request, _)) = self.form();
         let end = header + ICMP;
-        let addresses = addresses(self.source, self.target);
         to.fill(0);
+        let ends = if header == IPV4 { 12..20 } else { 8..40 };
+        write_addresses(self.source, self.target, &mut to[ends.clone()]);
         if header == IPV4 {
             to[0] = 0x45;
             to[2..4].copy_from_slice(&(end as u16).to_be_bytes());
             to[8] = TTL;
             to[9] = protocol;
-            to[12..20].copy_from_slice(&addresses);
             let sum = checksum::finish(0, &to[..IPV4]);
             to[10..12].copy_from_slice(&sum.to_be_bytes());
         } else {
@@ -120,7 +116,6 @@ impl Echo {
             to[4..6].copy_from_slice(&(ICMP as u16).to_be_bytes());
             to[6] = protocol;
             to[7] = TTL;
-            to[8..40].copy_from_slice(&addresses);
         }
         to[header] = request;
         to[header + 4..header + 6].copy_from_slice(&self.identifier.to_be_bytes());
@@ -128,7 +123,7 @@ impl Echo {
         let pseudo = if header == IPV4 {
             0
         } else {
-            checksum::pseudo_header(&addresses, protocol, ICMP)
+            checksum::pseudo_header(&to[ends], protocol, ICMP)
         };
         let sum = checksum::finish(pseudo, &to[header..end]);
         to[header + 2..header + 4].copy_from_slice(&sum.to_be_bytes());
@@ -145,13 +140,15 @@ impl Echo {
     }
 }
 
-/// Both addresses as they stand in a header.
-fn addresses(from: IpAddr, to: IpAddr) -> Vec<u8> {
-    let octets = |address: IpAddr| match address {
-        IpAddr::V4(v4) => v4.octets().to_vec(),
-        IpAddr::V6(v6) => v6.octets().to_vec(),
-    };
-    [octets(from), octets(to)].concat()
+/// Writes both as they stand in a header.
+fn write_addresses(source: IpAddr, target: IpAddr, to: &mut [u8]) {
+    let (left, right) = to.split_at_mut(to.len() / 2);
+    for (address, to) in [(source, left), (target, right)] {
+        match address {
+            IpAddr::V4(v4) => to.copy_from_slice(&v4.octets()),
+            IpAddr::V6(v6) => to.copy_from_slice(&v6.octets()),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -213,7 +210,7 @@ mod tests {
             let mut request = [0; LONGEST];
             let length = echo.poll_transmit(now, &mut request).unwrap();
             let request = &request[..length];
-            assert_eq!(crossway_types::packet::stated_length(request), Some(length));
+            assert_eq!(packet::stated_length(request), Some(length));
             let header = length - ICMP;
             let pseudo = if header == IPV4 {
                 assert_eq!(checksum::finish(0, &request[..IPV4]), 0);
