@@ -50,7 +50,7 @@ use crate::ids::{IfIndex, SiteId};
 use crate::io::udp::Endpoint;
 use crate::lane::{Command, FromLanes};
 use crate::posture::{Part, Starter, capabilities, seccomp};
-use crate::service;
+use crate::systemd;
 use crate::tunnel::heartbeat::Service;
 use crate::tunnel::noise::Identity;
 use crate::vrrp::status::Event as VrrpEvent;
@@ -172,14 +172,14 @@ pub async fn run(config: Config, path: PathBuf, take_over: bool, starter: Starte
     gateway.upgrade = Upgrade::new(starter);
     gateway.settle_posture();
     memory::give_back();
-    service::ready();
+    systemd::ready();
     let cause = format!("started with {}", gateway.path.display());
     gateway.record_run(None, "running", cause);
     let ended = gateway.serve(&mut inputs).await;
     if gateway.handed_over {
         return Ok(());
     }
-    service::stopping();
+    systemd::stopping();
     let cause = match &ended {
         Ok(signal) => format!("told to by {signal}"),
         Err(error) => format!("{error:#}"),
