@@ -26,7 +26,7 @@ pub enum HostError {
     },
     /// The TUN's name belongs to another kind of interface.
     #[error(
-        "{name} is to be the TUN and exists already as {kind}: give the gateway another name, or \
+        "{name} is the name for the TUN, but exists already as {kind}: give the gateway another name, or \
          rename that interface"
     )]
     NotATun {
@@ -37,7 +37,7 @@ pub enum HostError {
     },
     /// A device of a virtual router's name is there already and is of another kind.
     #[error(
-        "{name} is to be the device of a virtual router and exists already as {kind}: rename that \
+        "{name} is the name for the device of a virtual router, but exists already as {kind}: rename that \
          interface, or give the virtual router another id"
     )]
     NotAVirtualMac {
@@ -67,8 +67,8 @@ pub enum HostError {
     /// Another program owns the very route that is wanted.
     #[error(
         "route {prefix} with metric {METRIC} exists on another interface: another connector or a \
-         hand-made route owns it; remove that route (`ip route show {prefix}`) or give the prefix to \
-         one of the two only"
+         hand-made route owns it; remove that route (`ip route show {prefix}`) or keep the prefix in \
+         only one of the two"
     )]
     RouteTaken {
         /// The route's prefix.

@@ -32,19 +32,21 @@ pub enum ClientError {
     NoneRuns(PathBuf),
     /// No gateway was named, and several run.
     #[error(
-        "several gateways run here ({}): say which with --gateway {}",
+        "several gateways run here ({}): choose one with --gateway {}",
         .0.join(", "),
         .0.first().map_or("NAME", String::as_str)
     )]
     SeveralRun(Vec<String>),
     /// The socket may not be opened by this user.
-    #[error("{0} may not be opened by this user: {mend}", mend = admission::mend(.0))]
+    #[error("this user may not open {0}: {mend}", mend = admission::mend(.0))]
     Denied(PathBuf),
     /// The connection failed.
     #[error("{0} does not answer: {1}")]
     Io(PathBuf, io::Error),
     /// The answer is none that this program knows: versions that do not fit.
-    #[error("the gateway's answer is not understood ({0}): use the program that the gateway runs")]
+    #[error(
+        "cannot parse the gateway's answer ({0}): use the same version of crossway as the gateway"
+    )]
     Answer(String),
     /// The gateway says why it does not answer.
     #[error("{0}")]

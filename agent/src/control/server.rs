@@ -60,15 +60,15 @@ pub struct SharedSocket {
 pub enum BindError {
     /// Another agent answers at it.
     #[error(
-        "a gateway of this name runs already and answers at {0}: take over from it with \
+        "a gateway of this name is already running and answers at {0}: take over from it with \
          --take-over, stop it, or give this one another name"
     )]
     InUse(PathBuf),
     /// Something that is no socket is there.
-    #[error("{0} is in the way and no socket: remove it")]
+    #[error("{0} exists and is not a socket: remove it")]
     NoSocket(PathBuf),
     /// The system refused.
-    #[error("the control socket {0} cannot be made: {1}")]
+    #[error("cannot create the control socket {0}: {1}")]
     Io(PathBuf, io::Error),
 }
 
@@ -168,7 +168,7 @@ impl Server {
                     });
                 }
                 Err(error) => {
-                    warn!(%error, "control socket does not accept");
+                    warn!(%error, "control socket cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -209,7 +209,7 @@ async fn serve_connection(
             Err(refused) => Response::error(refused),
         },
         Ok(Err(response)) => response,
-        Err(_) => Response::error("no request came: send one line of JSON"),
+        Err(_) => Response::error("no request received: send one line of JSON"),
     };
     let line = line_of(&response)?;
     timeout(PEER_PATIENCE, stream.write_all(&line)).await??;
@@ -325,7 +325,7 @@ impl Drop for SocketFileGuard {
             && !left
             && let Err(error) = fs::remove_file(&self.path)
         {
-            warn!(%error, path = %self.path.display(), "the control socket stays behind");
+            warn!(%error, path = %self.path.display(), "could not remove the control socket");
         }
     }
 }

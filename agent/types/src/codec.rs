@@ -26,7 +26,7 @@ pub struct Reader<'a> {
 
 /// The bytes are not what was expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the state of the agent before is damaged")]
+#[error("the state from the previous agent is damaged")]
 pub struct Damaged;
 
 impl Writer {
