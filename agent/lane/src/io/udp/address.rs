@@ -84,6 +84,7 @@ pub fn read(from: &RawAddress) -> Option<SocketAddr> {
 }
 
 /// Control-message payload that makes a datagram leave from `local`, with its level and type.
+#[derive(Clone, Copy)]
 pub(super) enum PacketInfo {
     V4(libc::in_pktinfo),
     V6(libc::in6_pktinfo),

@@ -130,7 +130,7 @@ impl ReceiveBatch {
                 segment: length.max(1),
                 bytes: &self.payload[start..start + length],
             };
-            let filled = header.msg_hdr.msg_controllen as usize;
+            let filled = header.msg_hdr.msg_controllen as _;
             read_control(self.control[index].decode(filled), &mut received);
             Some(received)
         })
