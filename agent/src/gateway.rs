@@ -46,7 +46,7 @@ use anyhow::{Context, Result, bail};
 use crate::config::Config;
 use crate::datapath::DatapathEvent;
 use crate::posture::{Part, Starter, capabilities, seccomp};
-use crate::service;
+use crate::systemd;
 use crate::tunnel::heartbeat::Service;
 use crate::tunnel::noise::Identity;
 use answer::{PendingFlows, Rates};
@@ -106,14 +106,14 @@ pub async fn run(config: Config, path: PathBuf, take_over: bool, starter: Starte
     gateway.process.upgrade = Upgrade::new(starter);
     gateway.settle_posture();
     memory::give_back();
-    service::ready();
+    systemd::ready();
     let cause = format!("started with {}", gateway.process.path.display());
     gateway.record_run(None, "running", cause);
     let ended = gateway.serve(&mut inputs).await;
     if gateway.process.handed_over {
         return Ok(());
     }
-    service::stopping();
+    systemd::stopping();
     let cause = match &ended {
         Ok(signal) => format!("told to by {signal}"),
         Err(error) => format!("{error:#}"),

@@ -17,7 +17,7 @@ pub mod handover;
 pub mod health;
 pub mod journal;
 pub mod posture;
-mod service;
+mod systemd;
 pub mod vrrp;
 
 pub use crossway_config as config;

@@ -1,16 +1,23 @@
 //! What can go wrong with the host, each with the mend in its message.
 
+use std::io;
 use std::path::PathBuf;
-use std::{fmt, io};
 
 use rtnetlink::packet_core::ErrorMessage;
+use thiserror::Error;
 
+use super::site_routes::METRIC;
 use crossway_types::prefix::Prefix;
 
 /// Why the host could not be read or changed.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum HostError {
     /// No interface has that name.
+    #[error(
+        "interface {name} does not exist: this host has {} (see `ip link`); correct the name in the \
+         configuration or create the interface first",
+        present.join(", ")
+    )]
     NoSuchInterface {
         /// The name asked for.
         name: String,
@@ -18,6 +25,10 @@ pub enum HostError {
         present: Vec<String>,
     },
     /// The TUN's name belongs to another kind of interface.
+    #[error(
+        "{name} is the name for the TUN, but exists already as {kind}: give the gateway another name, or \
+         rename that interface"
+    )]
     NotATun {
         /// The name.
         name: String,
@@ -25,6 +36,10 @@ pub enum HostError {
         kind: String,
     },
     /// A device of a virtual router's name is there already and is of another kind.
+    #[error(
+        "{name} is the name for the device of a virtual router, but exists already as {kind}: rename that \
+         interface, or give the virtual router another id"
+    )]
     NotAVirtualMac {
         /// Its name.
         name: String,
@@ -32,36 +47,57 @@ pub enum HostError {
         kind: String,
     },
     /// Another program holds the TUN.
+    #[error(
+        "TUN {name} is in use by another program: a TUN is named after the first 12 characters of its \
+         gateway's name, so give two gateways of a host names that differ there"
+    )]
     TunInUse {
         /// Its name.
         name: String,
     },
     /// The kernel refused for want of privilege.
+    #[error(
+        "not permitted {what}: Crossway needs CAP_NET_ADMIN; run it as root, or give its systemd unit \
+         AmbientCapabilities=CAP_NET_ADMIN"
+    )]
     NotPermitted {
         /// What was to be done, as "to …".
         what: String,
     },
     /// Another program owns the very route that is wanted.
+    #[error(
+        "route {prefix} with metric {METRIC} exists on another interface: another connector or a \
+         hand-made route owns it; remove that route (`ip route show {prefix}`) or keep the prefix in \
+         only one of the two"
+    )]
     RouteTaken {
         /// The route's prefix.
         prefix: Prefix,
     },
     /// IPv6 is wanted and this kernel runs without it.
+    #[error(
+        "the configuration uses IPv6 and this kernel runs without it (no /proc/sys/net/ipv6): boot \
+         without ipv6.disable=1, or remove the IPv6 prefixes"
+    )]
     NoIpv6,
     /// The kernel refused for another reason.
+    #[error("the kernel refused {what}: {error}")]
     Netlink {
         /// What was to be done, as "to …".
         what: String,
         /// The kernel's answer.
+        #[source]
         error: io::Error,
     },
     /// A sysctl or the state file could not be read or written.
+    #[error("could not {what} {path}: {error}{}", mend(error))]
     File {
         /// What was to be done, as "to …".
         what: String,
         /// Which file.
         path: PathBuf,
         /// The system's answer.
+        #[source]
         error: io::Error,
     },
 }
@@ -111,70 +147,13 @@ impl HostError {
     }
 }
 
-impl fmt::Display for HostError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoSuchInterface { name, present } => write!(
-                f,
-                "interface {name} does not exist: this host has {} (see `ip link`); \
-                 correct the name in the configuration or create the interface first",
-                present.join(", ")
-            ),
-            Self::NotATun { name, kind } => write!(
-                f,
-                "{name} is the name for the TUN, but exists already as {kind}: give the gateway another \
-                 name, or rename that interface"
-            ),
-            Self::NotAVirtualMac { name, kind } => write!(
-                f,
-                "{name} is the name for the device of a virtual router, but exists already as {kind}: rename \
-                 that interface, or give the virtual router another id"
-            ),
-            Self::TunInUse { name } => write!(
-                f,
-                "TUN {name} is in use by another program: a TUN is named after the first 12 characters \
-                 of its gateway's name, so give two gateways of a host names that differ there"
-            ),
-            Self::NotPermitted { what } => write!(
-                f,
-                "not permitted {what}: Crossway needs CAP_NET_ADMIN; run it as root, or give its \
-                 systemd unit AmbientCapabilities=CAP_NET_ADMIN"
-            ),
-            Self::RouteTaken { prefix } => write!(
-                f,
-                "route {prefix} with metric {} exists on another interface: another connector or \
-                 a hand-made route owns it; remove that route (`ip route show {prefix}`) or keep the prefix in only one of the two",
-                super::site_routes::METRIC
-            ),
-            Self::NoIpv6 => write!(
-                f,
-                "the configuration uses IPv6 and this kernel runs without it (no \
-                 /proc/sys/net/ipv6): boot without ipv6.disable=1, or remove the IPv6 prefixes"
-            ),
-            Self::Netlink { what, error } => write!(f, "the kernel refused {what}: {error}"),
-            Self::File { what, path, error } => {
-                write!(f, "could not {what} {}: {error}", path.display())?;
-                match error.kind() {
-                    io::ErrorKind::PermissionDenied => {
-                        write!(f, "; Crossway needs to run as root")
-                    }
-                    io::ErrorKind::ReadOnlyFilesystem => write!(
-                        f,
-                        "; mount it writable (a container needs --privileged, or the sysctl set \
-                         from outside)"
-                    ),
-                    _ => Ok(()),
-                }
-            }
+/// What helps against an error of a file, where something does.
+fn mend(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => "; Crossway needs to run as root",
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "; mount it writable (a container needs --privileged, or the sysctl set from outside)"
         }
-    }
-}
-
-impl std::error::Error for HostError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Netlink { error, .. } | Self::File { error, .. } => Some(error),
-            _ => None,
-        }
+        _ => "",
     }
 }

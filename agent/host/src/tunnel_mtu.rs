@@ -1,6 +1,6 @@
 //! The MTU inside the tunnel. Pure.
 
-use std::fmt;
+use thiserror::Error;
 
 /// Bytes around an inner packet at worst: IPv6 40, UDP 8, WireGuard's transport message 32 (type
 /// and reserved 4, receiver 4, counter 8, tag 16).
@@ -35,21 +35,13 @@ pub struct TunnelMtu {
 }
 
 /// An `mtu` of the configuration that cannot work.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("gateway.mtu = {wanted} {why}: {mend}")]
 pub struct MtuError {
     wanted: u16,
     why: String,
     mend: String,
 }
-
-impl fmt::Display for MtuError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { wanted, why, mend } = self;
-        write!(f, "gateway.mtu = {wanted} {why}: {mend}")
-    }
-}
-
-impl std::error::Error for MtuError {}
 
 /// Chooses the MTU: `wanted` if it works, else what fits the smallest WAN. `ipv6` says whether IPv6
 /// goes through the tunnel.

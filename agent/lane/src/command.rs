@@ -35,7 +35,7 @@ pub enum Command {
     SetEndpoint(LinkId, Endpoint),
     /// A peer is reached by this interface; `None` leaves that to the kernel's routes.
     SetInterface(LinkId, Option<NonZeroU32>),
-    /// Watches a peer otherwise; its probe is asked from the address.
+    /// Changes how a link is monitored; probes are sent from the address.
     SetLiveness(LinkId, Box<Liveness>, Option<IpAddr>),
     /// Which links carry a site's flows, best first; those of equal rank share them.
     SetRanks(SiteId, Vec<Vec<LinkId>>),

@@ -11,6 +11,7 @@ pub mod mss;
 mod outbound;
 mod parked;
 
+use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -67,19 +68,12 @@ struct Lane {
     parks_with: Option<mpsc::Sender<ParkedLane>>,
 }
 
-/// Whether the lane goes on.
-#[derive(PartialEq, Eq)]
-enum Flow {
-    On,
-    Stop,
-}
-
 impl Lane {
     fn run(mut self: Box<Self>) -> std::io::Result<()> {
         let mut next_timers = self.now;
         loop {
             self.now = clock::now();
-            if self.handle_commands() == Flow::Stop {
+            if self.handle_commands().is_break() {
                 match self.park() {
                     Some(lane) => self = lane,
                     None => return Ok(()),
@@ -93,7 +87,7 @@ impl Lane {
                 let sent = self.turn_outbound()?;
                 busy = received || sent;
                 turns += 1;
-                // A turn may be megabytes: no far end shall take us for dead while we do sixteen.
+                // One turn can move megabytes; sixteen could delay our BFD packets past the peer's detection time.
                 self.now = clock::now();
                 if self.now >= self.tunnel.next_pulse() {
                     break;
@@ -138,7 +132,7 @@ impl Lane {
     fn handle_pulses(&mut self) {
         let (udp, drops) = (&mut self.udp, &mut self.drops);
         let (now, send, changes) = (self.now, &mut self.send, &self.to_control.changes);
-        // Whom we have not heard yet for want of time is not dead, but one whose packets never get their turn is.
+        // A peer whose packets are still queued is not dead; one whose packets we never reach is.
         let backlog = now.saturating_duration_since(self.drained);
         let excess = backlog.saturating_sub(LONGEST_BACKLOG);
         let heard_until = self.drained + excess;
@@ -154,26 +148,24 @@ impl Lane {
         self.flush_send();
     }
 
-    fn handle_commands(&mut self) -> Flow {
+    /// Carries out what control asks; `Break` ends the lane's run.
+    fn handle_commands(&mut self) -> ControlFlow<()> {
         self.waker.clear();
         for _ in 0..COMMANDS_PER_LOOK {
-            let flow = match self.commands.try_recv() {
-                Ok(command) => self.handle_command(command),
-                Err(mpsc::TryRecvError::Empty) => return Flow::On,
+            match self.commands.try_recv() {
+                Ok(command) => self.handle_command(command)?,
+                Err(mpsc::TryRecvError::Empty) => return ControlFlow::Continue(()),
                 // Nobody is left who could ask it to stop.
-                Err(mpsc::TryRecvError::Disconnected) => return Flow::Stop,
-            };
-            if flow == Flow::Stop {
-                return flow;
+                Err(mpsc::TryRecvError::Disconnected) => return ControlFlow::Break(()),
             }
             self.flush_send();
         }
         // More may wait: after some packets, and without a sleep.
         self.waker.wake();
-        Flow::On
+        ControlFlow::Continue(())
     }
 
-    fn handle_command(&mut self, command: Command) -> Flow {
+    fn handle_command(&mut self, command: Command) -> ControlFlow<()> {
         match command {
             Command::AddPeer(spec) => {
                 let waited = self.tunnel.add_peer(*spec, self.now, &mut self.send);
@@ -207,16 +199,16 @@ impl Lane {
             }
             Command::Park(reply) => {
                 self.parks_with = Some(reply);
-                return Flow::Stop;
+                return ControlFlow::Break(());
             }
             Command::Stop(reply) => {
                 self.empty();
                 // Nobody waits for it any more: then nobody is told.
                 let _ = reply.send(self.drops);
-                return Flow::Stop;
+                return ControlFlow::Break(());
             }
         }
-        Flow::On
+        ControlFlow::Continue(())
     }
 
     /// The last of what was routed into the TUN, which is down by now, and of what has come for the socket. What

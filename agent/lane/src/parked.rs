@@ -8,6 +8,8 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use datapath_abi::outcome::{DropReason, Tally};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
 
 use super::coalesce::Coalescer;
 use super::drops::Drops;
@@ -178,24 +180,21 @@ impl Lane {
 /// Keeps the calling thread on one of the cores it may use. A lane that cannot be pinned runs all
 /// the same.
 fn pin_to_core(number: usize) {
-    // SAFETY: `cpu_set_t` is plain data for which all zeroes is the empty set; the calls get its true
-    // size and address, and the CPU_* functions stay inside it.
-    let result = unsafe {
-        let mut allowed: libc::cpu_set_t = std::mem::zeroed();
-        let size = size_of::<libc::cpu_set_t>();
-        libc::sched_getaffinity(0, size, &raw mut allowed);
-        let cores: Vec<usize> = (0..libc::CPU_SETSIZE as usize)
-            .filter(|core| libc::CPU_ISSET(*core, &allowed))
-            .collect();
-        let Some(core) = cores.get(number % cores.len().max(1)) else {
-            return;
-        };
-        let mut one: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(*core, &mut one);
-        libc::sched_setaffinity(0, size, &raw const one)
-    };
-    if result < 0 {
-        let error = io::Error::last_os_error();
+    if let Err(error) = try_to_pin(number) {
         tracing::warn!(lane = number, %error, "the lane's thread could not be pinned to a core");
     }
+}
+
+fn try_to_pin(number: usize) -> nix::Result<()> {
+    let this_thread = Pid::from_raw(0);
+    let allowed = sched_getaffinity(this_thread)?;
+    let cores: Vec<usize> = (0..CpuSet::count())
+        .filter(|core| allowed.is_set(*core) == Ok(true))
+        .collect();
+    let Some(core) = cores.get(number % cores.len().max(1)) else {
+        return Ok(());
+    };
+    let mut one = CpuSet::new();
+    one.set(*core)?;
+    sched_setaffinity(this_thread, &one)
 }

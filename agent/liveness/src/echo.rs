@@ -4,22 +4,20 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use crossway_types::checksum;
+use crossway_types::packet;
+use crossway_types::packet::write::{ICMP, ICMP_HEADER, ICMPV6, IPV4, IPV6, Ip};
 
 /// Between two requests.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Requests in a row without a reply after which the target counts as dead.
 const FAILURES: u32 = 3;
 /// Bytes of the longest request: IPv6 and ICMP headers, no data.
-pub const LONGEST: usize = IPV6 + ICMP;
+pub const LONGEST: usize = IPV6 + ICMP_HEADER;
 
-const IPV4: usize = 20;
-const IPV6: usize = 40;
-const ICMP: usize = 8;
 const TTL: u8 = 64;
 /// Protocol number, request and reply of each family.
-const V4: (u8, u8, u8) = (1, 8, 0);
-const V6: (u8, u8, u8) = (58, 128, 129);
+const V4: (u8, u8, u8) = (ICMP, 8, 0);
+const V6: (u8, u8, u8) = (ICMPV6, 128, 129);
 
 /// Asks one host.
 #[derive(Clone, Debug)]
@@ -70,18 +68,14 @@ impl Echo {
     /// Takes an inner packet, if it is the reply to one of our requests; whether it was.
     pub fn handle_packet(&mut self, inner: &[u8]) -> bool {
         let (header, (protocol, _, reply)) = self.form();
-        let (at, between) = if header == IPV4 {
-            (9, 12..20)
-        } else {
-            (6, 8..40)
-        };
-        let is_ours = inner.len() >= header + ICMP
+        let at = if header == IPV4 { 9 } else { 6 };
+        let is_ours = inner.len() >= header + ICMP_HEADER
             && inner[0] >> 4 == if header == IPV4 { 4 } else { 6 }
             && (header == IPV6 || inner[0] == 0x45)
             && inner[at] == protocol
-            && inner[between] == *addresses(self.target, self.source)
             && inner[header] == reply
-            && inner[header + 4..header + 6] == self.identifier.to_be_bytes();
+            && inner[header + 4..header + 6] == self.identifier.to_be_bytes()
+            && packet::addresses(inner) == Some((self.target, self.source));
         if is_ours {
             self.alive = true;
             self.unanswered = 0;
@@ -103,36 +97,20 @@ impl Echo {
     }
 
     fn write(&self, to: &mut [u8; LONGEST]) -> usize {
-        let (header, (protocol, request, _)) = self.form();
-        let end = header + ICMP;
-        let addresses = addresses(self.source, self.target);
-        to.fill(0);
-        if header == IPV4 {
-            to[0] = 0x45;
-            to[2..4].copy_from_slice(&(end as u16).to_be_bytes());
-            to[8] = TTL;
-            to[9] = protocol;
-            to[12..20].copy_from_slice(&addresses);
-            let sum = checksum::finish(0, &to[..IPV4]);
-            to[10..12].copy_from_slice(&sum.to_be_bytes());
-        } else {
-            to[0] = 0x60;
-            to[4..6].copy_from_slice(&(ICMP as u16).to_be_bytes());
-            to[6] = protocol;
-            to[7] = TTL;
-            to[8..40].copy_from_slice(&addresses);
-        }
-        to[header] = request;
-        to[header + 4..header + 6].copy_from_slice(&self.identifier.to_be_bytes());
-        to[header + 6..end].copy_from_slice(&self.sequence.to_be_bytes());
-        let pseudo = if header == IPV4 {
-            0
-        } else {
-            checksum::pseudo_header(&addresses, protocol, ICMP)
+        let (_, (protocol, request, _)) = self.form();
+        let mut message = [0; ICMP_HEADER];
+        message[0] = request;
+        message[4..6].copy_from_slice(&self.identifier.to_be_bytes());
+        message[6..8].copy_from_slice(&self.sequence.to_be_bytes());
+        let ip = Ip {
+            source: self.source,
+            destination: self.target,
+            class: 0,
+            dont_fragment: false,
+            ttl: TTL,
+            protocol,
         };
-        let sum = checksum::finish(pseudo, &to[header..end]);
-        to[header + 2..header + 4].copy_from_slice(&sum.to_be_bytes());
-        end
+        ip.write_icmp(&message, to)
     }
 
     /// Bytes of the IP header, and the ICMP numbers.
@@ -145,18 +123,10 @@ impl Echo {
     }
 }
 
-/// Both addresses as they stand in a header.
-fn addresses(from: IpAddr, to: IpAddr) -> Vec<u8> {
-    let octets = |address: IpAddr| match address {
-        IpAddr::V4(v4) => v4.octets().to_vec(),
-        IpAddr::V6(v6) => v6.octets().to_vec(),
-    };
-    [octets(from), octets(to)].concat()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crossway_types::checksum;
 
     fn echo(source: &str, target: &str) -> (Echo, Instant) {
         let now = crossway_sys::clock::now();
@@ -213,13 +183,13 @@ mod tests {
             let mut request = [0; LONGEST];
             let length = echo.poll_transmit(now, &mut request).unwrap();
             let request = &request[..length];
-            assert_eq!(crossway_types::packet::stated_length(request), Some(length));
-            let header = length - ICMP;
+            assert_eq!(packet::stated_length(request), Some(length));
+            let header = length - ICMP_HEADER;
             let pseudo = if header == IPV4 {
                 assert_eq!(checksum::finish(0, &request[..IPV4]), 0);
                 0
             } else {
-                checksum::pseudo_header(&request[8..40], V6.0, ICMP)
+                checksum::pseudo_header(&request[8..40], V6.0, ICMP_HEADER)
             };
             assert_eq!(checksum::finish(pseudo, &request[header..]), 0);
             let good = reply(request);

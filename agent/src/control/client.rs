@@ -1,11 +1,12 @@
 //! The command line's end of the control socket: blocking, one question, one answer, or with
 //! [`follow`] as many answers as come.
 
-use std::fmt;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use thiserror::Error;
 
 use super::{Request, Response, admission, gateway_of, socket_in};
 
@@ -13,9 +14,13 @@ use super::{Request, Response, admission, gateway_of, socket_in};
 const PATIENCE: Duration = Duration::from_secs(75);
 
 /// Why there is no answer.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum ClientError {
     /// No gateway of this name runs.
+    #[error(
+        "no running gateway named {gateway}: {}start it with `crossway run --config FILE`",
+        running(others)
+    )]
     NotRunning {
         /// Name that was asked for.
         gateway: String,
@@ -23,16 +28,28 @@ pub enum ClientError {
         others: Vec<String>,
     },
     /// No gateway was named, and none runs.
+    #[error("no running gateway (no socket in {0}): start one with `crossway run --config FILE`")]
     NoneRuns(PathBuf),
     /// No gateway was named, and several run.
+    #[error(
+        "several gateways run here ({}): choose one with --gateway {}",
+        .0.join(", "),
+        .0.first().map_or("NAME", String::as_str)
+    )]
     SeveralRun(Vec<String>),
     /// The socket may not be opened by this user.
+    #[error("this user may not open {0}: {mend}", mend = admission::mend(.0))]
     Denied(PathBuf),
     /// The connection failed.
+    #[error("{0} does not answer: {1}")]
     Io(PathBuf, io::Error),
     /// The answer is none that this program knows: versions that do not fit.
+    #[error(
+        "cannot parse the gateway's answer ({0}): use the same version of crossway as the gateway"
+    )]
     Answer(String),
     /// The gateway says why it does not answer.
+    #[error("{0}")]
     Refused(String),
 }
 
@@ -43,44 +60,13 @@ impl ClientError {
     }
 }
 
-impl fmt::Display for ClientError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotRunning { gateway, others } => {
-                write!(f, "no running gateway named {gateway}: ")?;
-                if !others.is_empty() {
-                    write!(f, "running here: {}; ", others.join(", "))?;
-                }
-                write!(f, "start it with `crossway run --config FILE`")
-            }
-            Self::NoneRuns(folder) => write!(
-                f,
-                "no running gateway (no socket in {}): start one with `crossway run --config FILE`",
-                folder.display()
-            ),
-            Self::SeveralRun(names) => write!(
-                f,
-                "several gateways run here ({}): choose one with --gateway {}",
-                names.join(", "),
-                names.first().map_or("NAME", String::as_str)
-            ),
-            Self::Denied(path) => write!(
-                f,
-                "this user may not open {}: {}",
-                path.display(),
-                admission::mend(path)
-            ),
-            Self::Io(path, error) => write!(f, "{} does not answer: {error}", path.display()),
-            Self::Answer(error) => write!(
-                f,
-                "cannot parse the gateway's answer ({error}): use the same version of crossway as the gateway"
-            ),
-            Self::Refused(message) => f.write_str(message),
-        }
+fn running(others: &[String]) -> String {
+    if others.is_empty() {
+        String::new()
+    } else {
+        format!("running here: {}; ", others.join(", "))
     }
 }
-
-impl std::error::Error for ClientError {}
 
 /// Asks the gateway named `gateway`, or without a name the only one that runs, by its socket in
 /// `folder`.

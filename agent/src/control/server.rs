@@ -3,7 +3,6 @@
 //! A peer can send nonsense, nothing, or too much, and can go away at any time: each costs its own
 //! connection only. The gateway's loop sees whole requests.
 
-use std::fmt;
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use thiserror::Error;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -56,42 +56,21 @@ pub struct SharedSocket {
 }
 
 /// Why the control socket could not be made.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum BindError {
     /// Another agent answers at it.
+    #[error(
+        "a gateway of this name is already running and answers at {0}: take over from it with \
+         --take-over, stop it, or give this one another name"
+    )]
     InUse(PathBuf),
     /// Something that is no socket is there.
+    #[error("{0} exists and is not a socket: remove it")]
     NoSocket(PathBuf),
     /// The system refused.
+    #[error("cannot create the control socket {0}: {1}")]
     Io(PathBuf, io::Error),
 }
-
-impl fmt::Display for BindError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::InUse(path) => write!(
-                f,
-                "a gateway of this name is already running and answers at {}: take over from it with \
-                 --take-over, stop it, or give this one another name",
-                path.display()
-            ),
-            Self::NoSocket(path) => write!(
-                f,
-                "{} exists and is not a socket: remove it",
-                path.display()
-            ),
-            Self::Io(path, error) => {
-                write!(
-                    f,
-                    "cannot create the control socket {}: {error}",
-                    path.display()
-                )
-            }
-        }
-    }
-}
-
-impl std::error::Error for BindError {}
 
 impl Server {
     /// Binds the socket at `path` and makes its folder if that is missing. A socket that a dead agent

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use datapath_abi::ABI_VERSION;
 use datapath_abi::outcome::{DropReason, StackReason, Tally};
+use nix::unistd::{SysconfVar, sysconf};
 
 pub(super) use flows::{PendingFlows, Rates};
 use routes::RouteView;
@@ -300,7 +301,6 @@ fn resident_bytes() -> u64 {
     let pages = std::fs::read_to_string("/proc/self/statm")
         .ok()
         .and_then(|statm| statm.split_whitespace().nth(1)?.parse::<u64>().ok());
-    // SAFETY: the call takes no pointer.
-    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    pages.unwrap_or(0) * u64::try_from(page).unwrap_or(0)
+    let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten();
+    pages.unwrap_or(0) * page.and_then(|page| u64::try_from(page).ok()).unwrap_or(0)
 }

@@ -18,7 +18,7 @@ use crate::handover::STATE_VERSION;
 use crate::handover::priority::Priority;
 use crate::handover::socket::{self, Channel, PeerProcess};
 use crate::lane::ParkedLane;
-use crate::{clock, service};
+use crate::{clock, systemd};
 use crossway_sys::netns;
 use crossway_types::codec::Writer;
 
@@ -74,7 +74,7 @@ impl Gateway {
             Ok(next) => {
                 self.process.handed_over = true;
                 tracing::info!(pid = next.pid, "handed over to another agent");
-                service::succeeded_by(next.pid);
+                systemd::succeeded_by(next.pid);
             }
             Err(error) => tracing::warn!("not handed over, this agent goes on: {error:#}"),
         }

@@ -2,11 +2,17 @@
 //!
 //! All calls block, with a deadline: during a hand-over an agent has nothing else to do.
 
-use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use nix::cmsg_space;
+use nix::sys::socket::sockopt::PeerCredentials;
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, getsockopt, recv, recvmsg, sendmsg,
+};
+use nix::unistd::geteuid;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
@@ -15,14 +21,14 @@ use crossway_sys::socket_option;
 
 /// Longest frame: ten thousand links with four sessions each.
 const MAX_FRAME: u64 = 64 << 20;
-/// Descriptors of one message (SCM_MAX_FD of the kernel is 253).
+/// The kernel's limit of descriptors in one message (net/scm.h).
+const SCM_MAX_FD: usize = 253;
+/// Descriptors of one message.
 pub const MAX_DESCRIPTORS: usize = 250;
 /// Bytes of the socket's buffer, so that a state of a few hundred links is written without waiting.
 const SEND_BUFFER: libc::c_int = 4 << 20;
 /// Longest frame that is sent in one write.
 const ONE_WRITE: usize = 4096;
-/// Words of a control buffer for so many descriptors.
-const CONTROL_WORDS: usize = (MAX_DESCRIPTORS * size_of::<libc::c_int>() + 64) / size_of::<u64>();
 
 /// One end.
 #[derive(Debug)]
@@ -55,37 +61,16 @@ impl Channel {
 
     /// The process at the other end when it connected, or when it began to listen.
     pub fn peer(&self) -> io::Result<PeerProcess> {
-        let mut peer = libc::ucred {
-            pid: 0,
-            uid: 0,
-            gid: 0,
-        };
-        let mut length = size_of::<libc::ucred>() as libc::socklen_t;
-        // SAFETY: `peer` and `length` are valid and writable for the call, and `length` says how many
-        // bytes `peer` has.
-        let result = unsafe {
-            libc::getsockopt(
-                self.0.as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_PEERCRED,
-                (&raw mut peer).cast(),
-                &raw mut length,
-            )
-        };
-        if result < 0 {
-            return Err(io::Error::last_os_error());
-        }
+        let peer = getsockopt(&self.0, PeerCredentials)?;
         Ok(PeerProcess {
-            pid: peer.pid,
-            uid: peer.uid,
+            pid: peer.pid(),
+            uid: peer.uid(),
         })
     }
 
     /// Whether the other end is a process of our own user.
     pub fn is_ours(&self) -> io::Result<bool> {
-        // SAFETY: the call takes nothing and always succeeds.
-        let own = unsafe { libc::geteuid() };
-        Ok(self.peer()?.uid == own)
+        Ok(self.peer()?.uid == geteuid().as_raw())
     }
 
     /// From now on each read and write may take so long.
@@ -164,13 +149,8 @@ impl Channel {
 /// Whether the other end of a socket that does not block has sent something that was not read yet;
 /// `false` if it has closed it, and `WouldBlock` if it is silent.
 pub fn peek(socket: &impl AsRawFd) -> io::Result<bool> {
-    let mut byte = 0_u8;
-    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
-    // SAFETY: `byte` is writable for the call, and as long as said.
-    let peeked = unsafe { libc::recv(socket.as_raw_fd(), (&raw mut byte).cast(), 1, flags) };
-    if peeked < 0 {
-        return Err(io::Error::last_os_error());
-    }
+    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+    let peeked = recv(socket.as_raw_fd(), &mut [0], flags)?;
     Ok(peeked > 0)
 }
 
@@ -183,91 +163,47 @@ pub fn send_with_descriptors(
     if descriptors.len() > MAX_DESCRIPTORS {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    let numbers: Vec<libc::c_int> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
-    let mut control = [0_u64; CONTROL_WORDS];
-    let mut vector = vector(bytes.as_ptr(), bytes.len());
-    let mut header = header(&mut vector);
-    let payload = size_of_val(numbers.as_slice());
-    if payload > 0 {
-        header.msg_control = control.as_mut_ptr().cast();
-        // SAFETY: the macros only compute.
-        header.msg_controllen = unsafe { libc::CMSG_SPACE(payload as u32) } as usize;
-        // SAFETY: the control buffer is zeroed, aligned for `cmsghdr`, and longer than CMSG_SPACE of
-        // the most descriptors, so that the first header and its data lie within it.
-        unsafe {
-            let first = libc::CMSG_FIRSTHDR(&raw const header);
-            (*first).cmsg_level = libc::SOL_SOCKET;
-            (*first).cmsg_type = libc::SCM_RIGHTS;
-            (*first).cmsg_len = libc::CMSG_LEN(payload as u32) as usize;
-            std::ptr::copy_nonoverlapping(
-                numbers.as_ptr().cast::<u8>(),
-                libc::CMSG_DATA(first),
-                payload,
-            );
-        }
-    }
-    // SAFETY: all that `header` points to lives until the call returns.
-    let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const header, libc::MSG_NOSIGNAL) };
-    match sent {
-        sent if sent < 0 => Err(io::Error::last_os_error()),
-        sent if sent as usize == bytes.len() => Ok(()),
-        _ => Err(io::ErrorKind::WriteZero.into()),
+    let numbers: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+    let rights = [ControlMessage::ScmRights(&numbers)];
+    let beside = if numbers.is_empty() { &[] } else { &rights[..] };
+    let sent = sendmsg::<()>(
+        socket.as_raw_fd(),
+        &[IoSlice::new(bytes)],
+        beside,
+        MsgFlags::MSG_NOSIGNAL,
+        None,
+    )?;
+    if sent == bytes.len() {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::WriteZero.into())
     }
 }
 
 /// Receives exactly `bytes`, which were sent in one call, and the descriptors beside them.
 fn receive_with_descriptors(socket: &UnixStream, bytes: &mut [u8]) -> io::Result<Vec<OwnedFd>> {
-    let mut control = [0_u64; CONTROL_WORDS];
-    let mut vector = vector(bytes.as_ptr(), bytes.len());
-    let mut header = header(&mut vector);
-    header.msg_control = control.as_mut_ptr().cast();
-    header.msg_controllen = size_of_val(&control);
-    let flags = libc::MSG_CMSG_CLOEXEC | libc::MSG_WAITALL;
-    // SAFETY: all that `header` points to is writable and lives until the call returns; `bytes` is
-    // borrowed exclusively.
-    let received = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags) };
-    if received < 0 {
-        return Err(io::Error::last_os_error());
-    }
+    // Room for the most that the kernel sends at once: none is cut off, and left open.
+    let mut control = cmsg_space!([RawFd; SCM_MAX_FD]);
+    let expected = bytes.len();
+    let mut parts = [IoSliceMut::new(bytes)];
+    let received = recvmsg::<()>(
+        socket.as_raw_fd(),
+        &mut parts,
+        Some(&mut control),
+        MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_WAITALL,
+    )?;
     let mut descriptors = Vec::new();
-    // SAFETY: the kernel has written whole control messages within `msg_controllen`; each descriptor of
-    // SCM_RIGHTS is new in this process, and nobody else knows it.
-    unsafe {
-        let mut next = libc::CMSG_FIRSTHDR(&raw const header);
-        while !next.is_null() {
-            if ((*next).cmsg_level, (*next).cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
-                let payload = (*next).cmsg_len as usize - libc::CMSG_LEN(0) as usize;
-                let mut numbers = vec![0; payload / size_of::<libc::c_int>()];
-                let to = numbers.as_mut_ptr().cast::<u8>();
-                std::ptr::copy_nonoverlapping(libc::CMSG_DATA(next), to, payload);
-                let owned = |number: libc::c_int| OwnedFd::from_raw_fd(number);
-                descriptors.extend(numbers.into_iter().map(owned));
-            }
-            next = libc::CMSG_NXTHDR(&raw const header, next);
+    for message in received.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(numbers) = message {
+            // SAFETY: each descriptor of SCM_RIGHTS is new in this process, and nobody else knows it.
+            let owned = |number| unsafe { OwnedFd::from_raw_fd(number) };
+            descriptors.extend(numbers.into_iter().map(owned));
         }
     }
-    if received as usize != bytes.len() {
+    if received.bytes != expected {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    if header.msg_flags & libc::MSG_CTRUNC != 0 {
-        return Err(io::Error::other("descriptors were cut off"));
-    }
     Ok(descriptors)
-}
-
-fn vector(bytes: *const u8, length: usize) -> libc::iovec {
-    libc::iovec {
-        iov_base: bytes.cast_mut().cast(),
-        iov_len: length,
-    }
-}
-
-fn header(vector: &mut libc::iovec) -> libc::msghdr {
-    // SAFETY: `msghdr` is plain data for which all zeroes is a valid value.
-    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
-    header.msg_iov = vector;
-    header.msg_iovlen = 1;
-    header
 }
 
 #[cfg(test)]

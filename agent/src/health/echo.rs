@@ -3,8 +3,8 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{FromRawFd, OwnedFd};
 
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 
 use crossway_types::checksum;
@@ -41,25 +41,14 @@ pub(super) async fn ask(target: IpAddr, interface: &str) -> io::Result<()> {
 /// A socket that sends and receives ICMP messages. (tokio and std know no kind of socket for it, but
 /// what they call on a connected one is the same for all kinds.)
 fn open(ipv4: bool) -> io::Result<UdpSocket> {
-    let (family, protocol) = if ipv4 {
-        (libc::AF_INET, libc::IPPROTO_ICMP)
+    let (domain, protocol) = if ipv4 {
+        (Domain::IPV4, Protocol::ICMPV4)
     } else {
-        (libc::AF_INET6, libc::IPPROTO_ICMPV6)
+        (Domain::IPV6, Protocol::ICMPV6)
     };
-    let socket = open_kind(family, libc::SOCK_DGRAM, protocol)
-        .or_else(|_| open_kind(family, libc::SOCK_RAW, protocol))?;
+    let open = |kind: Type| Socket::new(domain, kind.nonblocking(), Some(protocol));
+    let socket = open(Type::DGRAM).or_else(|_| open(Type::RAW))?;
     UdpSocket::from_std(socket.into())
-}
-
-fn open_kind(family: i32, kind: i32, protocol: i32) -> io::Result<OwnedFd> {
-    let kind = kind | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-    // SAFETY: the call takes no pointer.
-    let fd = unsafe { libc::socket(family, kind, protocol) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the descriptor is new and nobody else's.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// An echo request. The identifier may become the kernel's; the nonce tells whose the answer is.

@@ -19,6 +19,9 @@ use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
 use super::sys;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
 use crossway_sys::poll;
 
 /// How often the starter looks whether the program it has started has ended.
@@ -113,8 +116,8 @@ impl Drop for Starter {
         // It ends at once, so that nothing of us is left when we have ended.
         self.stream = None;
         for _ in 0..ENDING_LOOKS {
-            // SAFETY: no status is asked for; the process is our child, and nobody else waits for it.
-            if unsafe { libc::waitpid(self.pid, std::ptr::null_mut(), libc::WNOHANG) } != 0 {
+            let looked = waitpid(Pid::from_raw(self.pid), Some(WaitPidFlag::WNOHANG));
+            if looked != Ok(WaitStatus::StillAlive) {
                 return;
             }
             std::thread::sleep(Duration::from_millis(1));

@@ -4,10 +4,15 @@
 //! packet socket on it as whole frames, since their source is the virtual router's MAC also where the device
 //! with that MAC is down.
 
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 
+use nix::cmsg_space;
+use nix::sys::socket::{
+    ControlMessageOwned, LinkAddr, MsgFlags, SockaddrIn6, SockaddrLike, recv, recvmsg, sendto,
+};
+use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 use tokio::io::unix::AsyncFd;
 
 use super::packet::PROTOCOL;
@@ -17,17 +22,13 @@ use crossway_types::address::Family;
 
 /// Longer than any advertisement with its IPv4 header: 8 bytes and 255 addresses of 16.
 const LONGEST: usize = 4608;
-/// Linux 4.20, include/uapi/linux/in6.h.
-const IPV6_MULTICAST_ALL: libc::c_int = 29;
 /// The highest band of the kernel's queueing disciplines (TC_PRIO_CONTROL, linux/pkt_sched.h).
-const PRIORITY_CONTROL: libc::c_int = 7;
-/// Space for one control message with an int.
-const CONTROL: usize = 64;
+const PRIORITY_CONTROL: u32 = 7;
 
 /// The receiving side of one family on one LAN interface.
 #[derive(Debug)]
 pub struct Receiver {
-    socket: AsyncFd<OwnedFd>,
+    socket: AsyncFd<Socket>,
     family: Family,
     buffer: Vec<u8>,
 }
@@ -46,7 +47,7 @@ pub struct Received<'a> {
 /// The sending side on one LAN interface.
 #[derive(Debug)]
 pub struct Sender {
-    socket: OwnedFd,
+    socket: Socket,
     interface: IfIndex,
 }
 
@@ -54,17 +55,26 @@ impl Receiver {
     /// Opens it, inside a tokio runtime.
     pub fn open(family: Family, interface: IfIndex) -> io::Result<Self> {
         let domain = match family {
-            Family::Ipv4 => libc::AF_INET,
-            Family::Ipv6 => libc::AF_INET6,
+            Family::Ipv4 => Domain::IPV4,
+            Family::Ipv6 => Domain::IPV6,
         };
-        let socket = open(domain, PROTOCOL.into())?;
+        let socket = open(domain, Protocol::from(i32::from(PROTOCOL)))?;
         let index = interface.0 as libc::c_int;
         set(&socket, libc::SOL_SOCKET, libc::SO_BINDTOIFINDEX, &index)?;
-        match family {
-            Family::Ipv4 => join_ipv4(&socket, index)?,
-            Family::Ipv6 => join_ipv6(&socket, interface)?,
+        match family.group() {
+            IpAddr::V4(group) => {
+                socket.set_multicast_all_v4(false)?;
+                let interface = InterfaceIndexOrAddress::Index(interface.0);
+                socket.join_multicast_v4_n(&group, &interface)?;
+            }
+            IpAddr::V6(group) => {
+                socket.set_recv_hoplimit_v6(true)?;
+                // Before 4.20 there is no such option; the id and the checksum tell what is ours all the same.
+                let _ = socket.set_multicast_all_v6(false);
+                socket.join_multicast_v6(&group, interface.0)?;
+            }
         }
-        // SAFETY: an `OwnedFd` gives the same open descriptor as long as it lives.
+        // SAFETY: a `Socket` gives the same open descriptor as long as it lives.
         let socket = unsafe { AsyncFd::register(socket) }?;
         Ok(Self {
             socket,
@@ -103,100 +113,40 @@ impl Sender {
     /// Opens it.
     pub fn open(interface: IfIndex) -> io::Result<Self> {
         // Protocol 0: it receives nothing.
-        let socket = open(libc::AF_PACKET, 0)?;
-        set(
-            &socket,
-            libc::SOL_SOCKET,
-            libc::SO_PRIORITY,
-            &PRIORITY_CONTROL,
-        )?;
+        let socket = open(Domain::PACKET, Protocol::from(0))?;
+        socket.set_priority(PRIORITY_CONTROL)?;
         Ok(Self { socket, interface })
     }
 
     /// Sends a whole Ethernet frame.
     pub fn send(&self, frame: &[u8]) -> io::Result<()> {
-        // SAFETY: a C structure of integers; zeroes are valid.
-        let mut to: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-        to.sll_family = libc::AF_PACKET as u16;
-        to.sll_ifindex = self.interface.0 as libc::c_int;
-        if let Some(kind) = frame.get(12..14) {
-            to.sll_protocol = u16::from_ne_bytes([kind[0], kind[1]]);
-        }
-        // SAFETY: the frame and the address outlive the call, and their lengths are said.
-        let sent = unsafe {
-            libc::sendto(
-                self.socket.as_raw_fd(),
-                frame.as_ptr().cast(),
-                frame.len(),
-                0,
-                (&raw const to).cast(),
-                size_of::<libc::sockaddr_ll>() as libc::socklen_t,
-            )
+        let kind = frame.get(12..14).unwrap_or(&[0; 2]);
+        let to = libc::sockaddr_ll {
+            sll_family: libc::AF_PACKET as u16,
+            sll_protocol: u16::from_ne_bytes([kind[0], kind[1]]),
+            sll_ifindex: self.interface.0 as libc::c_int,
+            sll_hatype: 0,
+            sll_pkttype: 0,
+            sll_halen: 0,
+            sll_addr: [0; 8],
         };
-        if sent < 0 {
-            return Err(io::Error::last_os_error());
-        }
+        // SAFETY: it points to a whole address of the family that it states, and is copied.
+        let to = unsafe { LinkAddr::from_raw((&raw const to).cast(), None) };
+        let to = to.ok_or(io::ErrorKind::InvalidInput)?;
+        sendto(self.socket.as_raw_fd(), frame, &to, MsgFlags::empty())?;
         Ok(())
     }
 }
 
-fn open(domain: libc::c_int, protocol: libc::c_int) -> io::Result<OwnedFd> {
-    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-    // SAFETY: the call takes no pointer.
-    let socket = unsafe { libc::socket(domain, kind, protocol) };
-    if socket < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the kernel has just made this descriptor and nobody else knows it.
-    Ok(unsafe { OwnedFd::from_raw_fd(socket) })
-}
-
-fn join_ipv4(socket: &OwnedFd, index: libc::c_int) -> io::Result<()> {
-    let IpAddr::V4(group) = Family::Ipv4.group() else {
-        unreachable!("the group of IPv4 is IPv4")
-    };
-    let request = libc::ip_mreqn {
-        imr_multiaddr: libc::in_addr {
-            s_addr: u32::from_ne_bytes(group.octets()),
-        },
-        imr_address: libc::in_addr { s_addr: 0 },
-        imr_ifindex: index,
-    };
-    set(socket, libc::IPPROTO_IP, libc::IP_MULTICAST_ALL, &0)?;
-    set(socket, libc::IPPROTO_IP, libc::IP_ADD_MEMBERSHIP, &request)
-}
-
-fn join_ipv6(socket: &OwnedFd, interface: IfIndex) -> io::Result<()> {
-    let IpAddr::V6(group) = Family::Ipv6.group() else {
-        unreachable!("the group of IPv6 is IPv6")
-    };
-    let request = libc::ipv6_mreq {
-        ipv6mr_multiaddr: libc::in6_addr {
-            s6_addr: group.octets(),
-        },
-        ipv6mr_interface: interface.0,
-    };
-    let level = libc::IPPROTO_IPV6;
-    set(socket, level, libc::IPV6_RECVHOPLIMIT, &1)?;
-    // Before 4.20 there is no such option; the id and the checksum tell what is ours all the same.
-    let _ = set(socket, level, IPV6_MULTICAST_ALL, &0);
-    set(socket, level, libc::IPV6_ADD_MEMBERSHIP, &request)
+fn open(domain: Domain, protocol: Protocol) -> io::Result<Socket> {
+    Socket::new(domain, Type::RAW.nonblocking(), Some(protocol))
 }
 
 type Datagram = (usize, IpAddr, u8);
 
 /// A raw socket of IPv4 gives the whole packet (raw(7)); its source and TTL are read from there.
-fn receive_ipv4(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<Datagram> {
-    // SAFETY: the buffer is writable for its length.
-    let length = unsafe {
-        libc::recv(
-            socket.as_raw_fd(),
-            buffer.as_mut_ptr().cast(),
-            buffer.len(),
-            0,
-        )
-    };
-    let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
+fn receive_ipv4(socket: &Socket, buffer: &mut [u8]) -> io::Result<Datagram> {
+    let length = recv(socket.as_raw_fd(), buffer, MsgFlags::empty())?;
     Ok((length, Ipv4Addr::UNSPECIFIED.into(), 0))
 }
 
@@ -225,45 +175,24 @@ pub fn parse_ipv4(packet: &[u8]) -> Received<'_> {
 
 /// A raw socket of IPv6 gives no header (RFC 3542, 3): the source is the sender's address, the hop limit
 /// a control message.
-fn receive_ipv6(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<Datagram> {
-    // SAFETY: C structures of integers and pointers; zeroes are valid.
-    let (mut from, mut message): (libc::sockaddr_in6, libc::msghdr) =
-        unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
-    let mut part = libc::iovec {
-        iov_base: buffer.as_mut_ptr().cast(),
-        iov_len: buffer.len(),
-    };
-    // Of u64, for the alignment that control messages have.
-    let mut control = [0u64; CONTROL / 8];
-    message.msg_name = (&raw mut from).cast();
-    message.msg_namelen = size_of::<libc::sockaddr_in6>() as libc::socklen_t;
-    message.msg_iov = &raw mut part;
-    message.msg_iovlen = 1;
-    message.msg_control = control.as_mut_ptr().cast();
-    message.msg_controllen = CONTROL as _;
-    // SAFETY: all that the message points to is writable for the lengths said, and outlives the call.
-    let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, 0) };
-    let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
-    let source = Ipv6Addr::from(from.sin6_addr.s6_addr);
-    Ok((length, source.into(), hop_limit(&message)))
-}
-
-fn hop_limit(message: &libc::msghdr) -> u8 {
-    // SAFETY: the kernel has filled the control buffer, which is alive, and set its length.
-    let mut next = unsafe { libc::CMSG_FIRSTHDR(message) };
-    while !next.is_null() {
-        // SAFETY: CMSG_FIRSTHDR and CMSG_NXTHDR give headers that lie whole inside the buffer.
-        let header = unsafe { *next };
-        if (header.cmsg_level, header.cmsg_type) == (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) {
-            // SAFETY: the value of this control message is an int, maybe not aligned.
-            let hops: libc::c_int =
-                unsafe { std::ptr::read_unaligned(libc::CMSG_DATA(next).cast()) };
-            return u8::try_from(hops).unwrap_or(0);
-        }
-        // SAFETY: as for CMSG_FIRSTHDR.
-        next = unsafe { libc::CMSG_NXTHDR(message, next) };
-    }
-    0
+fn receive_ipv6(socket: &Socket, buffer: &mut [u8]) -> io::Result<Datagram> {
+    let mut control = cmsg_space!(libc::c_int);
+    let mut parts = [IoSliceMut::new(buffer)];
+    let received = recvmsg::<SockaddrIn6>(
+        socket.as_raw_fd(),
+        &mut parts,
+        Some(&mut control),
+        MsgFlags::empty(),
+    )?;
+    let source = received
+        .address
+        .map_or(Ipv6Addr::UNSPECIFIED, |from| from.ip());
+    let mut messages = received.cmsgs().into_iter().flatten();
+    let hops = messages.find_map(|message| match message {
+        ControlMessageOwned::Ipv6HopLimit(hops) => u8::try_from(hops).ok(),
+        _ => None,
+    });
+    Ok((received.bytes, source.into(), hops.unwrap_or(0)))
 }
 
 #[cfg(test)]

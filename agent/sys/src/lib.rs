@@ -1,6 +1,7 @@
 //! Small safe wrappers of system calls, each in its own file: what the standard library does not offer.
 
 pub mod clock;
+pub mod cmsg;
 pub mod interface;
 pub mod memory;
 pub mod netns;

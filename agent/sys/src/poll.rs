@@ -1,61 +1,50 @@
 //! Waiting for readiness, and waking a waiting lane.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
 /// Waits until one of `fds` is readable or `timeout` has passed.
 pub fn wait(fds: &[BorrowedFd<'_>; 3], timeout: Duration) -> io::Result<()> {
-    poll(&mut fds.map(|fd| entry(fd, libc::POLLIN)), timeout)
+    poll(
+        &mut fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)),
+        timeout,
+    )
 }
 
 /// Waits until `fd` takes more output or `timeout` has passed.
 pub fn wait_writable(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<()> {
-    poll(&mut [entry(fd, libc::POLLOUT)], timeout)
+    poll(&mut [PollFd::new(fd, PollFlags::POLLOUT)], timeout)
 }
 
 /// Waits until the other end of `fd` is closed; an error if that takes longer than `timeout`.
 pub fn wait_hang_up(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<()> {
-    let mut entries = [entry(fd, 0)];
-    poll(&mut entries, timeout)?;
-    if entries[0].revents & libc::POLLHUP == 0 {
+    let mut entry = [PollFd::new(fd, PollFlags::empty())];
+    poll(&mut entry, timeout)?;
+    let happened = entry[0].revents().unwrap_or(PollFlags::empty());
+    if !happened.contains(PollFlags::POLLHUP) {
         return Err(io::ErrorKind::TimedOut.into());
     }
     Ok(())
 }
 
-fn entry(fd: BorrowedFd<'_>, events: libc::c_short) -> libc::pollfd {
-    libc::pollfd {
-        fd: fd.as_raw_fd(),
-        events,
-        revents: 0,
+fn poll(entries: &mut [PollFd<'_>], timeout: Duration) -> io::Result<()> {
+    let timeout = PollTimeout::try_from(timeout.as_millis()).unwrap_or(PollTimeout::MAX);
+    match nix::poll::poll(entries, timeout) {
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(error) => Err(error.into()),
     }
-}
-
-fn poll(entries: &mut [libc::pollfd], timeout: Duration) -> io::Result<()> {
-    let milliseconds = libc::c_int::try_from(timeout.as_millis()).unwrap_or(libc::c_int::MAX);
-    // SAFETY: the pointer and the length are those of one exclusive slice.
-    let result = unsafe {
-        libc::poll(
-            entries.as_mut_ptr(),
-            entries.len() as libc::nfds_t,
-            milliseconds,
-        )
-    };
-    if result < 0 {
-        let error = io::Error::last_os_error();
-        if error.kind() != io::ErrorKind::Interrupted {
-            return Err(error);
-        }
-    }
-    Ok(())
 }
 
 /// An eventfd by which another thread ends a lane's wait.
 #[derive(Debug)]
 pub struct Waker {
-    fd: OwnedFd,
+    fd: EventFd,
     /// Somebody has waked it since it was cleared.
     awake: AtomicBool,
 }
@@ -63,13 +52,7 @@ pub struct Waker {
 impl Waker {
     /// A waker that nobody has used yet.
     pub fn new() -> io::Result<Self> {
-        // SAFETY: the call takes no pointer.
-        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the kernel has just made this descriptor and nobody else knows it.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        let fd = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
         Ok(Self {
             fd,
             awake: AtomicBool::new(false),
@@ -79,10 +62,8 @@ impl Waker {
     /// Makes the descriptor readable.
     pub fn wake(&self) {
         self.awake.store(true, Ordering::Relaxed);
-        let one = 1u64.to_ne_bytes();
-        // SAFETY: `one` outlives the call and is as long as said. A full counter (the only failure
-        // of an eventfd) is readable already.
-        unsafe { libc::write(self.fd.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+        // A full counter (the only failure of an eventfd) is readable already.
+        let _ = self.fd.write(1);
     }
 
     /// Whether it was waked since it was cleared, without a system call.
@@ -93,9 +74,8 @@ impl Waker {
     /// Makes the descriptor quiet again.
     pub fn clear(&self) {
         self.awake.store(false, Ordering::Relaxed);
-        let mut count = [0u8; 8];
-        // SAFETY: `count` is writable and as long as said. An empty counter reads as EAGAIN.
-        unsafe { libc::read(self.fd.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
+        // An empty counter reads as EAGAIN.
+        let _ = self.fd.read();
     }
 }
 

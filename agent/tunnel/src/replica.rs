@@ -24,9 +24,9 @@ use super::heartbeat::link_local;
 use super::peer::Peer;
 use super::{Handled, Tunnel};
 use crate::transmit::Transmits;
-use crossway_types::checksum;
 use crossway_types::ids::LinkId;
 use crossway_types::packet::UDP;
+use crossway_types::packet::write::{IPV6, Ip, UDP_HEADER};
 
 /// UDP port of both ends: the one that conntrackd's users know for the same purpose.
 pub const PORT: u16 = 3780;
@@ -35,8 +35,7 @@ pub const LONGEST: usize = 1150;
 
 /// What has been forwarded has lost this hop limit.
 const HOP_LIMIT: u8 = 255;
-const IPV6_HEADER: usize = 40;
-const HEADERS: usize = IPV6_HEADER + 8;
+const HEADERS: usize = IPV6 + UDP_HEADER;
 /// Room for a datagram and its WireGuard header.
 const ROOM: (usize, usize) = (1, 2048);
 // With WireGuard's 32 bytes, and outer UDP and IPv6.
@@ -59,26 +58,15 @@ impl Channel {
 
     /// The inner packet for a payload of at most [`LONGEST`] bytes.
     fn write(&self, payload: &[u8], to: &mut [u8; HEADERS + LONGEST]) -> usize {
-        let length = 8 + payload.len();
-        to[..4].copy_from_slice(&[0x60, 0, 0, 0]);
-        to[4..6].copy_from_slice(&(length as u16).to_be_bytes());
-        to[6] = UDP;
-        to[7] = HOP_LIMIT;
-        to[8..24].copy_from_slice(&self.local.octets());
-        to[24..40].copy_from_slice(&self.remote.octets());
-        let end = IPV6_HEADER + length;
-        let udp = &mut to[IPV6_HEADER..end];
-        udp[..2].copy_from_slice(&PORT.to_be_bytes());
-        udp[2..4].copy_from_slice(&PORT.to_be_bytes());
-        udp[4..6].copy_from_slice(&(length as u16).to_be_bytes());
-        udp[6..8].fill(0);
-        udp[8..].copy_from_slice(payload);
-        let pseudo = checksum::pseudo_header(&to[8..40], UDP, length);
-        let sum = checksum::finish(pseudo, &to[IPV6_HEADER..end]);
-        // Zero means that there is none (RFC 768).
-        let sum = if sum == 0 { 0xffff } else { sum };
-        to[IPV6_HEADER + 6..HEADERS].copy_from_slice(&sum.to_be_bytes());
-        end
+        let ip = Ip {
+            source: self.local.into(),
+            destination: self.remote.into(),
+            class: 0,
+            dont_fragment: false,
+            ttl: HOP_LIMIT,
+            protocol: UDP,
+        };
+        ip.write_udp((PORT, PORT), payload, to)
     }
 
     /// Where the payload is in an inner packet that the far end has written by [`Self::write`]. The
@@ -89,8 +77,8 @@ impl Channel {
             && inner.get(6..8)? == [UDP, HOP_LIMIT]
             && inner.get(8..24)? == self.remote.octets()
             && inner.get(24..40)? == self.local.octets()
-            && word(IPV6_HEADER + 2)? == PORT;
-        let end = IPV6_HEADER + usize::from(word(IPV6_HEADER + 4)?);
+            && word(IPV6 + 2)? == PORT;
+        let end = IPV6 + usize::from(word(IPV6 + 4)?);
         let whole = (HEADERS..=inner.len().min(HEADERS + LONGEST)).contains(&end);
         (ours && whole).then_some(HEADERS..end)
     }
@@ -146,6 +134,7 @@ impl Tunnel {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crossway_types::checksum;
 
     fn ends() -> (Channel, Channel) {
         let (a, b) = ([1; 32], [2; 32]);
@@ -168,8 +157,8 @@ mod tests {
                 crossway_types::packet::stated_length(&inner),
                 Some(inner.len())
             );
-            let pseudo = checksum::pseudo_header(&inner[8..40], UDP, inner.len() - IPV6_HEADER);
-            assert_eq!(checksum::finish(pseudo, &inner[IPV6_HEADER..]), 0);
+            let pseudo = checksum::pseudo_header(&inner[8..40], UDP, inner.len() - IPV6);
+            assert_eq!(checksum::finish(pseudo, &inner[IPV6..]), 0);
         }
     }
 

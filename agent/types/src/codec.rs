@@ -3,9 +3,9 @@
 //!
 //! The bytes hold session keys, so no copy of them outlives its use.
 
-use std::fmt;
 use std::time::{Duration, Instant};
 
+use thiserror::Error;
 use zeroize::Zeroizing;
 
 /// Room at the start: a lane with some sessions.
@@ -25,16 +25,9 @@ pub struct Reader<'a> {
 }
 
 /// The bytes are not what was expected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the state from the previous agent is damaged")]
 pub struct Damaged;
-
-impl fmt::Display for Damaged {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the state from the previous agent is damaged")
-    }
-}
-
-impl std::error::Error for Damaged {}
 
 impl Writer {
     /// A state as of `now`.

@@ -6,6 +6,7 @@ use std::io;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rand::TryRngCore;
+use thiserror::Error;
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::{Zeroize, Zeroizing};
 
@@ -69,52 +70,29 @@ impl fmt::Debug for SecretKey {
 }
 
 /// Why a text is no key. The messages never repeat the text: it may be a private key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum KeyError {
     /// Not 44 characters long.
+    #[error("has {found} characters where a WireGuard key has {KEY_CHARACTERS}")]
     Length {
         /// Characters found.
         found: usize,
     },
     /// 44 characters, but not base64 of 32 bytes.
+    #[error("is not base64 of 32 bytes (letters, digits, + and /, then one = at the end)")]
     Alphabet,
 }
 
-impl fmt::Display for KeyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Length { found } => write!(
-                f,
-                "has {found} characters where a WireGuard key has {KEY_CHARACTERS}"
-            ),
-            Self::Alphabet => f.write_str(
-                "is not base64 of 32 bytes (letters, digits, + and /, then one = at the end)",
-            ),
-        }
-    }
-}
-
-impl std::error::Error for KeyError {}
-
 /// Why a key file gave no key.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum KeyFileError {
     /// The file cannot be read.
+    #[error("cannot be read: {0}")]
     Io(io::Error),
     /// It holds no key.
+    #[error("{0}")]
     Key(KeyError),
 }
-
-impl fmt::Display for KeyFileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Io(error) => write!(f, "cannot be read: {error}"),
-            Self::Key(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for KeyFileError {}
 
 impl From<io::Error> for KeyFileError {
     fn from(error: io::Error) -> Self {

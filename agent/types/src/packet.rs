@@ -1,5 +1,7 @@
 //! What the agent reads of an inner packet.
 
+pub mod write;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// IP protocol number of TCP.

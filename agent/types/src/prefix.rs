@@ -6,6 +6,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
+use thiserror::Error;
+
 pub use self::index::PrefixIndex;
 
 /// A network prefix such as `10.2.0.0/24` or `2001:db8::/48`; its host bits are zero by construction.
@@ -16,11 +18,13 @@ pub struct Prefix {
 }
 
 /// Why a text is no prefix. The message names the value and the mend.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum PrefixError {
     /// Neither IPv4 nor IPv6 in front of the slash.
+    #[error("{0} is not an IP prefix: write it as 10.2.0.0/24 or 2001:db8::/48")]
     Address(String),
     /// The length is no number or too large for the family.
+    #[error("{text} has no usable prefix length: write a number from 0 to {max} behind the slash")]
     Length {
         /// What was written.
         text: String,
@@ -28,6 +32,7 @@ pub enum PrefixError {
         max: u8,
     },
     /// Bits behind the length are set.
+    #[error("{text} has host bits set: did you mean {meant}?")]
     HostBits {
         /// What was written.
         text: String,
@@ -35,30 +40,6 @@ pub enum PrefixError {
         meant: Prefix,
     },
 }
-
-impl fmt::Display for PrefixError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Address(text) => {
-                write!(
-                    f,
-                    "{text} is not an IP prefix: write it as 10.2.0.0/24 or 2001:db8::/48"
-                )
-            }
-            Self::Length { text, max } => {
-                write!(
-                    f,
-                    "{text} has no usable prefix length: write a number from 0 to {max} behind the slash"
-                )
-            }
-            Self::HostBits { text, meant } => {
-                write!(f, "{text} has host bits set: did you mean {meant}?")
-            }
-        }
-    }
-}
-
-impl std::error::Error for PrefixError {}
 
 impl Prefix {
     /// The prefix of `length` bits that holds `address`; bits behind the length are cleared and a

@@ -7,7 +7,9 @@ mod send;
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 pub use receive::{ReceiveBatch, Received};
 use send::Headers;
@@ -41,20 +43,9 @@ impl UdpSocket {
     /// # Errors
     /// What the kernel says of the address, EADDRINUSE among them.
     pub fn bind(listen: SocketAddr) -> io::Result<Self> {
-        let family = if listen.is_ipv6() {
-            libc::AF_INET6
-        } else {
-            libc::AF_INET
-        };
-        let kind = libc::SOCK_DGRAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-        // SAFETY: the call takes no pointer.
-        let fd = unsafe { libc::socket(family, kind, libc::IPPROTO_UDP) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the kernel has just made this descriptor and nobody else knows it.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-
+        let domain = Domain::for_address(listen);
+        let socket = Socket::new(domain, Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+        let fd = OwnedFd::from(socket);
         if listen.is_ipv6() {
             set(&fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, &0)?;
             set(&fd, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, &1)?;
@@ -78,7 +69,7 @@ impl UdpSocket {
                 set(&fd, libc::SOL_SOCKET, plain, &SOCKET_BUFFER)?;
             }
         }
-        address::bind(&fd, listen)?;
+        SockRef::from(&fd).bind(&listen.into())?;
 
         let now = clock::now();
         let gro = set(&fd, libc::SOL_UDP, libc::UDP_GRO, &1);
@@ -113,7 +104,7 @@ impl UdpSocket {
         } else {
             SocketAddr::from((Ipv4Addr::LOCALHOST, 9))
         };
-        address::connect(&self.fd, nobody)
+        SockRef::from(&self.fd).connect(&nobody.into())
     }
 
     /// The address the socket is bound to.

@@ -3,13 +3,11 @@
 use std::net::IpAddr;
 
 use super::packet::{self, PORT, Packet, TTL};
-use crossway_types::checksum;
 use crossway_types::packet::UDP;
+use crossway_types::packet::write::{IPV4, IPV6, Ip, UDP_HEADER};
 
-/// Bytes of an IPv4 header without options, of an IPv6 header, and of a UDP header.
-const IPV4: usize = 20;
-const IPV6: usize = 40;
-const UDP_HEADER: usize = 8;
+/// Network control (RFC 5881 leaves it open; FRR and others send CS6).
+const CLASS: u8 = 0xc0;
 /// Bytes of the longest control packet with its headers.
 pub const LONGEST: usize = IPV6 + UDP_HEADER + packet::LEN;
 
@@ -48,50 +46,15 @@ pub fn payload(inner: &[u8]) -> Option<&[u8]> {
 
 /// Writes a control packet with its headers to the start of `to`; its length.
 pub fn write(packet: &Packet, path: &Path, to: &mut [u8; LONGEST]) -> usize {
-    let header = match (path.local, path.remote) {
-        (IpAddr::V4(local), IpAddr::V4(remote)) => {
-            let total = (IPV4 + UDP_HEADER + packet::LEN) as u16;
-            to[..IPV4].fill(0);
-            to[0] = 0x45;
-            // Network control (RFC 5881 leaves it open; FRR and others send CS6).
-            to[1] = 0xc0;
-            to[2..4].copy_from_slice(&total.to_be_bytes());
-            to[8] = TTL;
-            to[9] = UDP;
-            to[12..16].copy_from_slice(&local.octets());
-            to[16..20].copy_from_slice(&remote.octets());
-            let sum = checksum::finish(0, &to[..IPV4]);
-            to[10..12].copy_from_slice(&sum.to_be_bytes());
-            IPV4
-        }
-        (local, remote) => {
-            let octets = |address: IpAddr| match address {
-                IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
-                IpAddr::V6(v6) => v6.octets(),
-            };
-            to[..4].copy_from_slice(&[0x6c, 0, 0, 0]);
-            to[4..6].copy_from_slice(&((UDP_HEADER + packet::LEN) as u16).to_be_bytes());
-            to[6] = UDP;
-            to[7] = TTL;
-            to[8..24].copy_from_slice(&octets(local));
-            to[24..40].copy_from_slice(&octets(remote));
-            IPV6
-        }
+    let ip = Ip {
+        source: path.local,
+        destination: path.remote,
+        class: CLASS,
+        dont_fragment: false,
+        ttl: TTL,
+        protocol: UDP,
     };
-    let end = header + UDP_HEADER + packet::LEN;
-    let udp = &mut to[header..end];
-    udp[..2].copy_from_slice(&path.source_port.to_be_bytes());
-    udp[2..4].copy_from_slice(&PORT.to_be_bytes());
-    udp[4..6].copy_from_slice(&((UDP_HEADER + packet::LEN) as u16).to_be_bytes());
-    udp[6..8].fill(0);
-    udp[UDP_HEADER..].copy_from_slice(&packet.encode());
-    let addresses = if header == IPV4 { 12..20 } else { 8..40 };
-    let pseudo = checksum::pseudo_header(&to[addresses], UDP, UDP_HEADER + packet::LEN);
-    let sum = checksum::finish(pseudo, &to[header..end]);
-    // Zero means that there is none (RFC 768).
-    let sum = if sum == 0 { 0xffff } else { sum };
-    to[header + 6..header + 8].copy_from_slice(&sum.to_be_bytes());
-    end
+    ip.write_udp((path.source_port, PORT), &packet.encode(), to)
 }
 
 #[cfg(test)]
@@ -100,6 +63,7 @@ mod tests {
 
     use super::super::packet::{Diagnostic, State};
     use super::*;
+    use crossway_types::checksum;
 
     fn packet() -> Packet {
         Packet {

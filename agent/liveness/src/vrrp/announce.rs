@@ -5,9 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::frame;
 use crossway_types::address::{Family, Mac};
-use crossway_types::checksum;
+use crossway_types::packet::write::{ICMPV6, IPV6};
 
-const ICMPV6: u8 = 58;
 const NEIGHBOR_ADVERTISEMENT: u8 = 136;
 /// Router and override, not solicited (RFC 5798, 6.4.1, and RFC 4861, 4.4).
 const ROUTER_AND_OVERRIDE: u8 = 0xa0;
@@ -50,16 +49,16 @@ fn unsolicited_advertisement(from: Mac, address: Ipv6Addr) -> Vec<u8> {
     // The option's length is in units of 8 bytes.
     message.extend([TARGET_LINK_LAYER_ADDRESS, 1]);
     message.extend(from.0);
-    let addresses = [address.octets(), ALL_NODES.octets()].concat();
-    let sum = checksum::pseudo_header(&addresses, ICMPV6, message.len());
-    let sum = checksum::finish(sum, &message);
-    message[2..4].copy_from_slice(&sum.to_be_bytes());
-    frame::ipv6(from, address, ALL_NODES, ICMPV6, &message)
+    let ip = frame::multicast(address.into(), ALL_NODES.into(), ICMPV6);
+    let mut packet = vec![0; IPV6 + message.len()];
+    ip.write_icmp(&message, &mut packet);
+    frame::around(from, &ip, &packet)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crossway_types::checksum;
 
     #[test]
     fn a_gratuitous_arp_gives_the_virtual_mac_to_everybody() {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::packet::{HOPS, PROTOCOL};
 use crossway_types::address::{Family, Mac};
-use crossway_types::checksum;
+use crossway_types::packet::write::Ip;
 
 /// Everybody on the LAN.
 pub(super) const BROADCAST: Mac = Mac([0xff; 6]);
@@ -27,42 +27,30 @@ pub fn ethernet(to: Mac, from: Mac, kind: u16, payload: &[u8]) -> Vec<u8> {
 
 /// A frame with an advertisement from `source`, to its family's group.
 pub fn advertisement(from: Mac, source: IpAddr, message: &[u8]) -> Vec<u8> {
-    match (source, Family::of(source).group()) {
-        (IpAddr::V4(source), IpAddr::V4(group)) => {
-            let packet = ipv4(source, group, message);
-            ethernet(mac_of_ipv4_group(group), from, IPV4, &packet)
-        }
-        (IpAddr::V6(source), IpAddr::V6(group)) => ipv6(from, source, group, PROTOCOL, message),
-        _ => unreachable!("a group is of the family that it was asked for"),
+    let ip = multicast(source, Family::of(source).group(), PROTOCOL);
+    let mut packet = vec![0; ip.header_len() + message.len()];
+    ip.write(message, &mut packet);
+    around(from, &ip, &packet)
+}
+
+/// The header of a packet to a multicast group that no router forwards.
+pub(super) fn multicast(source: IpAddr, group: IpAddr, protocol: u8) -> Ip {
+    Ip {
+        source,
+        destination: group,
+        class: NETWORK_CONTROL,
+        dont_fragment: true,
+        ttl: HOPS,
+        protocol,
     }
 }
 
-fn ipv4(source: Ipv4Addr, destination: Ipv4Addr, payload: &[u8]) -> Vec<u8> {
-    const HEADER: usize = 20;
-    let length = (HEADER + payload.len()) as u16;
-    let mut packet = vec![0x45, NETWORK_CONTROL];
-    packet.extend(length.to_be_bytes());
-    // No identification, not to be cut; then TTL, protocol, and a checksum yet to come.
-    packet.extend([0, 0, 0x40, 0, HOPS, PROTOCOL, 0, 0]);
-    packet.extend(source.octets());
-    packet.extend(destination.octets());
-    let sum = checksum::finish(0, &packet);
-    packet[10..12].copy_from_slice(&sum.to_be_bytes());
-    packet.extend(payload);
-    packet
-}
-
-/// A frame with an IPv6 packet to a multicast group, hop limit 255.
-pub fn ipv6(from: Mac, source: Ipv6Addr, group: Ipv6Addr, protocol: u8, payload: &[u8]) -> Vec<u8> {
-    let class = u32::from(NETWORK_CONTROL) << 20;
-    let mut packet = Vec::with_capacity(40 + payload.len());
-    packet.extend((6 << 28 | class).to_be_bytes());
-    packet.extend((payload.len() as u16).to_be_bytes());
-    packet.extend([protocol, HOPS]);
-    packet.extend(source.octets());
-    packet.extend(group.octets());
-    packet.extend(payload);
-    ethernet(mac_of_ipv6_group(group), from, IPV6, &packet)
+/// The frame of a [`multicast`] packet.
+pub(super) fn around(from: Mac, ip: &Ip, packet: &[u8]) -> Vec<u8> {
+    match ip.destination {
+        IpAddr::V4(group) => ethernet(mac_of_ipv4_group(group), from, IPV4, packet),
+        IpAddr::V6(group) => ethernet(mac_of_ipv6_group(group), from, IPV6, packet),
+    }
 }
 
 /// RFC 1112, 6.4.
@@ -80,6 +68,7 @@ fn mac_of_ipv6_group(group: Ipv6Addr) -> Mac {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crossway_types::checksum;
 
     #[test]
     fn an_advertisement_comes_from_the_virtual_router_with_a_ttl_of_255() {

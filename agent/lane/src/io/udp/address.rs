@@ -6,7 +6,9 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::num::NonZeroU32;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
+
+use socket2::SockRef;
 
 use super::Endpoint;
 
@@ -82,6 +84,7 @@ pub fn read(from: &RawAddress) -> Option<SocketAddr> {
 }
 
 /// Control-message payload that makes a datagram leave from `local`, with its level and type.
+#[derive(Clone, Copy)]
 pub(super) enum PacketInfo {
     V4(libc::in_pktinfo),
     V6(libc::in6_pktinfo),
@@ -139,38 +142,14 @@ pub(super) fn dialled_v6(info: &libc::in6_pktinfo) -> IpAddr {
     Ipv6Addr::from(info.ipi6_addr.s6_addr).to_canonical()
 }
 
-pub(super) fn bind(fd: &OwnedFd, listen: SocketAddr) -> io::Result<()> {
-    let mut raw = empty();
-    let length = write(&mut raw, listen, listen.is_ipv6());
-    // SAFETY: `raw` holds an address of `length` bytes.
-    let result = unsafe { libc::bind(fd.as_raw_fd(), (&raw const raw).cast(), length) };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
-}
-
-pub(super) fn connect(fd: &OwnedFd, to: SocketAddr) -> io::Result<()> {
-    let mut raw = empty();
-    let length = write(&mut raw, to, to.is_ipv6());
-    // SAFETY: `raw` holds an address of `length` bytes.
-    let result = unsafe { libc::connect(fd.as_raw_fd(), (&raw const raw).cast(), length) };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
-}
-
+/// The address that `fd` is bound to.
 pub(super) fn local(fd: &OwnedFd) -> io::Result<SocketAddr> {
-    let mut raw = empty();
-    let mut length = size_of::<RawAddress>() as libc::socklen_t;
-    // SAFETY: `raw` is writable for `length` bytes.
-    let result =
-        unsafe { libc::getsockname(fd.as_raw_fd(), (&raw mut raw).cast(), &raw mut length) };
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    read(&raw).ok_or_else(|| io::Error::other("the socket has no IP address"))
+    let address = SockRef::from(fd).local_addr()?;
+    let address = address
+        .as_socket()
+        .ok_or_else(|| io::Error::other("the socket has no IP address"))?;
+    Ok(match address.ip().to_canonical() {
+        IpAddr::V4(v4) => SocketAddrV4::new(v4, address.port()).into(),
+        IpAddr::V6(_) => address,
+    })
 }

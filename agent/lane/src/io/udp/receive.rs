@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::os::fd::AsRawFd;
 
 use super::{Endpoint, UdpSocket, address};
+use crossway_sys::cmsg;
 
 /// Messages of one call. With GRO each holds up to 64 datagrams.
 const MESSAGES: usize = 32;
@@ -13,10 +14,14 @@ const MESSAGE_BYTES: usize = 65_535;
 /// Control messages: packet info of either family and the GRO size, with room to spare.
 const CONTROL_BYTES: usize = 128;
 
-/// A control buffer with the alignment that `cmsghdr` asks for.
-#[repr(C, align(8))]
-#[derive(Clone, Copy)]
-struct Control([u8; CONTROL_BYTES]);
+type Control = cmsg::Control<CONTROL_BYTES>;
+
+const _: () = assert!(
+    cmsg::space::<libc::in_pktinfo>()
+        + cmsg::space::<libc::in6_pktinfo>()
+        + cmsg::space::<libc::c_int>()
+        <= CONTROL_BYTES
+);
 
 /// Buffers for one `recvmmsg` call, allocated once.
 pub struct ReceiveBatch {
@@ -55,7 +60,7 @@ impl ReceiveBatch {
     pub fn new() -> Self {
         let mut batch = Self {
             payload: vec![0; MESSAGES * MESSAGE_BYTES].into_boxed_slice(),
-            control: vec![Control([0; CONTROL_BYTES]); MESSAGES],
+            control: vec![Control::new(); MESSAGES],
             addresses: vec![address::empty(); MESSAGES],
             vectors: Vec::with_capacity(MESSAGES),
             headers: Vec::with_capacity(MESSAGES),
@@ -125,7 +130,8 @@ impl ReceiveBatch {
                 segment: length.max(1),
                 bytes: &self.payload[start..start + length],
             };
-            read_control(&header.msg_hdr, &mut received);
+            let filled = header.msg_hdr.msg_controllen as _;
+            read_control(self.control[index].decode(filled), &mut received);
             Some(received)
         })
     }
@@ -137,32 +143,28 @@ impl Default for ReceiveBatch {
     }
 }
 
-fn read_control(header: &libc::msghdr, received: &mut Received<'_>) {
-    // SAFETY: the kernel filled `msg_control` with `msg_controllen` bytes of control messages; the
-    // CMSG macros stay inside them, and each payload is read unaligned as the type its level and
-    // type announce.
-    unsafe {
-        let mut message = libc::CMSG_FIRSTHDR(header);
-        while !message.is_null() {
-            let data = libc::CMSG_DATA(message);
-            match ((*message).cmsg_level, (*message).cmsg_type) {
-                (libc::SOL_UDP, libc::UDP_GRO) => {
-                    let size = data.cast::<libc::c_int>().read_unaligned();
+#[inline]
+fn read_control(messages: cmsg::Messages<'_>, received: &mut Received<'_>) {
+    for message in messages {
+        match (message.level, message.kind) {
+            (libc::SOL_UDP, libc::UDP_GRO) => {
+                if let Some(size) = message.value::<libc::c_int>() {
                     received.segment = usize::try_from(size).unwrap_or(0).max(1);
                 }
-                (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
-                    let info = data.cast::<libc::in_pktinfo>().read_unaligned();
+            }
+            (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+                if let Some(info) = message.value::<libc::in_pktinfo>() {
                     received.from.local = Some(address::dialled_v4(&info));
                     received.from.interface = NonZeroU32::new(info.ipi_ifindex as u32);
                 }
-                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
-                    let info = data.cast::<libc::in6_pktinfo>().read_unaligned();
+            }
+            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                if let Some(info) = message.value::<libc::in6_pktinfo>() {
                     received.from.local = Some(address::dialled_v6(&info));
                     received.from.interface = NonZeroU32::new(info.ipi6_ifindex);
                 }
-                _ => {}
             }
-            message = libc::CMSG_NXTHDR(header, message);
+            _ => {}
         }
     }
 }

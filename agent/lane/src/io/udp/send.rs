@@ -9,8 +9,7 @@ use datapath_abi::outcome::Tally;
 
 use super::UdpSocket;
 use super::address::{self, PacketInfo};
-use crossway_sys::clock;
-use crossway_sys::poll;
+use crossway_sys::{clock, cmsg, poll};
 use crossway_tunnel::transmit::{MAX_TRANSMITS, Transmit, Transmits};
 
 /// Packet info of either family and the segment size, with room to spare.
@@ -18,9 +17,9 @@ const CONTROL_BYTES: usize = 96;
 /// How long a full socket buffer may hold up the lane before datagrams are dropped.
 const FULL_BUFFER_WAIT: Duration = Duration::from_millis(20);
 
-#[repr(C, align(8))]
-#[derive(Clone, Copy)]
-struct Control([u8; CONTROL_BYTES]);
+type Control = cmsg::Control<CONTROL_BYTES>;
+
+const _: () = assert!(cmsg::space::<libc::in6_pktinfo>() + cmsg::space::<u16>() <= CONTROL_BYTES);
 
 /// What `sendmmsg` reads beside the payload, allocated once.
 pub(super) struct Headers {
@@ -37,7 +36,7 @@ unsafe impl Send for Headers {}
 impl Headers {
     pub(super) fn new() -> Self {
         Self {
-            control: vec![Control([0; CONTROL_BYTES]); MAX_TRANSMITS],
+            control: vec![Control::new(); MAX_TRANSMITS],
             addresses: vec![address::empty(); MAX_TRANSMITS],
             vectors: Vec::with_capacity(MAX_TRANSMITS),
             messages: Vec::with_capacity(MAX_TRANSMITS),
@@ -58,7 +57,7 @@ impl Headers {
     /// more. Nothing may grow once headers point into it.
     fn make_room(&mut self, count: usize) {
         if count > self.control.len() {
-            self.control.resize(count, Control([0; CONTROL_BYTES]));
+            self.control.resize(count, Control::new());
             self.addresses.resize(count, address::empty());
         }
         self.vectors.reserve(count);
@@ -80,14 +79,13 @@ impl Headers {
         // The vector has room for every transmit, so its elements stay where they are.
         header.msg_hdr.msg_iov = &raw mut self.vectors[index];
         header.msg_hdr.msg_iovlen = 1;
-        header.msg_hdr.msg_control = (&raw mut self.control[index]).cast();
-        header.msg_hdr.msg_controllen = CONTROL_BYTES as _;
+        let control = &mut self.control[index];
         let info = PacketInfo::leaving(&transmit.to, ipv6);
         let segment = (transmit.count > 1).then_some(transmit.segment as u16);
-        let length = write_control(&header.msg_hdr, info.as_ref(), segment);
-        header.msg_hdr.msg_controllen = length as _;
-        if length == 0 {
-            header.msg_hdr.msg_control = std::ptr::null_mut();
+        let length = write_control(control, info, segment);
+        if length > 0 {
+            header.msg_hdr.msg_control = (&raw mut *control).cast();
+            header.msg_hdr.msg_controllen = length as _;
         }
         self.messages.push(header);
     }
@@ -208,45 +206,17 @@ fn add(sum: &mut Tally, more: Tally) {
     sum.bytes += more.bytes;
 }
 
-/// Writes the control messages into the buffer that `header` names; the bytes used.
-fn write_control(header: &libc::msghdr, info: Option<&PacketInfo>, segment: Option<u16>) -> usize {
-    let mut used = 0;
-    // SAFETY: `msg_control` is a zeroed-or-overwritten, 8-aligned buffer of CONTROL_BYTES, more than
-    // the two messages together; the CMSG macros stay inside it.
-    unsafe {
-        let mut message = libc::CMSG_FIRSTHDR(header);
-        let mut put = |level, kind, length: usize, data: *const u8| {
-            (*message).cmsg_level = level;
-            (*message).cmsg_type = kind;
-            (*message).cmsg_len = libc::CMSG_LEN(length as libc::c_uint) as _;
-            std::ptr::copy_nonoverlapping(data, libc::CMSG_DATA(message), length);
-            let space = libc::CMSG_SPACE(length as libc::c_uint) as usize;
-            used += space;
-            message = message.byte_add(space);
-        };
-        match info {
-            Some(PacketInfo::V4(info)) => put(
-                libc::IPPROTO_IP,
-                libc::IP_PKTINFO,
-                size_of::<libc::in_pktinfo>(),
-                (&raw const *info).cast(),
-            ),
-            Some(PacketInfo::V6(info)) => put(
-                libc::IPPROTO_IPV6,
-                libc::IPV6_PKTINFO,
-                size_of::<libc::in6_pktinfo>(),
-                (&raw const *info).cast(),
-            ),
-            None => {}
-        }
-        if let Some(segment) = &segment {
-            put(
-                libc::SOL_UDP,
-                libc::UDP_SEGMENT,
-                size_of::<u16>(),
-                (&raw const *segment).cast(),
-            );
-        }
+/// Writes the control messages of a transmit; the bytes used.
+#[inline]
+fn write_control(to: &mut Control, info: Option<PacketInfo>, segment: Option<u16>) -> usize {
+    let mut to = to.encode();
+    match info {
+        Some(PacketInfo::V4(info)) => to.push(libc::IPPROTO_IP, libc::IP_PKTINFO, info),
+        Some(PacketInfo::V6(info)) => to.push(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info),
+        None => {}
     }
-    used
+    if let Some(segment) = segment {
+        to.push(libc::SOL_UDP, libc::UDP_SEGMENT, segment);
+    }
+    to.len()
 }
