@@ -51,7 +51,7 @@ use crate::io::udp::Endpoint;
 use crate::lane::{Command, FromLanes};
 use crate::posture::{Part, Starter, capabilities, seccomp};
 use crate::service;
-use crate::tunnel::heartbeat::Service;
+use crate::tunnel::link_bfd::LanRole;
 use crate::tunnel::noise::Identity;
 use crate::vrrp::status::Event as VrrpEvent;
 use answer::{PendingFlows, Rates};
@@ -85,7 +85,7 @@ struct Gateway {
     lanes: Lanes,
     links: Links,
     /// What far gateways are told of this one.
-    service: Service,
+    service: LanRole,
     /// Names of the links that carried a site's flows on a lane last.
     carriers: HashMap<(SiteId, u16), String>,
     states: States,
@@ -316,7 +316,7 @@ impl Gateway {
         let mut failures = Vec::new();
         // First: the far sites turn to the mate, the LAN too, and all goes on until they have.
         if self.vrrp.is_running()
-            && let Err(error) = self.set_service(Service::Drained)
+            && let Err(error) = self.set_service(LanRole::Drained)
         {
             failures.push(format!("{error:#}"));
         }

@@ -27,7 +27,7 @@ use crate::health::{Health, Outcome};
 use crate::host::Host;
 use crate::host::watch::Watch;
 use crate::lane::FromLanes;
-use crate::tunnel::heartbeat::Service;
+use crate::tunnel::link_bfd::LanRole;
 use crate::tunnel::noise::Identity;
 use crate::vrrp::status::Event as VrrpEvent;
 use crate::{clock, handover};
@@ -109,7 +109,7 @@ impl Parts {
             host: self.host,
             datapath: self.datapath,
             lanes: self.lanes,
-            service: Service::default(),
+            service: LanRole::default(),
             carriers: HashMap::new(),
             replicas: Replicas::default(),
             tun: self.tun,

@@ -14,7 +14,7 @@ use crate::ids::{LinkId, SiteId};
 use crate::journal::Change;
 use crate::lane::Command;
 use crate::tunnel::LinkChange;
-use crate::tunnel::heartbeat::Service;
+use crate::tunnel::link_bfd::LanRole;
 use crossway_sys::clock;
 
 impl Gateway {
@@ -40,7 +40,7 @@ impl Gateway {
         }
         // After the ranks: flows have left a link before its far end is told that it is drained.
         for (link, lane, service) in self.links.poll_services(self.service) {
-            self.lanes.send(lane, Command::SetService(link, service))?;
+            self.lanes.send(lane, Command::SetLanRole(link, service))?;
         }
         self.record_states();
         self.feed_vrrp_health();
@@ -78,11 +78,11 @@ impl Gateway {
     /// Tells the far gateways how this one serves its LAN, where that has changed.
     pub(super) fn follow_service(&mut self) -> Result<()> {
         let service = if !self.lan_health().alive {
-            Service::LanDown
+            LanRole::LanDown
         } else if self.is_standby() {
-            Service::Standby
+            LanRole::Standby
         } else {
-            Service::Active
+            LanRole::Active
         };
         if service == self.service {
             return Ok(());
@@ -91,7 +91,7 @@ impl Gateway {
     }
 
     /// How this gateway serves its LAN now; its far gateways are told.
-    pub(super) fn set_service(&mut self, service: Service) -> Result<()> {
+    pub(super) fn set_service(&mut self, service: LanRole) -> Result<()> {
         self.service = service;
         self.follow_links(clock::now())
     }
