@@ -47,7 +47,7 @@ use crate::config::Config;
 use crate::datapath::DatapathEvent;
 use crate::posture::{Part, Starter, capabilities, seccomp};
 use crate::systemd;
-use crate::tunnel::heartbeat::Service;
+use crate::tunnel::link_bfd::LanRole;
 use crate::tunnel::noise::Identity;
 use answer::{PendingFlows, Rates};
 use crossway_sys::{clock, memory};
@@ -235,7 +235,7 @@ impl Gateway {
         let mut failures = Vec::new();
         // First: the far sites turn to the mate, the LAN too, and all goes on until they have.
         if self.lan.vrrp.is_running()
-            && let Err(error) = self.forwarding.tell_service(Service::Drained)
+            && let Err(error) = self.forwarding.tell_service(LanRole::Drained)
         {
             failures.push(format!("{error:#}"));
         }

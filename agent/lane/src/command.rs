@@ -15,7 +15,7 @@ use crate::io::offload::Offload;
 use crate::io::udp::Endpoint;
 use crossway_liveness::settings::Liveness;
 use crossway_sys::poll::Waker;
-use crossway_tunnel::heartbeat::Service;
+use crossway_tunnel::link_bfd::LanRole;
 use crossway_tunnel::{LinkChange, PeerSnapshot, PeerSpec};
 use crossway_types::ids::{LinkId, SiteId};
 use crossway_types::routes::RouteTable;
@@ -40,7 +40,7 @@ pub enum Command {
     /// Which links carry a site's flows, best first; those of equal rank share them.
     SetRanks(SiteId, Vec<Vec<LinkId>>),
     /// What the far end of a link is told of this gateway.
-    SetService(LinkId, Service),
+    SetLanRole(LinkId, LanRole),
     /// The path of a link is known to be dead.
     PathDown(LinkId),
     /// Sends datagrams to a replica.

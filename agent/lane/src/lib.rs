@@ -184,7 +184,7 @@ impl Lane {
                 self.tunnel.set_liveness(link, &liveness, source, self.now);
             }
             Command::SetRanks(site, ranks) => self.tunnel.set_ranks(site, &ranks),
-            Command::SetService(link, service) => self.tunnel.set_service(link, service, self.now),
+            Command::SetLanRole(link, role) => self.tunnel.set_lan_role(link, role, self.now),
             Command::PathDown(link) => {
                 self.tunnel.on_path_down(link, self.now, &mut self.send);
             }

@@ -13,7 +13,7 @@ pub struct Liveness {
     pub pace: Pace,
     /// Host in the far LAN that must answer to an echo, for far ends that know no BFD.
     pub probe: Option<IpAddr>,
-    /// Addresses of its BFD packets; without them, those of `tunnel::heartbeat`.
+    /// Addresses of its BFD packets; without them, those of `tunnel::link_bfd`.
     pub addresses: Option<BfdAddresses>,
 }
 

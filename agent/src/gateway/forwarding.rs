@@ -19,7 +19,7 @@ use super::plan::Numbers;
 use crate::datapath::Datapath;
 use crate::ids::SiteId;
 use crate::io::tun;
-use crate::tunnel::heartbeat::Service;
+use crate::tunnel::link_bfd::LanRole;
 pub(super) use links::spec_of;
 
 /// The lanes, their links and the programs.
@@ -29,7 +29,7 @@ pub(super) struct Forwarding {
     /// `None` where the fast path is off; then the kernel stack forwards everything.
     pub(super) datapath: Option<Datapath>,
     /// What far gateways are told of this one.
-    pub(super) service: Service,
+    pub(super) service: LanRole,
     /// The sites that count as down.
     pub(super) down: DownSites,
     /// The lanes that may carry each site's flows, a bit each.
@@ -48,7 +48,7 @@ impl Forwarding {
             lanes,
             links,
             datapath,
-            service: Service::default(),
+            service: LanRole::default(),
             down: DownSites::default(),
             lanes_up: HashMap::new(),
             carriers: HashMap::new(),

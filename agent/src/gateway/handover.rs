@@ -8,7 +8,7 @@ use super::links::LinkExport;
 use crate::control::message::Event;
 use crate::datapath::Account;
 use crate::io::offload::ToldOff;
-use crate::tunnel::heartbeat::Service;
+use crate::tunnel::link_bfd::LanRole;
 use crate::vrrp::status::Key;
 
 /// The next agent's question.
@@ -77,7 +77,7 @@ pub struct GatewayExport {
     /// Time since the Unix epoch at which it was started.
     pub started_since_epoch_ms: u64,
     /// How the gateway serves its LAN.
-    pub service: Service,
+    pub service: LanRole,
     /// Each link's state.
     pub links: Vec<LinkExport>,
     /// The journal.

@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::health::probe::Probers;
 use crate::health::{Health, Outcome};
 use crate::journal::Change;
-use crate::tunnel::heartbeat::Service;
+use crate::tunnel::link_bfd::LanRole;
 use crate::vrrp::status::Event;
 
 /// The health of the LAN and the virtual routers on it.
@@ -42,13 +42,13 @@ impl LanSide {
     }
 
     /// How this gateway serves its LAN.
-    pub(super) fn service(&self, config: &Config) -> Service {
+    pub(super) fn service(&self, config: &Config) -> LanRole {
         if !self.health.lan().alive {
-            Service::LanDown
+            LanRole::LanDown
         } else if self.vrrp.is_standby(config) {
-            Service::Standby
+            LanRole::Standby
         } else {
-            Service::Active
+            LanRole::Active
         }
     }
 

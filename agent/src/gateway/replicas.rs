@@ -14,7 +14,7 @@ use crate::control::message::{Link, LinkState, ReplicaFlows};
 use crate::datapath::{Flows, IdleLimits, Told};
 use crate::ids::LinkId;
 use crate::lane::{Command, FromReplica};
-use crate::tunnel::heartbeat::Service;
+use crate::tunnel::link_bfd::LanRole;
 use crossway_sys::clock;
 use crossway_tunnel::replica::datagram::{self, Datagram};
 use crossway_tunnel::replica::merge::{localise, merge};
@@ -105,7 +105,7 @@ impl Replicas {
             return;
         };
         let now_ns = clock::monotonic_ns();
-        let standby = forwarding.service == Service::Standby;
+        let standby = forwarding.service == LanRole::Standby;
         let telling = self.pass.begin_step(standby, now_ns) && any;
         let pass = self.pass;
         let mut flows = Vec::new();

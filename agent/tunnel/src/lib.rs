@@ -12,9 +12,9 @@
 mod allowance;
 mod engine;
 mod export;
-mod familiar;
-pub mod heartbeat;
 mod keypair;
+mod known_addresses;
+pub mod link_bfd;
 mod macs;
 pub mod message;
 pub mod noise;
@@ -42,12 +42,12 @@ use datapath_abi::outcome::{DropReason, Tally};
 
 use crate::transmit::{Endpoint, Transmits};
 use crossway_liveness::bfd::encapsulation;
-use crossway_types::ids::LinkId;
+use crossway_types::ids::{LinkId, SiteId};
 use crossway_types::packet;
 use crossway_types::routes::RouteTable;
 pub use export::Imported;
-use familiar::Familiar;
-use heartbeat::Pulse;
+use known_addresses::KnownAddresses;
+use link_bfd::LinkLiveness;
 use macs::{Admission, Gatekeeper, Standing};
 use message::Message;
 use noise::{Identity, Responder};
@@ -86,13 +86,13 @@ pub enum Sealed {
     Dropped(DropReason),
 }
 
-/// What has become of a link, by its heartbeat.
+/// What has become of a link, by its bfd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinkChange {
     /// Which link.
     pub link: LinkId,
     /// What is known of it now.
-    pub pulse: Pulse,
+    pub pulse: LinkLiveness,
 }
 
 /// The peers and the routes that lead to them.
@@ -100,7 +100,7 @@ pub struct Tunnel {
     local: Local,
     gatekeeper: Gatekeeper,
     /// Where peers are, looked up under load.
-    familiar: Familiar,
+    known_addresses: KnownAddresses,
     peers: Vec<Option<Peer>>,
     by_index: HashMap<u32, PeerSlot>,
     by_link: HashMap<LinkId, PeerSlot>,
@@ -108,7 +108,7 @@ pub struct Tunnel {
     by_key: HashMap<[u8; 32], Vec<PeerSlot>>,
     /// By the number of the site.
     by_site: Vec<Serving>,
-    /// When a heartbeat has something to do.
+    /// When BFD or a probe of a link has something to do.
     next_pulse: Instant,
     routes: RouteCache,
     /// The peer that the last data message came from: runs of datagrams are the rule.
@@ -120,7 +120,7 @@ impl Tunnel {
     pub fn new(identity: Identity, calendar: Calendar, now: Instant) -> Self {
         Self {
             gatekeeper: Gatekeeper::new(&identity.public_key(), now),
-            familiar: Familiar::default(),
+            known_addresses: KnownAddresses::default(),
             local: Local { identity, calendar },
             peers: Vec::new(),
             by_index: HashMap::new(),
@@ -185,6 +185,24 @@ impl Tunnel {
             }
         }
         waiting
+    }
+
+    /// The links of a site, of which it may be the first.
+    fn serving_of(&mut self, site: SiteId) -> &mut Serving {
+        let site = site.0 as usize;
+        if self.by_site.len() <= site {
+            self.by_site.resize_with(site + 1, Serving::default);
+        }
+        &mut self.by_site[site]
+    }
+
+    /// Chooses the links that carry the flows of a site from those that are alive.
+    fn choose(&mut self, site: SiteId) {
+        let peers = &self.peers;
+        let eligible = |slot: PeerSlot| peers[slot.0].as_ref().is_some_and(Peer::is_eligible);
+        if let Some(serving) = self.by_site.get_mut(site.0 as usize) {
+            serving.choose(eligible);
+        }
     }
 
     /// Sends to `endpoint` from now on, until the peer itself is heard from elsewhere.
@@ -265,6 +283,10 @@ impl Tunnel {
             Opened::Packet(length) => length,
         };
         let inner = &landing[..length];
+        // Is it traffic? What is for us is taken out before the source is checked: a control packet of BFD goes between
+        // the ends' own addresses, which no route of the site holds; a reply to our probe does come from the site, and
+        // would be forwarded. BFD is asked first, for a link that is not heard is dead. A replica's packets are for
+        // control or for nobody. What is left is traffic, and must come from the site.
         let addresses = packet::addresses(inner).ok_or(DropReason::InnerMalformed)?;
         if encapsulation::is_control(inner) && peer.expects_control(addresses) {
             return self
@@ -321,7 +343,7 @@ impl Tunnel {
             }
             Admission::Refused(reason) => return Err(reason),
         }
-        // A heartbeat goes out as soon as there is a session for it.
+        // A control packet goes out as soon as there is a session for it.
         self.next_pulse = now;
         match message {
             Message::Initiation => {
@@ -349,13 +371,13 @@ impl Tunnel {
     fn standing(&mut self, message: Message, from: SocketAddr, now: Instant) -> Standing {
         if let Message::Response { receiver } = message {
             return match self.answered_peer(receiver) {
-                Ok(peer) if peer.awaits(receiver) => Standing::Familiar,
+                Ok(peer) if peer.awaits(receiver) => Standing::Known,
                 _ => Standing::Uninvited,
             };
         }
         let loaded = self.gatekeeper.is_loaded(now);
-        if loaded && self.familiar.contains(from.ip(), &self.peers, now) {
-            Standing::Familiar
+        if loaded && self.known_addresses.contains(from.ip(), &self.peers, now) {
+            Standing::Known
         } else {
             Standing::Stranger
         }

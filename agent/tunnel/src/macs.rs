@@ -90,7 +90,7 @@ pub(super) enum Standing {
     /// Nothing.
     Stranger,
     /// A peer is known to be at its source, or it answers a message of ours.
-    Familiar,
+    Known,
     /// It answers nothing that we have sent.
     Uninvited,
 }
@@ -148,7 +148,7 @@ impl Gatekeeper {
         if !self.count(now) {
             return Admission::Admitted;
         }
-        if standing == Standing::Familiar && self.peers_addresses.take(source.ip(), now) {
+        if standing == Standing::Known && self.peers_addresses.take(source.ip(), now) {
             return Admission::Admitted;
         }
         let cookie = self.cookie_for(source, now);

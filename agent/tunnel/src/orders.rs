@@ -4,9 +4,8 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Instant;
 
-use super::heartbeat::Service;
+use super::link_bfd::LanRole;
 use super::peer::Peer;
-use super::serving::Serving;
 use super::{PeerSlot, Tunnel};
 use crossway_liveness::settings::Liveness;
 use crossway_types::ids::{LinkId, SiteId};
@@ -30,9 +29,9 @@ impl Tunnel {
     }
 
     /// Tells the far end of a link how we serve our LAN.
-    pub fn set_service(&mut self, link: LinkId, service: Service, now: Instant) {
+    pub fn set_lan_role(&mut self, link: LinkId, service: LanRole, now: Instant) {
         if let Some(peer) = self.peer_of(link) {
-            peer.set_service(service, now);
+            peer.set_lan_role(service, now);
             self.next_pulse = now;
         }
     }
@@ -62,23 +61,5 @@ impl Tunnel {
     pub(super) fn peer_of(&mut self, link: LinkId) -> Option<&mut Peer> {
         let slot = self.by_link.get(&link)?;
         self.peers[slot.0].as_mut()
-    }
-
-    /// The links of a site, of which it may be the first.
-    pub(super) fn serving_of(&mut self, site: SiteId) -> &mut Serving {
-        let site = site.0 as usize;
-        if self.by_site.len() <= site {
-            self.by_site.resize_with(site + 1, Serving::default);
-        }
-        &mut self.by_site[site]
-    }
-
-    /// Chooses the links that carry the flows of a site from those that are alive.
-    pub(super) fn choose(&mut self, site: SiteId) {
-        let peers = &self.peers;
-        let eligible = |slot: PeerSlot| peers[slot.0].as_ref().is_some_and(Peer::is_eligible);
-        if let Some(serving) = self.by_site.get_mut(site.0 as usize) {
-            serving.choose(eligible);
-        }
     }
 }

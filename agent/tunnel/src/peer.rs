@@ -13,7 +13,7 @@ pub(super) use export::read_link;
 
 use super::Sealed;
 use super::engine::PeerSession;
-use super::heartbeat::{Heartbeat, Pulse};
+use super::link_bfd::{LinkBfd, LinkLiveness};
 use super::message::DATA_OVERHEAD;
 use super::noise::Responder;
 use super::replica::Channel;
@@ -63,8 +63,8 @@ pub struct PeerSnapshot {
     pub handshake_age: Option<Duration>,
     /// Age of the handshake that waits for its answer.
     pub unanswered_for: Option<Duration>,
-    /// What its heartbeat says.
-    pub pulse: Pulse,
+    /// What BFD and its probe say.
+    pub pulse: LinkLiveness,
     /// Inner packets sent.
     pub sent_packets: u64,
     /// Inner bytes sent.
@@ -82,12 +82,12 @@ pub(super) struct Peer {
     endpoint: Option<Endpoint>,
     /// Where it was dialled last.
     dialled: Option<SocketAddr>,
-    heartbeat: Option<Heartbeat>,
+    bfd: Option<LinkBfd>,
     /// To a replica of this gateway.
     pub(super) channel: Option<Channel>,
     echo: Option<Echo>,
     /// What was last told of both.
-    told: Pulse,
+    told: LinkLiveness,
     /// Has died and is not chosen again until control says so.
     benched: bool,
     sent_packets: u64,
@@ -103,12 +103,12 @@ impl Peer {
     pub(super) fn new(spec: PeerSpec, local: &Local, now: Instant) -> Self {
         let own_key = &local.identity.public_key();
         let session = PeerSession::new(&spec, local, now);
-        let heartbeat = heartbeat_of(&spec, own_key, now);
+        let bfd = link_bfd_of(&spec, own_key, now);
         Self {
             endpoint: spec.endpoint,
             dialled: spec.endpoint.map(|endpoint| endpoint.remote),
-            told: Pulse::default(),
-            heartbeat,
+            told: LinkLiveness::default(),
+            bfd,
             channel: channel_of(&spec, own_key),
             echo: echo_of(&spec, now),
             benched: false,
@@ -387,9 +387,9 @@ impl Peer {
     }
 }
 
-fn heartbeat_of(spec: &PeerSpec, own_key: &[u8; 32], now: Instant) -> Option<Heartbeat> {
+fn link_bfd_of(spec: &PeerSpec, own_key: &[u8; 32], now: Instant) -> Option<LinkBfd> {
     let discriminator = discriminator(spec.receiver_index);
-    Heartbeat::new(
+    LinkBfd::new(
         &spec.liveness,
         own_key,
         &spec.public_key,

@@ -1,4 +1,22 @@
-//! Heartbeats of the links: when they are due, whose a control packet is, what follows from a change.
+//! BFD and echoes of the links: when they are due, whose a control packet is, what follows from a change.
+//!
+//! A link dies, and who decides what follows:
+//!
+//! ```text
+//!  lane ── silence, or the carrier is lost                                       within a turn of the lane
+//!   │  LinkBfd, Echo             the far end is not heard any more
+//!   │  Peer::poll_change         tells the change once, and benches the peer
+//!   │  Peer::is_eligible         a benched or dead peer may carry nothing
+//!   ▼  Tunnel::choose            the flows are on the links of the best rank that has an eligible one
+//!  LinkChange ──────────────────────────────────────────────────────────────────────────────────────────
+//!   │  LinkStatus::verdict       up or down, with the reason that people read    in the gateway's loop
+//!   │  Election                  ranks the links: orders, hold-down, LAN role, priority
+//!   ▼
+//!  Tunnel::set_ranks ── unbenches the links that it names: they may carry again once they are alive
+//! ```
+//!
+//! The lane leaves a dead link by itself, for that must be quick. It does not return to one by itself: whether a link
+//! that came back has earned its flows is the election's to say. Until then it is benched.
 
 use std::time::{Duration, Instant};
 

@@ -20,7 +20,7 @@ use std::time::Instant;
 
 use datapath_abi::outcome::{DropReason, Tally};
 
-use super::heartbeat::link_local;
+use super::link_bfd::link_local;
 use super::peer::Peer;
 use super::{Handled, Tunnel};
 use crate::transmit::Transmits;

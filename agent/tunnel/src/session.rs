@@ -75,7 +75,7 @@ pub(super) struct Session {
 /// A handshake that we began.
 struct Attempt {
     handshake: Initiator,
-    local: u32,
+    local_index: u32,
     /// When the first of its initiations was sent.
     began: Instant,
     retry_at: Instant,
@@ -210,17 +210,17 @@ impl Session {
             return Err(DropReason::HandshakeInvalid);
         }
         let (timestamp, remote) = (initiation.timestamp, initiation.sender);
-        let local = self.next_index();
+        let local_index = self.next_index();
         let response = to
             .first_chunk_mut::<RESPONSE_BYTES>()
             .ok_or(DropReason::HandshakeInvalid)?;
         let keys = initiation
-            .answer(&self.preshared, local, response)
+            .answer(&self.preshared, local_index, response)
             .ok_or(DropReason::HandshakeInvalid)?;
         self.stamper.stamp(response, now);
         self.answered = Some((now, timestamp));
         self.keypairs
-            .add_unconfirmed(Keypair::new(keys, local, remote, false, now));
+            .add_unconfirmed(Keypair::new(keys, local_index, remote, false, now));
         self.timers.on_control_received();
         self.timers.on_control_sent();
         Ok(RESPONSE_BYTES)
@@ -238,7 +238,7 @@ impl Session {
         let attempt = self
             .attempt
             .as_mut()
-            .filter(|attempt| attempt.local == receiver)
+            .filter(|attempt| attempt.local_index == receiver)
             .ok_or(DropReason::HandshakeInvalid)?;
         let remote = message::sender(response).ok_or(DropReason::HandshakeInvalid)?;
         let keys = attempt
@@ -283,7 +283,7 @@ impl Session {
     /// Whether the handshake under way waits for the answer with this receiver index.
     pub(super) fn awaits(&self, receiver: u32) -> bool {
         let attempt = self.attempt.as_ref();
-        attempt.is_some_and(|attempt| attempt.local == receiver)
+        attempt.is_some_and(|attempt| attempt.local_index == receiver)
     }
 
     /// Time since the current session was agreed; `None` without a session.
@@ -327,7 +327,7 @@ impl Session {
         let hastened = self.attempt.take().is_some_and(|before| before.hastened);
         self.attempt = Some(Attempt {
             handshake,
-            local: index,
+            local_index: index,
             began,
             retry_at: now + REKEY_TIMEOUT + jitter(),
             hastened,

@@ -9,7 +9,6 @@ use super::*;
 use crossway_liveness::settings::{Liveness, LivenessMode};
 use crossway_sys::clock;
 use crossway_types::engine::Engine;
-use crossway_types::ids::SiteId;
 
 /// A gateway with a tunnel, seen from the wire.
 struct Node {

@@ -18,7 +18,7 @@ use crate::ids::{LinkId, SiteId};
 use crate::io::udp::Endpoint;
 use crate::journal::Change;
 use crate::lane::Command;
-use crate::tunnel::heartbeat::Service;
+use crate::tunnel::link_bfd::LanRole;
 use crate::tunnel::{LinkChange, PeerSpec};
 
 impl Forwarding {
@@ -129,16 +129,16 @@ impl Forwarding {
         }
         // After the ranks: flows have left a link before its far end is told that it is drained.
         for (link, lane, service) in self.links.poll_services(self.service) {
-            self.lanes.send(lane, Command::SetService(link, service))?;
+            self.lanes.send(lane, Command::SetLanRole(link, service))?;
         }
         Ok(changes)
     }
 
     /// Tells the far ends how they are served, at once.
-    pub(in crate::gateway) fn tell_service(&mut self, service: Service) -> Result<()> {
+    pub(in crate::gateway) fn tell_service(&mut self, service: LanRole) -> Result<()> {
         self.service = service;
         for (link, lane, service) in self.links.poll_services(service) {
-            self.lanes.send(lane, Command::SetService(link, service))?;
+            self.lanes.send(lane, Command::SetLanRole(link, service))?;
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use super::{Links, election_of};
 use crate::control::message::LinkState;
 use crate::gateway::election::MemberExport;
 use crate::ids::LinkId;
-use crate::tunnel::heartbeat::Service;
+use crate::tunnel::link_bfd::LanRole;
 
 /// A far end that is there has answered by then.
 const JUST_BEGUN: Duration = Duration::from_secs(1);
@@ -27,7 +27,7 @@ pub struct LinkExport {
     /// A person has taken it out of service.
     pub drained: bool,
     /// What the far end was told last.
-    pub service: Service,
+    pub service: LanRole,
     /// Time until it is to be dialled again, if it is not up by then.
     pub dial_in_ms: u64,
     /// Which of its endpoints is next.

@@ -8,7 +8,7 @@ use crate::config::Endpoint;
 use crate::control::message::LinkOrder;
 use crate::host::ways::BoundEndpoint;
 use crate::ids::{IfIndex, LinkId};
-use crate::tunnel::heartbeat::Service;
+use crate::tunnel::link_bfd::LanRole;
 
 impl Links {
     /// The links that `target` names: `site`, `site/gateway` or `site/gateway/link`.
@@ -76,12 +76,12 @@ impl Links {
     }
 
     /// What the far ends have to be told: each link with its lane. A replica asks for no service.
-    pub fn poll_services(&mut self, of_gateway: Service) -> Vec<(LinkId, u16, Service)> {
+    pub fn poll_services(&mut self, of_gateway: LanRole) -> Vec<(LinkId, u16, LanRole)> {
         let links = self.by_id.values_mut();
         let links = links.filter(|link| link.planned.site.is_some());
         let changed = links.filter_map(|link| {
             let service = if link.drained {
-                Service::Drained
+                LanRole::Drained
             } else {
                 of_gateway
             };

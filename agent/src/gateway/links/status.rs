@@ -11,7 +11,7 @@ use crate::gateway::plan::PlannedLink;
 use crate::journal::Change;
 use crate::liveness::bfd::packet::{Diagnostic, State};
 use crate::tunnel::PeerSnapshot;
-use crate::tunnel::heartbeat::{Bfd, Pulse, Service};
+use crate::tunnel::link_bfd::{Bfd, LanRole, LinkLiveness};
 
 /// How long a link may look for its far end before it counts as down: three handshake retries
 /// (REKEY_TIMEOUT is 5 s, WireGuard whitepaper 6.1).
@@ -34,11 +34,11 @@ pub struct LinkStatus {
     /// What the lane said last.
     pub peer: Option<PeerSnapshot>,
     /// What the lane knows of it by asking; `None` until it has said so.
-    pub pulse: Option<Pulse>,
+    pub pulse: Option<LinkLiveness>,
     /// A person has taken it out of service.
     pub drained: bool,
     /// What the far end was told last.
-    pub(super) service: Service,
+    pub(super) service: LanRole,
     /// Index of the interface that it is bound to, as the lane knows it.
     pub(super) interface: Option<NonZeroU32>,
     /// Why its path is known to be dead, such as an interface without a carrier.
@@ -76,7 +76,7 @@ impl LinkStatus {
             peer: None,
             pulse: None,
             drained: false,
-            service: Service::default(),
+            service: LanRole::default(),
             interface: None,
             path_down: None,
             next_endpoint: 0,
@@ -181,7 +181,7 @@ impl LinkStatus {
                 (LinkState::Up, why.to_owned())
             }
             (State::Up, _) => (LinkState::Up, "BFD is up".to_owned()),
-            (State::AdminDown, _) if self.service == Service::LanDown => {
+            (State::AdminDown, _) if self.service == LanRole::LanDown => {
                 down("out of service: this gateway does not reach its LAN")
             }
             (State::AdminDown, _) => (LinkState::Connecting, "is put back into service".to_owned()),

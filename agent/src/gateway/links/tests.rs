@@ -3,7 +3,7 @@ use super::*;
 use crate::config::{Endpoint, Link, Liveness, RemoteGateway};
 use crate::engine::Engine;
 use crate::io::udp;
-use crate::tunnel::heartbeat::{Pulse, Service};
+use crate::tunnel::link_bfd::{LanRole, LinkLiveness};
 use crossway_sys::clock;
 
 const HOLD: Duration = Duration::from_secs(5);
@@ -43,7 +43,7 @@ fn peer(id: u32, session: bool) -> PeerSnapshot {
         endpoint: Some(udp::Endpoint::new("192.0.2.7:51820".parse().unwrap())),
         handshake_age: session.then_some(Duration::from_secs(1)),
         unanswered_for: None,
-        pulse: Pulse::default(),
+        pulse: LinkLiveness::default(),
         sent_packets: 0,
         sent_bytes: 0,
         received_packets: 0,
@@ -196,8 +196,8 @@ fn a_link_to_a_replica_is_no_sites_and_obeys_no_order() {
     for target in ["", "/paris-2", "paris-2"] {
         assert!(links.named(target).is_empty(), "{target:?}");
     }
-    let services = links.poll_services(Service::LanDown);
-    assert_eq!(services, [(LinkId(1), 0, Service::LanDown)]);
+    let services = links.poll_services(LanRole::LanDown);
+    assert_eq!(services, [(LinkId(1), 0, LanRole::LanDown)]);
     assert_eq!(
         links.on_carriers(
             &[Wan {

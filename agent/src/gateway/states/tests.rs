@@ -9,7 +9,7 @@ use crate::gateway::plan::Numbers;
 use crate::ids::IfIndex;
 use crate::io::udp;
 use crate::tunnel::PeerSnapshot;
-use crate::tunnel::heartbeat::Pulse;
+use crate::tunnel::link_bfd::LinkLiveness;
 use crossway_sys::clock;
 
 const FILE: &str = r#"
@@ -73,7 +73,7 @@ impl Paris {
             endpoint: Some(udp::Endpoint::new("192.0.2.7:51820".parse().unwrap())),
             handshake_age: session.then_some(Duration::ZERO),
             unanswered_for: None,
-            pulse: Pulse::default(),
+            pulse: LinkLiveness::default(),
             sent_packets: 0,
             sent_bytes: 0,
             received_packets: 0,

@@ -7,7 +7,7 @@ use std::time::Instant;
 use datapath_abi::outcome::Tally;
 use zeroize::Zeroizing;
 
-use super::{Peer, PeerSpec, Pulse};
+use super::{LinkLiveness, Peer, PeerSpec};
 use crate::session::Local;
 use crate::transmit::Endpoint;
 use crossway_types::codec::{Damaged, Reader, Writer};
@@ -39,8 +39,8 @@ impl Peer {
         to.option(self.dialled, write_remote);
         to.option(self.spec.interface, |to, index| to.u32(index.get()));
         to.bool(self.benched);
-        to.option(self.heartbeat.as_ref(), |to, heartbeat| {
-            to.part(|to| heartbeat.export(to));
+        to.option(self.bfd.as_ref(), |to, bfd| {
+            to.part(|to| bfd.export(to));
         });
         self.session.export(to)
     }
@@ -76,11 +76,11 @@ impl Peer {
         peer.spec.interface = index.and_then(NonZeroU32::new);
         peer.benched = from.bool()?;
         let told = from.option(Reader::part)?;
-        if let (Some(heartbeat), Some(mut told)) = (&mut peer.heartbeat, told) {
-            heartbeat.import(&mut told)?;
+        if let (Some(bfd), Some(mut told)) = (&mut peer.bfd, told) {
+            bfd.import(&mut told)?;
         }
         // Control hears of it anew.
-        peer.told = Pulse::default();
+        peer.told = LinkLiveness::default();
         let goes_on = peer.session.import(from)?;
         Ok(Some((peer, goes_on)))
     }

@@ -1,9 +1,9 @@
-//! Whether the link is alive: its heartbeat, sent and received over its own session.
+//! Whether the link is alive: BFD and echoes, sent and received over its own session.
 
 use std::net::IpAddr;
 use std::time::Instant;
 
-use super::super::heartbeat::{Heartbeat, Pulse, Service};
+use super::super::link_bfd::{LanRole, LinkBfd, LinkLiveness};
 use super::Peer;
 use crate::LinkChange;
 use crate::transmit::Transmits;
@@ -25,15 +25,15 @@ impl Peer {
 
     /// Whether a control packet between these inner addresses is for this link.
     pub(crate) fn expects_control(&self, addresses: (IpAddr, IpAddr)) -> bool {
-        let heartbeat = self.heartbeat.as_ref();
-        heartbeat.is_some_and(|heartbeat| heartbeat.is_for(addresses))
+        let bfd = self.bfd.as_ref();
+        bfd.is_some_and(|bfd| bfd.is_for(addresses))
     }
 
     /// Takes a control packet, which may have come over another link of the same gateway; whether it is for
     /// this one's session.
     pub(crate) fn handle_control(&mut self, packet: &Packet, now: Instant) -> bool {
-        let heartbeat = self.heartbeat.as_mut();
-        heartbeat.is_some_and(|heartbeat| heartbeat.handle_packet(packet, now))
+        let bfd = self.bfd.as_mut();
+        bfd.is_some_and(|bfd| bfd.handle_packet(packet, now))
     }
 
     /// Whether an inner packet was the reply to a probe of ours.
@@ -46,9 +46,9 @@ impl Peer {
 
     /// When there is something to ask or to miss.
     pub(crate) fn next_pulse(&self) -> Option<Instant> {
-        let heartbeat = self.heartbeat.as_ref().and_then(Heartbeat::next_timeout);
+        let bfd = self.bfd.as_ref().and_then(LinkBfd::next_timeout);
         let echo = self.echo.as_ref().map(Echo::next_timeout);
-        [heartbeat, echo].into_iter().flatten().min()
+        [bfd, echo].into_iter().flatten().min()
     }
 
     /// Looks at the clock, and sends the control packet and the probe that are due.
@@ -57,10 +57,10 @@ impl Peer {
         (now, heard_until): (Instant, Instant),
         out: &mut Transmits,
     ) {
-        if let Some(heartbeat) = &mut self.heartbeat {
-            heartbeat.handle_timeout(self.received_at, heard_until);
+        if let Some(bfd) = &mut self.bfd {
+            bfd.handle_timeout(self.received_at, heard_until);
             let mut inner = [0; LONGEST];
-            if let Some(length) = heartbeat.poll_transmit(now, &mut inner) {
+            if let Some(length) = bfd.poll_transmit(now, &mut inner) {
                 self.send_control(&inner[..length], out);
             }
         }
@@ -73,7 +73,7 @@ impl Peer {
 
     /// The inner packet of a control packet that is due, to be sent over another link.
     pub(crate) fn poll_control(&mut self, now: Instant, to: &mut [u8; LONGEST]) -> Option<usize> {
-        self.heartbeat.as_mut()?.poll_transmit(now, to)
+        self.bfd.as_mut()?.poll_transmit(now, to)
     }
 
     /// Sends an inner packet that is no traffic. Without a session it is lost, which is told: the next
@@ -91,15 +91,15 @@ impl Peer {
 
     /// The path is known to be dead.
     pub(crate) fn on_path_down(&mut self, now: Instant) {
-        if let Some(heartbeat) = &mut self.heartbeat {
-            heartbeat.on_path_down(now);
+        if let Some(bfd) = &mut self.bfd {
+            bfd.on_path_down(now);
         }
     }
 
     /// Tells the far end how we serve our LAN.
-    pub(crate) fn set_service(&mut self, service: Service, now: Instant) {
-        if let Some(heartbeat) = &mut self.heartbeat {
-            heartbeat.set_service(service, now);
+    pub(crate) fn set_lan_role(&mut self, service: LanRole, now: Instant) {
+        if let Some(bfd) = &mut self.bfd {
+            bfd.set_lan_role(service, now);
         }
     }
 
@@ -114,9 +114,9 @@ impl Peer {
         let old = std::mem::replace(&mut self.spec.liveness, liveness.clone());
         let old_source = std::mem::replace(&mut self.spec.probe_source, source);
         let same_packets = (old.mode, old.addresses) == (liveness.mode, liveness.addresses);
-        match &mut self.heartbeat {
-            Some(heartbeat) if same_packets => heartbeat.set_pace(liveness.pace, now),
-            _ => self.heartbeat = super::heartbeat_of(&self.spec, own_key, now),
+        match &mut self.bfd {
+            Some(bfd) if same_packets => bfd.set_pace(liveness.pace, now),
+            _ => self.bfd = super::link_bfd_of(&self.spec, own_key, now),
         }
         if (old.probe, old_source) != (liveness.probe, source) {
             self.echo = super::echo_of(&self.spec, now);
@@ -124,9 +124,9 @@ impl Peer {
     }
 
     /// What is known of the link.
-    pub(crate) fn pulse(&self) -> Pulse {
-        Pulse {
-            bfd: self.heartbeat.as_ref().map(Heartbeat::bfd),
+    pub(crate) fn pulse(&self) -> LinkLiveness {
+        LinkLiveness {
+            bfd: self.bfd.as_ref().map(LinkBfd::bfd),
             echo: self.echo.as_ref().map(Echo::is_alive),
         }
     }
@@ -135,7 +135,7 @@ impl Peer {
     pub(crate) fn poll_change(&mut self) -> Option<LinkChange> {
         let pulse = self.pulse();
         let told = std::mem::replace(&mut self.told, pulse);
-        let essence = |pulse: Pulse| {
+        let essence = |pulse: LinkLiveness| {
             let bfd = pulse.bfd.map(|bfd| (bfd.state, bfd.remote, bfd.decides));
             (bfd, pulse.echo)
         };
@@ -150,13 +150,13 @@ impl Peer {
     }
 
     fn is_alive(&self) -> bool {
-        self.heartbeat.as_ref().is_none_or(Heartbeat::is_alive)
+        self.bfd.as_ref().is_none_or(LinkBfd::is_alive)
             && self.echo.as_ref().is_none_or(Echo::is_alive)
     }
 
     pub(super) fn on_session(&mut self, now: Instant) {
-        if let Some(heartbeat) = &mut self.heartbeat {
-            heartbeat.on_session(now);
+        if let Some(bfd) = &mut self.bfd {
+            bfd.on_session(now);
         }
         if let Some(echo) = &mut self.echo {
             echo.transmit_now(now);

@@ -1,6 +1,6 @@
 //! Two gateways with two links between them: 192.0.2.1 to 192.0.2.2, and 198.51.100.1 to 198.51.100.2.
 
-use super::super::heartbeat::Service;
+use super::super::link_bfd::LanRole;
 use super::*;
 use crossway_liveness::bfd::packet::{Diagnostic, Packet, State};
 
@@ -102,7 +102,7 @@ impl Net {
         }
     }
 
-    fn bfd(&self, node: usize, link: u32) -> heartbeat::Bfd {
+    fn bfd(&self, node: usize, link: u32) -> link_bfd::Bfd {
         let peers = self.nodes[node].snapshot();
         let peer = peers.iter().find(|peer| peer.link == LinkId(link)).unwrap();
         peer.pulse.bfd.unwrap()
@@ -119,7 +119,7 @@ impl Net {
 }
 
 #[test]
-fn heartbeats_come_up_with_the_handshake() {
+fn bfd_comes_up_with_the_handshake() {
     let mut net = Net::begin();
     net.run(Duration::from_millis(40));
     for node in 0..2 {
@@ -186,28 +186,28 @@ fn the_far_end_is_told_how_the_lan_is_served() {
     let mut net = Net::new();
     let say = |net: &mut Net, service| {
         let now = net.now;
-        net.nodes[0].tunnel.set_service(LinkId(0), service, now);
+        net.nodes[0].tunnel.set_lan_role(LinkId(0), service, now);
         net.run(Duration::from_millis(50));
         net.bfd(1, 0)
     };
-    let bfd = say(&mut net, Service::Standby);
+    let bfd = say(&mut net, LanRole::Standby);
     assert_eq!(bfd.remote, (State::Up, Diagnostic::ConcatenatedPathDown));
     assert_eq!(bfd.state, State::Up);
     assert_eq!(net.carrier(1), LinkId(0), "control ranks it, not the lane");
-    let bfd = say(&mut net, Service::LanDown);
+    let bfd = say(&mut net, LanRole::LanDown);
     assert_eq!(
         bfd.remote,
         (State::AdminDown, Diagnostic::ConcatenatedPathDown)
     );
     assert_eq!(net.carrier(1), LinkId(1));
-    let bfd = say(&mut net, Service::Drained);
+    let bfd = say(&mut net, LanRole::Drained);
     assert_eq!(
         bfd.remote,
         (State::AdminDown, Diagnostic::AdministrativelyDown)
     );
     net.nodes[0]
         .tunnel
-        .set_service(LinkId(0), Service::Active, net.now);
+        .set_lan_role(LinkId(0), LanRole::Active, net.now);
     net.run(Duration::from_secs(2));
     assert_eq!([0, 1].map(|node| net.bfd(node, 0).state), [State::Up; 2]);
 }
@@ -268,8 +268,8 @@ fn control_packets_that_make_no_sense_or_are_for_nobody_are_counted_and_are_no_s
     let own_key = net.nodes[0].public_key();
     let far_key = net.nodes[1].public_key();
     let path = encapsulation::Path {
-        local: heartbeat::link_local(&far_key).into(),
-        remote: heartbeat::link_local(&own_key).into(),
+        local: link_bfd::link_local(&far_key).into(),
+        remote: link_bfd::link_local(&own_key).into(),
         source_port: 50_000,
     };
     let stray = Packet {

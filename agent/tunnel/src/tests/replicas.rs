@@ -70,8 +70,8 @@ fn a_replica_carries_no_traffic_and_may_send_none() {
         packet[0] = 0x60;
         packet[5] = 20;
         packet[6..8].copy_from_slice(&[17, 255]);
-        packet[8..24].copy_from_slice(&heartbeat::link_local(&a.public_key()).octets());
-        packet[24..40].copy_from_slice(&heartbeat::link_local(&b.public_key()).octets());
+        packet[8..24].copy_from_slice(&link_bfd::link_local(&a.public_key()).octets());
+        packet[24..40].copy_from_slice(&link_bfd::link_local(&b.public_key()).octets());
         packet
     };
     let from_far = inner([10, FAR_SITE as u8, 0, 10], [10, 1, 0, 10], 100);

@@ -11,12 +11,12 @@ const LIFETIME: Duration = Duration::from_secs(1);
 
 /// The peers' addresses.
 #[derive(Debug, Default)]
-pub(super) struct Familiar {
+pub(super) struct KnownAddresses {
     addresses: HashSet<IpAddr>,
     made: Option<Instant>,
 }
 
-impl Familiar {
+impl KnownAddresses {
     /// Whether one of `peers` was last heard from at `address`, or is dialled there.
     pub(super) fn contains(
         &mut self,

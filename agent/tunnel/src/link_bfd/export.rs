@@ -1,11 +1,11 @@
-//! A heartbeat on its way from one agent to the next: the far end must notice nothing.
+//! The BFD session of a link on its way from one agent to the next: the far end must notice nothing.
 
 use std::net::IpAddr;
 
-use super::Heartbeat;
+use super::LinkBfd;
 use crossway_types::codec::{Damaged, Reader, Writer};
 
-impl Heartbeat {
+impl LinkBfd {
     /// For the agent that takes over.
     pub(crate) fn export(&self, to: &mut Writer) {
         for address in [self.path.local, self.path.remote] {

@@ -26,7 +26,7 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(30);
 /// What a gateway says of itself on its links.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Service {
+pub enum LanRole {
     /// It serves its LAN.
     #[default]
     Active,
@@ -55,7 +55,7 @@ pub struct Bfd {
 
 /// What is known of a link from what it is asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Pulse {
+pub struct LinkLiveness {
     /// What BFD says; `None` where it has none.
     pub bfd: Option<Bfd>,
     /// Whether the host behind it that is asked for an echo answers; `None` where none is asked.
@@ -63,7 +63,7 @@ pub struct Pulse {
 }
 
 /// A session and where its packets go.
-pub(super) struct Heartbeat {
+pub(super) struct LinkBfd {
     session: bfd::Session,
     path: Path,
     mode: LivenessMode,
@@ -77,7 +77,7 @@ pub(super) struct Heartbeat {
     not_before: Option<Instant>,
 }
 
-impl Heartbeat {
+impl LinkBfd {
     /// The session of a link; `None` where it is to have none. The discriminator is not 0, and not that
     /// of another link.
     pub(super) fn new(
@@ -194,14 +194,14 @@ impl Heartbeat {
     }
 
     /// Tells the far end how we serve our LAN.
-    pub(super) fn set_service(&mut self, service: Service, now: Instant) {
+    pub(super) fn set_lan_role(&mut self, service: LanRole, now: Instant) {
         let down = match service {
-            Service::Active | Service::Standby => None,
-            Service::LanDown => Some(Diagnostic::ConcatenatedPathDown),
-            Service::Drained => Some(Diagnostic::AdministrativelyDown),
+            LanRole::Active | LanRole::Standby => None,
+            LanRole::LanDown => Some(Diagnostic::ConcatenatedPathDown),
+            LanRole::Drained => Some(Diagnostic::AdministrativelyDown),
         };
         self.session.set_admin_down(down, now);
-        self.session.set_standby(service == Service::Standby, now);
+        self.session.set_standby(service == LanRole::Standby, now);
     }
 
     /// Takes another pace.
