@@ -1,5 +1,5 @@
 //! What the eBPF programs and the agent agree on: map names and capacities, the
-//! layout of every key and value, and the words for each outcome.
+//! layout of every key and value, the words for each outcome, and how headers are read.
 //!
 //! Rules of this boundary:
 //! - Every struct is `#[repr(C)]` with no implicit padding, its size asserted in its file.
@@ -9,17 +9,21 @@
 //! - A change of layout, of a map's name or type, or of the order of an outcome enum raises
 //!   [`ABI_VERSION`]; `cargo xtask check` refuses one that does not.
 #![no_std]
+// A call costs an eBPF program registers and hides from the verifier what is known of them.
+#![allow(clippy::inline_always)]
 
-pub mod event;
+pub mod address;
 pub mod flow;
+pub mod headers;
 pub mod maps;
 pub mod outcome;
+pub mod packet;
 pub mod route;
 pub mod settings;
 pub mod site;
 
 /// Version of everything in this crate. The agent refuses to take over pinned maps of another.
-pub const ABI_VERSION: u32 = 7;
+pub const ABI_VERSION: u32 = 8;
 
 /// Declares that a boundary struct may be copied from and to map memory.
 macro_rules! pod {
