@@ -10,8 +10,8 @@
 
 mod attach;
 mod attachment;
-mod events;
 mod flows;
+mod log;
 mod object;
 mod pins;
 mod prepared;
@@ -28,7 +28,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use aya::maps::{Map, MapError, MapInfo, RingBuf};
+use aya::maps::{Map, MapError, MapInfo};
 use aya::programs::{Program, ProgramError};
 use aya::util::KernelVersion;
 use aya::{Ebpf, EbpfLoader};
@@ -45,10 +45,8 @@ pub use self::attach::Wanted;
 #[cfg(any(test, fuzzing))]
 pub(crate) use self::attach::clsact::netlink;
 pub use self::attachment::{Attachment, Hook, Mode, TcAttach};
-#[cfg(any(test, fuzzing))]
-pub(crate) use self::events::parse as parse_event;
-pub use self::events::{DatapathEvent, Events};
 pub use self::flows::{Account, FlowSummary, Flows, IdleLimits, Swept, Told};
+pub use self::log::ProgramLog;
 pub use self::prepared::Prepared;
 pub use self::routes::{Entry, RouteChanges, Routes, Target};
 pub use self::sessions::Sessions;
@@ -72,7 +70,6 @@ pub struct Datapath {
     pub flows: Flows,
     /// Drops and what went to the stack.
     pub tallies: Tallies,
-    events: Option<RingBuf<aya::maps::MapData>>,
     programs: Ebpf,
     attacher: Attacher,
     pins: Pins,
@@ -151,9 +148,9 @@ impl Datapath {
         self.pins.directory().to_owned()
     }
 
-    /// The stream of events; there is one, and it must be asked for inside a tokio runtime.
-    pub fn take_events(&mut self) -> Result<Option<Events>> {
-        self.events.take().map(Events::new).transpose()
+    /// What the programs say. There is one, and it must be asked for inside a tokio runtime.
+    pub fn take_log(&mut self) -> Result<ProgramLog> {
+        ProgramLog::new(&mut self.programs)
     }
 
     /// Detaches all programs and removes all pins: the clean stop.
@@ -181,7 +178,6 @@ impl Datapath {
             sessions: Sessions::new(&mut programs)?,
             flows: Flows::new(&mut programs)?,
             tallies: Tallies::new(&mut programs)?,
-            events: Some(take(&mut programs, maps::EVENTS)?),
             attacher: Attacher::new(pins.clone(), gateway, tc),
             programs,
             pins,

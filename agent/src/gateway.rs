@@ -40,7 +40,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::control::ControlRequest;
 use crate::control::server::SharedSocket;
-use crate::datapath::{Datapath, DatapathEvent, Events};
+use crate::datapath::{Datapath, ProgramLog};
 use crate::health::probe::Probers;
 use crate::health::{Health, Outcome};
 use crate::host::Host;
@@ -134,7 +134,7 @@ struct Inputs {
     outcomes: mpsc::Receiver<Outcome>,
     vrrp: mpsc::UnboundedReceiver<VrrpEvent>,
     watch: Watch,
-    events: Option<Events>,
+    program_log: Option<ProgramLog>,
     /// Agents that ask to take over.
     successors: mpsc::Receiver<UnixStream>,
     signals: Signals,
@@ -266,7 +266,10 @@ impl Gateway {
                 }
                 () = at(ranks_due) => self.follow_links(clock::now())?,
                 () = at(flows_due) => self.answer_pending_flows(),
-                event = next_event(&mut inputs.events) => log_event(&event),
+                result = follow_programs(&mut inputs.program_log) => if let Err(error) = result {
+                    tracing::warn!(%error, "what the eBPF programs say cannot be read any more");
+                    inputs.program_log = None;
+                },
                 _ = tick.tick() => self.handle_tick().await?,
             }
         }
@@ -372,22 +375,10 @@ async fn at(time: Option<tokio::time::Instant>) {
     }
 }
 
-async fn next_event(events: &mut Option<Events>) -> std::io::Result<DatapathEvent> {
-    match events {
-        Some(events) => events.next().await,
+async fn follow_programs(log: &mut Option<ProgramLog>) -> std::io::Result<()> {
+    match log {
+        Some(log) => log.follow().await,
         None => std::future::pending().await,
-    }
-}
-
-fn log_event(event: &std::io::Result<DatapathEvent>) {
-    match event {
-        Ok(DatapathEvent::NewFlow { site, key, .. }) => {
-            tracing::trace!(%site, ?key, "new flow");
-        }
-        Ok(DatapathEvent::Drop { reason, .. }) => {
-            tracing::debug!(reason = reason.as_str(), "dropped by wan_guard");
-        }
-        Err(error) => tracing::warn!(%error, "events of the data path could not be read"),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a program meets and should not: told to the agent, beside the count of the packet.
 
-use datapath_abi::outcome::StackReason;
+use datapath_abi::{fault::FaultKind, outcome::StackReason};
 
 /// What is wrong, and with what.
 #[derive(Clone, Copy)]
@@ -9,27 +9,6 @@ pub(crate) struct Fault {
     /// An interface's index or a site's id. Always a number: the compiler would pass an undefined one for an
     /// enum's empty variant, which the verifier does not let a program even copy.
     pub(crate) about: u32,
-}
-
-/// Kinds of faults.
-#[derive(Clone, Copy)]
-#[repr(u32)]
-pub(crate) enum FaultKind {
-    /// The settings are missing or of another version of the boundary.
-    NoSettings,
-    /// The interface at which the program runs has no role or another one.
-    NoRole,
-    /// A route names a site that is not there.
-    NoSite,
-    /// The packet could not be made what a router sends on.
-    NotRewritten,
-    /// The flow table did not take a flow.
-    FlowRefused,
-}
-
-impl FaultKind {
-    /// How many there are.
-    pub(crate) const COUNT: usize = Self::FlowRefused as usize + 1;
 }
 
 impl Fault {

@@ -8,6 +8,7 @@ use aya_ebpf::{
 };
 use datapath_abi::{
     ABI_VERSION,
+    fault::FaultKind,
     flow::{FLOW_STAT_COUNT, FlowCounters, FlowKey, FlowKey4, FlowStat},
     maps::{
         DEFAULT_FLOWS, INTERFACE_SLOT_COUNT, MAX_INTERFACES, MAX_SESSIONS, MAX_SITES,
@@ -19,7 +20,7 @@ use datapath_abi::{
     site::{Site, SiteCounters},
 };
 
-use crate::{fault::FaultKind, wire::Direction};
+use crate::wire::Direction;
 
 #[btf_map]
 static ROUTES4: LpmTrie<RouteKey4, Route, ROUTE_ENTRIES> = LpmTrie::new();
@@ -52,7 +53,7 @@ static INTERFACES: HashMap<u32, Interface, MAX_INTERFACES> = HashMap::new();
 static INTERFACE_SLOTS: Array<InterfaceSlot, INTERFACE_SLOT_COUNT> = Array::new();
 /// When a CPU last told the agent of a fault of each kind. The programs' own: not pinned.
 #[btf_map]
-static LAST_SAID: PerCpuArray<u64, { FaultKind::COUNT }> = PerCpuArray::new();
+static LAST_SAID: PerCpuArray<u64, { FaultKind::ALL.len() }> = PerCpuArray::new();
 
 /// The tick that a CPU saw last, and its time. The programs' own: not pinned.
 #[btf_map]

@@ -1,17 +1,11 @@
-//! What the programs say to the agent, by aya-log: faults only, and of each kind one on a CPU in
-//! [`QUIET_NS`]. Each program has a function of its own for it. It is a global one: the verifier looks at it once, by itself, not
-//! once for each place where something may be wrong.
+//! What the programs say to the agent, by aya-log: faults, and of each kind one on a CPU in a while. Each
+//! program has a function of its own for it, so that the message has its name. It is a global one: the
+//! verifier looks at it once and by itself, not at each place where something may be wrong.
 
 use aya_log_ebpf::warn;
+use datapath_abi::{fault::FAULT_INTERVAL_NS, maps as names};
 
-use crate::{
-    clock,
-    fault::{Fault, FaultKind},
-    maps,
-};
-
-/// A fault that stays is said again after this time, whatever the traffic.
-const QUIET_NS: u64 = 10_000_000_000;
+use crate::{clock, fault::Fault, maps};
 
 /// A program that has something to say.
 pub(crate) trait Program {
@@ -20,23 +14,23 @@ pub(crate) trait Program {
 }
 
 macro_rules! programs {
-    ($($name:ident, $function:ident, $word:expr;)+) => {
+    ($($program:ident, $function:ident, $name:expr;)+) => {
         $(
-            pub(crate) struct $name;
+            pub(crate) struct $program;
 
-            impl Program for $name {
+            impl Program for $program {
                 #[inline(always)]
                 fn fault(fault: Fault) {
                     $function(fault.kind as u32, fault.about);
                 }
             }
 
-            /// A global function takes and returns numbers only.
+            /// Takes and returns numbers, as the kernel wants it of a global function.
             #[inline(never)]
             #[unsafe(no_mangle)]
             extern "C" fn $function(kind: u32, about: u32) -> u32 {
-                if maps::may_say(kind, clock::coarse_ns(), QUIET_NS) {
-                    write($word, kind, about);
+                if maps::may_say(kind, clock::coarse_ns(), FAULT_INTERVAL_NS) {
+                    warn!((), target: $name, "{} {}", kind, about);
                 }
                 0
             }
@@ -45,13 +39,8 @@ macro_rules! programs {
 }
 
 programs! {
-    LanIngress, say_lan_ingress, datapath_abi::maps::LAN_INGRESS;
-    TunEgress, say_tun_egress, datapath_abi::maps::TUN_EGRESS;
-    TunIngress, say_tun_ingress, datapath_abi::maps::TUN_INGRESS;
-    WanGuard, say_wan_guard, datapath_abi::maps::WAN_GUARD;
-}
-
-#[inline(always)]
-fn write(program: &'static str, kind: u32, about: u32) {
-    warn!((), target: program, "fault {} of {}", kind, about);
+    LanIngress, say_lan_ingress, names::LAN_INGRESS;
+    TunEgress, say_tun_egress, names::TUN_EGRESS;
+    TunIngress, say_tun_ingress, names::TUN_INGRESS;
+    WanGuard, say_wan_guard, names::WAN_GUARD;
 }

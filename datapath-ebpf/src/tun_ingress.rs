@@ -5,7 +5,7 @@ use aya_ebpf::bindings::{
     bpf_fib_lookup, bpf_redir_neigh, bpf_redir_neigh__bindgen_ty_1,
 };
 use datapath_abi::{
-    headers::{Family, Headers},
+    headers::{Family, Headers, Ports},
     outcome::StackReason,
     settings::{Role, SOFTWARE_GSO},
 };
@@ -60,7 +60,7 @@ pub(crate) fn look<W>(
     let ifindex = skb.ifindex();
     let tun = maps::interface(ifindex, Role::Tun).ok_or(Fault::no_role(ifindex))?;
     let mut headers = Headers::read_bare(skb, skb.length())?;
-    headers.header_length = forget(headers.header_length, 0xffff, skb.length());
+    blur(&mut headers, skb);
     let wire = Wire::of(&headers, skb.gso_size());
     *packets = wire.packets;
     then(&Seen {
@@ -69,6 +69,21 @@ pub(crate) fn look<W>(
         wire: &wire,
         vnet: tun.vnet,
     })
+}
+
+/// Each protocol leaves the verifier with other numbers that it knows; without them it walks what follows
+/// once for all protocols.
+#[inline(always)]
+fn blur(headers: &mut Headers, skb: &Skb) {
+    let unknown = skb.length();
+    let word = headers.header_length << 16
+        | u32::from(headers.protocol) << 8
+        | u32::from(headers.tcp_flags);
+    let word = forget(word, u32::MAX, unknown);
+    headers.header_length = word >> 16;
+    headers.protocol = (word >> 8) as u8;
+    headers.tcp_flags = word as u8;
+    headers.ports = Ports::of_word(forget(headers.ports.word(), u32::MAX, unknown));
 }
 
 /// Counts the packet if its source belongs to a site: the lane has checked that it may use it.

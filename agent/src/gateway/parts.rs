@@ -145,10 +145,7 @@ impl Gateway {
         tokio::spawn(sockets.control.serve(sender, self.journal.subscribe()));
         let (asked, successors) = mpsc::channel(1);
         tokio::spawn(give::attend(sockets.door, asked));
-        let events = match &mut self.datapath {
-            Some(datapath) => datapath.take_events()?,
-            None => None,
-        };
+        let program_log = self.datapath.as_mut().map(Datapath::take_log).transpose()?;
         Ok(Inputs {
             requests,
             dials: sources.dials,
@@ -156,7 +153,7 @@ impl Gateway {
             outcomes: sources.outcomes,
             vrrp: sources.vrrp,
             watch: sources.watch,
-            events,
+            program_log,
             successors,
             signals,
         })

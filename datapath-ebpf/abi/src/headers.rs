@@ -27,16 +27,22 @@ const FRAGMENT: u8 = IpProto::Ipv6Frag as u8;
 const DESTINATION_OPTIONS: u8 = IpProto::Ipv6Opts as u8;
 
 /// IP version.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
+    /// IPv4.
     V4 = 4,
+    /// IPv6.
     V6 = 6,
 }
 
-/// What the programs know of a packet.
+/// What is known of a packet.
+#[derive(Clone, Copy, Debug)]
 pub struct Headers {
+    /// IP version.
     pub family: Family,
+    /// Source address.
     pub source: Address,
+    /// Destination address.
     pub destination: Address,
     /// Upper-layer protocol.
     pub protocol: u8,
@@ -50,6 +56,7 @@ pub struct Headers {
     pub ip_length: u32,
     /// Bytes of the network header with options or extension headers, and of the header of TCP or UDP.
     pub header_length: u32,
+    /// Ports or echo identifiers; zero where there are none.
     pub ports: Ports,
     /// Byte 13 of the TCP header.
     pub tcp_flags: u8,
@@ -146,7 +153,7 @@ impl Headers {
 /// Source and destination port, or echo identifiers, as [`crate::flow::FlowKey`] defines them. One
 /// word, as in the packet and in the key: hashing a key that was just written in smaller pieces has to
 /// wait for them.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ports(u32);
 
 impl Ports {
@@ -162,6 +169,12 @@ impl Ports {
         Self::new([head[4], head[5], head[4], head[5]])
     }
 
+    /// What [`Ports::word`] gave.
+    #[inline(always)]
+    pub fn of_word(word: u32) -> Self {
+        Self(word)
+    }
+
     /// Both, the source's in front in memory.
     #[inline(always)]
     pub fn word(self) -> u32 {
@@ -174,11 +187,13 @@ impl Ports {
         Self(self.0.rotate_left(16))
     }
 
+    /// The source's, in host order.
     #[inline(always)]
     pub fn source(self) -> u16 {
         (u32::from_be(self.0) >> 16) as u16
     }
 
+    /// The destination's, in host order.
     #[inline(always)]
     pub fn destination(self) -> u16 {
         u32::from_be(self.0) as u16
@@ -186,7 +201,9 @@ impl Ports {
 }
 
 /// What follows the network header.
+#[derive(Clone, Copy, Debug)]
 pub struct Upper {
+    /// IP protocol number of the upper layer.
     pub protocol: u8,
     /// Where it starts, in bytes from the start of the packet.
     pub offset: usize,

@@ -13,6 +13,7 @@
 #![allow(clippy::inline_always)]
 
 pub mod address;
+pub mod fault;
 pub mod flow;
 pub mod headers;
 pub mod maps;
