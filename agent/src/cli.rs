@@ -72,6 +72,11 @@ enum Command {
         /// Configuration file (TOML)
         file: PathBuf,
     },
+    /// Print a configuration file as it is understood: without comments and defaults
+    Show {
+        /// Configuration file (TOML)
+        file: PathBuf,
+    },
     /// Print a new private key
     Keygen,
     /// Read a private key from standard input and print its public key
@@ -129,6 +134,7 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
         Command::Run { config, take_over } => run::run(config, *take_over),
         Command::Check { file } => check::check(options, file),
+        Command::Show { file } => check::show(file),
         Command::Keygen => keys::keygen(),
         Command::Pubkey => keys::pubkey(),
         Command::Status(watch) => status::status(options, *watch),

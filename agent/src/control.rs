@@ -3,16 +3,12 @@
 //!
 //! [`server`] takes the connections and hands each [`Request`] to the gateway's own loop as a
 //! [`ControlRequest`]; the loop owns all state and answers when it gets to it. [`client`] is the other
-//! end, for the command line. [`message`] is what they say: its field names are the stable names of
+//! end, for the command line. [`message`] (crate `crossway-api`) is what they say: its field names are the stable names of
 //! `--json`.
 
 pub mod admission;
 pub mod client;
-pub mod filter;
 mod follow;
-pub mod message;
-pub mod overlaps;
-pub mod protocol;
 pub mod server;
 
 use std::ffi::OsStr;
@@ -21,10 +17,11 @@ use std::path::{Path, PathBuf};
 use tokio::sync::oneshot;
 
 pub use self::admission::Asker;
-pub use self::filter::{FlowEnds, FlowFilter, FlowSort};
-pub use self::message::{Request, Response};
-pub use self::overlaps::overlaps;
 pub use self::server::Server;
+pub use crossway_api::filter::{FlowEnds, FlowFilter, FlowSort};
+pub use crossway_api::message::{Request, Response};
+pub use crossway_api::overlaps::overlaps;
+pub use crossway_api::{filter, message, protocol};
 
 /// Where sockets are, unless [`RUN_DIR_VARIABLE`] says otherwise.
 pub const RUN_DIR: &str = "/run/crossway";

@@ -22,8 +22,6 @@
 //! may open, for it carries session keys. The next agent reads the private key from its file.
 //! [`gateway`](crate::gateway) has both sides; here are their words.
 
-pub mod codec;
-pub mod message;
 pub mod priority;
 pub mod socket;
 
@@ -31,7 +29,7 @@ use std::path::PathBuf;
 
 use crate::control::run_dir;
 
-/// Version of the state: of everything that [`codec::Writer`] is given. An agent of another version
+/// Version of the state: of everything that [`codec::Writer`](crossway_types::codec::Writer) is given. An agent of another version
 /// hands over sockets, queues and numbers, and the sessions begin anew.
 pub const STATE_VERSION: u32 = 1;
 

@@ -4,19 +4,18 @@
 //! The LAN is dead when no LAN interface has carrier, or when targets are configured and every one of
 //! them is down: one server that is being restarted must not take a site off the network, and a
 //! switch that has died takes them all. A target is down after so many failures in a row and up
-//! after so many successes, see [`threshold`]; until its first verdict, and while it cannot be probed
+//! after so many successes, see [`threshold`](crossway_liveness::threshold); until its first verdict, and while it cannot be probed
 //! at all, it counts as up. [`probe`] asks and tells [`Health`], which is pure.
 
-pub(crate) mod echo;
+pub mod echo;
 pub mod probe;
-mod threshold;
 
 use std::time::Instant;
 
 use crate::config::HealthTarget;
 use crate::control::message::{self, EventKind};
 use crate::journal::Change;
-use threshold::{State, Threshold};
+use crossway_liveness::threshold::{State, Threshold};
 
 /// What came of one probe.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
 use crate::handover::socket::send_with_descriptors;
-use crate::io::poll;
+use crossway_sys::poll;
 
 /// Environment variable that names the socket.
 const SOCKET_VARIABLE: &str = "NOTIFY_SOCKET";

@@ -134,6 +134,26 @@ fn check_ends_with_0_for_a_right_file_and_2_for_a_wrong_one() {
 }
 
 #[test]
+fn show_prints_a_file_as_it_is_understood() {
+    let place = Place::new();
+    fs::write(place.0.join("good.toml"), GOOD).unwrap();
+    let shown = place.run(&["show", "good.toml"], "");
+    assert_eq!(code(&shown), 0);
+    assert!(stderr(&shown).contains("berlin-1.key does not exist here"));
+    let text = stdout(&shown);
+    assert!(
+        text.contains("\n[[gateway.lan]]\ninterface = \"eth1\"\n"),
+        "{text}"
+    );
+    fs::write(place.0.join("shown.toml"), &text).unwrap();
+    assert_eq!(stdout(&place.run(&["show", "shown.toml"], "")), text);
+
+    fs::write(place.0.join("bad.toml"), "[gateway]\nname = \"a b\"\n").unwrap();
+    let refused = place.run(&["show", "bad.toml"], "");
+    assert_eq!((code(&refused), stdout(&refused).as_str()), (2, ""));
+}
+
+#[test]
 fn run_with_a_wrong_file_ends_with_2_before_it_touches_anything() {
     let place = Place::new();
     fs::write(place.0.join("bad.toml"), "[gateway]\nname = \"a b\"\n").unwrap();

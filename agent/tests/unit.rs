@@ -9,7 +9,7 @@ const EXPOSURE_TENTHS: u32 = 28;
 
 #[test]
 fn the_units_exposure_is_as_stated() {
-    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/crossway@.service");
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/crossway@.service");
     let analyzed = Command::new("systemd-analyze")
         .args(["security", "--offline=true", "--no-pager"])
         .arg(&unit)

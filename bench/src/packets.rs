@@ -2,8 +2,8 @@
 
 use std::net::Ipv4Addr;
 
-use crossway::io::checksum;
 use crossway::io::virtio::{GsoType, Header, NEEDS_CSUM};
+use crossway_types::checksum;
 
 const IP: usize = 20;
 const TCP: usize = 20;

@@ -74,7 +74,7 @@ fn after_the_start_no_thread_can_do_more_than_its_part_needs() {
 /// As systemd would start it: with the unit's capabilities, and other processes out of sight.
 #[test]
 fn what_the_unit_allows_is_enough() {
-    let unit = include_str!("../../packaging/crossway@.service");
+    let unit = include_str!("../../agent/packaging/crossway@.service");
     let set = unit
         .lines()
         .find_map(|line| line.strip_prefix("CapabilityBoundingSet="));

@@ -98,12 +98,14 @@ impl Options {
 
 /// The package of the targets, a workspace of its own.
 fn package() -> PathBuf {
-    environment::workspace().join("agent/fuzz")
+    environment::workspace().join("agent/fuzz/libfuzzer")
 }
 
 /// Inputs that are committed.
 fn corpus(target: &str) -> PathBuf {
-    package().join("corpus").join(target)
+    environment::workspace()
+        .join("agent/fuzz/corpus")
+        .join(target)
 }
 
 /// Inputs that runs on this machine have found.
@@ -129,7 +131,7 @@ fn targets() -> Result<Vec<String>> {
 /// `cargo fuzz`, with the unstable flags that it needs on any toolchain.
 fn cargo_fuzz(word: &str, sanitizer: &str) -> Command {
     let mut command = cmd::cargo(&["fuzz", word, "--sanitizer", sanitizer]);
-    command.current_dir(environment::workspace().join("agent"));
+    command.arg("--fuzz-dir").arg(package());
     command.env("RUSTC_BOOTSTRAP", "1");
     command
 }
@@ -167,7 +169,14 @@ fn build_targets(targets: &[String]) -> Result<&'static str> {
 
 fn write_seeds() -> Result<()> {
     let folder = package().join("target/corpus");
-    let words = ["test", "--quiet", "-p", "crossway", "--lib", WRITES_SEEDS];
+    let words = [
+        "test",
+        "--quiet",
+        "-p",
+        "crossway-fuzz",
+        "--lib",
+        WRITES_SEEDS,
+    ];
     let mut command = cmd::cargo(&words);
     command.args(["--", "--ignored", "--exact"]);
     command.env("CROSSWAY_FUZZ_SEEDS", folder);
@@ -259,7 +268,7 @@ fn report(outcomes: &[Outcome]) -> Result<()> {
         return Ok(());
     }
     bail!(
-        "{} found: {}: put it into agent/fuzz/corpus/TARGET, and `cargo test -p crossway --lib fuzz` shows it \
+        "{} found: {}: put it into agent/fuzz/corpus/TARGET, and `cargo test -p crossway-fuzz` shows it \
          without a fuzzer",
         finds.len(),
         finds.join(", ")

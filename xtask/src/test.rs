@@ -13,8 +13,8 @@ use crate::{build, cmd, environment};
 const VERDICT_PREFIX: &str = "verdict";
 /// Test files of `vm-tests` for guests alone, or of several guests: `cargo xtask vm-test` runs them.
 const GUEST_PREFIXES: [&str; 2] = ["guest_", "virtio_"];
-/// Test files of the agent that need root: they change hosts in namespaces of their own.
-const AGENT_ROOT_TESTS: [&str; 2] = ["datapath", "host"];
+/// Layers of the agent whose test files need root: they change hosts in namespaces of their own.
+const ROOT_LAYERS: [&str; 2] = ["agent/datapath", "agent/host"];
 
 struct Ring {
     name: &'static str,
@@ -48,15 +48,14 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 }
 
 fn rings() -> Result<Vec<Ring>> {
-    let (agent_root, agent_pure): (Vec<String>, Vec<String>) = tests_of("agent")?
-        .into_iter()
-        .partition(|name| AGENT_ROOT_TESTS.contains(&name.as_str()));
     let is_for_guests = |name: &String| GUEST_PREFIXES.iter().any(|start| name.starts_with(start));
     let (verdicts, mut namespaces): (Vec<String>, Vec<String>) = tests_of("vm-tests")?
         .into_iter()
         .filter(|name| !is_for_guests(name))
         .partition(|name| name.starts_with(VERDICT_PREFIX));
-    namespaces.extend(agent_root);
+    for layer in ROOT_LAYERS {
+        namespaces.extend(tests_of(layer)?);
+    }
     namespaces.extend(tests_of("xtask")?);
     let mut pure = cmd::cargo(&["test", "--workspace", "--lib", "--bins", "--no-fail-fast"]);
     pure.args(["--exclude", "datapath-ebpf", "--exclude", "vm-tests"]);
@@ -65,7 +64,7 @@ fn rings() -> Result<Vec<Ring>> {
     let mut rings = vec![
         Ring {
             name: "pure",
-            command: with_tests(pure, &agent_pure),
+            command: with_tests(pure, &pure_tests_of_the_agent()?),
         },
         Ring {
             name: "pure (test library)",
@@ -85,6 +84,20 @@ fn rings() -> Result<Vec<Ring>> {
         }
     }
     Ok(rings)
+}
+
+/// Test files of the agent and of its layers, but for those that need root.
+fn pure_tests_of_the_agent() -> Result<Vec<String>> {
+    let mut names = tests_of("agent")?;
+    let folder = environment::workspace().join("agent");
+    let entries = fs::read_dir(&folder);
+    for entry in entries.with_context(|| format!("cannot list {}", folder.display()))? {
+        let layer = format!("agent/{}", entry?.file_name().to_string_lossy());
+        if !ROOT_LAYERS.contains(&layer.as_str()) {
+            names.extend(tests_of(&layer)?);
+        }
+    }
+    Ok(names)
 }
 
 /// Names of a package's test files.
@@ -116,7 +129,8 @@ fn with_tests(mut command: Command, tests: &[String]) -> Command {
 
 /// Builds as the user, runs as root.
 fn as_root(tests: &[String]) -> Command {
-    let packages = ["vm-tests", "crossway", "xtask"].map(|package| ["-p", package]);
+    let packages =
+        ["vm-tests", "crossway-datapath", "crossway-host", "xtask"].map(|package| ["-p", package]);
     let mut command = cmd::cargo(&["test", "--no-fail-fast"]);
     command.args(packages.concat());
     let mut command = with_tests(command, tests);

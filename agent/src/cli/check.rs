@@ -1,4 +1,4 @@
-//! `crossway check FILE`.
+//! `crossway check FILE` and `crossway show FILE`.
 
 use std::path::Path;
 
@@ -8,23 +8,31 @@ use super::Options;
 use super::failure::Failure;
 use super::output::{print, print_json};
 use super::units::counted;
-use crate::config::{Config, Diagnostic, Rejected};
+use crate::config::{Accepted, Config, Diagnostic, Rejected};
+use crate::disk::Disk;
 
 /// Tells everything about a configuration file: findings on standard error, `ok` on standard output.
 pub(super) fn check(options: &Options, file: &Path) -> Result<(), Failure> {
-    let checked = Config::load(file);
+    let checked = Config::load(file, &Disk);
     if options.json {
         return check_as_json(&checked.map(|accepted| accepted.warnings));
     }
+    let config = tell_findings(checked)?;
+    print(&format!("{}: ok: {}\n", file.display(), summary(&config)))
+}
+
+/// Prints a configuration file as it is understood.
+pub(super) fn show(file: &Path) -> Result<(), Failure> {
+    let config = tell_findings(Config::load(file, &Disk))?;
+    print(&config.to_string())
+}
+
+fn tell_findings(checked: Result<Accepted, Rejected>) -> Result<Config, Failure> {
     let accepted = checked.map_err(|rejected| tell_rejected(&rejected))?;
     for warning in &accepted.warnings {
         eprintln!("{warning}");
     }
-    print(&format!(
-        "{}: ok: {}\n",
-        file.display(),
-        summary(&accepted.config)
-    ))
+    Ok(accepted.config)
 }
 
 /// Tells warnings and errors on standard error.

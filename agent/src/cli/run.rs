@@ -9,6 +9,7 @@ use tracing_subscriber::EnvFilter;
 use super::check::tell_rejected;
 use super::failure::Failure;
 use crate::config::Config;
+use crate::disk::Disk;
 use crate::posture::capabilities::{Part, settle_thread};
 use crate::{gateway, posture};
 
@@ -20,7 +21,7 @@ pub(super) fn run(file: &Path, take_over: bool) -> Result<(), Failure> {
     // Relative paths must mean the same after any change of folder, at a reload, and in `status`.
     let file = std::path::absolute(file).context("the working folder is not readable")?;
     let starter = posture::begin(&file)?;
-    let accepted = Config::load(&file).map_err(|rejected| tell_rejected(&rejected))?;
+    let accepted = Config::load(&file, &Disk).map_err(|rejected| tell_rejected(&rejected))?;
     for warning in &accepted.warnings {
         eprintln!("{warning}");
     }

@@ -2,17 +2,14 @@
 //! socket's file. They may ask and order alike; each order is logged with who gave it.
 
 use std::fmt;
-use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::unistd::{Gid, Group, Uid, User};
 
 /// The group that is admitted where the configuration names none, if it exists.
 const DEFAULT_GROUP: &str = "crossway";
-/// Everybody may see which gateways run here; the sockets say who may talk with them.
-const FOLDER_MODE: u32 = 0o755;
 
 /// Who asks, as the kernel tells it (`SO_PEERCRED`, unix(7)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,27 +45,6 @@ pub fn group(wanted: Option<&str>) -> io::Result<Option<u32>> {
         )),
         (Err(error), Some(_)) => Err(error.into()),
     }
-}
-
-/// Makes the folder of the sockets, should it be missing, and refuses one in which anybody could put a
-/// socket of their own in the place of ours.
-pub(crate) fn make_folder(folder: &Path) -> io::Result<()> {
-    if !folder.exists() {
-        fs::create_dir_all(folder)?;
-        // Whatever the umask.
-        fs::set_permissions(folder, Permissions::from_mode(FOLDER_MODE))?;
-    }
-    let mode = folder.metadata()?.permissions().mode() & 0o7777;
-    if mode & 0o002 != 0 {
-        return Err(io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            format!(
-                "everybody may write to {0} (mode {mode:04o}), and so take the socket's place: chmod 755 {0}",
-                folder.display()
-            ),
-        ));
-    }
-    Ok(())
 }
 
 /// What somebody can do who may not open `socket`.

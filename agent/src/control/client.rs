@@ -123,7 +123,7 @@ pub fn follow<E: From<ClientError>>(
 }
 
 /// An answer from its line.
-pub(crate) fn response_in(line: &str) -> Result<Response, ClientError> {
+pub fn response_in(line: &str) -> Result<Response, ClientError> {
     match serde_json::from_str(line) {
         Ok(Response::Error { message }) => Err(ClientError::Refused(message)),
         Ok(response) => Ok(response),

@@ -20,10 +20,11 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
-use super::admission::{Asker, make_folder};
+use super::admission::Asker;
 use super::follow::{self, Followers};
 use super::{ControlRequest, Request, Response};
 use crate::journal::Journal;
+use crossway_sys::run_folder;
 
 /// Longest request; a `flows` request with every filter set is a tenth of it.
 pub const MAX_REQUEST_BYTES: usize = 4096;
@@ -107,7 +108,7 @@ impl Server {
     fn bind_for(path: &Path, mode: u32) -> Result<Self, BindError> {
         let failed = |error| BindError::Io(path.to_owned(), error);
         let folder = path.parent().unwrap_or(Path::new("."));
-        make_folder(folder).map_err(failed)?;
+        run_folder::make(folder).map_err(failed)?;
         // Two agents that start at once: the second looks only after the first has bound.
         let lock = File::open(folder).map_err(failed)?;
         lock.lock().map_err(failed)?;
@@ -264,7 +265,7 @@ async fn read_request(stream: &mut UnixStream) -> Result<Request, Response> {
 }
 
 /// A request from its line, or why it is none.
-pub(crate) fn request_in(line: &[u8]) -> Result<Request, String> {
+pub fn request_in(line: &[u8]) -> Result<Request, String> {
     serde_json::from_slice(line).map_err(|error| {
         let problem = format!("not a request: {error}");
         problem + ": send one line such as {\"command\":\"status\"}"

@@ -14,7 +14,6 @@ use super::Gateway;
 use super::links::{LinkStatus, Links, site_state};
 use super::plan::PlannedSite;
 use super::vrrp::warnings_of;
-use crate::clock;
 use crate::control::ControlRequest;
 use crate::control::message::{
     Attachment, DropCount, DropsReply, Link, LinksReply, Offload, Request, Response, Site,
@@ -24,6 +23,7 @@ use crate::datapath;
 use crate::io::offload;
 use crate::keys::public_key_text;
 use crate::posture;
+use crossway_sys::clock;
 
 impl Gateway {
     /// Answers a request. `flows` is answered a moment later, when its rates are known.

@@ -13,19 +13,19 @@ use super::Gateway;
 use super::ground::{choose_mtu, index_of};
 use super::on_down::DownSites;
 use super::plan::{Difference, Plan, PlannedLink};
-use crate::clock;
 use crate::config::Config;
 use crate::control::message::EventKind;
 use crate::datapath::{self, Datapath, Target};
+use crate::disk;
 use crate::host::kernel_routes::KernelRoute;
 use crate::host::tunnel_mtu::TunnelMtu;
 use crate::host::{Wanted, mirror, ways};
 use crate::ids::{SiteId, VnetId};
 use crate::journal::Change;
-use crate::keys::SecretKey;
 use crate::lane::Command;
 use crate::prefix::Prefix;
 use crate::tunnel::PeerSpec;
+use crossway_sys::clock;
 
 impl Gateway {
     /// Carries out a difference and takes the plan. Links first, then routes: what is new finds its
@@ -337,7 +337,7 @@ impl Gateway {
 pub(super) fn spec_of(link: &PlannedLink, config: &Config) -> Result<PeerSpec> {
     let preshared_key = match &link.gateway.preshared_key_file {
         Some(file) => {
-            let key = SecretKey::read_file(file)
+            let key = disk::read_key(file)
                 .with_context(|| format!("pre-shared key file {}", file.display()))?;
             Some(key)
         }

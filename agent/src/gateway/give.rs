@@ -11,16 +11,16 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::Gateway;
+use super::handover::{Answer, Ask, Header, Later, Offer, Word};
 use crate::control::Server;
 use crate::control::server::SharedSocket;
 use crate::handover::STATE_VERSION;
-use crate::handover::codec::Writer;
-use crate::handover::message::{Answer, Ask, Header, Later, Offer, Word};
 use crate::handover::priority::Priority;
 use crate::handover::socket::{self, Channel, PeerProcess};
-use crate::host::netns;
 use crate::lane::ParkedLane;
 use crate::{clock, service};
+use crossway_sys::netns;
+use crossway_types::codec::Writer;
 
 /// How long the other agent may take to ask, once it has begun to.
 const ASK_LIMIT: Duration = Duration::from_millis(500);

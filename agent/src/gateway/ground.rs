@@ -3,12 +3,12 @@
 use anyhow::{Context, Result, bail};
 
 use crate::config::{Config, Endpoint, RemoteGateway};
+use crate::disk;
 use crate::host::Host;
 use crate::host::guard::{self, NamedEndpoint, NamedInterface, NamedRoute};
 use crate::host::tunnel_mtu::{self, TunnelMtu, WanMtu};
 use crate::host::watch::Watch;
 use crate::ids::IfIndex;
-use crate::keys::SecretKey;
 use crate::tunnel::noise::Identity;
 
 /// What a start finds before it changes anything, and may be refused for.
@@ -22,8 +22,8 @@ pub(super) struct Ground {
 impl Ground {
     pub(super) async fn look(config: &Config) -> Result<Self> {
         let file = &config.gateway.private_key_file;
-        let key = SecretKey::read_file(file)
-            .with_context(|| format!("private key file {}", file.display()))?;
+        let key =
+            disk::read_key(file).with_context(|| format!("private key file {}", file.display()))?;
         let identity = Identity::new(key.expose().to_bytes());
         let host = Host::connect(&config.gateway.name).await?;
         // Subscribed before the host is read, so that no change falls in between.

@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use super::Gateway;
-use crate::clock;
 use crate::health::{Health, Lan, Outcome};
 use crate::journal::Change;
+use crossway_sys::clock;
 
 impl Gateway {
     /// The verdict on the LAN behind this gateway. Each change of it is in the journal, and is

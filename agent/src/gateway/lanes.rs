@@ -13,6 +13,7 @@ use crate::io::offload::Offload;
 use crate::io::tun::TunQueue;
 use crate::io::udp::UdpSocket;
 use crate::lane::{Command, LaneGone, LaneHandle, LaneSnapshot, ParkedLane, ToControl};
+use crate::posture::capabilities::{Part, settle_thread};
 use crate::routes::RouteTable;
 use crate::tunnel::PeerSnapshot;
 use crate::tunnel::noise::Identity;
@@ -88,8 +89,9 @@ impl Lanes {
     pub(super) fn resume(&mut self, parked: Vec<ParkedLane>) -> Result<()> {
         // Alone, the scheduler places a lane better than we can; several must not share a core.
         let pin = self.running.len() > 1;
+        let settle = || settle_thread(Part::Lane);
         for (number, (lane, running)) in parked.into_iter().zip(&mut self.running).enumerate() {
-            let thread = lane.start(number, pin);
+            let thread = lane.start(number, pin, settle);
             running.thread = Some(thread.context("to start a lane's thread")?);
         }
         Ok(())

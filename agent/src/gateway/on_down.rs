@@ -110,10 +110,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::clock;
     use crate::config::Config;
     use crate::gateway::links::Links;
     use crate::gateway::plan::Numbers;
+    use crossway_sys::clock;
 
     const FILE: &str = r#"
 [gateway]

@@ -8,7 +8,6 @@ use anyhow::Result;
 
 use super::Gateway;
 use super::links::Ranks;
-use crate::clock;
 use crate::control::message::{EventKind, LinkOrder, LinkState, LinksReply};
 use crate::control::{Asker, Response};
 use crate::ids::{LinkId, SiteId};
@@ -16,6 +15,7 @@ use crate::journal::Change;
 use crate::lane::Command;
 use crate::tunnel::LinkChange;
 use crate::tunnel::heartbeat::Service;
+use crossway_sys::clock;
 
 impl Gateway {
     /// BFD says something of links. The lane has already left those that have died.

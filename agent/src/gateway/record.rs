@@ -1,10 +1,10 @@
 //! What the gateway notes of its changes: one line of the log and one event of the journal each.
 
 use super::Gateway;
-use crate::clock;
 use crate::control::message::{EventKind, Outcome, Reload};
 use crate::host::error::HostError;
 use crate::journal::{Change, Journal};
+use crossway_sys::clock;
 
 /// A journal that others may read while the gateway writes it.
 pub(super) type SharedJournal = tokio::sync::watch::Sender<Journal>;

@@ -6,11 +6,12 @@ use anyhow::Result;
 use super::Gateway;
 use super::ground::{choose_mtu, refuse_swallowed};
 use super::plan::{Difference, Plan, PlannedLink};
-use crate::config::Config;
+use crate::config::{Config, Rejected};
 use crate::control::Asker;
 use crate::control::message::{Outcome, Reload};
+use crate::disk::Disk;
 use crate::host::tunnel_mtu::TunnelMtu;
-use crate::memory;
+use crossway_sys::memory;
 
 impl Gateway {
     /// SIGHUP.
@@ -37,13 +38,16 @@ impl Gateway {
     }
 
     async fn read_and_apply(&mut self) -> Reload {
-        let accepted = match Config::load(&self.path) {
+        let accepted = match Config::load(&self.path, &Disk) {
             Ok(accepted) => accepted,
-            Err(rejected) => return Reload::rejected(&rejected),
+            Err(rejected) => return rejected_reload(&rejected),
         };
         let warnings: Vec<String> = accepted.warnings.iter().map(ToString::to_string).collect();
         let new = accepted.config;
-        let mut errors = needs_restart(&self.config, &new);
+        let mut errors = self
+            .config
+            .gateway
+            .refuse_change_while_running(&new.gateway);
         if errors.is_empty()
             && let Err(error) = refuse_swallowed(&self.host, &new).await
         {
@@ -129,32 +133,14 @@ impl Gateway {
     }
 }
 
-/// Settings that a running gateway cannot change, each with the mend.
-fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
-    let (old, new) = (&old.gateway, &new.gateway);
-    let settings = [
-        ("gateway.name", old.name != new.name),
-        (
-            "gateway.private_key_file",
-            old.private_key_file != new.private_key_file,
-        ),
-        ("gateway.listen", old.listen != new.listen),
-        ("gateway.lanes", old.lanes != new.lanes),
-        ("gateway.flows", old.flows != new.flows),
-        ("gateway.fast_path", old.fast_path != new.fast_path),
-        ("gateway.seccomp", old.seccomp != new.seccomp),
-        (
-            "gateway.control_group",
-            old.control_group != new.control_group,
-        ),
-    ];
-    settings
-        .into_iter()
-        .filter(|(_, changed)| *changed)
-        .map(|(setting, _)| {
-            format!("{setting} has changed and cannot change while the gateway runs: restart it, or put the old value back")
-        })
-        .collect()
+/// The answer to a file that is wrong.
+fn rejected_reload(rejected: &Rejected) -> Reload {
+    Reload {
+        outcome: Outcome::Rejected,
+        warnings: rejected.warnings.iter().map(ToString::to_string).collect(),
+        errors: rejected.errors.iter().map(ToString::to_string).collect(),
+        ..Reload::default()
+    }
 }
 
 fn describe(difference: &Difference) -> Vec<String> {

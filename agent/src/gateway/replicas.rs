@@ -10,16 +10,16 @@ use datapath_abi::outcome::{DropReason, Tally};
 use super::Gateway;
 use super::answer::describe_link;
 use super::links::Links;
-use crate::clock;
 use crate::control::message::{Link, LinkState, ReplicaFlows};
 use crate::datapath::{Flows, IdleLimits, Told};
 use crate::ids::LinkId;
 use crate::lane::{Command, FromReplica};
-use crate::replica::datagram::{self, Datagram};
-use crate::replica::merge::{localise, merge};
-use crate::replica::outbox::Outbox;
-use crate::replica::pass::Pass;
 use crate::tunnel::heartbeat::Service;
+use crossway_sys::clock;
+use crossway_tunnel::replica::datagram::{self, Datagram};
+use crossway_tunnel::replica::merge::{localise, merge};
+use crossway_tunnel::replica::outbox::Outbox;
+use crossway_tunnel::replica::pass::Pass;
 
 /// What is known of the replicas.
 #[derive(Debug, Default)]

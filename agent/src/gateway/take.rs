@@ -13,28 +13,29 @@ use zeroize::Zeroizing;
 
 use super::apply::spec_of;
 use super::ground::Ground;
+use super::handover::{Answer, Ask, Header, Later, Offer, Word};
 use super::lanes::Lanes;
 use super::parts::{Parts, Sockets};
 use super::plan::{Numbers, Plan};
 use super::start::{address_of, bind, lanes_to_run, load_datapath, tun_failure, without_fast_path};
 use super::{Gateway, Inputs, Signals, Tun, Warnings};
+use crate::clock;
 use crate::config::Config;
 use crate::control::message::LinkState;
 use crate::control::{Server, socket_path};
 use crate::datapath::{Datapath, Prepared, TcAttach};
-use crate::handover::codec::{Damaged, Reader};
-use crate::handover::message::{Answer, Ask, Header, Later, Offer, Word};
 use crate::handover::priority::Priority;
 use crate::handover::socket::Channel;
 use crate::handover::{self, STATE_VERSION};
-use crate::host::netns;
 use crate::ids::SiteId;
 use crate::io::tun::{self, TunQueue};
 use crate::io::udp::UdpSocket;
 use crate::lane::{LaneHandle, ParkedLane, ToControl};
 use crate::routes::RouteTable;
 use crate::tunnel::{Imported, PeerSpec};
-use crate::{clock, memory};
+use crossway_sys::memory;
+use crossway_sys::netns;
+use crossway_types::codec::{Damaged, Reader};
 
 /// How long the running agent may take to answer: it may be reloading.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);

@@ -8,7 +8,6 @@ use tokio::sync::mpsc;
 
 use super::Gateway;
 use super::links::site_state;
-use crate::clock;
 use crate::config::{Lan, VirtualRouter, XdpChoice};
 use crate::control::message::EventKind;
 use crate::control::message::{self, SiteState};
@@ -17,11 +16,12 @@ use crate::host::links::Interface;
 use crate::host::virtual_mac::{VirtualMac, WantedVirtualMac};
 use crate::journal::Change;
 use crate::prefix::Prefix;
-use crate::vrrp::router::State;
 use crate::vrrp::service::Service;
 use crate::vrrp::status::{Event, Key, Place, Setup, Status, What};
-use crate::vrrp::track::Health;
-use crate::vrrp::{Family, Mac};
+use crossway_liveness::vrrp::router::State;
+use crossway_liveness::vrrp::track::Health;
+use crossway_sys::clock;
+use crossway_types::address::{Family, Mac};
 
 /// The virtual routers of a running gateway.
 pub(super) struct Vrrp {
@@ -376,7 +376,7 @@ mod tests {
     use super::*;
     use crate::config::InterfaceAddress;
     use crate::ids::IfIndex;
-    use crate::vrrp::Interval;
+    use crossway_liveness::vrrp::Interval;
 
     fn router(addresses: &[&str]) -> VirtualRouter {
         let addresses: Vec<IpAddr> = addresses.iter().map(|it| it.parse().unwrap()).collect();

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
-use crate::socket_option;
+use crossway_sys::socket_option;
 
 /// Longest frame: ten thousand links with four sessions each.
 const MAX_FRAME: u64 = 64 << 20;
@@ -275,8 +275,8 @@ mod tests {
     use std::fs::File;
     use std::os::fd::AsFd;
 
-    use super::super::message::Word;
     use super::*;
+    use crate::gateway::handover::Word;
 
     fn pair() -> [Channel; 2] {
         let (a, b) = UnixStream::pair().unwrap();

@@ -7,7 +7,7 @@ use std::os::fd::{FromRawFd, OwnedFd};
 
 use tokio::net::UdpSocket;
 
-use crate::io::checksum;
+use crossway_types::checksum;
 
 /// Type, code, checksum, identifier, sequence number.
 const HEADER: usize = 8;
@@ -63,7 +63,7 @@ fn open_kind(family: i32, kind: i32, protocol: i32) -> io::Result<OwnedFd> {
 }
 
 /// An echo request. The identifier may become the kernel's; the nonce tells whose the answer is.
-pub(crate) fn request(ipv4: bool, nonce: [u8; NONCE]) -> [u8; HEADER + NONCE] {
+pub fn request(ipv4: bool, nonce: [u8; NONCE]) -> [u8; HEADER + NONCE] {
     let mut message = [0; HEADER + NONCE];
     message[0] = if ipv4 { REQUEST_V4 } else { REQUEST_V6 };
     message[4..6].copy_from_slice(&nonce[..2]);
@@ -77,7 +77,7 @@ pub(crate) fn request(ipv4: bool, nonce: [u8; NONCE]) -> [u8; HEADER + NONCE] {
 }
 
 /// Whether these bytes, with or without an IPv4 header, answer the request with this nonce.
-pub(crate) fn is_answer(bytes: &[u8], ipv4: bool, nonce: [u8; NONCE]) -> bool {
+pub fn is_answer(bytes: &[u8], ipv4: bool, nonce: [u8; NONCE]) -> bool {
     let message = match bytes.first() {
         // Version 4 in the upper half: a raw socket's. An echo reply starts with type 0.
         Some(first) if ipv4 && first >> 4 == 4 => {

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use super::*;
-use crate::clock;
 use crate::config::HealthKind;
+use crossway_sys::clock;
 
 fn target(last: u8, failures: u32) -> HealthTarget {
     HealthTarget {

@@ -19,7 +19,7 @@ use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
 use super::sys;
-use crate::io::poll;
+use crossway_sys::poll;
 
 /// How often the starter looks whether the program it has started has ended.
 const LOOK: Duration = Duration::from_millis(100);

@@ -14,13 +14,15 @@ use super::router::{Action, Change, Router, Settings, State, Why};
 use super::socket::{Received, Receiver, Sender};
 use super::status::{Event, Key, NOTE_LASTS, Place, Setup, Status, What};
 use super::track::{self, Health};
-use super::{Mac, announce, frame, probe};
-use crate::clock;
+use super::{announce, frame, probe};
 use crate::config::InterfaceAddress;
 use crate::host::addresses;
 use crate::host::error::HostError;
 use crate::host::links;
 use crate::ids::IfIndex;
+use crossway_liveness::vrrp::RELEASE;
+use crossway_sys::clock;
+use crossway_types::address::Mac;
 
 /// What a mate may need beyond its skew, and how long a stop waits for it at most.
 const MATE_IS_BUSY: Duration = Duration::from_millis(50);
@@ -370,7 +372,7 @@ impl Instance {
         }) = receive(&mut self.sockets).await
         {
             let heard = Advertisement::decode(message, source, group, hops);
-            if heard.is_ok_and(|heard| heard.id == id && heard.priority != super::RELEASE) {
+            if heard.is_ok_and(|heard| heard.id == id && heard.priority != RELEASE) {
                 return;
             }
         }

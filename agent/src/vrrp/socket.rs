@@ -10,10 +10,10 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use tokio::io::unix::AsyncFd;
 
-use super::Family;
 use super::packet::PROTOCOL;
 use crate::ids::IfIndex;
-use crate::socket_option::set;
+use crossway_sys::socket_option::set;
+use crossway_types::address::Family;
 
 /// Longer than any advertisement with its IPv4 header: 8 bytes and 255 addresses of 16.
 const LONGEST: usize = 4608;
@@ -201,7 +201,7 @@ fn receive_ipv4(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<Datagram> {
 }
 
 /// Cut short, it becomes an empty message, which is refused as such.
-pub(crate) fn parse_ipv4(packet: &[u8]) -> Received<'_> {
+pub fn parse_ipv4(packet: &[u8]) -> Received<'_> {
     let nothing = Received {
         source: Ipv4Addr::UNSPECIFIED.into(),
         hops: 0,

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::router::{Change, Heard, State};
-use super::{Family, Interval};
-use crate::ids::IfIndex;
+use crossway_liveness::vrrp::Interval;
+use crossway_types::address::Family;
+use crossway_types::ids::IfIndex;
 
 /// How long what was wrong with a mate's advertisement is shown after the last one.
 pub(super) const NOTE_LASTS: Duration = Duration::from_secs(10);

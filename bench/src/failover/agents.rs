@@ -22,7 +22,7 @@ const MOST_LOSS: f64 = 0.005;
 /// Of the rate that passes: the machine's other half sends and receives it.
 const SHARE: f64 = 0.8;
 /// What a supervisor waits before it starts an agent again: as the unit file says.
-const UNIT: &str = include_str!("../../../packaging/crossway@.service");
+const UNIT: &str = include_str!("../../../agent/packaging/crossway@.service");
 
 pub(super) fn measure(results: &mut Results, args: &Args) -> Result<()> {
     let rows = [Row::HandedOver, Row::KilledAndRestarted];

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use crossway::clock;
-use crossway::io::poll;
 use crossway::io::tun::{self, TunQueue};
-use crossway::io::udp::{Endpoint, SendBatch, UdpSocket};
+use crossway::io::udp::{Endpoint, UdpSocket};
+use crossway::tunnel::transmit::Transmits;
+use crossway_sys::poll;
 use vm_tests::netns::Netns;
 use vm_tests::traffic::LinkCounters;
 
@@ -60,18 +61,18 @@ pub(super) fn measure(results: &mut Results, netns: &Netns) -> Result<()> {
 /// Nanoseconds for one wire packet read from the TUN, where they lie in super-packets of `segments`.
 fn read(tun: &TunQueue, sender: &mut UdpSocket, segments: usize) -> Result<f64> {
     let to = Endpoint::new("10.9.0.2:9".parse()?);
-    let mut batch = SendBatch::new();
+    let mut batch = Transmits::new();
     let mut buffer = vec![0; tun::MAX_READ];
     let (mut busy, mut bytes) = (0, 0);
     for _ in 0..BURSTS {
         for index in 0..BURST {
             if !batch.has_room(1, PAYLOAD) {
-                batch.send(sender);
+                sender.send(&mut batch);
             }
             batch.spare()[..PAYLOAD].fill(0x5a);
             batch.push(PAYLOAD, to);
             if (index + 1) % segments == 0 {
-                batch.send(sender);
+                sender.send(&mut batch);
             }
         }
         poll::wait(&[tun.as_fd(); 3], ARRIVAL)?;
@@ -93,7 +94,7 @@ fn read(tun: &TunQueue, sender: &mut UdpSocket, segments: usize) -> Result<f64> 
 /// Nanoseconds for one datagram. It holds the far end's receive path up to where the kernel finds that
 /// the frame is for another machine: on a virtual cable that runs inside the send.
 fn send(socket: &mut UdpSocket, to: Endpoint, size: usize) -> f64 {
-    let mut batch = SendBatch::new();
+    let mut batch = Transmits::new();
     let mut busy = 0;
     for _ in 0..BURSTS {
         for _ in 0..SEGMENTS {
@@ -101,7 +102,7 @@ fn send(socket: &mut UdpSocket, to: Endpoint, size: usize) -> f64 {
             batch.push(size, to);
         }
         let start = clock::monotonic_ns();
-        batch.send(socket);
+        socket.send(&mut batch);
         busy += clock::monotonic_ns() - start;
     }
     busy as f64 / (BURSTS * SEGMENTS) as f64

@@ -8,10 +8,11 @@ use anyhow::{Context, Result, ensure};
 use crossway::clock;
 use crossway::config::{Liveness, LivenessMode};
 use crossway::ids::{LinkId, SiteId};
-use crossway::io::udp::{Endpoint, ReceiveBatch, SendBatch, UdpSocket};
+use crossway::io::udp::{Endpoint, ReceiveBatch, UdpSocket};
 use crossway::routes::RouteTable;
 use crossway::tunnel::noise::Identity;
 use crossway::tunnel::tai64n::Calendar;
+use crossway::tunnel::transmit::Transmits;
 use crossway::tunnel::{Handled, PeerSlot, PeerSpec, Sealed, Tunnel};
 use vm_tests::wait;
 
@@ -131,7 +132,7 @@ fn sample(a: &mut Node, b: &mut Node, slot: PeerSlot, size: usize) -> Result<(f6
 /// A tunnel and its socket.
 struct Node {
     tunnel: Tunnel,
-    out: SendBatch,
+    out: Transmits,
     socket: UdpSocket,
     receive: ReceiveBatch,
     /// When it was made.
@@ -144,7 +145,7 @@ impl Node {
         let calendar = Calendar::new(now, clock::since_epoch());
         Ok(Self {
             tunnel: Tunnel::new(Identity::new([key; 32]), calendar, now),
-            out: SendBatch::new(),
+            out: Transmits::new(),
             socket: UdpSocket::bind("127.0.0.1:0".parse()?)?,
             receive: ReceiveBatch::new(),
             now,
@@ -173,7 +174,7 @@ impl Node {
 
     fn flush(&mut self) {
         if !self.out.is_empty() {
-            self.out.send(&mut self.socket);
+            self.socket.send(&mut self.out);
         }
     }
 

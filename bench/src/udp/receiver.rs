@@ -10,8 +10,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use crossway::io::poll;
 use crossway::io::udp::{ReceiveBatch, UdpSocket};
+use crossway_sys::poll;
 
 use super::header::Header;
 use super::pattern::FLOWS;

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 use crossway::clock;
-use crossway::io::udp::{Endpoint, SendBatch, UdpSocket};
+use crossway::io::udp::{Endpoint, UdpSocket};
+use crossway::tunnel::transmit::Transmits;
 use vm_tests::sys;
 
 use super::header::Header;
@@ -22,7 +23,7 @@ const FURTHEST_BEHIND: Duration = Duration::from_millis(5);
 /// One socket for each flow.
 pub(super) struct Sender {
     sockets: Vec<UdpSocket>,
-    batch: SendBatch,
+    batch: Transmits,
     target: Endpoint,
     stop: StopFlag,
 }
@@ -60,7 +61,7 @@ impl Sender {
         let target = Endpoint::new(target);
         Ok(Self {
             sockets,
-            batch: SendBatch::new(),
+            batch: Transmits::new(),
             target,
             stop: StopFlag::default(),
         })
@@ -124,7 +125,7 @@ impl Sender {
                 self.batch.push(run.payload, self.target);
             }
             let socket = &mut self.sockets[flow];
-            let refused = self.batch.send(socket).dropped_packets;
+            let refused = socket.send(&mut self.batch).packets;
             sent += run.count as u64 - refused;
             ensure!(
                 socket.gso.is_on(),

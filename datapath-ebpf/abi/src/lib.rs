@@ -9,6 +9,7 @@
 //! - A change of layout, of a map's name or type, or of the order of an outcome enum raises
 //!   [`ABI_VERSION`]; `cargo xtask check` refuses one that does not.
 #![no_std]
+#![warn(missing_docs)]
 // A call costs an eBPF program registers and hides from the verifier what is known of them.
 #![allow(clippy::inline_always)]
 

@@ -7,10 +7,11 @@ use anyhow::{Context, Result, ensure};
 use crossway::clock;
 use crossway::config::{Liveness, LivenessMode};
 use crossway::ids::{LinkId, SiteId};
-use crossway::io::udp::{Endpoint, ReceiveBatch, SendBatch, UdpSocket};
+use crossway::io::udp::{Endpoint, ReceiveBatch, UdpSocket};
 use crossway::routes::RouteTable;
 use crossway::tunnel::noise::Identity;
 use crossway::tunnel::tai64n::Calendar;
+use crossway::tunnel::transmit::Transmits;
 use crossway::tunnel::{Handled, PeerSpec, Sealed, Tunnel};
 use vm_tests::netns::Netns;
 
@@ -23,7 +24,7 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 pub(crate) struct HostilePeer {
     tunnel: Tunnel,
     udp: UdpSocket,
-    send: SendBatch,
+    send: Transmits,
     receive: ReceiveBatch,
     landing: Vec<u8>,
     next_tick: Instant,
@@ -44,7 +45,7 @@ impl HostilePeer {
         let mut peer = Self {
             tunnel: Tunnel::new(Identity::new(private_key), calendar, now),
             udp,
-            send: SendBatch::new(),
+            send: Transmits::new(),
             receive: ReceiveBatch::new(),
             landing: vec![0; 1 << 16],
             next_tick: now,
@@ -101,7 +102,7 @@ impl HostilePeer {
 
     /// Sends what was sealed.
     pub(crate) fn flush(&mut self) {
-        self.send.send(&mut self.udp);
+        self.udp.send(&mut self.send);
     }
 
     /// Takes what has come, and lets `seen` judge it.
@@ -135,7 +136,7 @@ impl HostilePeer {
             let (udp, send) = (&mut self.udp, &mut self.send);
             self.tunnel
                 .handle_timeout(now, clock::since_epoch(), send, |send| {
-                    send.send(udp);
+                    udp.send(send);
                 });
         }
         self.flush();

@@ -12,12 +12,12 @@ use datapath_abi::site::SiteCounters;
 use tokio::sync::oneshot;
 
 use super::RATE_WINDOW;
-use crate::clock;
 use crate::control::message::{Flow, FlowsReply, FlowsRequest, Response, Traffic};
 use crate::control::{FlowEnds, FlowFilter};
 use crate::datapath::Datapath;
 use crate::gateway::Gateway;
 use crate::ids::SiteId;
+use crossway_sys::clock;
 
 /// A `flows` request whose second look is due.
 pub(in crate::gateway) struct PendingFlows {

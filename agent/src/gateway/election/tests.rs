@@ -27,7 +27,7 @@ struct Scene {
 impl Scene {
     /// A at 100, B and C at 50, all up.
     fn new() -> Self {
-        let now = crate::clock::now();
+        let now = crossway_sys::clock::now();
         let mut election = Election::new(HOLD);
         for (link, priority) in [(A, 100), (B, 50), (C, 50)] {
             election.set(link, priority);

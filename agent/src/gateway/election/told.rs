@@ -56,7 +56,7 @@ impl Election {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock;
+    use crossway_sys::clock;
 
     #[test]
     fn ranks_orders_and_hold_downs_go_on() {

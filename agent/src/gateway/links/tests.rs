@@ -1,9 +1,9 @@
 use super::dial::{MOST_DIALS, REDIAL_AFTER};
 use super::*;
-use crate::clock;
 use crate::config::{Endpoint, Link, Liveness, RemoteGateway};
 use crate::io::udp;
 use crate::tunnel::heartbeat::{Pulse, Service};
+use crossway_sys::clock;
 
 const HOLD: Duration = Duration::from_secs(5);
 

@@ -4,13 +4,13 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::clock;
 use crate::config::Config;
 use crate::gateway::plan::Numbers;
 use crate::ids::IfIndex;
 use crate::io::udp;
 use crate::tunnel::PeerSnapshot;
 use crate::tunnel::heartbeat::Pulse;
+use crossway_sys::clock;
 
 const FILE: &str = r#"
 [gateway]

@@ -1,0 +1,179 @@
+//! The flow table: `flows`.
+
+use std::net::IpAddr;
+
+use datapath_abi::flow::{FlowCounters, FlowKey, NOT_SEEN_HERE};
+use serde::{Deserialize, Serialize};
+
+use crate::filter::{FlowEnds, FlowFilter, FlowSort};
+use crate::protocol;
+
+const TCP: u8 = 6;
+const NANOSECONDS_PER_SECOND: u64 = 1_000_000_000;
+
+/// What of the flow table is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowsRequest {
+    /// Which flows.
+    #[serde(default)]
+    pub filter: FlowFilter,
+    /// In which order.
+    #[serde(default)]
+    pub sort: FlowSort,
+    /// At most that many; all without it.
+    #[serde(default)]
+    pub top: Option<usize>,
+}
+
+/// Answer of `flows`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FlowsReply {
+    /// The flows asked for, in the order asked for.
+    pub flows: Vec<Flow>,
+    /// Flows that match the filter, shown or not.
+    pub matched: u64,
+    /// Flows in the table.
+    pub present: u64,
+    /// Flows that the table takes.
+    pub capacity: u64,
+    /// Flows that gave way to newer ones since the agent started.
+    pub evicted: u64,
+    /// Packets that are in the sites' totals and in no flow of the table any more.
+    pub evicted_packets: u64,
+    /// Bytes, as `evicted_packets`.
+    pub evicted_bytes: u64,
+    /// Flows that the agent removed because they were idle.
+    pub removed_idle: u64,
+    /// The filter that was applied.
+    pub filter: FlowFilter,
+}
+
+/// A conversation through the tunnel, both directions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Flow {
+    /// Name of the IP protocol, or its number where it has no name here.
+    pub protocol: String,
+    /// IP protocol number.
+    pub protocol_number: u8,
+    /// Address on this gateway's side.
+    pub local: IpAddr,
+    /// Port there; of ICMP echo the identifier; 0 where the protocol has none.
+    pub local_port: u16,
+    /// Address on the site's side.
+    pub remote: IpAddr,
+    /// As `local_port`.
+    pub remote_port: u16,
+    /// Site.
+    pub site: String,
+    /// Virtual network.
+    pub vnet: String,
+    /// Packets towards the site.
+    pub to_site_packets: u64,
+    /// Bytes towards the site.
+    pub to_site_bytes: u64,
+    /// Packets from the site.
+    pub from_site_packets: u64,
+    /// Bytes from the site.
+    pub from_site_bytes: u64,
+    /// Bytes towards the site since the last look, by time.
+    pub to_site_bytes_per_second: u64,
+    /// Bytes from the site since the last look, by time.
+    pub from_site_bytes_per_second: u64,
+    /// Seconds since the first packet.
+    pub age_seconds: u64,
+    /// Seconds since the last packet.
+    pub idle_seconds: u64,
+    /// TCP flags seen towards the site and from it, such as `SAP/SA`; empty for other protocols.
+    pub tcp_flags: String,
+    /// Whether this gateway has seen the flow; else it knows it from its replica alone, and all numbers are
+    /// the replica's.
+    #[serde(default)]
+    pub seen_here: bool,
+}
+
+impl Flow {
+    /// An entry of the flow table at `now_ns` (CLOCK_MONOTONIC). Rates are 0: they need two looks, see
+    /// [`Flow::set_rates`].
+    pub fn new(
+        key: &FlowKey,
+        counters: &FlowCounters,
+        (site, vnet): (&str, &str),
+        now_ns: u64,
+    ) -> Self {
+        let ends = FlowEnds::from(key);
+        let seconds_since = |then_ns| now_ns.saturating_sub(then_ns) / NANOSECONDS_PER_SECOND;
+        let tcp_flags = if key.protocol == TCP {
+            protocol::tcp_flags(counters.tcp_flags_to_site, counters.tcp_flags_from_site)
+        } else {
+            String::new()
+        };
+        Self {
+            protocol: protocol::name(key.protocol),
+            protocol_number: key.protocol,
+            local: ends.local,
+            local_port: ends.local_port,
+            remote: ends.remote,
+            remote_port: ends.remote_port,
+            site: site.to_owned(),
+            vnet: vnet.to_owned(),
+            to_site_packets: counters.to_site_packets,
+            to_site_bytes: counters.to_site_bytes,
+            from_site_packets: counters.from_site_packets,
+            from_site_bytes: counters.from_site_bytes,
+            to_site_bytes_per_second: 0,
+            from_site_bytes_per_second: 0,
+            age_seconds: seconds_since(counters.first_seen_ns),
+            idle_seconds: seconds_since(counters.last_seen_ns),
+            tcp_flags,
+            seen_here: counters.route_generation != NOT_SEEN_HERE,
+        }
+    }
+
+    /// Sets the rates from the byte counts (to, from the site) of an earlier look `elapsed_ns` ago. What the
+    /// replica told in between passed through there.
+    pub fn set_rates(&mut self, earlier: (u64, u64), elapsed_ns: u64) {
+        if !self.seen_here {
+            return;
+        }
+        let rate = |now: u64, then: u64| {
+            let bytes = u128::from(now.saturating_sub(then));
+            let per_second =
+                bytes * u128::from(NANOSECONDS_PER_SECOND) / u128::from(elapsed_ns.max(1));
+            u64::try_from(per_second).unwrap_or(u64::MAX)
+        };
+        self.to_site_bytes_per_second = rate(self.to_site_bytes, earlier.0);
+        self.from_site_bytes_per_second = rate(self.from_site_bytes, earlier.1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_of_the_table_is_told_in_words_and_seconds() {
+        let key = FlowKey {
+            local_port: 40_000_u16.to_be_bytes(),
+            remote_port: 443_u16.to_be_bytes(),
+            protocol: TCP,
+            family: 6,
+            ..FlowKey::default()
+        };
+        let counters = FlowCounters {
+            to_site_bytes: 5_000,
+            first_seen_ns: 1_000_000_000,
+            last_seen_ns: 8_500_000_000,
+            tcp_flags_to_site: 0x02,
+            ..FlowCounters::default()
+        };
+        let mut flow = Flow::new(&key, &counters, ("paris", "default"), 9_000_000_000);
+        assert_eq!(
+            (flow.protocol.as_str(), flow.tcp_flags.as_str()),
+            ("tcp", "S/")
+        );
+        assert_eq!((flow.local_port, flow.remote_port), (40_000, 443));
+        assert_eq!((flow.age_seconds, flow.idle_seconds), (8, 0));
+        flow.set_rates((4_000, 0), 500_000_000);
+        assert_eq!(flow.to_site_bytes_per_second, 2_000);
+    }
+}

@@ -1,0 +1,50 @@
+//! What of the file a running gateway can change.
+
+use super::Gateway;
+
+impl Gateway {
+    /// The settings in which `new` differs and that cannot change while the gateway runs, each with the
+    /// mend; empty if `new` can be put in force.
+    pub fn refuse_change_while_running(&self, new: &Self) -> Vec<String> {
+        // Without `..`, so that a new setting must be sorted in here.
+        let Self {
+            name,
+            private_key_file,
+            listen,
+            tunnel_addresses: _,
+            lanes,
+            mtu: _,
+            flows,
+            fast_path,
+            seccomp,
+            control_group,
+            lan: _,
+            wan: _,
+            health: _,
+            vrrp: _,
+            replicas: _,
+        } = self;
+        let settings = [
+            ("name", *name != new.name),
+            (
+                "private_key_file",
+                *private_key_file != new.private_key_file,
+            ),
+            ("listen", *listen != new.listen),
+            ("lanes", *lanes != new.lanes),
+            ("flows", *flows != new.flows),
+            ("fast_path", *fast_path != new.fast_path),
+            ("seccomp", *seccomp != new.seccomp),
+            ("control_group", *control_group != new.control_group),
+        ];
+        let changed = settings.into_iter().filter(|(_, changed)| *changed);
+        changed
+            .map(|(setting, _)| {
+                format!(
+                    "gateway.{setting} has changed and cannot change while the gateway runs: \
+                     restart it, or put the old value back"
+                )
+            })
+            .collect()
+    }
+}

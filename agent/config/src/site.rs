@@ -1,0 +1,159 @@
+//! Reads `[[site]]`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use toml_edit::{Item, TableLike};
+
+use super::diagnostic::shown;
+use super::gateway::{prefix_problem, read_vnet};
+use super::remote::RemoteDraft;
+use super::section::{At, Section};
+use super::{OnDown, Site, name};
+use crossway_types::prefix::Prefix;
+
+/// How long a link which came back must stay up before it may take flows from one that is up.
+pub(super) const DEFAULT_HOLD_DOWN: Duration = Duration::from_secs(5);
+/// Ten minutes: who wants longer drains the link.
+const LONGEST_HOLD_DOWN: i64 = 600_000;
+
+/// A `[[site]]` as far as it could be read.
+pub(super) struct SiteDraft {
+    pub(super) place: String,
+    pub(super) name: Option<At<String>>,
+    pub(super) vnet: String,
+    pub(super) routes: Vec<At<Prefix>>,
+    pub(super) on_down: OnDown,
+    pub(super) gateways: Vec<RemoteDraft>,
+    hold_down: Duration,
+}
+
+impl SiteDraft {
+    /// Reads the section; relative paths are taken from `base`.
+    pub(super) fn read(section: &Section<'_>, base: &Path) -> Self {
+        Self {
+            place: section.place.clone(),
+            name: name::read(section, "\"paris\""),
+            vnet: read_vnet(section),
+            routes: read_routes(section),
+            on_down: read_on_down(section),
+            hold_down: section
+                .number("hold_down_ms", 0..=LONGEST_HOLD_DOWN, "5000")
+                .map_or(DEFAULT_HOLD_DOWN, |at| {
+                    Duration::from_millis(at.value as u64)
+                }),
+            gateways: read_gateways(section, base),
+        }
+    }
+
+    /// The section, if nothing was wrong with it.
+    pub(super) fn finish(self) -> Option<Site> {
+        Some(Site {
+            name: self.name?.value,
+            vnet: self.vnet,
+            routes: self.routes.iter().map(|route| route.value).collect(),
+            on_down: self.on_down,
+            gateways: self
+                .gateways
+                .into_iter()
+                .map(RemoteDraft::finish)
+                .collect::<Option<_>>()?,
+            hold_down: self.hold_down,
+        })
+    }
+}
+
+/// `site "paris"`, or `site #2` where it has no name.
+pub(super) fn place(kind: &str, table: &dyn TableLike, index: usize) -> String {
+    match table.get("name").and_then(Item::as_str) {
+        Some(name) => format!("{kind} {name:?}"),
+        None => format!("{kind} #{}", index + 1),
+    }
+}
+
+fn read_gateways(section: &Section<'_>, base: &Path) -> Vec<RemoteDraft> {
+    if !section.has("gateway") {
+        section.missing("gateway", "add a [[site.gateway]] with name and public_key");
+    }
+    let gateways = section.tables("gateway", "site.gateway", |table, index| {
+        format!("{}, {}", section.place, place("gateway", table, index))
+    });
+    let gateways = gateways.iter();
+    gateways
+        .map(|gateway| RemoteDraft::read(gateway, base))
+        .collect()
+}
+
+fn read_on_down(section: &Section<'_>) -> OnDown {
+    let Some(found) = section.string("on_down", "\"unreachable\"") else {
+        return OnDown::default();
+    };
+    let known = [OnDown::Unreachable, OnDown::Drop, OnDown::NextShorter];
+    let choice = known.into_iter().find(|word| word.as_str() == found.value);
+    choice.unwrap_or_else(|| {
+        section.error(
+            "on_down",
+            found.offset,
+            format!("{} is not a known on_down action", shown(found.value)),
+            "write \"unreachable\" (the sender is told), \"drop\" (without a word) or \
+             \"next-shorter\" (a shorter prefix takes over)",
+        );
+        OnDown::default()
+    })
+}
+
+fn read_routes(section: &Section<'_>) -> Vec<At<Prefix>> {
+    let example = "\"10.2.0.0/24\"";
+    let texts = section.strings("routes", example);
+    if !section.has("routes") {
+        section.missing("routes", format!("write routes = [{example}]"));
+    } else if let Some(list) = section.item("routes")
+        && list
+            .value
+            .as_array()
+            .is_some_and(toml_edit::Array::is_empty)
+    {
+        section.error(
+            "routes",
+            list.offset,
+            "the list is empty",
+            format!("write routes = [{example}], or remove the site"),
+        );
+    }
+    let read = |text: At<&str>| {
+        let parsed = text.value.parse::<Prefix>();
+        let problem = match parsed {
+            Ok(prefix) => match not_routable(&prefix) {
+                None => return Some(text.map(|_| prefix)),
+                Some(what) => (
+                    format!("{} is {what}", shown(text.value)),
+                    "write the unicast networks behind the site".to_owned(),
+                ),
+            },
+            Err(error) => prefix_problem(&error),
+        };
+        section.error("routes", text.offset, problem.0, problem.1);
+        None
+    };
+    texts.into_iter().filter_map(read).collect()
+}
+
+/// Networks that no router forwards to another site.
+fn not_routable(prefix: &Prefix) -> Option<&'static str> {
+    let networks = [
+        ("127.0.0.0/8", "loopback"),
+        ("169.254.0.0/16", "link-local"),
+        ("224.0.0.0/4", "multicast"),
+        ("::1/128", "loopback"),
+        ("fe80::/10", "link-local"),
+        ("ff00::/8", "multicast"),
+    ];
+    networks
+        .into_iter()
+        .find(|(network, _)| {
+            network
+                .parse::<Prefix>()
+                .is_ok_and(|network| network.covers(prefix))
+        })
+        .map(|(_, what)| what)
+}

@@ -1,0 +1,85 @@
+//! Embeds the eBPF object: copies it to `OUT_DIR`, where `datapath::object` includes it.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+const MEND: &str = "run `cargo xtask build` (it sets up the toolchain on the first run and builds the eBPF programs)";
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-env-changed=CROSSWAY_EBPF_OBJECT");
+
+    let workspace = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"))
+        .ancestors()
+        .nth(2)
+        .expect("the crate lies two folders below the workspace")
+        .to_owned();
+    let sources = workspace.join("datapath-ebpf");
+    let given = env::var_os("CROSSWAY_EBPF_OBJECT");
+    let object = given.as_ref().map_or_else(
+        || workspace.join("target/bpf/bpfel-unknown-none/release/datapath"),
+        PathBuf::from,
+    );
+    // A path that does not exist makes cargo run this script again each time, so that the
+    // object is found as soon as it is built.
+    println!("cargo::rerun-if-changed={}", object.display());
+
+    if !object.is_file() {
+        println!(
+            "cargo::error=the eBPF object is missing: expected it at {}: {MEND}",
+            object.display()
+        );
+        return;
+    }
+    if given.is_none() {
+        println!("cargo::rerun-if-changed={}", sources.display());
+        warn_if_older(&object, &sources);
+    }
+
+    let copy = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it")).join("datapath.o");
+    if let Err(error) = fs::copy(&object, &copy) {
+        println!(
+            "cargo::error=cannot copy the eBPF object {} to {}: {error}",
+            object.display(),
+            copy.display()
+        );
+    }
+}
+
+fn warn_if_older(object: &Path, sources: &Path) {
+    let Ok(built) = fs::metadata(object).and_then(|object| object.modified()) else {
+        return;
+    };
+    if let Some(newer) = newer_than(built, sources) {
+        println!(
+            "cargo::warning=the eBPF object is older than {}: {MEND}",
+            newer.display()
+        );
+    }
+}
+
+/// A file below `directory` that was changed after `time`.
+fn newer_than(time: SystemTime, directory: &Path) -> Option<PathBuf> {
+    for entry in fs::read_dir(directory).ok()?.flatten() {
+        let path = entry.path();
+        let Ok(metadata) = entry.metadata() else {
+            continue;
+        };
+        if metadata.is_dir() {
+            if let Some(found) = newer_than(time, &path) {
+                return Some(found);
+            }
+        } else if is_source(&path) && metadata.modified().is_ok_and(|changed| changed > time) {
+            return Some(path);
+        }
+    }
+    None
+}
+
+/// Pages beside the sources do not change the object.
+fn is_source(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|extension| extension == "rs" || extension == "toml")
+}

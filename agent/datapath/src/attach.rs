@@ -1,0 +1,299 @@
+//! Brings the attached programs in line with what is wanted.
+//!
+//! Every link is pinned and nothing of it is held in memory, so that a killed agent leaves all as
+//! it is, and the next one gives the links its own programs without a gap.
+
+pub(super) mod clsact;
+mod links;
+
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+
+use anyhow::{Context, Result, anyhow};
+use aya::Ebpf;
+use aya::programs::XdpMode;
+use tracing::{info, warn};
+
+use super::attachment::{Attachment, Hook, Mode, Place, TcAttach};
+use super::kernel_at_least;
+use super::pins::Pins;
+use super::sys::link;
+use super::xdp::{self, XdpPlan};
+use crossway_sys::interface;
+use crossway_types::interface::{Lan, Wan, XdpChoice};
+
+/// From linux/if_arp.h.
+const ARPHRD_ETHER: u16 = 1;
+
+/// The interfaces that shall carry programs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted<'a> {
+    /// LAN interfaces.
+    pub lan: &'a [Lan],
+    /// WAN interfaces.
+    pub wan: &'a [Wan],
+    /// The TUN, which must exist.
+    pub tun: Option<&'a str>,
+}
+
+/// Attaches and detaches the programs of one gateway.
+#[derive(Debug)]
+pub(super) struct Attacher {
+    pins: Pins,
+    gateway: String,
+    tc: TcAttach,
+    /// Where this process's own programs run already.
+    done: HashSet<Place>,
+    attachments: Vec<Attachment>,
+    refusals: Vec<String>,
+}
+
+/// What is to be attached.
+struct Step {
+    place: Place,
+    reason: String,
+}
+
+impl Attacher {
+    pub(super) fn new(pins: Pins, gateway: &str, tc: TcAttach) -> Self {
+        Self {
+            pins,
+            gateway: gateway.to_owned(),
+            tc,
+            done: HashSet::new(),
+            attachments: Vec::new(),
+            refusals: Vec::new(),
+        }
+    }
+
+    /// XDP that the configuration names and the driver refuses, with the mend, one line each.
+    pub(super) fn refusals(&self) -> &[String] {
+        &self.refusals
+    }
+
+    pub(super) fn attachments(&self) -> &[Attachment] {
+        &self.attachments
+    }
+
+    /// Attaches what is wanted and not attached yet, and detaches everything else.
+    pub(super) fn attach(&mut self, programs: &mut Ebpf, wanted: Wanted<'_>) -> Result<()> {
+        let (steps, off) = self.plan(wanted)?;
+        self.detach_others(&steps)?;
+        self.attachments = off;
+        let known = std::mem::take(&mut self.refusals);
+        for step in steps {
+            let attachment = self.take_step(programs, step, &known)?;
+            self.attachments.push(attachment);
+        }
+        Ok(())
+    }
+
+    /// Detaches everything that this gateway has attached, now or in a life before.
+    pub(super) fn detach_all(&mut self) -> Result<()> {
+        self.detach_others(&[])?;
+        self.attachments.clear();
+        Ok(())
+    }
+
+    fn detach_others(&mut self, kept: &[Step]) -> Result<()> {
+        for place in self.pins.places()? {
+            if kept.iter().all(|step| step.place != place) {
+                self.detach(&place)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// TC carries the fast path, so it must be had; without XDP the agent itself drops what is junk.
+    fn take_step(
+        &mut self,
+        programs: &mut Ebpf,
+        step: Step,
+        known: &[String],
+    ) -> Result<Attachment> {
+        let (mut mode, mut reason) = (step.place.mode, step.reason);
+        if let Err(error) = self.ensure(programs, &step.place) {
+            if !matches!(mode, Mode::Native | Mode::Generic) {
+                return Err(error);
+            }
+            let refusal = format!("XDP stays off on {}: {error:#}", step.place.interface);
+            if !known.contains(&refusal) {
+                warn!("{refusal}");
+            }
+            self.refusals.push(refusal);
+            reason = format!("{reason}, but it failed: {error:#}");
+            mode = Mode::Off;
+        }
+        Ok(Attachment {
+            interface: step.place.interface,
+            hook: step.place.hook,
+            mode,
+            reason,
+        })
+    }
+
+    fn ensure(&mut self, programs: &mut Ebpf, place: &Place) -> Result<()> {
+        let pin = self.pins.link(place);
+        if self.done.contains(place) && pin.exists() {
+            return Ok(());
+        }
+        let known = pin.exists();
+        match place.mode {
+            Mode::Tcx => links::ensure_tcx(programs, place, &pin),
+            Mode::Native => links::ensure_xdp(programs, place, &pin, XdpMode::Driver),
+            Mode::Generic => links::ensure_xdp(programs, place, &pin, XdpMode::Skb),
+            Mode::Clsact => clsact::ensure(programs, place, &self.pins, &self.gateway),
+            Mode::Off => Ok(()),
+        }
+        .map_err(|error| {
+            let context = failure(place, &error);
+            error.context(context)
+        })?;
+        let done = if known { "took over" } else { "attached" };
+        info!(
+            interface = place.interface,
+            mode = place.mode.as_str(),
+            "{done} {}",
+            place.hook.program()
+        );
+        self.done.insert(place.clone());
+        Ok(())
+    }
+
+    fn detach(&mut self, place: &Place) -> Result<()> {
+        let pin = self.pins.link(place);
+        self.done.remove(place);
+        if place.mode == Mode::Clsact {
+            clsact::detach(place, &self.pins, &self.gateway)
+        } else {
+            // An error says that the interface is gone, and the program with it.
+            let _ = link::detach_pinned(&pin);
+            fs::remove_file(&pin).map_err(anyhow::Error::from)
+        }
+        .with_context(|| format!("detach {} from {}", place.hook.program(), place.interface))?;
+        info!(
+            interface = place.interface,
+            "detached {}",
+            place.hook.program()
+        );
+        Ok(())
+    }
+
+    /// The steps, and the attachments that are off from the start.
+    fn plan(&self, wanted: Wanted<'_>) -> Result<(Vec<Step>, Vec<Attachment>)> {
+        let mut steps = Vec::new();
+        let mut off = Vec::new();
+        for lan in wanted.lan {
+            self.plan_lan(lan, &mut steps, &mut off)?;
+        }
+        if let Some(tun) = wanted.tun {
+            for hook in [Hook::TunIngress, Hook::TunEgress] {
+                steps.push(self.tc_step(hook, tun)?);
+            }
+        }
+        for wan in wanted.wan {
+            plan_wan(wan, &mut steps, &mut off)?;
+        }
+        Ok((steps, off))
+    }
+
+    fn plan_lan(&self, lan: &Lan, steps: &mut Vec<Step>, off: &mut Vec<Attachment>) -> Result<()> {
+        let mut step = self.tc_step(Hook::LanIngress, &lan.interface)?;
+        if matches!(lan.xdp, XdpChoice::Native | XdpChoice::Generic) {
+            step.reason += "; xdp has no effect here, there is no XDP program for a LAN yet";
+        }
+        let kind = interface::hardware_type(&lan.interface)
+            .with_context(|| format!("ask for the type of {}", lan.interface))?;
+        if kind == ARPHRD_ETHER {
+            steps.push(step);
+        } else {
+            off.push(Attachment {
+                interface: lan.interface.clone(),
+                hook: Hook::LanIngress,
+                mode: Mode::Off,
+                reason: format!(
+                    "no Ethernet interface (ARPHRD type {kind}): the kernel stack forwards its packets"
+                ),
+            });
+        }
+        Ok(())
+    }
+
+    fn tc_step(&self, hook: Hook, interface: &str) -> Result<Step> {
+        let tcx = match self.tc {
+            TcAttach::Auto => kernel_at_least(6, 6),
+            TcAttach::Tcx => true,
+            TcAttach::Clsact => false,
+        };
+        let (mode, reason) = match (self.tc, tcx) {
+            (TcAttach::Auto, true) => (Mode::Tcx, "kernel 6.6 or later"),
+            (TcAttach::Auto, false) => (Mode::Clsact, "kernel before 6.6"),
+            (_, true) => (Mode::Tcx, "asked for"),
+            (_, false) => (Mode::Clsact, "asked for"),
+        };
+        Ok(Step {
+            place: place(hook, mode, interface)?,
+            reason: reason.to_owned(),
+        })
+    }
+}
+
+/// Detaches what a gateway left behind whose maps are not worth keeping.
+pub(super) fn detach_left_behind(pins: &Pins, gateway: &str) -> Result<()> {
+    Attacher::new(pins.clone(), gateway, TcAttach::Auto).detach_all()
+}
+
+fn plan_wan(wan: &Wan, steps: &mut Vec<Step>, off: &mut Vec<Attachment>) -> Result<()> {
+    let driver = match wan.xdp {
+        XdpChoice::Auto => interface::driver(&wan.interface).ok(),
+        _ => None,
+    };
+    let (mode, reason) = match xdp::plan(wan.xdp, driver.as_deref()) {
+        XdpPlan::Off { reason } => {
+            off.push(Attachment {
+                interface: wan.interface.clone(),
+                hook: Hook::WanGuard,
+                mode: Mode::Off,
+                reason,
+            });
+            return Ok(());
+        }
+        XdpPlan::Native { reason } => (Mode::Native, reason),
+        XdpPlan::Generic { reason } => (Mode::Generic, reason),
+    };
+    steps.push(Step {
+        place: place(Hook::WanGuard, mode, &wan.interface)?,
+        reason,
+    });
+    Ok(())
+}
+
+fn place(hook: Hook, mode: Mode, name: &str) -> Result<Place> {
+    let index = interface::index(name).map_err(|error| {
+        anyhow!(
+            "interface {name}: {error}: expected one that `ip link` shows in this network namespace"
+        )
+    })?;
+    Ok(Place {
+        hook,
+        index,
+        mode,
+        interface: name.to_owned(),
+    })
+}
+
+fn failure(place: &Place, error: &anyhow::Error) -> String {
+    let (program, interface) = (place.hook.program(), &place.interface);
+    match place.mode {
+        Mode::Native => {
+            let driver = interface::driver(interface).ok();
+            let cause = error
+                .chain()
+                .find_map(|cause| cause.downcast_ref::<io::Error>());
+            let mend = xdp::mend(driver.as_deref(), cause.and_then(io::Error::raw_os_error));
+            format!("attach {program} to {interface} by native XDP: {mend}")
+        }
+        mode => format!("attach {program} to {interface} by {}", mode.as_str()),
+    }
+}

@@ -1,0 +1,283 @@
+//! The eBPF side of the gateway: loads the programs, attaches them, and gives typed access to the
+//! maps they share with the agent.
+//!
+//! Maps and links are pinned under `/sys/fs/bpf/crossway/<gateway>/`. An agent that dies leaves
+//! them, the programs go on, and [`Datapath::load`] of the next takes them over: the maps with their
+//! content, the links with new programs and no gap. Only [`Datapath::detach`] removes them.
+//!
+//! All calls are synchronous and short, for a current-thread runtime; longer ones say so. They act
+//! in the network namespace of the calling thread.
+
+mod attach;
+mod attachment;
+mod flows;
+mod log;
+mod object;
+mod pins;
+mod prepared;
+mod routes;
+mod sessions;
+mod settings;
+mod shape;
+mod sites;
+mod sys;
+mod tallies;
+mod xdp;
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use aya::maps::{Map, MapError, MapInfo};
+use aya::programs::{Program, ProgramError};
+use aya::util::KernelVersion;
+use aya::{Ebpf, EbpfLoader};
+use datapath_abi::maps;
+use datapath_abi::settings::Settings;
+use tracing::{info, warn};
+
+use self::attach::Attacher;
+use self::pins::Pins;
+use self::shape::Shape;
+use crossway_sys::interface;
+
+pub use self::attach::Wanted;
+pub use self::attach::clsact::netlink;
+pub use self::attachment::{Attachment, Hook, Mode, TcAttach};
+pub use self::flows::{Account, FlowSummary, Flows, IdleLimits, Swept, Told};
+pub use self::log::ProgramLog;
+pub use self::prepared::Prepared;
+pub use self::routes::{Entry, RouteChanges, Routes, Target};
+pub use self::sessions::Sessions;
+pub use self::settings::SettingsMap;
+pub use self::sites::Sites;
+pub use self::tallies::Tallies;
+pub use self::xdp::{XdpPlan, plan as plan_xdp};
+
+/// The loaded programs and maps of one gateway. Dropping it leaves everything in place, as a
+/// killed agent would; [`Self::detach`] removes it.
+pub struct Datapath {
+    /// Settings and interfaces.
+    pub settings: SettingsMap,
+    /// Sites and their counters.
+    pub sites: Sites,
+    /// Routes.
+    pub routes: Routes,
+    /// Receiver indices.
+    pub sessions: Sessions,
+    /// The flow table.
+    pub flows: Flows,
+    /// Drops and what went to the stack.
+    pub tallies: Tallies,
+    programs: Ebpf,
+    attacher: Attacher,
+    pins: Pins,
+    took_over: bool,
+}
+
+/// Whether the interface cuts TCP super-packets into segments itself; one that does not say does.
+pub fn segments_tcp(interface: &str) -> bool {
+    interface::segments_tcp(interface).unwrap_or(true)
+}
+
+impl Datapath {
+    /// Loads programs and maps for `gateway` (a valid name of the configuration). Takes over pinned
+    /// maps, or removes them if they are of another version or shape. Mounts the BPF file system if
+    /// it is missing. Attaches nothing yet.
+    pub fn load(gateway: &str, tc: TcAttach) -> Result<Self> {
+        Self::load_for(gateway, tc, maps::DEFAULT_FLOWS)
+    }
+
+    /// As [`Self::load`], with room for so many flows of IPv4, and [`maps::flows_of_ipv6`]. Pinned maps
+    /// with room for another number do not fit.
+    pub fn load_for(gateway: &str, tc: TcAttach, flows: usize) -> Result<Self> {
+        pins::ensure_bpffs()?;
+        let pins = Pins::new(gateway);
+        if let Some(misfit) = pins.misfit(flows)? {
+            warn!("removing the eBPF maps and links left by another version: {misfit}");
+            remove(&pins, gateway)?;
+        }
+        let took_over = pins.map(maps::SETTINGS).exists();
+        pins.create()?;
+        let loaded = load_pinned(&pins, took_over, flows)
+            .and_then(|programs| Self::new(programs, pins.clone(), gateway, tc, took_over));
+        if loaded.is_err() && !took_over {
+            // Whatever kept us from loading, half a set of pins helps nobody.
+            let _ = remove(&pins, gateway);
+        }
+        loaded
+    }
+
+    /// Removes what a gateway that is not running left behind, if anything.
+    pub fn remove_left_behind(gateway: &str) -> Result<()> {
+        remove(&Pins::new(gateway), gateway)
+    }
+
+    /// Attaches what is wanted and is not attached yet, detaches everything else. Call it again
+    /// whenever interfaces come, go or change; what stays is not touched.
+    pub fn attach(&mut self, wanted: Wanted<'_>) -> Result<()> {
+        self.attacher.attach(&mut self.programs, wanted)
+    }
+
+    /// The program that says which queue of the TUN takes a packet.
+    pub fn steering(&self) -> Result<BorrowedFd<'_>> {
+        let name = maps::TUN_STEER;
+        let program = self.programs.program(name);
+        let program = program.with_context(|| format!("the eBPF object has no program {name}"))?;
+        Ok(program.fd()?.as_fd())
+    }
+
+    /// What is attached where, with what is off and why.
+    pub fn attachments(&self) -> &[Attachment] {
+        self.attacher.attachments()
+    }
+
+    /// XDP that the configuration names and the driver refuses, with the mend, one line each.
+    pub fn refusals(&self) -> &[String] {
+        self.attacher.refusals()
+    }
+
+    /// Whether maps of an agent before us were taken over, with their content.
+    pub fn took_over(&self) -> bool {
+        self.took_over
+    }
+
+    /// The directory with the pins.
+    pub fn pin_directory(&self) -> PathBuf {
+        self.pins.directory().to_owned()
+    }
+
+    /// What the programs say. There is one, and it must be asked for inside a tokio runtime.
+    pub fn take_log(&mut self) -> Result<ProgramLog> {
+        ProgramLog::new(&mut self.programs)
+    }
+
+    /// Detaches all programs and removes all pins: the clean stop.
+    pub fn detach(mut self) -> Result<()> {
+        self.attacher.detach_all()?;
+        self.pins.remove()
+    }
+
+    fn new(
+        mut programs: Ebpf,
+        pins: Pins,
+        gateway: &str,
+        tc: TcAttach,
+        took_over: bool,
+    ) -> Result<Self> {
+        let mut settings = SettingsMap::new(&mut programs)?;
+        if !took_over {
+            // Says whose maps these are from the first moment; the rest keeps the programs idle.
+            settings.set(Settings::default())?;
+        }
+        Ok(Self {
+            sites: Sites::new(&mut programs)?,
+            routes: Routes::new(&mut programs, settings.share())?,
+            settings,
+            sessions: Sessions::new(&mut programs)?,
+            flows: Flows::new(&mut programs)?,
+            tallies: Tallies::new(&mut programs)?,
+            attacher: Attacher::new(pins.clone(), gateway, tc),
+            programs,
+            pins,
+            took_over,
+        })
+    }
+}
+
+fn load_pinned(pins: &Pins, took_over: bool, flows: usize) -> Result<Ebpf> {
+    // An older verifier says only that it does not know an instruction.
+    ensure!(
+        kernel_at_least(5, 12),
+        "the eBPF programs need Linux 5.12 or later"
+    );
+    let mut loader = EbpfLoader::new();
+    // The programs use no type of the kernel's, so its type information need not be read.
+    loader.btf(None);
+    loader.map_max_entries(maps::FLOWS4, flows as u32);
+    loader.map_max_entries(maps::FLOWS6, maps::flows_of_ipv6(flows) as u32);
+    for name in maps::ALL {
+        loader.map_pin_path(name, pins.map(name));
+    }
+    let mut programs = loader
+        .load(object::OBJECT)
+        .context("load the eBPF maps: it needs root (or CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN)")?;
+    check_shapes(pins, flows)?;
+    for (name, program) in programs.programs_mut() {
+        let loaded = match program {
+            Program::SchedClassifier(program) => verified(|| program.load()),
+            Program::Xdp(program) => verified(|| program.load()),
+            Program::SocketFilter(program) => verified(|| program.load()),
+            other => return Err(anyhow!("eBPF program {name} is a {:?}", other.prog_type())),
+        };
+        loaded.with_context(|| format!("load the eBPF program {name}"))?;
+    }
+    let directory = pins.directory().display();
+    if took_over {
+        info!("took over the eBPF maps in {directory}");
+    } else {
+        info!("loaded the eBPF programs, maps are in {directory}");
+    }
+    Ok(programs)
+}
+
+/// Loads a program. The verifier gives up with EAGAIN when a signal is pending (`bpf_check` in
+/// kernel/bpf/verifier.c); libbpf tries five times, too.
+fn verified(mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<(), ProgramError> {
+    for _ in 0..4 {
+        match load() {
+            Err(ProgramError::LoadError { io_error, .. })
+                if io_error.raw_os_error() == Some(libc::EAGAIN) => {}
+            other => return other,
+        }
+    }
+    load()
+}
+
+/// The object must have been built from the same shared crate as we.
+fn check_shapes(pins: &Pins, flows: usize) -> Result<()> {
+    for name in maps::ALL {
+        let path = pins.map(name);
+        let info = MapInfo::from_pin(&path).with_context(|| {
+            format!("the eBPF object has no map {name}: run `cargo xtask build`")
+        })?;
+        let (expected, found) = (Shape::expected(name, flows), Shape::of(&info));
+        if expected != found {
+            return Err(anyhow!(
+                "map {name} of the eBPF object: expected {expected:?}, found {found:?}: run `cargo xtask build`"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn remove(pins: &Pins, gateway: &str) -> Result<()> {
+    attach::detach_left_behind(pins, gateway)?;
+    pins.remove()
+}
+
+fn kernel_at_least(major: u8, minor: u8) -> bool {
+    KernelVersion::current().is_ok_and(|kernel| kernel >= KernelVersion::new(major, minor, 0))
+}
+
+/// Whether a removal removed something; that there was nothing to remove is no error.
+fn removed(result: Result<(), MapError>) -> Result<bool, MapError> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(MapError::KeyNotFound) => Ok(false),
+        Err(MapError::SyscallError(error))
+            if error.io_error.raw_os_error() == Some(libc::ENOENT) =>
+        {
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes the map `name` out of the loaded object, as what it should be.
+fn take<T: TryFrom<Map, Error = MapError>>(programs: &mut Ebpf, name: &str) -> Result<T> {
+    let map = programs
+        .take_map(name)
+        .ok_or_else(|| anyhow!("the eBPF object has no map {name}: run `cargo xtask build`"))?;
+    T::try_from(map).with_context(|| format!("map {name}"))
+}

@@ -1,0 +1,212 @@
+//! The control socket: requests of local users, answers to the command line, and what a filter lets through.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::feed::{Feed, Script};
+use crossway::control::filter::{FlowEnds, FlowFilter, FlowSort};
+use crossway::control::message::{EventKind, EventsRequest, Flow, FlowsReply, FlowsRequest};
+use crossway::control::{Request, Response, client, server};
+use crossway::ids::SiteId;
+use crossway::journal::{CAPACITY, Change, Journal};
+
+pub(super) fn run(data: &[u8]) {
+    let mut feed = Feed::new(data);
+    match feed.u8() {
+        0 => keep_top(&mut feed),
+        1 => follow(&mut feed),
+        2 => answer(feed.rest()),
+        // A line of JSON as it is.
+        _ => ask(data),
+    }
+}
+
+fn again<T: Serialize + DeserializeOwned>(told: &T) -> T {
+    let line = serde_json::to_vec(told).expect("what was read can be written");
+    assert!(!line.contains(&b'\n'), "one message is one line");
+    serde_json::from_slice(&line).expect("and read again")
+}
+
+fn ask(line: &[u8]) {
+    match server::request_in(line) {
+        Ok(request) => {
+            assert_eq!(again(&request), request);
+            match request {
+                Request::Flows(FlowsRequest { filter, .. }) => filtered(&filter),
+                Request::Events(EventsRequest { last, .. }) => {
+                    let journal = journal(3);
+                    let wanted = last.unwrap_or(usize::MAX).min(3);
+                    assert_eq!(journal.last(last).events.len(), wanted);
+                }
+                _ => {}
+            }
+        }
+        Err(refusal) => {
+            let refusal = Response::error(refusal);
+            assert_eq!(again(&refusal), refusal);
+        }
+    }
+}
+
+fn answer(line: &[u8]) {
+    let Ok(line) = std::str::from_utf8(line) else {
+        return;
+    };
+    if let Ok(response) = client::response_in(line) {
+        assert_eq!(again(&response), response);
+    }
+}
+
+/// Either end has what the filter asks for, by the definition.
+fn filtered(filter: &FlowFilter) {
+    let addresses = [
+        "10.1.0.2",
+        "10.2.0.9",
+        "2001:db8::1",
+        "::",
+        "255.255.255.255",
+    ];
+    let addresses = addresses.map(|text| text.parse().expect("an address"));
+    for local in addresses {
+        for remote in addresses {
+            let ends = FlowEnds {
+                protocol: 6,
+                local,
+                local_port: 40_000,
+                remote,
+                remote_port: 443,
+            };
+            let wanted = filter.protocol.is_none_or(|it| it == 6)
+                && filter.port.is_none_or(|it| [40_000, 443].contains(&it))
+                && filter.site.as_ref().is_none_or(|it| it == "paris")
+                && filter.address.is_none_or(|prefix| {
+                    [local, remote]
+                        .into_iter()
+                        .any(|it| super::texts::holds(&prefix, it))
+                });
+            assert_eq!(filter.matches(&ends, "paris"), wanted);
+        }
+    }
+    // The words of the command line ask for the same again.
+    let words = filter.to_string();
+    assert_eq!(words.is_empty(), *filter == FlowFilter::default());
+}
+
+fn keep_top(feed: &mut Feed<'_>) {
+    let sort = feed.of(&[FlowSort::Bytes, FlowSort::Rate, FlowSort::Age]);
+    let top = feed.bool().then(|| usize::from(feed.u8()));
+    let mut flows = Vec::new();
+    while !feed.is_empty() && flows.len() < 256 {
+        flows.push(flow(feed));
+    }
+    let weight = |flow: &Flow| match sort {
+        FlowSort::Bytes => flow.to_site_bytes.saturating_add(flow.from_site_bytes),
+        FlowSort::Rate => flow
+            .to_site_bytes_per_second
+            .saturating_add(flow.from_site_bytes_per_second),
+        FlowSort::Age => flow.age_seconds,
+    };
+    let mut expected: Vec<u64> = flows.iter().map(weight).collect();
+    expected.sort_unstable_by(|a, b| b.cmp(a));
+    expected.truncate(top.unwrap_or(usize::MAX));
+    let mut kept = flows;
+    sort.keep_top(&mut kept, top);
+    assert_eq!(kept.iter().map(weight).collect::<Vec<_>>(), expected);
+    let reply = Response::Flows(FlowsReply {
+        flows: kept,
+        ..FlowsReply::default()
+    });
+    assert_eq!(again(&reply), reply);
+}
+
+fn flow(feed: &mut Feed<'_>) -> Flow {
+    let number = |feed: &mut Feed<'_>| feed.u64() >> (feed.u8() & 63);
+    Flow {
+        protocol: "tcp".to_owned(),
+        protocol_number: 6,
+        local: [10, 1, 0, 2].into(),
+        local_port: 1,
+        remote: [10, 2, 0, 9].into(),
+        remote_port: 2,
+        site: SiteId(feed.u8().into()).to_string(),
+        vnet: "default".to_owned(),
+        to_site_packets: 0,
+        to_site_bytes: number(feed),
+        from_site_packets: 0,
+        from_site_bytes: number(feed),
+        to_site_bytes_per_second: number(feed),
+        from_site_bytes_per_second: number(feed),
+        age_seconds: number(feed),
+        idle_seconds: 0,
+        tcp_flags: String::new(),
+        seen_here: true,
+    }
+}
+
+fn journal(events: u64) -> Journal {
+    let mut journal = Journal::default();
+    for number in 0..events {
+        let change = Change {
+            kind: EventKind::Link,
+            subject: "paris/paris-1".to_owned(),
+            from: None,
+            to: number.to_string(),
+            cause: String::new(),
+        };
+        journal.record(Duration::from_secs(number), change);
+    }
+    journal
+}
+
+/// A reader who asks for any number gets what is kept from there on, and is told what is not.
+fn follow(feed: &mut Feed<'_>) {
+    let recorded = u64::from(feed.u16() % 1200);
+    let journal = journal(recorded);
+    let next = feed.u64() >> (feed.u8() & 63);
+    let reply = journal.since(next);
+    let oldest = recorded.saturating_sub(CAPACITY as u64) + 1;
+    let expected: Vec<u64> = (oldest.max(next)..=recorded).collect();
+    let told: Vec<u64> = reply.events.iter().map(|event| event.sequence).collect();
+    assert_eq!(told, expected);
+    assert_eq!(reply.missed, oldest.saturating_sub(next));
+    assert_eq!(reply.next_sequence, recorded + 1);
+}
+
+pub(super) fn seeds() -> Vec<Vec<u8>> {
+    let requests = [
+        r#"{"command":"status"}"#,
+        r#"{"command":"route-get","address":"2001:db8::1"}"#,
+        r#"{"command":"flows","filter":{"address":"10.2.0.0/16","port":443,"protocol":6,"site":"paris"},"sort":"rate","top":10}"#,
+        r#"{"command":"flows"}"#,
+        r#"{"command":"order-links","target":"paris/paris-1/isp-a","order":"drain"}"#,
+        r#"{"command":"events","last":10,"follow":true}"#,
+        r#"{"command":"reload"}"#,
+    ];
+    let answers = [
+        r#"{"reply":"error","message":"the gateway is stopping"}"#,
+        r#"{"reply":"overlaps","overlaps":[]}"#,
+        r#"{"reply":"events","events":[{"sequence":4,"unix_milliseconds":1,"kind":"link","subject":"a","from":null,"to":"up","cause":"b"}],"missed":0,"next_sequence":5}"#,
+        r#"{"reply":"version","version":"0.1.0"}"#,
+    ];
+    let mut seeds: Vec<Vec<u8>> = requests.map(Vec::from).into();
+    let answer = |text: &str| Script::default().u8(2).bytes(text.as_bytes()).end();
+    seeds.extend(answers.map(answer));
+    let flow = |script: Script, number| {
+        let script = script.u8(1);
+        [number, 1, 2, 3, 4]
+            .into_iter()
+            .fold(script, |script, number| script.u64(number).u8(0))
+    };
+    seeds.push(
+        flow(
+            flow(flow(Script::default().u8(0).u8(0).u8(1).u8(2), 5), 9),
+            7,
+        )
+        .end(),
+    );
+    seeds.push(Script::default().u8(1).u16(1199).u64(50).u8(0).end());
+    seeds.push(Script::default().u8(1).u16(9).u64(u64::MAX).u8(0).end());
+    seeds
+}

@@ -1,0 +1,475 @@
+//! The host around the connector: interfaces, addresses, routes and sysctls, by rtnetlink and
+//! `/proc/sys`; never by running `ip`.
+//!
+//! [`Host`] makes the host as [`Wanted`] says and puts everything back at a clean stop. What it
+//! changes it first writes into a state file ([`state`]), so after kill -9 the next start takes
+//! over: it touches only what differs, and its clean stop restores what the first start found.
+//!
+//! In the order of a start: [`tunnel_mtu`] (how large packets may be), [`guard`] (which routes must
+//! not be), [`Host::claim_tun`], opening the TUN (`io::tun`), [`Host::apply`] ([`forwarding`] says
+//! which sysctls, [`site_routes`] which routes), [`mirror`] (what the datapath must leave to the
+//! kernel), and then [`watch`] for all that others change.
+//!
+//! A `Host` belongs to the control task; nothing here is for the packet path. Everything acts on
+//! the network namespace of the thread that called [`Host::connect`], and must go on there.
+
+pub mod addresses;
+pub mod error;
+pub mod forwarding;
+pub mod guard;
+mod kept_features;
+pub mod kept_sysctls;
+pub mod kernel_routes;
+pub mod links;
+pub mod mirror;
+mod route_socket;
+pub mod site_routes;
+pub mod state;
+pub mod sysctl;
+mod tunnel;
+pub mod tunnel_mtu;
+pub mod virtual_mac;
+pub mod watch;
+pub mod ways;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rtnetlink::Handle;
+use tokio::task::JoinHandle;
+
+use self::addresses::{HostAddress, preferred_source};
+use self::error::HostError;
+use self::forwarding::{Facts, Need};
+use self::kernel_routes::KernelRoute;
+use self::links::Interface;
+use self::route_socket::RouteSocket;
+use self::site_routes::{SiteRoute, Way};
+use self::state::{StateFile, SysctlChange};
+use self::sysctl::Family;
+use self::virtual_mac::{VirtualMac, WantedVirtualMac};
+use crossway_types::ids::IfIndex;
+use crossway_types::interface::{InterfaceAddress, OnDown};
+use crossway_types::prefix::Prefix;
+
+/// The connection to the kernel, and the memory of what was changed.
+pub struct Host {
+    handle: Handle,
+    connection: JoinHandle<()>,
+    routes: Routes,
+    other_routes: Vec<KernelRoute>,
+    file: StateFile,
+    warning: Option<String>,
+    /// `None` until the first [`Host::apply`].
+    virtual_macs: Option<Vec<VirtualMac>>,
+}
+
+/// The socket for routes, for threads that may block.
+struct Routes(Arc<Mutex<RouteSocket>>);
+
+/// How the host is to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Name of the TUN, which exists.
+    pub tun: String,
+    /// Its MTU, bytes; see [`tunnel_mtu::choose`].
+    pub mtu: u16,
+    /// Its addresses.
+    pub addresses: Vec<InterfaceAddress>,
+    /// Prefixes to route into it.
+    pub routes: Vec<Prefix>,
+    /// Prefixes of sites that are down, none of them in `routes`.
+    pub down: Vec<(Prefix, OnDown)>,
+    /// LAN interfaces.
+    pub lan: Vec<String>,
+    /// WAN interfaces.
+    pub wan: Vec<String>,
+    /// Those of them that links are bound to.
+    pub bound_wans: Vec<String>,
+    /// Whether packets may go from site to site through this gateway: there is more than one.
+    pub hub: bool,
+    /// Devices that virtual routers need.
+    pub virtual_macs: Vec<WantedVirtualMac>,
+}
+
+/// What has been done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// A line for each change made; empty if all was as wanted.
+    pub changes: Vec<String>,
+    /// What a person should look at.
+    pub warnings: Vec<String>,
+}
+
+impl Host {
+    /// Connects to the kernel and reads what a killed agent of the gateway called `name` left.
+    pub async fn connect(name: &str) -> Result<Self, HostError> {
+        Self::connect_with_state(StateFile::path_of(name)).await
+    }
+
+    /// As [`Host::connect`], with the state file at `path`.
+    pub async fn connect_with_state(path: PathBuf) -> Result<Self, HostError> {
+        let (file, warning) = StateFile::open(path)?;
+        let failed = |error| HostError::Netlink {
+            what: "to open a netlink socket".to_owned(),
+            error,
+        };
+        let (connection, handle, _) = rtnetlink::new_connection().map_err(failed)?;
+        let routes = RouteSocket::open().map_err(failed)?;
+        let host = Self {
+            handle,
+            connection: tokio::spawn(connection),
+            routes: Routes(Arc::new(Mutex::new(routes))),
+            other_routes: Vec::new(),
+            file,
+            warning,
+            virtual_macs: None,
+        };
+        // One request, so that a kernel that does not answer shows here.
+        host.interface("lo").await?;
+        Ok(host)
+    }
+
+    /// The interface called `name`.
+    pub async fn interface(&self, name: &str) -> Result<Interface, HostError> {
+        links::get(&self.handle, name).await
+    }
+
+    /// Packets for an interface that the kernel has dropped there (`ip -s link`), for want of room or because it is
+    /// down: forgotten with the interface.
+    pub fn dropped_in(&self, interface: &str) -> u64 {
+        let table = std::fs::read_to_string("/proc/thread-self/net/dev").unwrap_or_default();
+        links::dropped_to(&table, interface).unwrap_or(0)
+    }
+
+    /// All interfaces.
+    pub async fn interfaces(&self) -> Result<Vec<Interface>, HostError> {
+        links::list(&self.handle).await
+    }
+
+    /// All addresses.
+    pub async fn addresses(&self) -> Result<Vec<HostAddress>, HostError> {
+        addresses::list(&self.handle).await
+    }
+
+    /// All routes; [`site_routes::is_ours`] tells which are ours.
+    pub async fn kernel_routes(&self) -> Result<Vec<KernelRoute>, HostError> {
+        let all = self
+            .routes
+            .blocking(|socket| kernel_routes::list(socket, None));
+        Ok(all.await?.others)
+    }
+
+    /// All routes but ours, of which some lead into the TUN `tun`.
+    pub async fn other_routes(&self, tun: IfIndex) -> Result<Vec<KernelRoute>, HostError> {
+        let ours = tunnel::ours(&self.file, tun);
+        let all = self
+            .routes
+            .blocking(move |socket| kernel_routes::list(socket, Some(&ours)));
+        Ok(all.await?.others)
+    }
+
+    /// All routes but ours as the last [`Host::apply`] found them, once.
+    pub fn take_other_routes(&mut self) -> Vec<KernelRoute> {
+        std::mem::take(&mut self.other_routes)
+    }
+
+    /// What the kernel names as the cause of changes of routes made here; see [`watch`].
+    pub fn route_port(&self) -> u32 {
+        self.routes.lock().port()
+    }
+
+    /// The sysctls and device features that are changed now, a line each, for `status`.
+    pub fn changes(&self) -> Vec<String> {
+        let sysctls = self.file.state.sysctls.iter();
+        let sysctls = sysctls
+            .filter(|change| change.before != change.set)
+            .map(kept_sysctls::describe);
+        let features = self.file.state.features.iter();
+        sysctls
+            .chain(features.map(kept_features::describe))
+            .collect()
+    }
+
+    /// The devices of virtual routers, as the last [`Host::apply`] left them.
+    pub fn virtual_macs(&self) -> &[VirtualMac] {
+        self.virtual_macs.as_deref().unwrap_or(&[])
+    }
+
+    /// Has the first [`Host::apply`] keep the devices of virtual routers that an agent left, up as they are:
+    /// it has just handed over. Without, they are made anew.
+    pub fn keep_virtual_macs(&mut self) {
+        self.virtual_macs.get_or_insert_default();
+    }
+
+    /// Notes whether the TUN called `name` exists. Call it before the TUN is opened: only one that
+    /// was not there is deleted at the clean stop. One that another program holds is refused: its
+    /// queues would share the packets.
+    pub async fn claim_tun(&mut self, name: &str) -> Result<(), HostError> {
+        let there = links::find(&self.handle, name).await?;
+        if there.is_some_and(|tun| tun.open_queues > 0) {
+            return Err(HostError::TunInUse {
+                name: name.to_owned(),
+            });
+        }
+        tunnel::claim(&self.handle, &self.routes, &mut self.file, name).await
+    }
+
+    /// Goes on where another agent of this gateway has left off: reads again what it remembered, for it
+    /// may have changed the host since [`Host::connect`].
+    pub fn take_over(&mut self) -> Result<(), HostError> {
+        let (file, warning) = StateFile::open(self.file.path().to_owned())?;
+        self.file = file;
+        self.warning = warning;
+        Ok(())
+    }
+
+    /// Makes the host as `wanted` says, touching only what differs. The TUN has been claimed and
+    /// opened. Call it again when the configuration or, as [`watch`] tells, the host has changed:
+    /// the kernel deletes IPv4 routes together with the address that is their source.
+    pub async fn apply(&mut self, wanted: &Wanted) -> Result<Report, HostError> {
+        let mut report = Report::default();
+        report.warnings.extend(self.warning.take());
+        let lan = self.resolve("LAN", &wanted.lan, &mut report).await?;
+        self.resolve("WAN", &wanted.wan, &mut report).await?;
+        let tun = self.interface(&wanted.tun).await?;
+        let claimed = self.file.state.tun.as_ref().map(|tun| &tun.name);
+        if claimed != Some(&wanted.tun) {
+            let file = &mut self.file;
+            tunnel::claim(&self.handle, &self.routes, file, &wanted.tun).await?;
+        }
+
+        let handle = &self.handle;
+        tunnel::set_mtu(handle, &tun, wanted.mtu, &mut report).await?;
+        let first = self.virtual_macs.is_none();
+        let (file, devices) = (&mut self.file, &wanted.virtual_macs);
+        let made = virtual_mac::reconcile(handle, file, devices, first, &mut report).await?;
+        set_sysctls(&mut self.file, wanted, &made, &mut report)?;
+        self.virtual_macs = Some(made);
+        kept_features::reconcile(&mut self.file, &wanted.lan, &mut report)?;
+        let file = &mut self.file;
+        let added = tunnel::add_addresses(handle, file, &tun, &wanted.addresses, &mut report);
+        let leftover = added.await?;
+        self.set_routes(wanted, &tun, &lan, &mut report).await?;
+        let file = &mut self.file;
+        tunnel::remove_addresses(&self.handle, file, &tun, leftover, &mut report).await?;
+        Ok(report)
+    }
+
+    /// The routes alone of what [`Host::apply`] does, which has been called before: for sites that go
+    /// down and come back, also while an interface is away.
+    pub async fn apply_routes(&mut self, wanted: &Wanted) -> Result<Report, HostError> {
+        let mut report = Report::default();
+        let mut lan = Vec::new();
+        for name in &wanted.lan {
+            lan.extend(links::find(&self.handle, name).await?);
+        }
+        let tun = self.interface(&wanted.tun).await?;
+        self.set_routes(wanted, &tun, &lan, &mut report).await?;
+        Ok(report)
+    }
+
+    /// Lets nothing more be routed into the tunnel; what is in it can still be read. [`Host::restore`] is to follow.
+    pub async fn close_tunnel(&mut self) -> Result<(), HostError> {
+        tunnel::close(&self.handle, &self.routes, &mut self.file).await
+    }
+
+    /// Puts everything back as it was before the first [`Host::apply`], and forgets it. If that
+    /// fails, what is left stays remembered for the next start.
+    pub async fn restore(&mut self) -> Result<Report, HostError> {
+        let released = tunnel::release(&self.handle, &self.routes, &mut self.file).await;
+        let mut report = Report::default();
+        let file = &mut self.file;
+        let removed = virtual_mac::reconcile(&self.handle, file, &[], true, &mut report).await;
+        self.virtual_macs = None;
+        kept_features::reconcile(&mut self.file, &[], &mut report)?;
+        report
+            .changes
+            .extend(kept_sysctls::reconcile(&mut self.file, Vec::new())?);
+        removed?;
+        released?;
+        self.file.clear()?;
+        Ok(report)
+    }
+
+    async fn resolve(
+        &self,
+        role: &str,
+        names: &[String],
+        report: &mut Report,
+    ) -> Result<Vec<Interface>, HostError> {
+        let mut interfaces = Vec::new();
+        for name in names {
+            let interface = self.interface(name).await?;
+            if !interface.up {
+                report.warnings.push(format!(
+                    "{role} interface {name} is down: nothing comes or goes by it until `ip link \
+                     set {name} up`"
+                ));
+            } else if !interface.carrier {
+                report.warnings.push(format!(
+                    "{role} interface {name} has no carrier: look at its cable or its other end"
+                ));
+            }
+            interfaces.push(interface);
+        }
+        Ok(interfaces)
+    }
+
+    async fn set_routes(
+        &mut self,
+        wanted: &Wanted,
+        tun: &Interface,
+        lan: &[Interface],
+        report: &mut Report,
+    ) -> Result<(), HostError> {
+        let routes = self.site_routes(wanted, lan).await?;
+        let set = tunnel::set_routes(&self.routes, &mut self.file, tun, routes, report);
+        self.other_routes = set.await?;
+        Ok(())
+    }
+
+    async fn site_routes(
+        &self,
+        wanted: &Wanted,
+        lan: &[Interface],
+    ) -> Result<Vec<SiteRoute>, HostError> {
+        let addresses = self.addresses().await?;
+        let of_lan = |interface: &Interface| {
+            let index = interface.index;
+            let addresses = addresses.iter().copied();
+            addresses.filter(move |address| address.interface == index)
+        };
+        let [of_ipv4, of_ipv6] = [true, false].map(|ipv4| {
+            let lan = lan.iter().flat_map(of_lan);
+            preferred_source(ipv4, &wanted.addresses, lan)
+        });
+        let routes = wanted.routes.iter().map(|prefix| SiteRoute {
+            prefix: *prefix,
+            way: Way::Tunnel,
+            source: if prefix.is_ipv4() { of_ipv4 } else { of_ipv6 },
+            mtu: None,
+        });
+        let down = wanted.down.iter().filter_map(|(prefix, on_down)| {
+            Some(SiteRoute {
+                prefix: *prefix,
+                way: match on_down {
+                    OnDown::Unreachable => Way::Unreachable,
+                    OnDown::Drop => Way::Blackhole,
+                    OnDown::NextShorter => return None,
+                },
+                source: None,
+                mtu: None,
+            })
+        });
+        Ok(routes.chain(down).collect())
+    }
+}
+
+impl Routes {
+    /// Runs `work` on a thread of its own, since the kernel takes seconds over a million routes.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut RouteSocket) -> T + Send + 'static,
+    ) -> T {
+        let routes = Self(Arc::clone(&self.0));
+        let done = tokio::task::spawn_blocking(move || work(&mut routes.lock()));
+        done.await
+            .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, RouteSocket> {
+        // Each call begins with a request of its own, whatever became of the one before.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
+}
+
+impl Wanted {
+    /// Whether IPv6 goes through the tunnel: a route or an address of it is IPv6. (An IPv6 address
+    /// on a LAN alone brings none in.)
+    pub fn uses_ipv6(&self) -> bool {
+        let down = self.down.iter().map(|(prefix, _)| prefix);
+        let routes = self.routes.iter().chain(down).map(Prefix::is_ipv4);
+        let addresses = self.addresses.iter().map(|own| own.address.is_ipv4());
+        routes.chain(addresses).any(|ipv4| !ipv4)
+    }
+}
+
+impl Report {
+    fn changed(&mut self, line: String) {
+        self.changes.push(line);
+    }
+}
+
+fn set_sysctls(
+    file: &mut StateFile,
+    wanted: &Wanted,
+    virtual_macs: &[VirtualMac],
+    report: &mut Report,
+) -> Result<(), HostError> {
+    let ipv6_interfaces = Family::Ipv6.interfaces()?;
+    if wanted.uses_ipv6() && ipv6_interfaces.is_empty() {
+        return Err(HostError::NoIpv6);
+    }
+    let mut facts = Facts::default();
+    for key in forwarding::relevant(&Family::Ipv4.interfaces()?, &ipv6_interfaces) {
+        if let Some(value) = kept_sysctls::original(file, &key)? {
+            facts.values.insert(key, value);
+        }
+    }
+    let need = Need {
+        tun: &wanted.tun,
+        lan: &wanted.lan,
+        bound: &wanted.bound_wans,
+        ipv6: wanted.uses_ipv6(),
+        hub: wanted.hub,
+        virtual_macs,
+    };
+    report
+        .changes
+        .extend(apply_plan(file, forwarding::plan(need, &facts))?);
+    Ok(())
+}
+
+/// The passing changes come and go around the lasting ones, if those are not made already.
+fn apply_plan(file: &mut StateFile, plan: forwarding::Plan) -> Result<Vec<String>, HostError> {
+    let forwards = |change: &SysctlChange| {
+        let key = &change.key;
+        key.family == Family::Ipv6 && key.name == sysctl::Name::Forwarding
+    };
+    let mut due = false;
+    for change in plan.lasting.iter().filter(|change| forwards(change)) {
+        due |= change.key.read()?.as_ref() != Some(&change.set);
+    }
+    let mut lines = Vec::new();
+    if due && !plan.meanwhile.is_empty() {
+        let both = plan.lasting.iter().chain(&plan.meanwhile).cloned();
+        lines.extend(kept_sysctls::reconcile(file, both.collect())?);
+    }
+    lines.extend(kept_sysctls::reconcile(file, plan.lasting)?);
+    Ok(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_may_run_in_any_task() {
+        fn is_send(_: &impl Send) {}
+        let path = std::env::temp_dir().join("crossway-never-made.state.json");
+        is_send(&async {
+            let mut host = Host::connect_with_state(path).await?;
+            host.claim_tun("cw-a").await?;
+            host.apply(&Wanted::default()).await?;
+            host.kernel_routes().await?;
+            host.restore().await
+        });
+    }
+}

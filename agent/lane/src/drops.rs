@@ -1,0 +1,31 @@
+//! Drops of a lane, by reason.
+
+use datapath_abi::outcome::{DropReason, Tally};
+
+/// Counters of one lane; only its thread writes them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Drops([Tally; DropReason::COUNT]);
+
+impl Drops {
+    /// Counts one packet of `bytes`.
+    pub(super) fn count(&mut self, reason: DropReason, bytes: usize) {
+        let tally = &mut self.0[reason.index() as usize];
+        tally.packets += 1;
+        tally.bytes += bytes as u64;
+    }
+
+    /// Counts several packets.
+    pub(super) fn add(&mut self, reason: DropReason, more: Tally) {
+        self.0[reason.index() as usize] += more;
+    }
+
+    /// Counts what a send refused.
+    pub(super) fn add_send(&mut self, refused: Tally) {
+        self.add(DropReason::SendFailed, refused);
+    }
+
+    /// All of them, by index.
+    pub fn tallies(&self) -> [Tally; DropReason::COUNT] {
+        self.0
+    }
+}

@@ -1,0 +1,189 @@
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use datapath_abi::outcome::Tally;
+
+use super::*;
+use crossway_sys::poll;
+use crossway_tunnel::transmit::Transmits;
+
+fn socket(listen: &str) -> (UdpSocket, SocketAddr) {
+    let socket = UdpSocket::bind(listen.parse().unwrap()).unwrap();
+    let address = socket.local_address().unwrap();
+    (socket, address)
+}
+
+/// Receives until `wanted` datagrams have come, or panics after two seconds.
+fn receive(socket: &UdpSocket, wanted: usize) -> Vec<(Endpoint, Vec<u8>)> {
+    let deadline = clock::now() + Duration::from_secs(2);
+    let mut batch = ReceiveBatch::new();
+    let mut datagrams = Vec::new();
+    while datagrams.len() < wanted {
+        assert!(
+            clock::now() < deadline,
+            "only {} of {wanted} came",
+            datagrams.len()
+        );
+        poll::wait(&[socket.as_fd(); 3], Duration::from_millis(100)).unwrap();
+        batch.receive(socket).unwrap();
+        for message in batch.messages() {
+            for datagram in message.datagrams() {
+                datagrams.push((message.from, datagram.to_vec()));
+            }
+        }
+    }
+    datagrams
+}
+
+fn push(batch: &mut Transmits, byte: u8, length: usize, to: Endpoint) {
+    batch.spare()[..length].fill(byte);
+    batch.push(length, to);
+}
+
+#[test]
+fn a_batch_of_mixed_sizes_arrives_datagram_by_datagram() {
+    let (mut sender, _) = socket("127.0.0.1:0");
+    let (receiver, address) = socket("127.0.0.1:0");
+    let to = Endpoint::new(address);
+    let sizes = [1000, 1000, 1000, 400, 1000, 80, 80, 80, 1200];
+    let mut batch = Transmits::new();
+    for (index, size) in sizes.iter().enumerate() {
+        push(&mut batch, index as u8, *size, to);
+    }
+    assert_eq!(batch.parts().0.len(), 4, "1000x3+400, 1000+80, 80x2, 1200");
+    assert_eq!(sender.send(&mut batch), Tally::default());
+    assert!(batch.is_empty());
+    let datagrams = receive(&receiver, sizes.len());
+    for (index, (_, bytes)) in datagrams.iter().enumerate() {
+        assert_eq!(bytes, &vec![index as u8; sizes[index]]);
+    }
+}
+
+#[test]
+fn a_reply_leaves_from_the_address_that_was_dialled() {
+    let (mut dialler, dialler_address) = socket("127.0.0.1:0");
+    for listen in ["0.0.0.0:0", "[::]:0"] {
+        let (mut listener, address) = socket(listen);
+        let dialled = SocketAddr::from((Ipv4Addr::new(127, 9, 8, 7), address.port()));
+        let mut batch = Transmits::new();
+        push(&mut batch, 1, 100, Endpoint::new(dialled));
+        dialler.send(&mut batch);
+        let (from, _) = receive(&listener, 1).remove(0);
+        assert_eq!(
+            from,
+            Endpoint {
+                remote: dialler_address,
+                local: Some(dialled.ip()),
+                interface: from.interface,
+            }
+        );
+        assert!(from.interface.is_some(), "by the loopback interface");
+        push(&mut batch, 2, 100, from);
+        push(&mut batch, 2, 100, from);
+        listener.send(&mut batch);
+        let (from, _) = receive(&dialler, 2).remove(1);
+        assert_eq!(from.remote, dialled, "{listen}");
+    }
+}
+
+#[test]
+fn a_local_address_that_is_gone_does_not_stop_the_traffic() {
+    let (mut sender, _) = socket("127.0.0.1:0");
+    let (receiver, address) = socket("127.0.0.1:0");
+    let to = Endpoint {
+        remote: address,
+        local: Some(Ipv4Addr::new(192, 0, 2, 1).into()),
+        interface: None,
+    };
+    let mut batch = Transmits::new();
+    push(&mut batch, 7, 100, to);
+    push(&mut batch, 7, 100, to);
+    let outcome = sender.send(&mut batch);
+    assert_eq!(outcome, Tally::default());
+    receive(&receiver, 2);
+}
+
+#[test]
+fn segmentation_that_is_off_still_sends_everything() {
+    let (mut sender, _) = socket("127.0.0.1:0");
+    let (receiver, address) = socket("127.0.0.1:0");
+    sender
+        .gso
+        .fail(&io::Error::from_raw_os_error(libc::EIO), clock::now());
+    let to = Endpoint::new(address);
+    let mut batch = Transmits::new();
+    for index in 0..10 {
+        push(&mut batch, index, 500, to);
+    }
+    assert_eq!(sender.send(&mut batch), Tally::default());
+    assert_eq!(receive(&receiver, 10).len(), 10);
+}
+
+#[test]
+fn segmentation_that_fails_is_switched_off_and_what_failed_is_sent_again() {
+    let (mut sender, _) = socket("127.0.0.1:0");
+    let (receiver, address) = socket("127.0.0.1:0");
+    // Without checksums the kernel refuses UDP_SEGMENT (EINVAL), at run time only.
+    set(&sender.fd, libc::SOL_SOCKET, libc::SO_NO_CHECK, &1).unwrap();
+    assert!(sender.gso.is_on());
+    let to = Endpoint::new(address);
+    let mut batch = Transmits::new();
+    for index in 0..10 {
+        push(&mut batch, index, 500, to);
+    }
+    assert_eq!(sender.send(&mut batch), Tally::default());
+    assert_eq!(receive(&receiver, 10).len(), 10);
+    assert!(
+        sender.gso.to_string().contains("failed at run time"),
+        "{}",
+        sender.gso
+    );
+}
+
+#[test]
+fn an_empty_datagram_is_not_lost_without_a_word() {
+    let (sender, _) = socket("127.0.0.1:0");
+    let (receiver, address) = socket("127.0.0.1:0");
+    let sender = std::net::UdpSocket::from(sender.fd);
+    for datagram in [&[][..], &[7; 10]] {
+        sender.send_to(datagram, address).unwrap();
+    }
+    let datagrams = receive(&receiver, 2);
+    assert_eq!((datagrams[0].1.len(), datagrams[1].1.len()), (0, 10));
+}
+
+#[test]
+fn more_messages_than_expected_are_sent_all_the_same() {
+    let (mut sender, _) = socket("127.0.0.1:0");
+    let (receiver, address) = socket("127.0.0.1:0");
+    let to = Endpoint::new(address);
+    let mut batch = Transmits::new();
+    for index in 0..200 {
+        // Each larger than the last, so that none joins another's message.
+        push(&mut batch, 5, 100 + index, to);
+    }
+    assert_eq!(batch.parts().0.len(), 200);
+    assert_eq!(sender.send(&mut batch), Tally::default());
+    assert_eq!(receive(&receiver, 200).len(), 200);
+}
+
+#[test]
+fn a_socket_that_turns_away_gives_out_what_has_come_and_nothing_that_comes() {
+    for listen in ["127.0.0.1:0", "[::]:0"] {
+        let (mut sender, _) = socket("127.0.0.1:0");
+        let (receiver, address) = socket(listen);
+        let to = Endpoint::new(SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())));
+        let mut batch = Transmits::new();
+        for (byte, comes) in [(1, true), (2, false)] {
+            push(&mut batch, byte, 100, to);
+            assert_eq!(sender.send(&mut batch), Tally::default());
+            if comes {
+                receiver.turn_away().unwrap();
+            }
+        }
+        // Loopback delivers before the call returns.
+        assert_eq!(receive(&receiver, 1)[0].1, [1; 100], "{listen}");
+        assert_eq!(ReceiveBatch::new().receive(&receiver).unwrap(), 0);
+    }
+}

@@ -1,0 +1,264 @@
+//! A lane: one thread that owns a TUN queue, a UDP socket and the sessions on it, and runs each
+//! packet to completion. On its path there is no lock, no channel and no allocation; commands are
+//! looked at between batches.
+
+pub mod coalesce;
+pub mod command;
+mod drops;
+mod inbound;
+pub mod io;
+pub mod mss;
+mod outbound;
+mod parked;
+
+use std::os::fd::AsFd;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use datapath_abi::outcome::DropReason;
+
+use crate::io::offload::Offload;
+use crate::io::tun::TunQueue;
+use crate::io::udp::{ReceiveBatch, UdpSocket};
+use coalesce::Coalescer;
+pub use command::{Command, FromLanes, FromReplica, LaneGone, LaneHandle, LaneSnapshot, ToControl};
+use crossway_sys::clock;
+use crossway_sys::poll::{self, Waker};
+use crossway_tunnel::Tunnel;
+use crossway_tunnel::transmit::Transmits;
+use crossway_types::ids::LinkId;
+pub use drops::Drops;
+pub use parked::ParkedLane;
+
+/// How often sessions look at their timers (rekey, keepalive, retry).
+const TIMER_PERIOD: Duration = Duration::from_millis(100);
+/// Commands that are carried out at one look. Many links may be dialled at once, each a handshake of some
+/// 100 µs, and packets must not wait for all of them.
+const COMMANDS_PER_LOOK: usize = 8;
+/// Turns under load between two looks at commands and timers.
+const TURNS_PER_LOOK: u32 = 16;
+
+/// Turns of a lane that stops, each way: more than socket or TUN hold, unless somebody fills them all the time.
+const MOST_LAST_TURNS: u32 = 1024;
+
+/// How long the socket may go without being emptied before silence counts: its buffer holds some tens of
+/// milliseconds of traffic.
+const LONGEST_BACKLOG: Duration = Duration::from_millis(500);
+
+/// The state of one lane.
+struct Lane {
+    tun: TunQueue,
+    udp: UdpSocket,
+    tunnel: Tunnel,
+    send: Transmits,
+    receive: ReceiveBatch,
+    coalescer: Coalescer,
+    outgoing: Box<[u8]>,
+    drops: Drops,
+    mtu: usize,
+    /// The time of the batch under way.
+    now: Instant,
+    /// Whatever had come by this time has been taken from the socket.
+    drained: Instant,
+    commands: mpsc::Receiver<Command>,
+    to_control: ToControl,
+    waker: Arc<Waker>,
+    /// Who gets the lane when it stops.
+    parks_with: Option<mpsc::Sender<ParkedLane>>,
+}
+
+/// Whether the lane goes on.
+#[derive(PartialEq, Eq)]
+enum Flow {
+    On,
+    Stop,
+}
+
+impl Lane {
+    fn run(mut self: Box<Self>) -> std::io::Result<()> {
+        let mut next_timers = self.now;
+        loop {
+            self.now = clock::now();
+            if self.handle_commands() == Flow::Stop {
+                match self.park() {
+                    Some(lane) => self = lane,
+                    None => return Ok(()),
+                }
+            }
+            let mut turns = 0;
+            let mut busy = true;
+            // A command is carried out at once: while one lane is parked, the others carry nothing for it.
+            while busy && turns < TURNS_PER_LOOK && (turns == 0 || !self.waker.is_awake()) {
+                let received = self.turn_inbound()?;
+                let sent = self.turn_outbound()?;
+                busy = received || sent;
+                turns += 1;
+                // A turn may be megabytes: no far end shall take us for dead while we do sixteen.
+                self.now = clock::now();
+                if self.now >= self.tunnel.next_pulse() {
+                    break;
+                }
+            }
+            if self.now >= next_timers {
+                self.handle_timers();
+                next_timers = self.now + TIMER_PERIOD;
+            }
+            // What waited in the socket has been taken by now: a far end that was heard is not dead.
+            if self.now >= self.tunnel.next_pulse() {
+                self.handle_pulses();
+            }
+            if !busy {
+                let next = next_timers.min(self.tunnel.next_pulse());
+                self.wait(next.saturating_duration_since(self.now))?;
+            }
+        }
+    }
+
+    fn wait(&self, timeout: Duration) -> std::io::Result<()> {
+        // Rounded up, so that the timers are due when a quiet lane wakes.
+        let timeout = timeout + Duration::from_millis(1);
+        poll::wait(
+            &[self.udp.as_fd(), self.tun.as_fd(), self.waker.as_fd()],
+            timeout,
+        )
+    }
+
+    fn handle_timers(&mut self) {
+        let (udp, drops) = (&mut self.udp, &mut self.drops);
+        let (now, send) = (self.now, &mut self.send);
+        let given_up = self
+            .tunnel
+            .handle_timeout(now, clock::since_epoch(), send, |send| {
+                drops.add_send(udp.send(send));
+            });
+        self.drops.add(DropReason::HandshakeTimedOut, given_up);
+        self.flush_send();
+    }
+
+    fn handle_pulses(&mut self) {
+        let (udp, drops) = (&mut self.udp, &mut self.drops);
+        let (now, send, changes) = (self.now, &mut self.send, &self.to_control.changes);
+        // Whom we have not heard yet for want of time is not dead, but one whose packets never get their turn is.
+        let backlog = now.saturating_duration_since(self.drained);
+        let excess = backlog.saturating_sub(LONGEST_BACKLOG);
+        let heard_until = self.drained + excess;
+        self.tunnel.handle_pulses(
+            (now, heard_until),
+            send,
+            |send| drops.add_send(udp.send(send)),
+            // Nobody takes it any more when the gateway stops.
+            |change| {
+                let _ = changes.send(change);
+            },
+        );
+        self.flush_send();
+    }
+
+    fn handle_commands(&mut self) -> Flow {
+        self.waker.clear();
+        for _ in 0..COMMANDS_PER_LOOK {
+            let flow = match self.commands.try_recv() {
+                Ok(command) => self.handle_command(command),
+                Err(mpsc::TryRecvError::Empty) => return Flow::On,
+                // Nobody is left who could ask it to stop.
+                Err(mpsc::TryRecvError::Disconnected) => return Flow::Stop,
+            };
+            if flow == Flow::Stop {
+                return flow;
+            }
+            self.flush_send();
+        }
+        // More may wait: after some packets, and without a sleep.
+        self.waker.wake();
+        Flow::On
+    }
+
+    fn handle_command(&mut self, command: Command) -> Flow {
+        match command {
+            Command::AddPeer(spec) => {
+                let waited = self.tunnel.add_peer(*spec, self.now, &mut self.send);
+                self.drops.add(DropReason::PeerRemoved, waited);
+            }
+            Command::RemovePeer(link) => {
+                let waited = self.tunnel.remove_peer(link);
+                self.drops.add(DropReason::PeerRemoved, waited);
+            }
+            Command::SetEndpoint(link, endpoint) => {
+                self.tunnel
+                    .set_endpoint(link, endpoint, self.now, &mut self.send);
+            }
+            Command::SetInterface(link, interface) => self.tunnel.set_interface(link, interface),
+            Command::SetLiveness(link, liveness, source) => {
+                self.tunnel.set_liveness(link, &liveness, source, self.now);
+            }
+            Command::SetRanks(site, ranks) => self.tunnel.set_ranks(site, &ranks),
+            Command::SetService(link, service) => self.tunnel.set_service(link, service, self.now),
+            Command::PathDown(link) => {
+                self.tunnel.on_path_down(link, self.now, &mut self.send);
+            }
+            Command::SendToReplica(link, payloads) => self.send_to_replica(link, &payloads),
+            Command::SetRoutes(routes, reply) => {
+                // Nobody waits for it any more: then it is freed here.
+                let _ = reply.send(self.tunnel.set_routes(routes));
+            }
+            Command::SetMtu(mtu) => self.mtu = mtu,
+            Command::Snapshot(reply) => {
+                let _ = reply.send(self.snapshot());
+            }
+            Command::Park(reply) => {
+                self.parks_with = Some(reply);
+                return Flow::Stop;
+            }
+            Command::Stop(reply) => {
+                self.empty();
+                // Nobody waits for it any more: then nobody is told.
+                let _ = reply.send(self.drops);
+                return Flow::Stop;
+            }
+        }
+        Flow::On
+    }
+
+    /// The last of what was routed into the TUN, which is down by now, and of what has come for the socket. What
+    /// waits for a session waits in vain.
+    fn empty(&mut self) {
+        self.now = clock::now();
+        for _ in 0..MOST_LAST_TURNS {
+            if !self.turn_outbound().unwrap_or(false) {
+                break;
+            }
+        }
+        if let Err(error) = self.udp.turn_away() {
+            tracing::debug!(%error, "the socket goes on to let datagrams in");
+        }
+        for _ in 0..MOST_LAST_TURNS {
+            if !self.turn_inbound().unwrap_or(false) {
+                break;
+            }
+        }
+        self.drops
+            .add(DropReason::HandshakeTimedOut, self.tunnel.waiting());
+    }
+
+    fn send_to_replica(&mut self, link: LinkId, payloads: &[Vec<u8>]) {
+        let (udp, drops) = (&mut self.udp, &mut self.drops);
+        let lost = self
+            .tunnel
+            .send_to_replica(link, payloads, &mut self.send, |send| {
+                drops.add_send(udp.send(send));
+            });
+        self.drops.add(DropReason::ReplicaUnreachable, lost);
+    }
+
+    fn snapshot(&self) -> LaneSnapshot {
+        LaneSnapshot {
+            peers: self.tunnel.snapshot(self.now),
+            drops: self.drops.tallies(),
+            offloads: self.offloads().map(Offload::clone).to_vec(),
+        }
+    }
+
+    fn offloads(&self) -> [&Offload; 4] {
+        [&self.tun.tso, &self.tun.uso, &self.udp.gso, &self.udp.gro]
+    }
+}

@@ -1,0 +1,201 @@
+//! A lane that does not run: before its start, and when it was stopped for another agent to take over.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use datapath_abi::outcome::{DropReason, Tally};
+
+use super::coalesce::Coalescer;
+use super::drops::Drops;
+use super::{Lane, LaneHandle, ToControl, command};
+use crate::io::offload::ToldOff;
+use crate::io::tun::{self, TunQueue};
+use crate::io::udp::{ReceiveBatch, UdpSocket};
+use crossway_sys::clock;
+use crossway_tunnel::noise::Identity;
+use crossway_tunnel::tai64n::Calendar;
+use crossway_tunnel::transmit::Transmits;
+use crossway_tunnel::{Imported, PeerSpec, Tunnel};
+use crossway_types::codec::{Damaged, Reader, Writer};
+use crossway_types::routes::RouteTable;
+
+/// A lane with all it owns, that carries nothing until [`Self::start`].
+pub struct ParkedLane {
+    lane: Box<Lane>,
+    /// Since when it has carried nothing.
+    since: Instant,
+}
+
+impl fmt::Debug for ParkedLane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ParkedLane")
+    }
+}
+
+impl ParkedLane {
+    /// A lane without peers and routes, and what commands it once it runs.
+    pub fn new(
+        tun: TunQueue,
+        udp: UdpSocket,
+        identity: Identity,
+        mtu: usize,
+        to_control: ToControl,
+    ) -> io::Result<(Self, LaneHandle)> {
+        let (handle, commands, waker) = command::channel()?;
+        let now = clock::now();
+        let calendar = Calendar::new(now, clock::since_epoch());
+        let lane = Lane {
+            tun,
+            udp,
+            tunnel: Tunnel::new(identity, calendar, now),
+            send: Transmits::new(),
+            receive: ReceiveBatch::new(),
+            coalescer: Coalescer::new(),
+            outgoing: vec![0; tun::MAX_READ].into_boxed_slice(),
+            drops: Drops::default(),
+            mtu,
+            now,
+            drained: now,
+            commands,
+            to_control,
+            waker,
+            parks_with: None,
+        };
+        let lane = Box::new(lane);
+        Ok((Self { lane, since: now }, handle))
+    }
+
+    /// Starts its thread, as that of lane `number`, on a core of its own if `pin`. The first thing that it does is
+    /// `settle`: it gives up the privileges that a lane does not need.
+    pub fn start(
+        self,
+        number: usize,
+        pin: bool,
+        settle: fn(),
+    ) -> io::Result<JoinHandle<io::Result<()>>> {
+        std::thread::Builder::new()
+            .name(format!("lane-{number}"))
+            .spawn(move || {
+                if pin {
+                    pin_to_core(number);
+                }
+                settle();
+                self.lane.run()
+            })
+    }
+
+    /// Since when it has carried nothing.
+    pub fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// Its socket and its queue.
+    pub fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
+        [self.lane.udp.as_fd(), self.lane.tun.as_fd()]
+    }
+
+    /// The offloads that are off.
+    pub fn tell_off(&self, now: Instant) -> Vec<ToldOff> {
+        let offloads = self.lane.offloads();
+        offloads.iter().filter_map(|off| off.tell(now)).collect()
+    }
+
+    /// For the agent that takes over: its drops and its peers. What cannot come along counts as dropped.
+    pub fn export(&self, now: Instant, to: &mut Writer) {
+        let mut drops = self.lane.drops;
+        to.part(|to| {
+            let waiting = self.lane.tunnel.export(now, to);
+            drops.add(DropReason::HandshakeTimedOut, waiting);
+        });
+        to.u32(DropReason::COUNT as u32);
+        for tally in drops.tallies() {
+            to.u64(tally.packets);
+            to.u64(tally.bytes);
+        }
+    }
+
+    /// Gives it the peers of `specs`, with the sessions and drops that [`Self::export`] wrote.
+    pub fn import(
+        &mut self,
+        from: &mut Reader<'_>,
+        specs: &[PeerSpec],
+        now: Instant,
+    ) -> Result<Imported, Damaged> {
+        let imported = self.lane.tunnel.import(&mut from.part()?, specs, now)?;
+        self.import_drops(from)?;
+        Ok(imported)
+    }
+
+    /// Takes over the drops of a lane that there is no more.
+    pub fn import_drops_of(&mut self, from: &mut Reader<'_>) -> Result<(), Damaged> {
+        from.part()?;
+        self.import_drops(from)
+    }
+
+    fn import_drops(&mut self, from: &mut Reader<'_>) -> Result<(), Damaged> {
+        if from.u32()? as usize != DropReason::COUNT {
+            return Err(Damaged);
+        }
+        for reason in DropReason::ALL {
+            let tally = Tally {
+                packets: from.u64()?,
+                bytes: from.u64()?,
+            };
+            self.lane.drops.add(*reason, tally);
+        }
+        Ok(())
+    }
+
+    /// Gives it peers without sessions; none is dialled.
+    pub fn add_peers(&mut self, specs: &[PeerSpec], now: Instant) {
+        for spec in specs {
+            let spec = spec.clone();
+            self.lane.tunnel.add_peer(spec, now, &mut self.lane.send);
+        }
+    }
+
+    /// Gives it its routes.
+    pub fn set_routes(&mut self, routes: Arc<RouteTable>) {
+        self.lane.tunnel.set_routes(routes);
+    }
+}
+
+impl Lane {
+    /// The end of a run: whoever asked for it gets the lane, with its sockets and sessions. Given back
+    /// to go on if nobody waits for it any more.
+    pub(super) fn park(mut self: Box<Self>) -> Option<Box<Self>> {
+        let reply = self.parks_with.take()?;
+        let since = clock::now();
+        let sent = reply.send(ParkedLane { lane: self, since });
+        sent.err().map(|refused| refused.0.lane)
+    }
+}
+
+/// Keeps the calling thread on one of the cores it may use. A lane that cannot be pinned runs all
+/// the same.
+fn pin_to_core(number: usize) {
+    // SAFETY: `cpu_set_t` is plain data for which all zeroes is the empty set; the calls get its true
+    // size and address, and the CPU_* functions stay inside it.
+    let result = unsafe {
+        let mut allowed: libc::cpu_set_t = std::mem::zeroed();
+        let size = size_of::<libc::cpu_set_t>();
+        libc::sched_getaffinity(0, size, &raw mut allowed);
+        let cores: Vec<usize> = (0..libc::CPU_SETSIZE as usize)
+            .filter(|core| libc::CPU_ISSET(*core, &allowed))
+            .collect();
+        let Some(core) = cores.get(number % cores.len().max(1)) else {
+            return;
+        };
+        let mut one: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(*core, &mut one);
+        libc::sched_setaffinity(0, size, &raw const one)
+    };
+    if result < 0 {
+        let error = io::Error::last_os_error();
+        tracing::warn!(lane = number, %error, "the lane's thread could not be pinned to a core");
+    }
+}

@@ -1,0 +1,50 @@
+//! The files of a configuration on this machine: the file itself, and the keys that it names.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use crate::config::Files;
+use crate::keys::{KeyError, KeyFileError, SecretKey};
+use crate::posture::capabilities;
+
+/// A key file holds 44 characters and a line break; more than this is some other file.
+const KEY_FILE_BYTES: u64 = 4096;
+
+/// The files as this process can read them.
+#[derive(Clone, Copy, Debug)]
+pub struct Disk;
+
+impl Files for Disk {
+    fn text(&self, file: &Path) -> io::Result<String> {
+        fs::read_to_string(file)
+    }
+
+    fn key(&self, file: &Path) -> Result<SecretKey, KeyFileError> {
+        read_key(file)
+    }
+
+    fn mode(&self, file: &Path) -> Option<u32> {
+        Some(file.metadata().ok()?.permissions().mode() & 0o7777)
+    }
+
+    fn mend_of_unreadable(&self) -> &'static str {
+        capabilities::mend_of_file()
+    }
+}
+
+/// Reads a file that holds the base64 form of a private or pre-shared key.
+pub fn read_key(file: &Path) -> Result<SecretKey, KeyFileError> {
+    let mut text = Zeroizing::new(String::with_capacity(KEY_FILE_BYTES as usize));
+    File::open(file)?
+        .take(KEY_FILE_BYTES)
+        .read_to_string(&mut text)
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidData => KeyFileError::Key(KeyError::Alphabet),
+            _ => KeyFileError::Io(error),
+        })?;
+    Ok(SecretKey::from_base64(&text)?)
+}

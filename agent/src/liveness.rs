@@ -1,5 +1,0 @@
-//! Whether the far end of a link is alive: state machines that take bytes and the time, and return
-//! bytes to send and changes of state. They know no socket and no clock.
-
-pub mod bfd;
-pub mod echo;

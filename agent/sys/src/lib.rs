@@ -1,0 +1,9 @@
+//! Small safe wrappers of system calls, each in its own file: what the standard library does not offer.
+
+pub mod clock;
+pub mod interface;
+pub mod memory;
+pub mod netns;
+pub mod poll;
+pub mod run_folder;
+pub mod socket_option;

@@ -1,0 +1,109 @@
+//! What `crossway check` says of the key files that a file names.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crossway::config::Config;
+use crossway::keys::{SecretKey, public_key_text};
+
+use crate::{GOOD, warnings};
+
+#[test]
+fn a_file_that_is_not_there_is_told_as_such() {
+    let rejected =
+        Config::load(Path::new("/nowhere/berlin.toml"), &crossway::disk::Disk).unwrap_err();
+    assert_eq!(
+        rejected.to_string(),
+        "/nowhere/berlin.toml: cannot be read: No such file or directory (os error 2): name a \
+         readable TOML file"
+    );
+}
+
+#[test]
+fn key_files_are_looked_at() {
+    let folder = Folder::new("key-files");
+    let key = SecretKey::generate().unwrap();
+    folder.write("berlin.toml", GOOD, 0o644);
+    let file = folder.0.join("berlin.toml");
+    let key_file = folder.0.join("berlin-1.key");
+    let at = format!("{}:3:20: ", file.display());
+
+    assert_eq!(
+        warnings(Config::load(&file, &crossway::disk::Disk)),
+        [format!(
+            "{at}warning: gateway, private_key_file: {0} does not exist here: \
+             (umask 077; crossway keygen > {0})",
+            key_file.display()
+        )]
+    );
+
+    folder.write("berlin-1.key", &key.to_base64(), 0o644);
+    assert_eq!(
+        warnings(Config::load(&file, &crossway::disk::Disk)),
+        [format!(
+            "{at}warning: gateway, private_key_file: {0} has mode 0644, others than its owner can \
+             use the key: chmod 600 {0}",
+            key_file.display()
+        )]
+    );
+
+    folder.write("berlin-1.key", &key.to_base64(), 0o600);
+    assert!(warnings(Config::load(&file, &crossway::disk::Disk)).is_empty());
+
+    folder.write("berlin-1.key", "no key at all", 0o600);
+    assert_eq!(
+        Config::load(&file, &crossway::disk::Disk)
+            .unwrap_err()
+            .to_string(),
+        format!(
+            "{at}gateway, private_key_file: {} has 13 characters where a WireGuard key has 44: make a \
+             new one with `crossway keygen`, or name the right file",
+            key_file.display()
+        )
+    );
+}
+
+#[test]
+fn our_own_public_key_at_a_site_is_refused() {
+    let folder = Folder::new("own-key");
+    let key = SecretKey::generate().unwrap();
+    folder.write("berlin-1.key", &key.to_base64(), 0o600);
+    let own = public_key_text(&key.public_key());
+    let text = GOOD.replace("hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=", &own);
+    folder.write("berlin.toml", &text, 0o644);
+    let file = folder.0.join("berlin.toml");
+    assert_eq!(
+        Config::load(&file, &crossway::disk::Disk)
+            .unwrap_err()
+            .to_string(),
+        format!(
+            "{}:22:14: site \"paris\", gateway \"paris-1\", public_key: {own} is the public key of \
+             this gateway itself: write what `crossway pubkey < KEYFILE` prints on that gateway",
+            file.display()
+        )
+    );
+}
+
+/// A folder of the test's own, removed at its end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("crossway-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn write(&self, name: &str, text: &str, mode: u32) {
+        let path = self.0.join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

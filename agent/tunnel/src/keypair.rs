@@ -1,0 +1,293 @@
+//! The keys of one session and what was sent and received under them, and the sessions of a peer.
+
+use std::time::{Duration, Instant};
+
+use datapath_abi::outcome::DropReason;
+use wireguard_aead::Key;
+use zeroize::Zeroizing;
+
+use super::message::{self, DATA_HEADER};
+use super::noise::TransportKeys;
+use super::replay::ReplayWindow;
+use crossway_types::codec::{Damaged, Reader, Writer};
+
+/// Messages after which a session is renewed (whitepaper 6.1).
+pub(super) const REKEY_AFTER_MESSAGES: u64 = 1 << 60;
+/// Messages after which a session may not be used, so that no counter and no replay window overflows.
+pub(super) const REJECT_AFTER_MESSAGES: u64 = u64::MAX - (1 << 13);
+/// Age at which a session ends.
+pub(super) const REJECT_AFTER: Duration = Duration::from_mins(3);
+/// Sessions kept beside the current one: the next, and those before, under which messages may
+/// still be on their way.
+const OTHERS: usize = 3;
+
+/// One session.
+pub(super) struct Keypair {
+    /// Our receiver index, with its session part.
+    pub(super) local: u32,
+    /// Theirs.
+    pub(super) remote: u32,
+    /// When it was agreed.
+    pub(super) created: Instant,
+    /// Whether it was begun from here.
+    pub(super) initiator: bool,
+    /// Whether the far side is known to have it as well: nothing is sent under it before.
+    confirmed: bool,
+    sending: Key,
+    counter: u64,
+    receiving: Key,
+    window: ReplayWindow,
+    /// What `sending` and `receiving` were made from, for the agent that takes over.
+    keys: TransportKeys,
+}
+
+impl Keypair {
+    /// A session without a message.
+    pub(super) fn new(
+        keys: TransportKeys,
+        local: u32,
+        remote: u32,
+        initiator: bool,
+        created: Instant,
+    ) -> Box<Self> {
+        Box::new(Self {
+            local,
+            remote,
+            created,
+            initiator,
+            confirmed: initiator,
+            sending: Key::new(&keys.sending),
+            counter: 0,
+            receiving: Key::new(&keys.receiving),
+            window: ReplayWindow::new(),
+            keys,
+        })
+    }
+
+    /// Writes `packet` as a data message to the start of `to`; its length. `None` when the session
+    /// is used up.
+    pub(super) fn seal(&mut self, packet: &[u8], to: &mut [u8]) -> Option<usize> {
+        let counter = self.counter;
+        if counter >= REJECT_AFTER_MESSAGES {
+            return None;
+        }
+        self.counter = counter + 1;
+        message::write_data(to, self.remote, counter);
+        Some(DATA_HEADER + self.sending.seal(counter, packet, &mut to[DATA_HEADER..]))
+    }
+
+    /// Opens a data message to the start of `landing`; the length of what was in it.
+    pub(super) fn open(
+        &mut self,
+        datagram: &[u8],
+        landing: &mut [u8],
+    ) -> Result<usize, DropReason> {
+        let counter = message::counter(datagram).ok_or(DropReason::NotWireGuard)?;
+        if counter >= REJECT_AFTER_MESSAGES || !self.window.is_fresh(counter) {
+            return Err(DropReason::Replayed);
+        }
+        let length = self
+            .receiving
+            .open(counter, &datagram[DATA_HEADER..], landing)
+            .map_err(|_| DropReason::AuthenticationFailed)?;
+        self.window.accept(counter);
+        Ok(length)
+    }
+
+    /// For the agent that takes over: from now on nothing is to be sealed with this one.
+    fn export(&self, to: &mut Writer) {
+        to.u32(self.local);
+        to.u32(self.remote);
+        to.instant(self.created);
+        to.bool(self.initiator);
+        to.bool(self.confirmed);
+        to.u64(self.counter);
+        to.bytes(self.keys.sending.as_slice());
+        to.bytes(self.keys.receiving.as_slice());
+        self.window.export(to);
+    }
+
+    fn import(from: &mut Reader<'_>) -> Result<Box<Self>, Damaged> {
+        let (local, remote, created) = (from.u32()?, from.u32()?, from.instant()?);
+        let (initiator, confirmed, counter) = (from.bool()?, from.bool()?, from.u64()?);
+        let keys = TransportKeys {
+            sending: Zeroizing::new(from.array()?),
+            receiving: Zeroizing::new(from.array()?),
+        };
+        let mut keypair = Self::new(keys, local, remote, initiator, created);
+        keypair.confirmed = confirmed;
+        keypair.counter = counter;
+        keypair.window = ReplayWindow::import(from)?;
+        Ok(keypair)
+    }
+
+    /// Whether so much was sent that it must be renewed.
+    pub(super) fn is_worn(&self) -> bool {
+        self.counter >= REKEY_AFTER_MESSAGES
+    }
+
+    /// As if `counter` messages had been sent.
+    #[cfg(test)]
+    pub(super) fn wear(&mut self, counter: u64) {
+        self.counter = counter;
+    }
+
+    /// When it ends.
+    pub(super) fn ends(&self) -> Instant {
+        self.created + REJECT_AFTER
+    }
+}
+
+/// The sessions of one peer. Each stays where it was made: a copy that is moved from is not cleared.
+#[derive(Default)]
+pub(super) struct Keypairs {
+    current: Option<Box<Keypair>>,
+    /// Newest last.
+    #[expect(
+        clippy::vec_box,
+        reason = "a vector that moves its elements leaves keys behind"
+    )]
+    others: Vec<Box<Keypair>>,
+}
+
+impl Keypairs {
+    /// The one to send with.
+    pub(super) fn current(&mut self) -> Option<&mut Keypair> {
+        self.current.as_deref_mut()
+    }
+
+    /// The same, to be read.
+    pub(super) fn peek(&self) -> Option<&Keypair> {
+        self.current.as_deref()
+    }
+
+    /// Adds one that we began: the far side has it already.
+    pub(super) fn add_confirmed(&mut self, keypair: Box<Keypair>) {
+        self.make_current(keypair);
+    }
+
+    /// Adds one that the far side began, and may not have until it sends under it. It takes the
+    /// place of another such: the far side has begun anew, so it has not got our answer to that.
+    pub(super) fn add_unconfirmed(&mut self, keypair: Box<Keypair>) {
+        self.others.retain(|other| other.confirmed);
+        self.keep(keypair);
+    }
+
+    /// Opens a data message under the session it is for.
+    pub(super) fn open(
+        &mut self,
+        receiver: u32,
+        datagram: &[u8],
+        landing: &mut [u8],
+    ) -> Result<usize, DropReason> {
+        if let Some(current) = &mut self.current
+            && current.local == receiver
+        {
+            return current.open(datagram, landing);
+        }
+        let at = self
+            .others
+            .iter()
+            .position(|keypair| keypair.local == receiver)
+            .ok_or(DropReason::NoSession)?;
+        let length = self.others[at].open(datagram, landing)?;
+        if !self.others[at].confirmed {
+            self.confirm(at);
+        }
+        Ok(length)
+    }
+
+    /// For the agent that takes over.
+    pub(super) fn export(&self, to: &mut Writer) {
+        to.option(self.peek(), |to, current| current.export(to));
+        to.u32(self.others.len() as u32);
+        for keypair in &self.others {
+            keypair.export(to);
+        }
+    }
+
+    /// What [`Self::export`] wrote.
+    pub(super) fn import(from: &mut Reader<'_>) -> Result<Self, Damaged> {
+        let current = from.option(Keypair::import)?;
+        let count = from.u32()?;
+        if count as usize > OTHERS {
+            return Err(Damaged);
+        }
+        let others = (0..count).map(|_| Keypair::import(from));
+        Ok(Self {
+            current,
+            others: others.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Whether a session has this receiver index.
+    pub(super) fn contains(&self, local: u32) -> bool {
+        self.iter().any(|keypair| keypair.local == local)
+    }
+
+    /// Ends what is too old.
+    pub(super) fn expire(&mut self, now: Instant) {
+        if self.peek().is_some_and(|current| now >= current.ends()) {
+            self.current = None;
+        }
+        self.others.retain(|keypair| now < keypair.ends());
+    }
+
+    /// When the next one ends.
+    pub(super) fn next_end(&self) -> Option<Instant> {
+        self.iter().map(Keypair::ends).min()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Keypair> {
+        let others = self.others.iter().map(Box::as_ref);
+        self.peek().into_iter().chain(others)
+    }
+
+    /// The far side has sent under it. Where both sides began one at the same time, the older may
+    /// be confirmed later: each then goes on sending with the newest that it knows.
+    fn confirm(&mut self, at: usize) {
+        let mut keypair = self.others.remove(at);
+        keypair.confirmed = true;
+        if self
+            .peek()
+            .is_none_or(|current| keypair.created >= current.created)
+        {
+            self.make_current(keypair);
+        } else {
+            self.keep(keypair);
+        }
+    }
+
+    fn make_current(&mut self, keypair: Box<Keypair>) {
+        if let Some(before) = self.current.replace(keypair) {
+            self.keep(before);
+        }
+    }
+
+    fn keep(&mut self, keypair: Box<Keypair>) {
+        if self.others.len() >= OTHERS {
+            self.others.remove(0);
+        }
+        self.others.push(keypair);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crossway_sys::clock;
+    use crossway_types::keys::remains;
+
+    #[test]
+    fn a_session_that_has_ended_leaves_no_key() {
+        let make = || {
+            let keys = TransportKeys {
+                sending: Zeroizing::new([0x61; 32]),
+                receiving: Zeroizing::new([0x62; 32]),
+            };
+            Keypair::new(keys, 1, 2, true, clock::now())
+        };
+        assert_eq!(remains::of(make(), &[0x61; 32]), (true, false));
+        assert_eq!(remains::of(make(), &[0x62; 32]), (true, false));
+    }
+}

@@ -1,0 +1,84 @@
+//! What control decides about links: which carry flows, where they leave, how they are watched.
+
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::time::Instant;
+
+use super::heartbeat::Service;
+use super::peer::Peer;
+use super::serving::Serving;
+use super::{PeerSlot, Tunnel};
+use crossway_liveness::settings::Liveness;
+use crossway_types::ids::{LinkId, SiteId};
+
+impl Tunnel {
+    /// Takes the order of a site's links, best first; those of equal rank share its flows. Links that
+    /// have died may be chosen again.
+    pub fn set_ranks(&mut self, site: SiteId, ranks: &[Vec<LinkId>]) {
+        let slots: Vec<Vec<PeerSlot>> = ranks
+            .iter()
+            .map(|rank| rank.iter().filter_map(|link| self.by_link.get(link)))
+            .map(|rank| rank.copied().collect())
+            .collect();
+        for slot in slots.iter().flatten() {
+            if let Some(peer) = &mut self.peers[slot.0] {
+                peer.unbench();
+            }
+        }
+        self.serving_of(site).set(slots);
+        self.choose(site);
+    }
+
+    /// Tells the far end of a link how we serve our LAN.
+    pub fn set_service(&mut self, link: LinkId, service: Service, now: Instant) {
+        if let Some(peer) = self.peer_of(link) {
+            peer.set_service(service, now);
+            self.next_pulse = now;
+        }
+    }
+
+    /// Watches a link otherwise from now on; its probe is asked from `probe_source`.
+    pub fn set_liveness(
+        &mut self,
+        link: LinkId,
+        liveness: &Liveness,
+        probe_source: Option<IpAddr>,
+        now: Instant,
+    ) {
+        let own_key = self.local.identity.public_key();
+        if let Some(peer) = self.peer_of(link) {
+            peer.set_liveness(liveness, probe_source, &own_key, now);
+            self.next_pulse = now;
+        }
+    }
+
+    /// A link leaves by this interface from now on.
+    pub fn set_interface(&mut self, link: LinkId, interface: Option<NonZeroU32>) {
+        if let Some(peer) = self.peer_of(link) {
+            peer.set_interface(interface);
+        }
+    }
+
+    pub(super) fn peer_of(&mut self, link: LinkId) -> Option<&mut Peer> {
+        let slot = self.by_link.get(&link)?;
+        self.peers[slot.0].as_mut()
+    }
+
+    /// The links of a site, of which it may be the first.
+    pub(super) fn serving_of(&mut self, site: SiteId) -> &mut Serving {
+        let site = site.0 as usize;
+        if self.by_site.len() <= site {
+            self.by_site.resize_with(site + 1, Serving::default);
+        }
+        &mut self.by_site[site]
+    }
+
+    /// Chooses the links that carry the flows of a site from those that are alive.
+    pub(super) fn choose(&mut self, site: SiteId) {
+        let peers = &self.peers;
+        let eligible = |slot: PeerSlot| peers[slot.0].as_ref().is_some_and(Peer::is_eligible);
+        if let Some(serving) = self.by_site.get_mut(site.0 as usize) {
+            serving.choose(eligible);
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Whether the link is alive: its heartbeat, sent and received over its own session.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use super::super::heartbeat::{Heartbeat, Pulse, Service};
+use super::Peer;
+use crate::LinkChange;
+use crate::transmit::Transmits;
+use crossway_liveness::bfd::encapsulation::LONGEST;
+use crossway_liveness::bfd::packet::Packet;
+use crossway_liveness::echo::{self, Echo};
+use crossway_liveness::settings::Liveness;
+
+impl Peer {
+    /// Whether it may be chosen to carry flows.
+    pub(crate) fn is_eligible(&self) -> bool {
+        !self.benched && self.is_alive()
+    }
+
+    /// May be chosen again, once it is alive.
+    pub(crate) fn unbench(&mut self) {
+        self.benched = false;
+    }
+
+    /// Whether a control packet between these inner addresses is for this link.
+    pub(crate) fn expects_control(&self, addresses: (IpAddr, IpAddr)) -> bool {
+        let heartbeat = self.heartbeat.as_ref();
+        heartbeat.is_some_and(|heartbeat| heartbeat.is_for(addresses))
+    }
+
+    /// Takes a control packet, which may have come over another link of the same gateway; whether it is for
+    /// this one's session.
+    pub(crate) fn handle_control(&mut self, packet: &Packet, now: Instant) -> bool {
+        let heartbeat = self.heartbeat.as_mut();
+        heartbeat.is_some_and(|heartbeat| heartbeat.handle_packet(packet, now))
+    }
+
+    /// Whether an inner packet was the reply to a probe of ours.
+    #[inline]
+    pub(crate) fn take_echo(&mut self, inner: &[u8]) -> bool {
+        self.echo
+            .as_mut()
+            .is_some_and(|echo| echo.handle_packet(inner))
+    }
+
+    /// When there is something to ask or to miss.
+    pub(crate) fn next_pulse(&self) -> Option<Instant> {
+        let heartbeat = self.heartbeat.as_ref().and_then(Heartbeat::next_timeout);
+        let echo = self.echo.as_ref().map(Echo::next_timeout);
+        [heartbeat, echo].into_iter().flatten().min()
+    }
+
+    /// Looks at the clock, and sends the control packet and the probe that are due.
+    pub(crate) fn handle_pulse(
+        &mut self,
+        (now, heard_until): (Instant, Instant),
+        out: &mut Transmits,
+    ) {
+        if let Some(heartbeat) = &mut self.heartbeat {
+            heartbeat.handle_timeout(self.received_at, heard_until);
+            let mut inner = [0; LONGEST];
+            if let Some(length) = heartbeat.poll_transmit(now, &mut inner) {
+                self.send_control(&inner[..length], out);
+            }
+        }
+        let mut inner = [0; echo::LONGEST];
+        let echo = self.echo.as_mut();
+        if let Some(length) = echo.and_then(|echo| echo.poll_transmit(now, &mut inner)) {
+            self.send_control(&inner[..length], out);
+        }
+    }
+
+    /// The inner packet of a control packet that is due, to be sent over another link.
+    pub(crate) fn poll_control(&mut self, now: Instant, to: &mut [u8; LONGEST]) -> Option<usize> {
+        self.heartbeat.as_mut()?.poll_transmit(now, to)
+    }
+
+    /// Sends an inner packet that is no traffic. Without a session it is lost, which is told: the next
+    /// one will do.
+    pub(crate) fn send_control(&mut self, inner: &[u8], out: &mut Transmits) -> bool {
+        let Some(endpoint) = self.endpoint else {
+            return false;
+        };
+        let Some(length) = self.session.seal(inner, out.spare()) else {
+            return false;
+        };
+        out.push(length, endpoint);
+        true
+    }
+
+    /// The path is known to be dead.
+    pub(crate) fn on_path_down(&mut self, now: Instant) {
+        if let Some(heartbeat) = &mut self.heartbeat {
+            heartbeat.on_path_down(now);
+        }
+    }
+
+    /// Tells the far end how we serve our LAN.
+    pub(crate) fn set_service(&mut self, service: Service, now: Instant) {
+        if let Some(heartbeat) = &mut self.heartbeat {
+            heartbeat.set_service(service, now);
+        }
+    }
+
+    /// Watches the link otherwise from now on; its probe is asked from `source`.
+    pub(crate) fn set_liveness(
+        &mut self,
+        liveness: &Liveness,
+        source: Option<IpAddr>,
+        own_key: &[u8; 32],
+        now: Instant,
+    ) {
+        let old = std::mem::replace(&mut self.spec.liveness, liveness.clone());
+        let old_source = std::mem::replace(&mut self.spec.probe_source, source);
+        let same_packets = (old.mode, old.addresses) == (liveness.mode, liveness.addresses);
+        match &mut self.heartbeat {
+            Some(heartbeat) if same_packets => heartbeat.set_pace(liveness.pace, now),
+            _ => self.heartbeat = super::heartbeat_of(&self.spec, own_key, now),
+        }
+        if (old.probe, old_source) != (liveness.probe, source) {
+            self.echo = super::echo_of(&self.spec, now);
+        }
+    }
+
+    /// What is known of the link.
+    pub(crate) fn pulse(&self) -> Pulse {
+        Pulse {
+            bfd: self.heartbeat.as_ref().map(Heartbeat::bfd),
+            echo: self.echo.as_ref().map(Echo::is_alive),
+        }
+    }
+
+    /// What has changed since this was asked last. A link that has died is benched.
+    pub(crate) fn poll_change(&mut self) -> Option<LinkChange> {
+        let pulse = self.pulse();
+        let told = std::mem::replace(&mut self.told, pulse);
+        let essence = |pulse: Pulse| {
+            let bfd = pulse.bfd.map(|bfd| (bfd.state, bfd.remote, bfd.decides));
+            (bfd, pulse.echo)
+        };
+        if essence(told) == essence(pulse) {
+            return None;
+        }
+        self.benched |= !self.is_alive();
+        Some(LinkChange {
+            link: self.spec.link,
+            pulse,
+        })
+    }
+
+    fn is_alive(&self) -> bool {
+        self.heartbeat.as_ref().is_none_or(Heartbeat::is_alive)
+            && self.echo.as_ref().is_none_or(Echo::is_alive)
+    }
+
+    pub(super) fn on_session(&mut self, now: Instant) {
+        if let Some(heartbeat) = &mut self.heartbeat {
+            heartbeat.on_session(now);
+        }
+        if let Some(echo) = &mut self.echo {
+            echo.transmit_now(now);
+        }
+    }
+}

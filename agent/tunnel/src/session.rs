@@ -1,0 +1,358 @@
+//! One peer's sessions from handshake to handshake (whitepaper 5 and 6). It reads no clock and no
+//! socket: time and datagrams come in as arguments, messages to be sent go into the caller's buffer.
+
+mod due;
+mod export;
+
+use std::time::{Duration, Instant};
+
+use datapath_abi::outcome::{DropReason, Tally};
+use zeroize::Zeroizing;
+
+use super::keypair::{Keypair, Keypairs};
+use super::macs::Stamper;
+use super::message::{self, INITIATION_BYTES, RESPONSE_BYTES};
+use super::noise::{Identity, Initiator, PresharedKey, Responder};
+use super::queue::PacketQueue;
+use super::tai64n::{Calendar, Timestamp};
+use super::timers::{REKEY_TIMEOUT, Timers, jitter};
+use crossway_types::packet;
+
+/// Shortest time between two initiations of a peer that are answered (whitepaper 5.1), as in the
+/// kernel.
+const INITIATION_INTERVAL: Duration = Duration::from_millis(20);
+/// What this gateway's sessions have in common.
+pub(super) struct Local {
+    /// Its key pair.
+    pub(super) identity: Identity,
+    /// Where the timestamps of its initiations come from.
+    pub(super) calendar: Calendar,
+}
+
+/// What a data message held.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Opened {
+    /// An inner packet of this length, at the start of the landing place.
+    Packet(usize),
+    /// A keepalive.
+    Keepalive,
+}
+
+/// What became of a packet for which there is no session.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Held {
+    /// It waits; a handshake initiation of this length was written.
+    Initiation(usize),
+    /// It waits for the handshake under way.
+    Queued,
+    /// Too many wait already.
+    QueueFull,
+}
+
+/// One peer's handshake state and sessions.
+pub(super) struct Session {
+    timers: Timers,
+    /// When to look at the clock again, if nothing passes before.
+    look_at: Option<Instant>,
+    keypairs: Keypairs,
+    queue: PacketQueue,
+    /// Packets that waited in vain.
+    given_up: Tally,
+    /// The handshake that we began.
+    attempt: Option<Attempt>,
+    /// When the last initiation of the peer was answered, and its timestamp.
+    answered: Option<(Instant, Timestamp)>,
+    stamper: Stamper,
+    peer: [u8; 32],
+    preshared: PresharedKey,
+    /// Our receiver index: 24 bits that stay, then those that number the handshakes.
+    index: u32,
+    /// A link that is kept alive is renewed even if it is quiet, and dialled for ever: its far end
+    /// may come back at any time.
+    kept_alive: bool,
+}
+
+/// A handshake that we began.
+struct Attempt {
+    handshake: Initiator,
+    local: u32,
+    /// When the first of its initiations was sent.
+    began: Instant,
+    retry_at: Instant,
+    /// Whether it was tried again for a cookie.
+    hastened: bool,
+}
+
+impl Session {
+    /// A session to be. `index` has 24 bits and is the receiver index without its session part;
+    /// `keepalive` is in seconds.
+    pub(super) fn new(
+        peer: [u8; 32],
+        preshared: Option<&[u8; 32]>,
+        keepalive: Option<u16>,
+        index: u32,
+        now: Instant,
+    ) -> Self {
+        let interval = keepalive
+            .filter(|seconds| *seconds > 0)
+            .map(|seconds| Duration::from_secs(seconds.into()));
+        Self {
+            timers: Timers::new(interval),
+            look_at: Some(now),
+            keypairs: Keypairs::default(),
+            queue: PacketQueue::default(),
+            given_up: Tally::default(),
+            attempt: None,
+            answered: None,
+            stamper: Stamper::new(&peer),
+            peer,
+            preshared: Zeroizing::new(preshared.copied().unwrap_or_default()),
+            index: index << 8,
+            kept_alive: interval.is_some(),
+        }
+    }
+
+    /// Writes `packet` as a data message to the start of `to`; its length. `None` without a session:
+    /// then [`Self::hold`] it.
+    #[inline]
+    pub(super) fn seal(&mut self, packet: &[u8], to: &mut [u8]) -> Option<usize> {
+        let length = self.keypairs.current()?.seal(packet, to)?;
+        self.timers.on_data_sent();
+        Some(length)
+    }
+
+    /// Keeps a packet until there is a session, and begins a handshake for it.
+    pub(super) fn hold(
+        &mut self,
+        packet: &[u8],
+        local: &Local,
+        now: Instant,
+        to: &mut [u8],
+    ) -> Held {
+        if !self.queue.push(packet) {
+            return Held::QueueFull;
+        }
+        self.look_at = Some(now);
+        if !self.may_begin(now) {
+            return Held::Queued;
+        }
+        self.initiate(local, now, to)
+            .map_or(Held::Queued, Held::Initiation)
+    }
+
+    /// Opens a data message for `receiver` to the start of `landing`.
+    #[inline]
+    pub(super) fn open(
+        &mut self,
+        receiver: u32,
+        datagram: &[u8],
+        landing: &mut [u8],
+    ) -> Result<Opened, DropReason> {
+        let length = self.keypairs.open(receiver, datagram, landing)?;
+        if length == 0 {
+            self.timers.on_control_received();
+            return Ok(Opened::Keepalive);
+        }
+        self.timers.on_data_received();
+        // A stock peer pads its packets.
+        match packet::stated_length(&landing[..length]) {
+            Some(stated) if stated <= length => Ok(Opened::Packet(stated)),
+            _ => Err(DropReason::InnerMalformed),
+        }
+    }
+
+    /// Whether packets wait that could be sent now.
+    #[inline]
+    pub(super) fn has_held(&self) -> bool {
+        !self.queue.is_empty() && self.keypairs.peek().is_some()
+    }
+
+    /// The next packet that waited for the session, as a data message; its length.
+    pub(super) fn poll_held(&mut self, to: &mut [u8]) -> Option<usize> {
+        let length = self.keypairs.current()?.seal(self.queue.front()?, to)?;
+        self.queue.pop();
+        self.timers.on_data_sent();
+        Some(length)
+    }
+
+    /// Packets that waited in vain since this was asked last.
+    pub(super) fn take_given_up(&mut self) -> Tally {
+        std::mem::take(&mut self.given_up)
+    }
+
+    /// Packets that wait, and those that waited in vain since that was asked last.
+    pub(super) fn waiting(&self) -> Tally {
+        let waiting = self.queue.tally();
+        Tally {
+            packets: self.given_up.packets + waiting.packets,
+            bytes: self.given_up.bytes + waiting.bytes,
+        }
+    }
+
+    /// Writes a handshake initiation, unless a handshake is under way; its length.
+    pub(super) fn initiate(&mut self, local: &Local, now: Instant, to: &mut [u8]) -> Option<usize> {
+        if self.attempt.is_some() {
+            return None;
+        }
+        self.send_initiation(local, now, now, to)
+    }
+
+    /// Answers the peer's initiation; the response's length.
+    pub(super) fn answer(
+        &mut self,
+        initiation: Responder,
+        now: Instant,
+        to: &mut [u8],
+    ) -> Result<usize, DropReason> {
+        if let Some((at, timestamp)) = self.answered
+            && (initiation.timestamp <= timestamp || now < at + INITIATION_INTERVAL)
+        {
+            return Err(DropReason::HandshakeInvalid);
+        }
+        let (timestamp, remote) = (initiation.timestamp, initiation.sender);
+        let local = self.next_index();
+        let response = to
+            .first_chunk_mut::<RESPONSE_BYTES>()
+            .ok_or(DropReason::HandshakeInvalid)?;
+        let keys = initiation
+            .answer(&self.preshared, local, response)
+            .ok_or(DropReason::HandshakeInvalid)?;
+        self.stamper.stamp(response, now);
+        self.answered = Some((now, timestamp));
+        self.keypairs
+            .add_unconfirmed(Keypair::new(keys, local, remote, false, now));
+        self.timers.on_control_received();
+        self.timers.on_control_sent();
+        Ok(RESPONSE_BYTES)
+    }
+
+    /// Takes the response to our initiation. Unless packets wait, a keepalive is written, for the
+    /// peer sends nothing before it was sent something; its length.
+    pub(super) fn handle_response(
+        &mut self,
+        receiver: u32,
+        response: &[u8],
+        now: Instant,
+        to: &mut [u8],
+    ) -> Result<Option<usize>, DropReason> {
+        let attempt = self
+            .attempt
+            .as_mut()
+            .filter(|attempt| attempt.local == receiver)
+            .ok_or(DropReason::HandshakeInvalid)?;
+        let remote = message::sender(response).ok_or(DropReason::HandshakeInvalid)?;
+        let keys = attempt
+            .handshake
+            .finish(response)
+            .ok_or(DropReason::HandshakeInvalid)?;
+        self.attempt = None;
+        self.keypairs
+            .add_confirmed(Keypair::new(keys, receiver, remote, true, now));
+        self.timers.on_control_received();
+        if self.queue.is_empty() {
+            Ok(self.send_keepalive(to))
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// Takes a cookie reply. The handshake under way is tried again at once with the cookie, so that a peer
+    /// under load is reached within a round trip; its length. Once only: whoever answers that with another
+    /// cookie waits for the next try, as the whitepaper has it (6.6) for every one.
+    pub(super) fn handle_cookie(
+        &mut self,
+        reply: &[u8],
+        local: &Local,
+        now: Instant,
+        to: &mut [u8],
+    ) -> Result<Option<usize>, DropReason> {
+        if !self.stamper.take_cookie(reply, now) {
+            return Err(DropReason::HandshakeInvalid);
+        }
+        let Some(attempt) = self.attempt.as_mut().filter(|attempt| !attempt.hastened) else {
+            return Ok(None);
+        };
+        let began = attempt.began;
+        let written = self.send_initiation(local, began, now, to);
+        if let Some(attempt) = &mut self.attempt {
+            attempt.hastened = true;
+        }
+        Ok(written)
+    }
+
+    /// Whether the handshake under way waits for the answer with this receiver index.
+    pub(super) fn awaits(&self, receiver: u32) -> bool {
+        let attempt = self.attempt.as_ref();
+        attempt.is_some_and(|attempt| attempt.local == receiver)
+    }
+
+    /// Time since the current session was agreed; `None` without a session.
+    pub(super) fn handshake_age(&self, now: Instant) -> Option<Duration> {
+        let current = self.keypairs.peek().filter(|current| now < current.ends());
+        current.map(|current| now.saturating_duration_since(current.created))
+    }
+
+    /// Age of the handshake that waits for its answer.
+    pub(super) fn unanswered_for(&self, now: Instant) -> Option<Duration> {
+        let attempt = self.attempt.as_ref()?;
+        Some(now.saturating_duration_since(attempt.began))
+    }
+
+    /// Whether a packet is a reason for a handshake. A response that was just sent is likely to
+    /// give a session soon.
+    fn may_begin(&self, now: Instant) -> bool {
+        let answered = self.answered.map(|(at, _)| at);
+        self.attempt.is_none() && answered.is_none_or(|at| now >= at + REKEY_TIMEOUT)
+    }
+
+    fn send_initiation(
+        &mut self,
+        local: &Local,
+        began: Instant,
+        now: Instant,
+        to: &mut [u8],
+    ) -> Option<usize> {
+        let index = self.next_index();
+        let initiation = to.first_chunk_mut::<INITIATION_BYTES>()?;
+        let timestamp = local.calendar.timestamp(now);
+        let handshake = Initiator::begin(
+            &local.identity,
+            &self.peer,
+            &self.preshared,
+            &timestamp,
+            index,
+            initiation,
+        )?;
+        self.stamper.stamp(initiation, now);
+        let hastened = self.attempt.take().is_some_and(|before| before.hastened);
+        self.attempt = Some(Attempt {
+            handshake,
+            local: index,
+            began,
+            retry_at: now + REKEY_TIMEOUT + jitter(),
+            hastened,
+        });
+        self.timers.on_control_sent();
+        Some(INITIATION_BYTES)
+    }
+
+    fn send_keepalive(&mut self, to: &mut [u8]) -> Option<usize> {
+        let length = self.keypairs.current()?.seal(&[], to)?;
+        self.timers.on_control_sent();
+        Some(length)
+    }
+
+    /// A receiver index that no living session has: the low eight bits count on.
+    fn next_index(&mut self) -> u32 {
+        loop {
+            let number = self.index.wrapping_add(1) & 0xff;
+            self.index = (self.index & !0xff) | number;
+            if !self.keypairs.contains(self.index) {
+                return self.index;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

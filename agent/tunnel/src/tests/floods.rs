@@ -1,0 +1,196 @@
+//! Handshakes of strangers, thousands a second, and peers that want to be heard among them.
+
+use std::net::Ipv4Addr;
+
+use super::*;
+use crate::message::INITIATION_BYTES;
+
+/// An initiation that is right in all that can be seen without the private key: only its first code counts.
+fn strangers_initiation(to: &Node, number: u32) -> Vec<u8> {
+    let mut stranger = macs::Stamper::new(&to.public_key());
+    let mut initiation = vec![0x5a; INITIATION_BYTES];
+    message::write_initiation(&mut initiation, number);
+    stranger.stamp(&mut initiation, to.now);
+    initiation
+}
+
+fn stranger(number: u32) -> Endpoint {
+    let address = Ipv4Addr::from(0xcb00_0000 + number);
+    Endpoint::new((address, 4500).into())
+}
+
+/// `per_second` initiations a second from as many sources for `span`, what they got counted by its name.
+fn flood(at: &mut Node, per_second: u32, span: Duration) -> HashMap<String, u32> {
+    let mut got = HashMap::new();
+    let step = Duration::from_secs(1) / per_second;
+    for number in 0..(per_second as f64 * span.as_secs_f64()) as u32 {
+        at.now += step;
+        let initiation = strangers_initiation(at, number);
+        let (handled, _) = at.handle(&initiation, stranger(number));
+        *got.entry(format!("{handled:?}")).or_default() += 1;
+        at.out.take_datagrams();
+    }
+    got
+}
+
+fn name(reason: DropReason) -> String {
+    format!("{:?}", Handled::Dropped(reason))
+}
+
+#[test]
+fn under_load_strangers_get_cookies_and_no_public_key_work_is_done_for_them() {
+    let (_, mut b) = pair();
+    let got = flood(&mut b, 5000, Duration::from_secs(4));
+    let worked = got[&name(DropReason::HandshakeInvalid)];
+    assert!((200..=220).contains(&worked), "a burst, once: {got:?}");
+    assert_eq!(got[&name(DropReason::CookieDemanded)], 20_000 - worked);
+    // Soon after the flood everything is as before.
+    b.now += Duration::from_secs(2);
+    let (mut a, _) = pair();
+    let (_, initiation) = a.out.take_datagrams().remove(0);
+    assert_eq!(b.handle(&initiation, a.address).0, Handled::Control);
+}
+
+#[test]
+fn cookies_have_a_limit_beyond_which_nothing_is_looked_at() {
+    let (mut a, mut b) = pair();
+    exchange(&mut a, &mut b);
+    let got = flood(&mut b, 100_000, Duration::from_secs(1));
+    let cookies = got[&name(DropReason::CookieDemanded)];
+    assert!((25_000..28_000).contains(&cookies), "{got:?}");
+    let limited = got[&name(DropReason::HandshakeRateLimited)];
+    assert!(cookies + limited > 99_700, "{got:?}");
+    // A peer at its known address does not notice.
+    let mut anew = Node::at(1, "192.0.2.1:51820", b.now, Duration::from_secs(1 << 40));
+    anew.add(&b, 2, true);
+    exchange(&mut anew, &mut b);
+    assert_eq!(anew.snapshot()[0].handshake_age, Some(Duration::ZERO));
+}
+
+#[test]
+fn cookies_go_to_whoever_asked() {
+    let (_, mut b) = pair();
+    flood(&mut b, 5000, Duration::from_millis(500));
+    let initiation = strangers_initiation(&b, 7);
+    b.handle(&initiation, stranger(7));
+    let (to, reply) = b.out.take_datagrams().remove(0);
+    assert_eq!((to, reply[0], reply.len()), (stranger(7), 3, 64));
+}
+
+#[test]
+fn a_peer_with_a_cookie_gets_through_a_flood_at_once_and_not_by_another_address() {
+    let (mut a, mut b) = pair();
+    flood(&mut b, 5000, Duration::from_secs(1));
+    a.now = b.now;
+    let (_, initiation) = a.out.take_datagrams().remove(0);
+    assert_eq!(
+        b.handle(&initiation, a.address).0,
+        Handled::Dropped(DropReason::CookieDemanded)
+    );
+    let (_, cookie) = b.out.take_datagrams().remove(0);
+    let elsewhere = Endpoint::new("198.51.100.9:4000".parse().unwrap());
+    assert_eq!(a.handle(&cookie, elsewhere).0, Handled::Control);
+    assert_eq!(a.snapshot()[0].endpoint, Some(b.address), "not moved");
+    let (to, again) = a.out.take_datagrams().remove(0);
+    assert_eq!(to, b.address, "tried again without a wait");
+    assert_eq!(
+        b.handle(&again, elsewhere).0,
+        Handled::Dropped(DropReason::CookieDemanded),
+        "the cookie is for another address"
+    );
+    b.out.take_datagrams();
+    assert_eq!(b.handle(&again, a.address).0, Handled::Control);
+    exchange(&mut a, &mut b);
+    assert_eq!(b.snapshot()[0].handshake_age, Some(Duration::ZERO));
+}
+
+#[test]
+fn whoever_answers_every_try_with_a_cookie_makes_us_try_again_once() {
+    let (mut a, mut b) = pair();
+    let mut tries = 0;
+    for _ in 0..20 {
+        for (_, initiation) in a.out.take_datagrams() {
+            tries += 1;
+            let mut cookie = [0; 64];
+            let mut gatekeeper = Gatekeeper::new(&b.public_key(), a.now);
+            let mut admit = || {
+                gatekeeper.admit(
+                    &initiation,
+                    a.address.remote,
+                    Standing::Stranger,
+                    a.now,
+                    &mut cookie,
+                )
+            };
+            while admit() == Admission::Admitted {}
+            a.handle(&cookie, b.address);
+        }
+    }
+    assert_eq!(tries, 2);
+    b.tick(0);
+}
+
+#[test]
+fn a_peer_at_its_known_address_needs_no_cookie_but_may_not_have_everything() {
+    let (mut a, mut b) = pair();
+    exchange(&mut a, &mut b);
+    flood(&mut b, 5000, Duration::from_secs(1));
+    // a has restarted.
+    let mut anew = Node::at(1, "192.0.2.1:51820", b.now, Duration::from_secs(1 << 40));
+    anew.add(&b, 2, true);
+    let (_, initiation) = anew.out.take_datagrams().remove(0);
+    assert_eq!(b.handle(&initiation, a.address).0, Handled::Control);
+    exchange(&mut anew, &mut b);
+    assert_eq!(anew.snapshot()[0].handshake_age, Some(Duration::ZERO));
+
+    // Somebody who knows where it is.
+    let mut worked = 0;
+    for number in 0..5000 {
+        b.now += Duration::from_micros(200);
+        let initiation = strangers_initiation(&b, number);
+        let (handled, _) = b.handle(&initiation, a.address);
+        worked += u32::from(handled == Handled::Dropped(DropReason::HandshakeInvalid));
+        b.out.take_datagrams();
+    }
+    assert!((40..=60).contains(&worked), "{worked}");
+}
+
+#[test]
+fn a_source_with_a_cookie_has_a_limit_of_its_own() {
+    let (_, mut b) = pair();
+    flood(&mut b, 5000, Duration::from_secs(1));
+    let mut dialler = Node::at(9, "203.0.113.9:4500", b.now, Duration::from_secs(1));
+    dialler.add(&b, 2, true);
+    let (_, initiation) = dialler.out.take_datagrams().remove(0);
+    b.handle(&initiation, dialler.address);
+    let (_, cookie) = b.out.take_datagrams().remove(0);
+    dialler.handle(&cookie, b.address);
+    let (_, shown) = dialler.out.take_datagrams().remove(0);
+    let results: Vec<Handled> = (0..100)
+        .map(|_| b.handle(&shown, dialler.address).0)
+        .collect();
+    let count = |reason| {
+        let wanted = Handled::Dropped(reason);
+        results.iter().filter(|handled| **handled == wanted).count()
+    };
+    assert_eq!(count(DropReason::UnknownPeer), 5);
+    assert_eq!(count(DropReason::HandshakeRateLimited), 95);
+}
+
+#[test]
+fn responses_that_nobody_asked_for_cost_one_hash_and_make_no_load() {
+    let (mut a, mut b) = pair();
+    for number in 0..1000 {
+        let mut response = vec![0x5a; 92];
+        response[..4].copy_from_slice(&[2, 0, 0, 0]);
+        response[8..12].copy_from_slice(&(0x00ab_0100_u32 + number % 256).to_le_bytes());
+        macs::Stamper::new(&b.public_key()).stamp(&mut response, b.now);
+        assert_eq!(
+            b.handle(&response, stranger(number)).0,
+            Handled::Dropped(DropReason::HandshakeInvalid)
+        );
+    }
+    assert!(b.out.is_empty(), "nobody was answered");
+    let (_, initiation) = a.out.take_datagrams().remove(0);
+    assert_eq!(b.handle(&initiation, a.address).0, Handled::Control);
+}

@@ -1,0 +1,238 @@
+//! WireGuard keys: their text form, and a private key type that cannot be printed.
+
+use std::fmt;
+use std::io;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rand::TryRngCore;
+use x25519_dalek::{PublicKey, StaticSecret};
+use zeroize::{Zeroize, Zeroizing};
+
+/// Bytes of a private, public or pre-shared key.
+pub const KEY_BYTES: usize = 32;
+/// Characters of a key's base64 form.
+const KEY_CHARACTERS: usize = 44;
+
+/// A private or pre-shared key. Its memory is cleared when it is dropped, and `Debug` does not
+/// show it.
+#[derive(Clone)]
+pub struct SecretKey(StaticSecret);
+
+impl SecretKey {
+    /// A new private key from the kernel's random numbers, clamped as `wg genkey` does
+    /// (RFC 7748 section 5).
+    ///
+    /// # Errors
+    /// The kernel gave no random numbers.
+    pub fn generate() -> io::Result<Self> {
+        let mut bytes = Zeroizing::new([0; KEY_BYTES]);
+        rand::rngs::OsRng
+            .try_fill_bytes(bytes.as_mut())
+            .map_err(io::Error::other)?;
+        bytes[0] &= 0xf8;
+        bytes[31] = (bytes[31] & 0x7f) | 0x40;
+        Ok(Self(StaticSecret::from(*bytes)))
+    }
+
+    /// Reads the base64 form; white space around it is ignored.
+    pub fn from_base64(text: &str) -> Result<Self, KeyError> {
+        let bytes = Zeroizing::new(decode(text.trim())?);
+        Ok(Self(StaticSecret::from(*bytes)))
+    }
+
+    /// The public key that belongs to it.
+    pub fn public_key(&self) -> [u8; KEY_BYTES] {
+        PublicKey::from(&self.0).to_bytes()
+    }
+
+    /// The base64 form, cleared when dropped. For `keygen` only.
+    pub fn to_base64(&self) -> Zeroizing<String> {
+        Zeroizing::new(STANDARD.encode(self.0.as_bytes()))
+    }
+
+    /// The key itself, as it is kept.
+    pub fn as_bytes(&self) -> &[u8; KEY_BYTES] {
+        self.0.as_bytes()
+    }
+
+    /// The key for the tunnel.
+    pub fn expose(&self) -> &StaticSecret {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretKey(not shown)")
+    }
+}
+
+/// Why a text is no key. The messages never repeat the text: it may be a private key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyError {
+    /// Not 44 characters long.
+    Length {
+        /// Characters found.
+        found: usize,
+    },
+    /// 44 characters, but not base64 of 32 bytes.
+    Alphabet,
+}
+
+impl fmt::Display for KeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Length { found } => write!(
+                f,
+                "has {found} characters where a WireGuard key has {KEY_CHARACTERS}"
+            ),
+            Self::Alphabet => f.write_str(
+                "is not base64 of 32 bytes (letters, digits, + and /, then one = at the end)",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for KeyError {}
+
+/// Why a key file gave no key.
+#[derive(Debug)]
+pub enum KeyFileError {
+    /// The file cannot be read.
+    Io(io::Error),
+    /// It holds no key.
+    Key(KeyError),
+}
+
+impl fmt::Display for KeyFileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => write!(f, "cannot be read: {error}"),
+            Self::Key(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for KeyFileError {}
+
+impl From<io::Error> for KeyFileError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<KeyError> for KeyFileError {
+    fn from(error: KeyError) -> Self {
+        Self::Key(error)
+    }
+}
+
+/// Reads the base64 form of a public key.
+pub fn parse_public_key(text: &str) -> Result<[u8; KEY_BYTES], KeyError> {
+    decode(text)
+}
+
+/// The base64 form of a public key.
+pub fn public_key_text(key: &[u8; KEY_BYTES]) -> String {
+    STANDARD.encode(key)
+}
+
+fn decode(text: &str) -> Result<[u8; KEY_BYTES], KeyError> {
+    let found = text.chars().count();
+    if found != KEY_CHARACTERS {
+        return Err(KeyError::Length { found });
+    }
+    // One byte more than a key: base64 sizes its scratch by the rounded-up length.
+    let mut bytes = [0; KEY_BYTES + 1];
+    let length = STANDARD.decode_slice(text, &mut bytes);
+    let key = bytes[..KEY_BYTES].try_into().unwrap_or([0; KEY_BYTES]);
+    bytes.zeroize();
+    match length {
+        Ok(KEY_BYTES) => Ok(key),
+        _ => Err(KeyError::Alphabet),
+    }
+}
+
+/// What a dropped value leaves.
+#[cfg(any(test, feature = "testing"))]
+pub mod remains {
+    use std::alloc::{Layout, dealloc};
+
+    /// Whether `secret` stood in the memory of `value`, and whether it still does when that was dropped.
+    pub fn of<T>(value: Box<T>, secret: &[u8]) -> (bool, bool) {
+        let place = Box::into_raw(value);
+        let stands = || {
+            let bytes = place.cast::<u8>().cast_const();
+            // SAFETY: the allocation is as long as a `T` and is freed below; what a byte of it is matters
+            // to nobody but this comparison.
+            let bytes = (0..size_of::<T>()).map(|at| unsafe { bytes.add(at).read_volatile() });
+            let bytes: Vec<u8> = bytes.collect();
+            bytes.windows(secret.len()).any(|window| window == secret)
+        };
+        let before = stands();
+        // SAFETY: `place` is a valid `T` that nobody uses any more.
+        unsafe { place.drop_in_place() };
+        let after = stands();
+        // SAFETY: `place` came out of a box of this layout, and is not used again.
+        unsafe { dealloc(place.cast(), Layout::new::<T>()) };
+        (before, after)
+    }
+
+    #[test]
+    fn what_is_not_cleared_is_found() {
+        assert_eq!(of(Box::new([7_u8; 40]), &[7; 32]), (true, true));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 7748 section 6.1, Alice.
+    const PRIVATE: &str = "dwdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LCo=";
+    const PUBLIC: &str = "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=";
+
+    #[test]
+    fn the_public_key_is_that_of_rfc_7748() {
+        let key = SecretKey::from_base64(&format!("{PRIVATE}\n")).unwrap();
+        assert_eq!(public_key_text(&key.public_key()), PUBLIC);
+        assert_eq!(*key.to_base64(), PRIVATE);
+        assert_eq!(parse_public_key(PUBLIC), Ok(key.public_key()));
+    }
+
+    #[test]
+    fn a_private_key_is_never_shown() {
+        let key = SecretKey::from_base64(PRIVATE).unwrap();
+        assert_eq!(format!("{key:?}"), "SecretKey(not shown)");
+    }
+
+    #[test]
+    fn a_dropped_key_leaves_nothing() {
+        let key = SecretKey::from_base64(PRIVATE).unwrap();
+        let bytes = *key.as_bytes();
+        assert_eq!(remains::of(Box::new(key), &bytes), (true, false));
+    }
+
+    #[test]
+    fn generated_keys_are_clamped_and_differ() {
+        let [a, b] = [(); 2].map(|()| SecretKey::generate().unwrap());
+        assert_ne!(*a.to_base64(), *b.to_base64());
+        let bytes = a.expose().as_bytes();
+        assert_eq!((bytes[0] & 0x07, bytes[31] & 0xc0), (0, 0x40));
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused() {
+        assert_eq!(parse_public_key("abc"), Err(KeyError::Length { found: 3 }));
+        assert_eq!(
+            parse_public_key(&PUBLIC.replace('/', "-")),
+            Err(KeyError::Alphabet)
+        );
+        assert_eq!(parse_public_key(&"A".repeat(44)), Err(KeyError::Alphabet));
+        assert_eq!(
+            parse_public_key(&PUBLIC.replace("mo=", "mp=")),
+            Err(KeyError::Alphabet)
+        );
+    }
+}

@@ -1,0 +1,14 @@
+//! The words that all parts of the agent share: ids, prefixes, keys, addresses, packets and the bytes of a
+//! hand-over. No I/O: no clock, no socket, no file.
+
+#![warn(missing_docs)]
+
+pub mod address;
+pub mod checksum;
+pub mod codec;
+pub mod ids;
+pub mod interface;
+pub mod keys;
+pub mod packet;
+pub mod prefix;
+pub mod routes;
