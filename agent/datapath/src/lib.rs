@@ -260,20 +260,6 @@ fn kernel_at_least(major: u8, minor: u8) -> bool {
     KernelVersion::current().is_ok_and(|kernel| kernel >= KernelVersion::new(major, minor, 0))
 }
 
-/// Whether a removal removed something; that there was nothing to remove is no error.
-fn removed(result: Result<(), MapError>) -> Result<bool, MapError> {
-    match result {
-        Ok(()) => Ok(true),
-        Err(MapError::KeyNotFound) => Ok(false),
-        Err(MapError::SyscallError(error))
-            if error.io_error.raw_os_error() == Some(libc::ENOENT) =>
-        {
-            Ok(false)
-        }
-        Err(error) => Err(error),
-    }
-}
-
 /// Takes the map `name` out of the loaded object, as what it should be.
 fn take<T: TryFrom<Map, Error = MapError>>(programs: &mut Ebpf, name: &str) -> Result<T> {
     let map = programs

@@ -10,10 +10,11 @@ use aya::maps::lpm_trie::Key;
 use aya::maps::{LpmTrie, MapData, MapError};
 use datapath_abi::maps;
 use datapath_abi::route::{Route, RouteKey4, RouteKey6, SITE_KERNEL};
+use datapath_abi::user::removed;
 
 use self::key::TrieKey;
 use super::settings::SharedSettings;
-use super::{removed, take};
+use super::take;
 use crossway_types::ids::{SiteId, VnetId};
 use crossway_types::prefix::Prefix;
 

@@ -13,6 +13,9 @@
 // A call costs an eBPF program registers and hides from the verifier what is known of them.
 #![allow(clippy::inline_always)]
 
+#[cfg(feature = "user")]
+extern crate std;
+
 pub mod address;
 pub mod fault;
 pub mod flow;
@@ -23,6 +26,8 @@ pub mod packet;
 pub mod route;
 pub mod settings;
 pub mod site;
+#[cfg(feature = "user")]
+pub mod user;
 
 /// Version of everything in this crate. The agent refuses to take over pinned maps of another.
 pub const ABI_VERSION: u32 = 8;
