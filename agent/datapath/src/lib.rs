@@ -2,7 +2,7 @@
 //! maps they share with the agent.
 //!
 //! Maps and links are pinned under `/sys/fs/bpf/crossway/<gateway>/`. An agent that dies leaves
-//! them, the programs go on, and [`Datapath::load`] of the next takes them over: the maps with their
+//! them, the programs go on, and [`Datapath::load_for`] of the next takes them over: the maps with their
 //! content, the links with new programs and no gap. Only [`Datapath::detach`] removes them.
 //!
 //! All calls are synchronous and short, for a current-thread runtime; longer ones say so. They act
@@ -81,15 +81,9 @@ pub fn segments_tcp(interface: &str) -> bool {
 }
 
 impl Datapath {
-    /// Loads programs and maps for `gateway` (a valid name of the configuration). Takes over pinned
-    /// maps, or removes them if they are of another version or shape. Mounts the BPF file system if
-    /// it is missing. Attaches nothing yet.
-    pub fn load(gateway: &str, tc: TcAttach) -> Result<Self> {
-        Self::load_for(gateway, tc, maps::DEFAULT_FLOWS)
-    }
-
-    /// As [`Self::load`], with room for so many flows of IPv4, and [`maps::flows_of_ipv6`]. Pinned maps
-    /// with room for another number do not fit.
+    /// Loads programs and maps for `gateway` (a valid name of the configuration), with room for so many
+    /// flows of IPv4, and [`maps::flows_of_ipv6`]. Takes over pinned maps, or removes them if they are of
+    /// another version or shape. Mounts the BPF file system if it is missing. Attaches nothing yet.
     pub fn load_for(gateway: &str, tc: TcAttach, flows: usize) -> Result<Self> {
         pins::ensure_bpffs()?;
         let pins = Pins::new(gateway);

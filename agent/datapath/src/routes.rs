@@ -118,26 +118,6 @@ impl Routes {
         Ok(changes)
     }
 
-    /// Adds one route, or replaces that of the same prefix.
-    pub fn insert(&mut self, vnet: VnetId, prefix: Prefix, target: Target) -> Result<()> {
-        self.insert_entry(vnet, prefix, target)?;
-        let route = (vnet, prefix);
-        match self.position(route) {
-            Ok(at) => self.written[at].1 = target,
-            Err(at) => self.written.insert(at, (route, target)),
-        }
-        self.settings.raise_route_generation()
-    }
-
-    /// Removes one route; it may be gone already.
-    pub fn remove(&mut self, vnet: VnetId, prefix: Prefix) -> Result<()> {
-        self.remove_entry(vnet, prefix)?;
-        if let Ok(at) = self.position((vnet, prefix)) {
-            self.written.remove(at);
-        }
-        self.settings.raise_route_generation()
-    }
-
     /// Where a route is among those written, or where it would be.
     fn position(&self, route: (VnetId, Prefix)) -> Result<usize, usize> {
         self.written

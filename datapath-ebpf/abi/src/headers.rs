@@ -374,3 +374,6 @@ fn read_head<'a>(
     }
     packet.read(offset, slot).ok_or(StackReason::Malformed)
 }
+
+#[cfg(test)]
+mod tests;

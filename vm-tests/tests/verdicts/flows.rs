@@ -3,7 +3,6 @@
 use std::{collections::HashMap, net::Ipv6Addr};
 
 use datapath_abi::{
-    event::EventKind,
     flow::{FlowCounters, FlowKey, FlowStat, NOT_SEEN_HERE},
     maps,
     outcome::StackReason,

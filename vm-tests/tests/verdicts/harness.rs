@@ -276,12 +276,12 @@ impl Datapath {
     }
 
     /// Takes what the programs said, as aya-log writes it.
-    pub(crate) fn take_log(&mut self) -> Vec<String> {
+    pub(crate) fn take_log(&mut self) -> Vec<Vec<u8>> {
         let map = self.ebpf.map_mut(maps::LOG).expect("the map is there");
         let mut ring = RingBuf::try_from(map).unwrap();
         let mut records = Vec::new();
         while let Some(record) = ring.next() {
-            records.push(String::from_utf8_lossy(&record).into_owned());
+            records.push(record.to_vec());
         }
         records
     }

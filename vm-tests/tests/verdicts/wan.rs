@@ -1,5 +1,6 @@
 //! `wan_guard`: frames on the WAN, case by case.
 
+use datapath_abi::maps;
 use datapath_abi::outcome::{
     DropReason::{
         self, WanBadLength, WanBadType, WanReservedBits, WanTooShort, WanUnknownReceiver,
@@ -236,7 +237,8 @@ fn without_settings_everything_passes() {
     let said = datapath.take_log();
     // The scheduler may move it to another CPU, which then says it as well.
     assert!((1..corpus().len()).contains(&said.len()), "{said:?}");
-    assert!(said[0].contains(maps::WAN_GUARD), "{said:?}");
+    let name = maps::WAN_GUARD.as_bytes();
+    assert!(said[0].windows(name.len()).any(|window| window == name));
 }
 
 #[test]
