@@ -8,7 +8,7 @@ use aya_ebpf::{
 };
 use datapath_abi::{
     ABI_VERSION,
-    fault::FaultKind,
+    fault::{FaultKind, PROGRAMS},
     flow::{FLOW_STAT_COUNT, FlowCounters, FlowKey, FlowKey4, FlowStat},
     maps::{
         DEFAULT_FLOWS, INTERFACE_SLOT_COUNT, MAX_INTERFACES, MAX_SESSIONS, MAX_SITES,
@@ -51,9 +51,10 @@ static SETTINGS: Array<Settings, 1> = Array::new();
 static INTERFACES: HashMap<u32, Interface, MAX_INTERFACES> = HashMap::new();
 #[btf_map]
 static INTERFACE_SLOTS: Array<InterfaceSlot, INTERFACE_SLOT_COUNT> = Array::new();
-/// When a CPU last told the agent of a fault of each kind. The programs' own: not pinned.
+/// When a CPU last told the agent of a fault, for each program and kind. The programs' own: not pinned.
 #[btf_map]
-static LAST_SAID: PerCpuArray<u64, { FaultKind::ALL.len() }> = PerCpuArray::new();
+static LAST_SAID: PerCpuArray<u64, { PROGRAMS * KINDS }> = PerCpuArray::new();
+const KINDS: usize = FaultKind::ALL.len();
 
 /// The tick that a CPU saw last, and its time. The programs' own: not pinned.
 #[btf_map]
@@ -210,10 +211,11 @@ fn add_to_tally(tally: Option<*mut Tally>, packets: u64, bytes: u64) {
     }
 }
 
-/// Whether this CPU may say something of a kind, of which it then says nothing for `quiet_ns`.
+/// Whether this CPU may say something of a program's and of a kind, of which it then says nothing for
+/// `quiet_ns`.
 #[inline(always)]
-pub(crate) fn may_say(kind: u32, now: u64, quiet_ns: u64) -> bool {
-    let Some(last) = LAST_SAID.get_ptr_mut(kind) else {
+pub(crate) fn may_say(program: u32, kind: u32, now: u64, quiet_ns: u64) -> bool {
+    let Some(last) = LAST_SAID.get_ptr_mut(program * KINDS as u32 + kind) else {
         return false;
     };
     // SAFETY: an element of a per-CPU array belongs to this CPU while the program runs.

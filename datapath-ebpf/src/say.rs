@@ -14,7 +14,7 @@ pub(crate) trait Program {
 }
 
 macro_rules! programs {
-    ($($program:ident, $function:ident, $name:expr;)+) => {
+    ($($program:ident = $number:literal, $function:ident, $name:expr;)+) => {
         $(
             pub(crate) struct $program;
 
@@ -29,7 +29,7 @@ macro_rules! programs {
             #[inline(never)]
             #[unsafe(no_mangle)]
             extern "C" fn $function(kind: u32, about: u32) -> u32 {
-                if maps::may_say(kind, clock::coarse_ns(), FAULT_INTERVAL_NS) {
+                if maps::may_say($number, kind, clock::coarse_ns(), FAULT_INTERVAL_NS) {
                     warn!((), target: $name, "{} {}", kind, about);
                 }
                 0
@@ -39,8 +39,8 @@ macro_rules! programs {
 }
 
 programs! {
-    LanIngress, say_lan_ingress, names::LAN_INGRESS;
-    TunEgress, say_tun_egress, names::TUN_EGRESS;
-    TunIngress, say_tun_ingress, names::TUN_INGRESS;
-    WanGuard, say_wan_guard, names::WAN_GUARD;
+    LanIngress = 0, say_lan_ingress, names::LAN_INGRESS;
+    TunEgress = 1, say_tun_egress, names::TUN_EGRESS;
+    TunIngress = 2, say_tun_ingress, names::TUN_INGRESS;
+    WanGuard = 3, say_wan_guard, names::WAN_GUARD;
 }

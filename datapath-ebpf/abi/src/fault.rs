@@ -58,7 +58,10 @@ impl FaultKind {
     }
 }
 
-/// A CPU tells of a kind of fault once in this time, in nanoseconds.
+/// Programs that tell of faults: all but [`crate::maps::TUN_STEER`].
+pub const PROGRAMS: usize = 4;
+
+/// On a CPU, a program tells of a kind of fault once in this time, in nanoseconds.
 pub const FAULT_INTERVAL_NS: u64 = 10_000_000_000;
 
 #[cfg(test)]

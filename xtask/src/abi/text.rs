@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::mem::offset_of;
 
-use datapath_abi::fault::{FAULT_INTERVAL_NS, FaultKind};
+use datapath_abi::fault::{FAULT_INTERVAL_NS, FaultKind, PROGRAMS};
 use datapath_abi::flow::{FLOW_STAT_COUNT, FlowCounters, FlowKey, FlowKey4, FlowStat, FlowVerdict};
 use datapath_abi::outcome::{DropReason, StackReason, Tally};
 use datapath_abi::route::{Route, RouteKey4, RouteKey6, SITE_KERNEL, VNET_BITS};
@@ -84,6 +84,7 @@ fn write_constants(text: &mut String) {
         maps::MAX_INTERFACES,
         maps::INTERFACE_SLOT_COUNT,
         FAULT_INTERVAL_NS,
+        PROGRAMS,
         FLOW_STAT_COUNT,
         VNET_BITS,
         SITE_KERNEL,
