@@ -45,22 +45,31 @@ impl Log for Tracing {
     }
 
     fn log(&self, record: &Record<'_>) {
-        let (program, text) = (record.target(), record.args().to_string());
-        match read(&text) {
-            Some((kind, about)) => match kind.about() {
-                Some(what) => warn!(program, "{program} {} ({what} {about})", kind.as_str()),
-                None => warn!(program, "{program} {}", kind.as_str()),
-            },
-            None => warn!(program, "{program} says: {text}"),
-        }
+        let program = record.target();
+        warn!(
+            program,
+            "{program} {}",
+            sentence(&record.args().to_string())
+        );
     }
 
     fn flush(&self) {}
 }
 
+/// A message in words.
+fn sentence(message: &str) -> String {
+    let Some((kind, about)) = read(message) else {
+        return format!("says {message:?}, which this agent does not know");
+    };
+    kind.about().map_or_else(
+        || kind.as_str().to_owned(),
+        |what| format!("{} ({what} {about})", kind.as_str()),
+    )
+}
+
 /// A fault and what it is about, as [`FaultKind`] says it is written.
-fn read(text: &str) -> Option<(FaultKind, u32)> {
-    let (kind, about) = text.split_once(' ')?;
+fn read(message: &str) -> Option<(FaultKind, u32)> {
+    let (kind, about) = message.split_once(' ')?;
     let kind = FaultKind::ALL.get(kind.parse::<usize>().ok()?)?;
     Some((*kind, about.parse().ok()?))
 }
@@ -70,11 +79,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fault_is_read_with_what_it_is_about() {
-        assert_eq!(read("1 7"), Some((FaultKind::NoRole, 7)));
-        assert_eq!(read("4 0"), Some((FaultKind::FlowRefused, 0)));
-        assert_eq!(read("99 0"), None);
-        assert_eq!(read("1"), None);
-        assert_eq!(read("something else"), None);
+    fn a_fault_is_told_in_words_with_what_it_is_about() {
+        assert!(sentence("1 7").ends_with("(interface 7)"));
+        assert_eq!(sentence("4 0"), FaultKind::FlowRefused.as_str());
+        for unknown in ["99 0", "1", "something else"] {
+            assert!(sentence(unknown).contains(unknown));
+        }
     }
 }

@@ -183,6 +183,7 @@ impl Ports {
 
     /// As of a packet of the other direction.
     #[inline(always)]
+    #[must_use]
     pub fn swapped(self) -> Self {
         Self(self.0.rotate_left(16))
     }

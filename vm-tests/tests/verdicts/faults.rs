@@ -29,7 +29,7 @@ fn assert_said(datapath: &mut Datapath, program: &str, frame: &[u8], kind: Fault
     }
     let said = datapath.take_log();
     assert!((1..PACKETS / 2).contains(&said.len()), "{}", said.len());
-    let [kind, about] = [kind as u32, about].map(|number| number.to_ne_bytes());
+    let [kind, about] = [kind as u32, about].map(u32::to_ne_bytes);
     for record in said {
         let holds = |bytes: &[u8]| record.windows(bytes.len()).any(|window| window == bytes);
         assert!(holds(program.as_bytes()), "{program}: {record:02x?}");
