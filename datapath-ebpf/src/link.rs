@@ -39,12 +39,9 @@ impl Link {
             None => (0, false),
         };
         let mut link = walk_tags(skb, skb.protocol(), tags, in_vlan)?;
-        // Offset 14 to 22, 0 to 2 tags: in one number, for which the verifier walks the headers once.
-        let word = link.ip_offset as u32 | link.tags << 8 | u32::from(link.in_vlan) << 16;
-        let word = forget(word, 0x1031f, skb.length());
-        link.ip_offset = (word & 0x1f) as usize;
-        link.tags = word >> 8 & 3;
-        link.in_vlan = word >> 16 != 0;
+        if link.tags > 0 {
+            blur(&mut link, skb);
+        }
         Ok(link)
     }
 
@@ -55,6 +52,16 @@ impl Link {
         let ethernet = frame.read(0, &mut slot).ok_or(StackReason::Malformed)?;
         walk_tags(frame, ethernet.ether_type, 0, false)
     }
+}
+
+/// Frames with tags are rare and of many kinds: the verifier walks what follows once for all of them.
+#[inline(always)]
+fn blur(link: &mut Link, skb: &Skb) {
+    let word = link.ip_offset as u32 | link.tags << 8 | u32::from(link.in_vlan) << 16;
+    let word = forget(word, 0x1031f, skb.length());
+    link.ip_offset = (word & 0x1f) as usize;
+    link.tags = word >> 8 & 3;
+    link.in_vlan = word >> 16 != 0;
 }
 
 #[inline(always)]
