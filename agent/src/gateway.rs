@@ -44,7 +44,6 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use crate::config::Config;
-use crate::datapath::DatapathEvent;
 use crate::posture::{Part, Starter, capabilities, seccomp};
 use crate::systemd;
 use crate::tunnel::link_bfd::LanRole;
@@ -206,7 +205,6 @@ impl Gateway {
             Input::LinksDue => self.mark(Event::LinksDue),
             Input::ReplicasDue => self.replicas.send_due(&mut self.forwarding, now),
             Input::FlowsDue => self.answer_pending_flows(now),
-            Input::DatapathEvent(event) => log_event(&event),
             Input::Tick => self.handle_tick(now).await,
         }
         ControlFlow::Continue(())
@@ -270,17 +268,5 @@ impl Gateway {
             );
         }
         Ok(())
-    }
-}
-
-fn log_event(event: &std::io::Result<DatapathEvent>) {
-    match event {
-        Ok(DatapathEvent::NewFlow { site, key, .. }) => {
-            tracing::trace!(%site, ?key, "new flow");
-        }
-        Ok(DatapathEvent::Drop { reason, .. }) => {
-            tracing::debug!(reason = reason.as_str(), "dropped by wan_guard");
-        }
-        Err(error) => tracing::warn!(%error, "events of the data path could not be read"),
     }
 }

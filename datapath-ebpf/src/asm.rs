@@ -139,3 +139,12 @@ pub(crate) fn opaque(address: usize) -> usize {
     #[cfg(not(target_arch = "bpf"))]
     address
 }
+
+/// Makes the verifier forget what a number is, of which it then knows only that no bit outside of the mask is
+/// set. It walks what follows once, not once for each value that the paths to here have left. `unknown` is
+/// any number that it does not know.
+#[inline(always)]
+pub(crate) fn forget(number: u32, mask: u32, unknown: u32) -> u32 {
+    let unknown = u64::from(unknown);
+    (opaque((u64::from(number) ^ unknown) as usize) as u64 ^ unknown) as u32 & mask
+}

@@ -5,28 +5,25 @@
 //! first and looks up the route after. So a site is never remembered under a later generation than that
 //! of the routes that named it: once the agent has raised the number, no flow goes by an older route.
 
-use core::mem;
+mod entry;
 
 use datapath_abi::{
+    address::Address,
     flow::{FlowCounters, FlowKey, FlowKey4, FlowStat, FlowVerdict},
+    headers::{Family, Headers, Ports},
     settings::Settings,
 };
+use zerocopy::transmute;
 
+use self::entry::FlowEntry;
 use crate::{
-    address::Address,
     asm, clock,
-    headers::{Family, Headers, Ports},
-    maps::{self, FlowEntry, Inserted},
-    route, tally,
-    wire::Wire,
+    fault::Fault,
+    maps::{self, Inserted},
+    route,
+    say::Program,
+    wire::{Direction, Wire},
 };
-
-/// Which way a packet goes.
-#[derive(Clone, Copy)]
-pub(crate) enum Direction {
-    ToSite,
-    FromSite,
-}
 
 /// The flow of a packet, in the table or not yet.
 pub(crate) struct Flow {
@@ -40,7 +37,7 @@ pub(crate) struct Flow {
 }
 
 impl Flow {
-    /// The flow of a packet, and the site of its far end.
+    /// The flow of a packet, and the site of its far end. Changes nothing.
     #[inline(always)]
     pub(crate) fn of(
         direction: Direction,
@@ -67,28 +64,28 @@ impl Flow {
         // What the module says of the order holds only if the CPU keeps to it.
         asm::fence_reads();
         flow.target = route::look_up(vnet, headers.family, ends.remote);
-        if let Some(entry) = flow.entry
-            && route::is_site(flow.target)
-        {
-            entry.set_site(flow.target, generation);
-        }
         flow
     }
 
-    /// Counts a packet for the flow and for its site, which it must have.
+    /// Counts a packet for the flow and for its site, which it must have; the flow remembers its site.
     #[inline(always)]
-    pub(crate) fn count(&self, headers: &Headers, wire: &Wire) {
+    pub(crate) fn count<P: Program>(&self, headers: &Headers, wire: &Wire) {
         maps::add_to_site(self.target, self.direction, wire.packets, wire.bytes);
         let now = clock::coarse_ns();
         match self.entry {
-            Some(entry) => entry.add(self.direction, wire, headers.tcp_flags, now),
-            None => self.enter(headers, wire, now),
+            Some(entry) => {
+                if entry.site().1 != self.generation {
+                    entry.set_site(self.target, self.generation);
+                }
+                entry.add(self.direction, wire, headers.tcp_flags, now);
+            }
+            None => self.enter::<P>(headers, wire, now),
         }
     }
 
     /// Enters the flow with its first packet.
     #[inline(always)]
-    fn enter(&self, headers: &Headers, wire: &Wire, now: u64) {
+    fn enter<P: Program>(&self, headers: &Headers, wire: &Wire, now: u64) {
         let mut counters = FlowCounters {
             first_seen_ns: now,
             last_seen_ns: now,
@@ -115,11 +112,11 @@ impl Flow {
             Family::V6 => maps::insert_flow6(&ends.key(self.vnet, headers), &counters),
         };
         match inserted {
-            Inserted::Yes => {
-                maps::add_flow_stat(FlowStat::Inserted);
-                tally::new_flow(&ends.key(self.vnet, headers), self.target, now);
+            Inserted::Yes => maps::add_flow_stat(FlowStat::Inserted),
+            Inserted::Refused => {
+                maps::add_flow_stat(FlowStat::InsertFailed);
+                P::fault(Fault::FLOW_REFUSED);
             }
-            Inserted::Refused => maps::add_flow_stat(FlowStat::InsertFailed),
             // Another CPU entered it between our look and our insert.
             Inserted::Exists => match find(self.vnet, headers, &ends) {
                 Some(entry) => entry.add(self.direction, wire, headers.tcp_flags, now),
@@ -131,10 +128,11 @@ impl Flow {
 
 #[inline(always)]
 fn find(vnet: u32, headers: &Headers, ends: &Ends<'_>) -> Option<FlowEntry> {
-    match headers.family {
+    let entry = match headers.family {
         Family::V4 => maps::flow4(&ends.key4(vnet, headers)),
         Family::V6 => maps::flow6(&ends.key(vnet, headers)),
-    }
+    };
+    entry.map(FlowEntry)
 }
 
 /// Both directions have one key: `local` is the end on this gateway's side.
@@ -173,15 +171,15 @@ impl<'a> Ends<'a> {
             self.ports.word(),
             last,
         ];
-        // SAFETY: both are 44 bytes of which any value is valid. In the order of the fields.
-        unsafe { mem::transmute::<[u32; 11], FlowKey>(words) }
+        // In the order of the fields.
+        transmute!(words)
     }
 
     #[inline(always)]
     fn key4(&self, vnet: u32, headers: &Headers) -> FlowKey4 {
         let last = u32::from_ne_bytes([headers.protocol, 0, 0, 0]);
         let words = [vnet, self.local[3], self.remote[3], self.ports.word(), last];
-        // SAFETY: both are 20 bytes of which any value is valid. In the order of the fields.
-        unsafe { mem::transmute::<[u32; 5], FlowKey4>(words) }
+        // In the order of the fields.
+        transmute!(words)
     }
 }

@@ -1,54 +1,88 @@
 //! Packets from the hosts of this site: into the tunnel, if a site's route says so and nothing is odd.
 
-use datapath_abi::{outcome::StackReason, settings::Role};
+use datapath_abi::{headers::Headers, outcome::StackReason, settings::Role, site::Site};
 
 use crate::{
-    flow::{Direction, Flow},
-    headers::Headers,
+    fault::Fault,
+    flow::Flow,
     lane,
     link::Link,
-    maps, route, scope,
+    maps, route,
+    say::LanIngress,
+    scope,
     skb::{Refused, Skb},
     ttl,
-    wire::Wire,
+    verdict::Verdict,
+    wire::{Direction, Wire},
 };
 
-/// The index of the TUN that takes the packet, which is then counted and ready to go, or why the
-/// stack gets it, which is then as it came. `packets` becomes what it is on the wire, once that is known.
+/// A packet that goes into the tunnel, and what is known of it.
+pub(crate) struct Crossing<'a> {
+    link: &'a Link,
+    headers: &'a Headers,
+    wire: &'a Wire,
+    flow: &'a Flow,
+    site: &'a Site,
+    /// The TUN that takes it.
+    tun_ifindex: u32,
+}
+
+/// Reads maps and packet, changes nothing; what goes into the tunnel is handed on to `then`. `packets` becomes
+/// what the packet is on the wire, once that is known.
 #[inline(always)]
-pub(crate) fn judge(skb: &Skb, packets: &mut u64) -> Result<u32, StackReason> {
-    let settings = maps::settings()
-        .filter(|settings| settings.tun_ifindex != 0)
-        .ok_or(StackReason::NotReady)?;
-    let lan = maps::interface(skb.ifindex(), Role::Lan).ok_or(StackReason::NotReady)?;
+pub(crate) fn decide<W>(
+    skb: &Skb,
+    packets: &mut u64,
+    then: impl FnOnce(&Crossing<'_>) -> Verdict<W>,
+) -> Verdict<W> {
+    let settings = maps::settings().ok_or(Fault::NO_SETTINGS)?;
+    if settings.tun_ifindex == 0 {
+        return Err(StackReason::NotReady.into());
+    }
+    let ifindex = skb.ifindex();
+    let lan = maps::interface(ifindex, Role::Lan).ok_or(Fault::no_role(ifindex))?;
     if !skb.is_for_this_host() {
-        return Err(StackReason::NotForUs);
+        return Err(StackReason::NotForUs.into());
     }
 
     let link = Link::of_skb(skb)?;
     let length = skb.length().saturating_sub(link.ip_offset as u32);
     let headers = Headers::read(skb, link.family, link.ip_offset, length)?;
     if link.in_vlan {
-        return Err(StackReason::VlanTagged);
+        return Err(StackReason::VlanTagged.into());
     }
     scope::check(&headers)?;
 
     let flow = Flow::of(Direction::ToSite, lan.vnet, &headers, settings);
     let site = route::site_at(flow.target)?;
     if let Some(reason) = headers.stack_only {
-        return Err(reason);
+        return Err(reason.into());
     }
     ttl::check(&headers)?;
     let wire = Wire::of(&headers, skb.gso_size());
     *packets = wire.packets;
     if wire.largest > site.mtu {
-        return Err(StackReason::TooBig);
+        return Err(StackReason::TooBig.into());
     }
+    then(&Crossing {
+        link: &link,
+        headers: &headers,
+        wire: &wire,
+        flow: &flow,
+        site,
+        tun_ifindex: settings.tun_ifindex,
+    })
+}
 
-    rewrite(skb, &link, &headers).map_err(|Refused| StackReason::RedirectFailed)?;
-    flow.count(&headers, &wire);
-    skb.set_mark(lane::mark_for(site, &headers));
-    Ok(settings.tun_ifindex)
+/// Counts the packet and makes it ready to go: to the TUN with the index that is returned. If that fails,
+/// it is as it came.
+#[inline(always)]
+pub(crate) fn carry_out(skb: &Skb, crossing: &Crossing<'_>) -> Verdict<u32> {
+    let headers = crossing.headers;
+    rewrite(skb, crossing.link, headers).map_err(|Refused| Fault::NOT_REWRITTEN)?;
+    crossing.flow.count::<LanIngress>(headers, crossing.wire);
+    skb.set_mark(lane::mark_for(crossing.site, headers));
+    Ok(crossing.tun_ifindex)
 }
 
 /// Makes of the frame what a router sends on: TTL less one, no (priority) tag.

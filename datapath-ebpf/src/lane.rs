@@ -2,11 +2,11 @@
 //! its order.
 
 use datapath_abi::{
+    address::Address,
+    headers::Headers,
     settings::{COUNTED_MARK, COUNTED_MARK_MASK},
     site::Site,
 };
-
-use crate::{address::Address, headers::Headers};
 
 /// Odd constants with well-mixed bits (the fractional part of the golden ratio, and of sqrt(2)).
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;

@@ -1,16 +1,16 @@
 //! The link layer of a frame: Ethernet with up to two VLAN tags.
 
-use datapath_abi::outcome::StackReason;
+use datapath_abi::{
+    headers::Family,
+    outcome::StackReason,
+    packet::{Packet, Slot},
+};
 use network_types::{
     eth::{EthHdr, EtherType},
     vlan::VlanHdr,
 };
 
-use crate::{
-    headers::Family,
-    packet::{Frame, Packet, Slot},
-    skb::Skb,
-};
+use crate::{asm::forget, packet::Frame, skb::Skb};
 
 const IPV4: u16 = EtherType::Ipv4 as u16;
 const IPV6: u16 = EtherType::Ipv6 as u16;
@@ -38,7 +38,11 @@ impl Link {
             Some(tag) => (1, tag & VLAN_ID != 0),
             None => (0, false),
         };
-        walk_tags(skb, skb.protocol(), tags, in_vlan)
+        let mut link = walk_tags(skb, skb.protocol(), tags, in_vlan)?;
+        if link.tags > 0 {
+            blur(&mut link, skb);
+        }
+        Ok(link)
     }
 
     /// Of a frame at XDP.
@@ -48,6 +52,16 @@ impl Link {
         let ethernet = frame.read(0, &mut slot).ok_or(StackReason::Malformed)?;
         walk_tags(frame, ethernet.ether_type, 0, false)
     }
+}
+
+/// Frames with tags are rare and of many kinds: the verifier walks what follows once for all of them.
+#[inline(always)]
+fn blur(link: &mut Link, skb: &Skb) {
+    let word = link.ip_offset as u32 | link.tags << 8 | u32::from(link.in_vlan) << 16;
+    let word = forget(word, 0x1031f, skb.length());
+    link.ip_offset = (word & 0x1f) as usize;
+    link.tags = word >> 8 & 3;
+    link.in_vlan = word >> 16 != 0;
 }
 
 #[inline(always)]

@@ -16,51 +16,62 @@
 // The macros of aya-ebpf build the context anew and pass it by value.
 #![allow(clippy::needless_pass_by_value)]
 
-mod address;
 mod asm;
 mod clock;
+mod fault;
 mod flow;
-mod headers;
 mod lan_ingress;
 mod lane;
 mod link;
 mod maps;
 mod packet;
 mod route;
+mod say;
 mod scope;
 mod skb;
-mod tally;
 mod ttl;
 mod tun_egress;
 mod tun_ingress;
+mod verdict;
 mod wan_guard;
 mod wire;
 mod wireguard;
 
 use aya_ebpf::{
-    bindings::{TC_ACT_UNSPEC, xdp_action},
+    bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action},
     macros::{classifier, socket_filter, xdp},
     programs::{SkBuffContext, TcContext, XdpContext},
 };
-use datapath_abi::outcome::StackReason;
 
-use crate::{packet::Frame, skb::Skb, tun_ingress::Way};
+use crate::{
+    packet::Frame,
+    say::{LanIngress, Program, TunEgress, TunIngress, WanGuard},
+    skb::Skb,
+    tun_ingress::Way,
+    verdict::Refusal,
+};
 
 /// From the hosts of this site: into the tunnel, or to the stack.
 #[classifier]
 fn lan_ingress(context: TcContext) -> i32 {
     let skb = Skb::new(&context);
     let mut packets = skb.wire_packets();
-    match lan_ingress::judge(&skb, &mut packets) {
+    let verdict = lan_ingress::decide(&skb, &mut packets, |crossing| {
+        lan_ingress::carry_out(&skb, crossing)
+    });
+    match verdict {
         Ok(tun) => skb::redirect(tun),
-        Err(reason) => leave_to_stack(&skb, reason, packets),
+        Err(refusal) => refuse::<LanIngress>(&skb, refusal, packets),
     }
 }
 
 /// Into the TUN: counts what the stack routed there.
 #[classifier]
 fn tun_egress(context: TcContext) -> i32 {
-    tun_egress::account(&Skb::new(&context));
+    let skb = Skb::new(&context);
+    if let Err(fault) = tun_egress::decide(&skb, |routed| tun_egress::carry_out(&skb, routed)) {
+        TunEgress::fault(fault);
+    }
     TC_ACT_UNSPEC
 }
 
@@ -75,10 +86,16 @@ fn tun_steer(context: SkBuffContext) -> i64 {
 fn tun_ingress(context: TcContext) -> i32 {
     let skb = Skb::new(&context);
     let mut packets = skb.wire_packets();
-    match tun_ingress::judge(&skb, &mut packets) {
+    let verdict = tun_ingress::look(&skb, &mut packets, |seen| {
+        // Whatever is decided. In front: the verifier walks it once, not once for each decision.
+        tun_ingress::count(seen);
+        let way = tun_ingress::decide(&skb, seen)?;
+        tun_ingress::carry_out(&skb, seen, way)
+    });
+    match verdict {
         Ok(Way::Lan(mut hop)) => skb::redirect_neighbour(&mut hop),
         Ok(Way::Tunnel(tun)) => skb::redirect(tun),
-        Err(reason) => leave_to_stack(&skb, reason, packets),
+        Err(refusal) => refuse::<TunIngress>(&skb, refusal, packets),
     }
 }
 
@@ -86,18 +103,35 @@ fn tun_ingress(context: TcContext) -> i32 {
 #[xdp]
 fn wan_guard(context: XdpContext) -> u32 {
     let frame = Frame::new(&context);
-    match wan_guard::judge(&frame) {
-        Ok(()) => xdp_action::XDP_PASS,
-        Err(reason) => {
-            tally::drop(reason, frame.length());
+    match wan_guard::decide(&frame) {
+        // What it does not judge is none of its business, and not counted.
+        Ok(()) | Err(Refusal::Stack(_)) => xdp_action::XDP_PASS,
+        Err(Refusal::Fault(fault)) => {
+            WanGuard::fault(fault);
+            xdp_action::XDP_PASS
+        }
+        Err(Refusal::Drop(reason)) => {
+            maps::add_drop(reason, 1, frame.length().into());
             xdp_action::XDP_DROP
         }
     }
 }
 
+/// The packet goes to the stack or ends here; either is counted.
 #[inline(always)]
-fn leave_to_stack(skb: &Skb, reason: StackReason, packets: u64) -> i32 {
-    tally::to_stack(reason, packets, skb.length());
+fn refuse<P: Program>(skb: &Skb, refusal: Refusal, packets: u64) -> i32 {
+    let reason = match refusal {
+        Refusal::Stack(reason) => reason,
+        Refusal::Fault(fault) => {
+            P::fault(fault);
+            fault.reason()
+        }
+        Refusal::Drop(reason) => {
+            maps::add_drop(reason, packets, skb.length().into());
+            return TC_ACT_SHOT;
+        }
+    };
+    maps::add_to_stack(reason, packets, skb.length().into());
     TC_ACT_UNSPEC
 }
 

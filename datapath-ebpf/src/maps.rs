@@ -1,19 +1,17 @@
 //! The maps, and the only code that touches their memory. Names, capacities and layouts are those of
 //! [`datapath_abi`]; nothing here decides.
 
-use core::mem;
-
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
-    btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, lpm_trie::Key},
+    btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, lpm_trie::Key},
     macros::btf_map,
 };
 use datapath_abi::{
     ABI_VERSION,
-    event::{Event, EventKind},
+    fault::{FaultKind, PROGRAMS},
     flow::{FLOW_STAT_COUNT, FlowCounters, FlowKey, FlowKey4, FlowStat},
     maps::{
-        DEFAULT_FLOWS, EVENTS_BYTES, INTERFACE_SLOT_COUNT, MAX_INTERFACES, MAX_SESSIONS, MAX_SITES,
+        DEFAULT_FLOWS, INTERFACE_SLOT_COUNT, MAX_INTERFACES, MAX_SESSIONS, MAX_SITES,
         ROUTE_ENTRIES, SESSION_WORDS, flows_of_ipv6, session_bit,
     },
     outcome::{DropReason, StackReason, Tally},
@@ -22,7 +20,7 @@ use datapath_abi::{
     site::{Site, SiteCounters},
 };
 
-use crate::{asm, flow::Direction, wire::Wire};
+use crate::wire::Direction;
 
 #[btf_map]
 static ROUTES4: LpmTrie<RouteKey4, Route, ROUTE_ENTRIES> = LpmTrie::new();
@@ -53,11 +51,10 @@ static SETTINGS: Array<Settings, 1> = Array::new();
 static INTERFACES: HashMap<u32, Interface, MAX_INTERFACES> = HashMap::new();
 #[btf_map]
 static INTERFACE_SLOTS: Array<InterfaceSlot, INTERFACE_SLOT_COUNT> = Array::new();
+/// When a CPU last told the agent of a fault, for each program and kind. The programs' own: not pinned.
 #[btf_map]
-static EVENTS: RingBuf<Event, EVENTS_BYTES> = RingBuf::new();
-/// How many events of each kind a CPU has sent in its current second. The programs' own: not pinned.
-#[btf_map]
-static EVENT_ALLOWANCE: PerCpuArray<EventAllowance, 3> = PerCpuArray::new();
+static LAST_SAID: PerCpuArray<u64, { PROGRAMS * KINDS }> = PerCpuArray::new();
+const KINDS: usize = FaultKind::ALL.len();
 
 /// The tick that a CPU saw last, and its time. The programs' own: not pinned.
 #[btf_map]
@@ -68,14 +65,6 @@ static TICK: PerCpuArray<Tick, 1> = PerCpuArray::new();
 struct Tick {
     number: u64,
     time_ns: u64,
-}
-
-/// Value of `EVENT_ALLOWANCE`.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct EventAllowance {
-    pub(crate) since_ns: u64,
-    pub(crate) used: u64,
 }
 
 /// The settings, once an agent of this ABI has written them.
@@ -152,99 +141,16 @@ pub(crate) fn add_to_site(id: u32, direction: Direction, packets: u64, bytes: u6
     }
 }
 
-/// The entry of a flow.
-///
-/// The map is preallocated, so the memory stays a `FlowCounters` while the program runs; what is counted
-/// for an entry that is evicted meanwhile goes to another flow. Other CPUs write to it, so it is touched
-/// by atomic or volatile accesses only, through places, with no references to its fields.
-#[derive(Clone, Copy)]
-pub(crate) struct FlowEntry(*mut FlowCounters);
-
 /// Looks up a flow of IPv4.
 #[inline(always)]
-pub(crate) fn flow4(key: &FlowKey4) -> Option<FlowEntry> {
-    FLOWS4.get_ptr_mut(key).map(FlowEntry)
+pub(crate) fn flow4(key: &FlowKey4) -> Option<*mut FlowCounters> {
+    FLOWS4.get_ptr_mut(key)
 }
 
 /// Looks up a flow of IPv6.
 #[inline(always)]
-pub(crate) fn flow6(key: &FlowKey) -> Option<FlowEntry> {
-    FLOWS6.get_ptr_mut(key).map(FlowEntry)
-}
-
-impl FlowEntry {
-    /// The flow's site, and the generation of the routes that said so.
-    #[inline(always)]
-    pub(crate) fn site(self) -> (u32, u32) {
-        // SAFETY: see `FlowEntry`; the word is aligned, see SITE_WORD.
-        let word = unsafe { self.0.byte_add(SITE_WORD).cast::<u64>().read_volatile() };
-        // SAFETY: both are 8 bytes of which any value is valid.
-        let [site, generation] = unsafe { mem::transmute::<u64, [u32; 2]>(word) };
-        (site, generation)
-    }
-
-    /// Remembers a flow's site. In one store: two CPUs that do so at the same time must not leave the
-    /// site of one with the generation of the other.
-    #[inline(always)]
-    pub(crate) fn set_site(self, site: u32, generation: u32) {
-        // SAFETY: both are 8 bytes of which any value is valid.
-        let word = unsafe { mem::transmute::<[u32; 2], u64>([site, generation]) };
-        // SAFETY: see `FlowEntry`; the word is aligned, see SITE_WORD.
-        let place = unsafe { self.0.byte_add(SITE_WORD).cast::<u64>() };
-        // SAFETY: as above.
-        unsafe { place.write_volatile(word) };
-    }
-
-    /// Adds a packet.
-    #[inline(always)]
-    pub(crate) fn add(self, direction: Direction, wire: &Wire, tcp_flags: u8, now: u64) {
-        let counters = self.0;
-        // SAFETY: see `FlowEntry`.
-        unsafe {
-            let (packets, bytes, flags, shift) = match direction {
-                Direction::ToSite => (
-                    &raw mut (*counters).to_site_packets,
-                    &raw mut (*counters).to_site_bytes,
-                    &raw const (*counters).tcp_flags_to_site,
-                    FLAGS_TO_SITE_SHIFT,
-                ),
-                Direction::FromSite => (
-                    &raw mut (*counters).from_site_packets,
-                    &raw mut (*counters).from_site_bytes,
-                    &raw const (*counters).tcp_flags_from_site,
-                    FLAGS_FROM_SITE_SHIFT,
-                ),
-            };
-            asm::atomic_add(packets, wire.packets);
-            asm::atomic_add(bytes, wire.bytes);
-            (&raw mut (*counters).last_seen_ns).write_volatile(now);
-            if tcp_flags & !flags.read_volatile() != 0 {
-                let word = counters.byte_add(FLAGS_WORD).cast::<u64>();
-                asm::atomic_or(word, u64::from(tcp_flags) << shift);
-            }
-        }
-    }
-}
-
-/// Site and generation are one word, in this order.
-const SITE_WORD: usize = mem::offset_of!(FlowCounters, site);
-const _: () = assert!(SITE_WORD.is_multiple_of(8));
-const _: () = assert!(mem::offset_of!(FlowCounters, route_generation) == SITE_WORD + 4);
-
-/// BPF has atomic access to whole words only: the one that holds the flags, and where they are in it.
-const FLAGS_WORD: usize = mem::offset_of!(FlowCounters, tcp_flags_to_site);
-const FLAGS_TO_SITE_SHIFT: usize = shift_of(mem::offset_of!(FlowCounters, tcp_flags_to_site));
-const FLAGS_FROM_SITE_SHIFT: usize = shift_of(mem::offset_of!(FlowCounters, tcp_flags_from_site));
-const _: () = assert!(FLAGS_WORD.is_multiple_of(8));
-
-/// The shift that moves a byte to its place in the word at [`FLAGS_WORD`].
-const fn shift_of(offset: usize) -> usize {
-    let byte = offset - FLAGS_WORD;
-    8 * if cfg!(target_endian = "little") {
-        byte
-    } else {
-        7 - byte
-    }
+pub(crate) fn flow6(key: &FlowKey) -> Option<*mut FlowCounters> {
+    FLOWS6.get_ptr_mut(key)
 }
 
 /// How an insert into the flow table ended.
@@ -285,10 +191,10 @@ pub(crate) fn add_flow_stat(stat: FlowStat) {
     }
 }
 
-/// Adds a packet to the tally of a drop reason.
+/// Adds wire packets to the tally of a drop reason.
 #[inline(always)]
-pub(crate) fn add_drop(reason: DropReason, bytes: u64) {
-    add_to_tally(DROPS.get_ptr_mut(reason.index()), 1, bytes);
+pub(crate) fn add_drop(reason: DropReason, packets: u64, bytes: u64) {
+    add_to_tally(DROPS.get_ptr_mut(reason.index()), packets, bytes);
 }
 
 /// Adds wire packets to the tally of a stack reason.
@@ -301,25 +207,25 @@ pub(crate) fn add_to_stack(reason: StackReason, packets: u64, bytes: u64) {
 fn add_to_tally(tally: Option<*mut Tally>, packets: u64, bytes: u64) {
     if let Some(tally) = tally {
         // SAFETY: an element of a per-CPU array belongs to this CPU while the program runs.
-        let tally = unsafe { &mut *tally };
-        tally.packets += packets;
-        tally.bytes += bytes;
+        unsafe { *tally += Tally { packets, bytes } };
     }
 }
 
-/// This CPU's allowance of events of a kind.
+/// Whether this CPU may say something of a program's and of a kind, of which it then says nothing for
+/// `quiet_ns`.
 #[inline(always)]
-pub(crate) fn event_allowance(kind: EventKind) -> Option<EventAllowance> {
-    EVENT_ALLOWANCE.get(kind as u32).copied()
-}
-
-/// Writes this CPU's allowance of events of a kind.
-#[inline(always)]
-pub(crate) fn set_event_allowance(kind: EventKind, allowance: EventAllowance) {
-    if let Some(slot) = EVENT_ALLOWANCE.get_ptr_mut(kind as u32) {
-        // SAFETY: an element of a per-CPU array belongs to this CPU while the program runs.
-        unsafe { *slot = allowance };
+pub(crate) fn may_say(program: u32, kind: u32, now: u64, quiet_ns: u64) -> bool {
+    let Some(last) = LAST_SAID.get_ptr_mut(program * KINDS as u32 + kind) else {
+        return false;
+    };
+    // SAFETY: an element of a per-CPU array belongs to this CPU while the program runs.
+    unsafe {
+        if *last != 0 && now.wrapping_sub(*last) < quiet_ns {
+            return false;
+        }
+        *last = now;
     }
+    true
 }
 
 /// The time of a tick, if this CPU has noted it.
@@ -344,14 +250,5 @@ pub(crate) fn set_time_of_tick(number: u64, time_ns: u64) {
             (&raw mut (*tick).time_ns).write_volatile(time_ns);
             (&raw mut (*tick).number).write_volatile(number);
         }
-    }
-}
-
-/// Puts a record into the event ring; a full ring loses it, the counters do not.
-#[inline(always)]
-pub(crate) fn send_event(event: &Event) {
-    if let Some(mut slot) = EVENTS.reserve(0) {
-        slot.write(*event);
-        slot.submit(0);
     }
 }

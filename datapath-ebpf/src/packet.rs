@@ -1,104 +1,43 @@
-//! Reading packet memory: bounds-checked, by copy. The two places that hold a packet, an skb
-//! (TC) and an XDP frame, look the same to the parsers.
+//! Packet memory as the programs see it, for the header reader: an skb's linear part (TC) and an XDP
+//! frame. The only place that reads it raw.
 
-use core::mem::{self, MaybeUninit};
+use core::mem;
 
 use aya_ebpf::programs::XdpContext;
-use network_types::{
-    eth::EthHdr,
-    ip::{Ipv4Hdr, Ipv6Hdr},
-    udp::UdpHdr,
-    vlan::VlanHdr,
-};
+use datapath_abi::packet::{Packet, Plain, Slot};
 
 use crate::asm::{load_u8, load_u16, load_u32, load_u64, opaque};
 
-/// A header as it lies in a packet.
+/// Copies a header from packet memory into its slot, by words: the compiler would take it for unaligned
+/// and copy it byte by byte.
 ///
 /// # Safety
 ///
-/// Every byte pattern must be a valid value.
-pub(crate) unsafe trait Plain: Copy {}
-
-// SAFETY: bytes.
-unsafe impl<const N: usize> Plain for [u8; N] {}
-// SAFETY: made of integers and byte arrays only.
-unsafe impl Plain for EthHdr {}
-// SAFETY: as above.
-unsafe impl Plain for VlanHdr {}
-// SAFETY: as above.
-unsafe impl Plain for Ipv4Hdr {}
-// SAFETY: as above.
-unsafe impl Plain for Ipv6Hdr {}
-// SAFETY: as above.
-unsafe impl Plain for UdpHdr {}
-
-/// Something with packet bytes in it.
-pub(crate) trait Packet {
-    /// Copies the header at `offset` bytes from the start into the slot, or returns `None` if it does
-    /// not lie wholly in the packet.
-    fn read<'a, T: Plain>(&self, offset: usize, slot: &'a mut Slot<T>) -> Option<&'a T>;
-}
-
-/// Room for a header. The reader fills it in place: a header returned by value would be taken apart
-/// into bytes by the compiler. Aligned, so that addresses can be read by words.
-#[repr(C, align(8))]
-pub(crate) struct Slot<T>(MaybeUninit<T>);
-
-impl<T: Plain> Slot<T> {
-    #[inline(always)]
-    pub(crate) const fn new() -> Self {
-        Self(MaybeUninit::uninit())
-    }
-
-    /// Copies the header from packet memory, by words: the compiler would take it for unaligned and
-    /// copy it byte by byte.
-    ///
-    /// # Safety
-    ///
-    /// `size_of::<T>()` bytes from `at` on must be in the packet.
-    #[inline(always)]
-    pub(crate) unsafe fn fill(&mut self, at: usize) -> &T {
-        let size = mem::size_of::<T>();
-        let slot = self.as_mut_ptr().cast::<u64>();
-        let mut done = 0;
-        // SAFETY: reads within `at .. at + size`, as the caller vouches, and writes within the slot,
-        // which has that size and is aligned for 8 bytes; every step starts at a multiple of its width.
-        unsafe {
-            while size - done >= 8 {
-                slot.byte_add(done).write(load_u64(at + done));
-                done += 8;
-            }
-            if size - done >= 4 {
-                slot.byte_add(done).cast::<u32>().write(load_u32(at + done));
-                done += 4;
-            }
-            if size - done >= 2 {
-                slot.byte_add(done).cast::<u16>().write(load_u16(at + done));
-                done += 2;
-            }
-            if size > done {
-                slot.byte_add(done).cast::<u8>().write(load_u8(at + done));
-            }
-            self.filled()
+/// `size_of::<T>()` bytes from `at` on must be in the packet.
+#[inline(always)]
+pub(crate) unsafe fn fill<T: Plain>(slot: &mut Slot<T>, at: usize) -> &T {
+    let size = mem::size_of::<T>();
+    let to = slot.as_mut_ptr().cast::<u64>();
+    let mut done = 0;
+    // SAFETY: reads within `at .. at + size`, as the caller vouches, and writes within the slot,
+    // which has that size and is aligned for 8 bytes; every step starts at a multiple of its width.
+    unsafe {
+        while size - done >= 8 {
+            to.byte_add(done).write(load_u64(at + done));
+            done += 8;
         }
-    }
-
-    /// Where to write `size_of::<T>()` bytes.
-    #[inline(always)]
-    pub(crate) fn as_mut_ptr(&mut self) -> *mut T {
-        self.0.as_mut_ptr()
-    }
-
-    /// The header in the slot.
-    ///
-    /// # Safety
-    ///
-    /// All its bytes must have been written.
-    #[inline(always)]
-    pub(crate) unsafe fn filled(&self) -> &T {
-        // SAFETY: the caller wrote all bytes, and `T: Plain` takes any.
-        unsafe { self.0.assume_init_ref() }
+        if size - done >= 4 {
+            to.byte_add(done).cast::<u32>().write(load_u32(at + done));
+            done += 4;
+        }
+        if size - done >= 2 {
+            to.byte_add(done).cast::<u16>().write(load_u16(at + done));
+            done += 2;
+        }
+        if size > done {
+            to.byte_add(done).cast::<u8>().write(load_u8(at + done));
+        }
+        slot.filled()
     }
 }
 
@@ -148,6 +87,6 @@ impl Packet for Frame {
     fn read<'a, T: Plain>(&self, offset: usize, slot: &'a mut Slot<T>) -> Option<&'a T> {
         let at = self.0.at(offset, mem::size_of::<T>())?;
         // SAFETY: `at` says that so many bytes are there.
-        Some(unsafe { slot.fill(at) })
+        Some(unsafe { fill(slot, at) })
     }
 }

@@ -2,17 +2,15 @@
 
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use datapath_abi::{
+    address::{self, Address},
+    headers::Family,
     maps::MAX_SITES,
     outcome::StackReason,
     route::{RouteKey4, RouteKey6, SITE_KERNEL, VNET_BITS},
     site::{Site, SiteState},
 };
 
-use crate::{
-    address::{self, Address},
-    headers::Family,
-    maps,
-};
+use crate::{fault::Fault, maps, verdict::Verdict};
 
 /// What [`look_up`] returns for an address that no prefix covers. Not an `Option`: the compiler would
 /// carry an undefined value for `None`, which the verifier does not let a program even copy.
@@ -47,14 +45,15 @@ pub(crate) fn is_site(target: u32) -> bool {
 
 /// The site there, if packets may be sent to it, or why it is not for the fast path.
 #[inline(always)]
-pub(crate) fn site_at(target: u32) -> Result<&'static Site, StackReason> {
+pub(crate) fn site_at(target: u32) -> Verdict<&'static Site> {
     match target {
-        NO_SITE => return Err(StackReason::NoRoute),
-        SITE_KERNEL => return Err(StackReason::KernelRoute),
+        NO_SITE => return Err(StackReason::NoRoute.into()),
+        SITE_KERNEL => return Err(StackReason::KernelRoute.into()),
         _ => {}
     }
     match maps::site(target) {
         Some(site) if site.state == SiteState::Up as u32 => Ok(site),
-        _ => Err(StackReason::SiteDown),
+        Some(site) if site.state != SiteState::Absent as u32 => Err(StackReason::SiteDown.into()),
+        _ => Err(Fault::no_site(target).into()),
     }
 }

@@ -1,10 +1,9 @@
 //! Which addresses a router forwards at all.
 
-use datapath_abi::outcome::StackReason;
-
-use crate::{
+use datapath_abi::{
     address::Address,
     headers::{Family, Headers},
+    outcome::StackReason,
 };
 
 /// Refuses a packet whose source or destination never leaves its link or host.

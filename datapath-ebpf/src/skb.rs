@@ -11,9 +11,11 @@ use aya_ebpf::{
     programs::{SkBuffContext, TcContext},
 };
 
+use datapath_abi::packet::{Packet, Plain, Slot};
+
 use crate::{
     asm::store_u32,
-    packet::{Memory, Packet, Plain, Slot},
+    packet::{Memory, fill},
 };
 
 /// `PACKET_HOST` (linux/if_packet.h): the frame is for this machine's link-layer address.
@@ -204,7 +206,7 @@ impl Packet for Skb {
     fn read<'a, T: Plain>(&self, offset: usize, slot: &'a mut Slot<T>) -> Option<&'a T> {
         if let Some(at) = self.linear().at(offset, mem::size_of::<T>()) {
             // SAFETY: `at` says that so many bytes are there.
-            return Some(unsafe { slot.fill(at) });
+            return Some(unsafe { fill(slot, at) });
         }
         // SAFETY: the helper checks `offset` against the packet and writes `size_of::<T>()` bytes
         // (zeroes on failure) into a slot of that size.

@@ -1,10 +1,11 @@
 //! Takes one from the TTL or hop limit, as every router does.
 
-use crate::{
+use datapath_abi::{
     headers::{Family, Headers},
-    skb::{Refused, Skb},
+    outcome::StackReason,
 };
-use datapath_abi::outcome::StackReason;
+
+use crate::skb::{Refused, Skb};
 
 /// Where the TTL lies in an IPv4 header, followed by protocol and checksum.
 const TTL4: usize = 8;

@@ -1,38 +1,57 @@
 //! Packets on their way into the tunnel: counts those that the stack routed there, and gives each its
 //! lane. What another program redirected with the mark has both already.
 
-use datapath_abi::settings::{COUNTED_MARK, COUNTED_MARK_MASK, Role};
-
-use crate::{
-    flow::{Direction, Flow},
+use datapath_abi::{
     headers::Headers,
-    lane, maps, route,
-    skb::Skb,
-    wire::Wire,
+    settings::{COUNTED_MARK, COUNTED_MARK_MASK, Role},
 };
 
-/// Counts the packet for the site of its destination. What has none (neighbour discovery, say) is
-/// dropped by the lane, which names it.
+use crate::{
+    fault::Fault,
+    flow::Flow,
+    lane, maps, route,
+    say::TunEgress,
+    skb::Skb,
+    wire::{Direction, Wire},
+};
+
+/// A packet of the stack's for a site.
+pub(crate) struct Routed<'a> {
+    headers: &'a Headers,
+    wire: &'a Wire,
+    flow: &'a Flow,
+}
+
+/// Reads maps and packet, changes nothing; what is to be counted is handed on to `then`. That is neither
+/// what is counted already nor what has no site (neighbour discovery, say), which is dropped by the lane,
+/// which names it.
 #[inline(always)]
-pub(crate) fn account(skb: &Skb) {
+pub(crate) fn decide(skb: &Skb, then: impl FnOnce(&Routed<'_>)) -> Result<(), Fault> {
     if skb.mark() & COUNTED_MARK_MASK == COUNTED_MARK {
-        return;
+        return Ok(());
     }
-    let Some(settings) = maps::settings() else {
-        return;
-    };
-    let Some(tun) = maps::interface(skb.ifindex(), Role::Tun) else {
-        return;
-    };
+    let settings = maps::settings().ok_or(Fault::NO_SETTINGS)?;
+    let ifindex = skb.ifindex();
+    let tun = maps::interface(ifindex, Role::Tun).ok_or(Fault::no_role(ifindex))?;
     let Ok(headers) = Headers::read_bare(skb, skb.length()) else {
-        return;
+        return Ok(());
     };
     let flow = Flow::of(Direction::ToSite, tun.vnet, &headers, settings);
     if route::is_site(flow.target) {
-        let wire = Wire::of(&headers, skb.gso_size());
-        flow.count(&headers, &wire);
-        if let Some(site) = maps::site(flow.target) {
-            skb.set_mark(lane::mark_for(site, &headers));
-        }
+        then(&Routed {
+            wire: &Wire::of(&headers, skb.gso_size()),
+            headers: &headers,
+            flow: &flow,
+        });
+    }
+    Ok(())
+}
+
+/// Counts the packet and marks it with its lane.
+#[inline(always)]
+pub(crate) fn carry_out(skb: &Skb, routed: &Routed<'_>) {
+    routed.flow.count::<TunEgress>(routed.headers, routed.wire);
+    if let Some(site) = maps::site(routed.flow.target) {
+        skb.set_mark(lane::mark_for(site, routed.headers));
     }
 }

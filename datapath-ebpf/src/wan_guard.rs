@@ -1,27 +1,35 @@
 //! Frames on the WAN: judges datagrams for our UDP ports by their WireGuard header, and nothing else.
 
-use datapath_abi::outcome::DropReason;
+use datapath_abi::{
+    headers::{self, Family, Upper},
+    outcome::{DropReason, StackReason},
+    packet::{Packet as _, Slot},
+    settings::Settings,
+};
 use network_types::{
     ip::{IpProto, Ipv4Hdr, Ipv6Hdr},
     udp::UdpHdr,
 };
 
 use crate::{
-    headers::{self, Family, Upper},
+    fault::Fault,
     link::Link,
     maps,
-    packet::{Frame, Packet, Slot},
+    packet::Frame,
+    verdict::Verdict,
     wireguard::{self, HEAD},
 };
 
 /// Bytes of a UDP header.
 const UDP_HEADER: u32 = UdpHdr::LEN as u32;
 
-/// Why the frame is junk; what is not a whole datagram for one of our ports is none of our business.
+/// Drops junk; what is not a whole datagram for one of our ports is none of our business. Reads maps and
+/// frame, changes nothing.
 #[inline(always)]
-pub(crate) fn judge(frame: &Frame) -> Result<(), DropReason> {
-    match find_datagram(frame) {
-        Some(datagram) => judge_datagram(frame, &datagram),
+pub(crate) fn decide(frame: &Frame) -> Verdict<()> {
+    let settings = maps::settings().ok_or(Fault::NO_SETTINGS)?;
+    match find_datagram(frame, settings)? {
+        Some(datagram) => Ok(judge_datagram(frame, &datagram)?),
         None => Ok(()),
     }
 }
@@ -54,34 +62,36 @@ fn judge_datagram(frame: &Frame, datagram: &Datagram) -> Result<(), DropReason> 
 }
 
 #[inline(always)]
-fn find_datagram(frame: &Frame) -> Option<Datagram> {
-    let settings = maps::settings()?;
-    let link = Link::of_frame(frame).ok()?;
+fn find_datagram(frame: &Frame, settings: &Settings) -> Result<Option<Datagram>, StackReason> {
+    let link = Link::of_frame(frame)?;
     let upper = find_upper(frame, &link)?;
     if upper.protocol != IpProto::Udp as u8 || upper.fragment {
-        return None;
+        return Ok(None);
     }
     let mut slot = Slot::<UdpHdr>::new();
-    let udp = frame.read(upper.offset, &mut slot)?;
+    let udp = frame
+        .read(upper.offset, &mut slot)
+        .ok_or(StackReason::Malformed)?;
     let lane = u16::from_be_bytes(udp.dst).wrapping_sub(settings.listen_port);
-    (lane < settings.lanes).then(|| Datagram {
+    Ok((lane < settings.lanes).then(|| Datagram {
         payload: upper.offset + UdpHdr::LEN,
         length: u32::from(u16::from_be_bytes(udp.len)),
-    })
+    }))
 }
 
 #[inline(always)]
-fn find_upper(frame: &Frame, link: &Link) -> Option<Upper> {
+fn find_upper(frame: &Frame, link: &Link) -> Result<Upper, StackReason> {
     match link.family {
         Family::V4 => {
             let mut slot = Slot::<Ipv4Hdr>::new();
-            let header = frame.read(link.ip_offset, &mut slot)?;
-            headers::upper_of_ipv4(header, link.ip_offset).ok()
+            let header = frame.read(link.ip_offset, &mut slot);
+            headers::upper_of_ipv4(header.ok_or(StackReason::Malformed)?, link.ip_offset)
         }
         Family::V6 => {
             let mut slot = Slot::<Ipv6Hdr>::new();
-            let header = frame.read(link.ip_offset, &mut slot)?;
-            headers::upper_of_ipv6(frame, header, link.ip_offset).ok()
+            let header = frame.read(link.ip_offset, &mut slot);
+            let header = header.ok_or(StackReason::Malformed)?;
+            headers::upper_of_ipv6(frame, header, link.ip_offset)
         }
     }
 }

@@ -1,8 +1,14 @@
-//! What a packet is on the wire: a GSO packet is many.
+//! What a packet is on the wire, and which way it goes there: a GSO packet is many.
 
+use datapath_abi::headers::Headers;
 use network_types::ip::IpProto;
 
-use crate::headers::Headers;
+/// Which way a packet goes.
+#[derive(Clone, Copy)]
+pub(crate) enum Direction {
+    ToSite,
+    FromSite,
+}
 
 /// The wire packets of one packet in the kernel.
 pub(crate) struct Wire {

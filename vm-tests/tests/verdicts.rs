@@ -3,6 +3,8 @@
 
 #[path = "verdicts/case.rs"]
 mod case;
+#[path = "verdicts/faults.rs"]
+mod faults;
 #[path = "verdicts/flows.rs"]
 mod flows;
 #[path = "verdicts/frame.rs"]

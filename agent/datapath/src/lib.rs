@@ -2,7 +2,7 @@
 //! maps they share with the agent.
 //!
 //! Maps and links are pinned under `/sys/fs/bpf/crossway/<gateway>/`. An agent that dies leaves
-//! them, the programs go on, and [`Datapath::load`] of the next takes them over: the maps with their
+//! them, the programs go on, and [`Datapath::load_for`] of the next takes them over: the maps with their
 //! content, the links with new programs and no gap. Only [`Datapath::detach`] removes them.
 //!
 //! All calls are synchronous and short, for a current-thread runtime; longer ones say so. They act
@@ -10,8 +10,8 @@
 
 mod attach;
 mod attachment;
-mod events;
 mod flows;
+mod log;
 mod object;
 mod pins;
 mod prepared;
@@ -28,7 +28,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use aya::maps::{Map, MapError, MapInfo, RingBuf};
+use aya::maps::{Map, MapError, MapInfo};
 use aya::programs::{Program, ProgramError};
 use aya::util::KernelVersion;
 use aya::{Ebpf, EbpfLoader};
@@ -44,9 +44,8 @@ use crossway_sys::interface;
 pub use self::attach::Wanted;
 pub use self::attach::clsact::netlink;
 pub use self::attachment::{Attachment, Hook, Mode, TcAttach};
-pub use self::events::parse as parse_event;
-pub use self::events::{DatapathEvent, Events};
 pub use self::flows::{Account, FlowSummary, Flows, IdleLimits, Swept, Told};
+pub use self::log::ProgramLog;
 pub use self::prepared::Prepared;
 pub use self::routes::{Entry, RouteChanges, Routes, Target};
 pub use self::sessions::Sessions;
@@ -70,7 +69,6 @@ pub struct Datapath {
     pub flows: Flows,
     /// Drops and what went to the stack.
     pub tallies: Tallies,
-    events: Option<RingBuf<aya::maps::MapData>>,
     programs: Ebpf,
     attacher: Attacher,
     pins: Pins,
@@ -83,15 +81,9 @@ pub fn segments_tcp(interface: &str) -> bool {
 }
 
 impl Datapath {
-    /// Loads programs and maps for `gateway` (a valid name of the configuration). Takes over pinned
-    /// maps, or removes them if they are of another version or shape. Mounts the BPF file system if
-    /// it is missing. Attaches nothing yet.
-    pub fn load(gateway: &str, tc: TcAttach) -> Result<Self> {
-        Self::load_for(gateway, tc, maps::DEFAULT_FLOWS)
-    }
-
-    /// As [`Self::load`], with room for so many flows of IPv4, and [`maps::flows_of_ipv6`]. Pinned maps
-    /// with room for another number do not fit.
+    /// Loads programs and maps for `gateway` (a valid name of the configuration), with room for so many
+    /// flows of IPv4, and [`maps::flows_of_ipv6`]. Takes over pinned maps, or removes them if they are of
+    /// another version or shape. Mounts the BPF file system if it is missing. Attaches nothing yet.
     pub fn load_for(gateway: &str, tc: TcAttach, flows: usize) -> Result<Self> {
         pins::ensure_bpffs()?;
         let pins = Pins::new(gateway);
@@ -149,9 +141,9 @@ impl Datapath {
         self.pins.directory().to_owned()
     }
 
-    /// The stream of events; there is one, and it must be asked for inside a tokio runtime.
-    pub fn take_events(&mut self) -> Result<Option<Events>> {
-        self.events.take().map(Events::new).transpose()
+    /// What the programs say. There is one, and it must be asked for inside a tokio runtime.
+    pub fn take_log(&mut self) -> Result<ProgramLog> {
+        ProgramLog::new(&mut self.programs)
     }
 
     /// Detaches all programs and removes all pins: the clean stop.
@@ -179,7 +171,6 @@ impl Datapath {
             sessions: Sessions::new(&mut programs)?,
             flows: Flows::new(&mut programs)?,
             tallies: Tallies::new(&mut programs)?,
-            events: Some(take(&mut programs, maps::EVENTS)?),
             attacher: Attacher::new(pins.clone(), gateway, tc),
             programs,
             pins,
@@ -261,20 +252,6 @@ fn remove(pins: &Pins, gateway: &str) -> Result<()> {
 
 fn kernel_at_least(major: u8, minor: u8) -> bool {
     KernelVersion::current().is_ok_and(|kernel| kernel >= KernelVersion::new(major, minor, 0))
-}
-
-/// Whether a removal removed something; that there was nothing to remove is no error.
-fn removed(result: Result<(), MapError>) -> Result<bool, MapError> {
-    match result {
-        Ok(()) => Ok(true),
-        Err(MapError::KeyNotFound) => Ok(false),
-        Err(MapError::SyscallError(error))
-            if error.io_error.raw_os_error() == Some(libc::ENOENT) =>
-        {
-            Ok(false)
-        }
-        Err(error) => Err(error),
-    }
 }
 
 /// Takes the map `name` out of the loaded object, as what it should be.

@@ -10,10 +10,11 @@ use aya::maps::lpm_trie::Key;
 use aya::maps::{LpmTrie, MapData, MapError};
 use datapath_abi::maps;
 use datapath_abi::route::{Route, RouteKey4, RouteKey6, SITE_KERNEL};
+use datapath_abi::user::removed;
 
 use self::key::TrieKey;
 use super::settings::SharedSettings;
-use super::{removed, take};
+use super::take;
 use crossway_types::ids::{SiteId, VnetId};
 use crossway_types::prefix::Prefix;
 
@@ -115,26 +116,6 @@ impl Routes {
             self.remove_entry(vnet, prefix)?;
         }
         Ok(changes)
-    }
-
-    /// Adds one route, or replaces that of the same prefix.
-    pub fn insert(&mut self, vnet: VnetId, prefix: Prefix, target: Target) -> Result<()> {
-        self.insert_entry(vnet, prefix, target)?;
-        let route = (vnet, prefix);
-        match self.position(route) {
-            Ok(at) => self.written[at].1 = target,
-            Err(at) => self.written.insert(at, (route, target)),
-        }
-        self.settings.raise_route_generation()
-    }
-
-    /// Removes one route; it may be gone already.
-    pub fn remove(&mut self, vnet: VnetId, prefix: Prefix) -> Result<()> {
-        self.remove_entry(vnet, prefix)?;
-        if let Ok(at) = self.position((vnet, prefix)) {
-            self.written.remove(at);
-        }
-        self.settings.raise_route_generation()
     }
 
     /// Where a route is among those written, or where it would be.

@@ -1,34 +1,34 @@
 //! What the programs are told about this gateway and its interfaces.
 
 mod shared;
-mod slots;
 
 use std::collections::HashMap as StdHashMap;
 
 use anyhow::{Context, Result};
 use aya::Ebpf;
-use aya::maps::{HashMap, MapData};
 use datapath_abi::settings::{Interface, Settings};
+use datapath_abi::user::Interfaces;
 use datapath_abi::{ABI_VERSION, maps};
 
 pub(super) use self::shared::SharedSettings;
-use self::slots::Slots;
-use super::{removed, take};
+use super::take;
 use crossway_types::ids::IfIndex;
 
 /// The maps SETTINGS, INTERFACES and INTERFACE_SLOTS.
 pub struct SettingsMap {
     shared: SharedSettings,
-    interfaces: HashMap<MapData, u32, Interface>,
-    slots: Slots,
+    interfaces: Interfaces,
 }
 
 impl SettingsMap {
     pub(super) fn new(programs: &mut Ebpf) -> Result<Self> {
         Ok(Self {
             shared: SharedSettings::new(programs)?,
-            interfaces: take(programs, maps::INTERFACES)?,
-            slots: Slots::new(programs)?,
+            interfaces: Interfaces::new(
+                take(programs, maps::INTERFACES)?,
+                take(programs, maps::INTERFACE_SLOTS)?,
+            )
+            .context(maps::INTERFACES)?,
         })
     }
 
@@ -54,28 +54,14 @@ impl SettingsMap {
 
     /// Makes these the interfaces with a role, and forgets all others.
     pub fn set_interfaces(&mut self, wanted: &[(IfIndex, Interface)]) -> Result<()> {
-        let present = self.interfaces()?;
-        for (index, interface) in wanted {
-            if present.get(index) != Some(interface) {
-                self.interfaces
-                    .insert(index.0, interface, 0)
-                    .with_context(|| format!("{}: interface {index}", maps::INTERFACES))?;
-            }
-        }
-        for index in present.keys() {
-            if wanted.iter().all(|(other, _)| other != index) {
-                removed(self.interfaces.remove(&index.0)).context(maps::INTERFACES)?;
-            }
-        }
-        self.slots.set(wanted)
+        let wanted: Vec<_> = wanted.iter().map(|(index, it)| (index.0, *it)).collect();
+        self.interfaces.set(&wanted).context(maps::INTERFACES)
     }
 
     /// Every interface with a role.
     pub fn interfaces(&self) -> Result<StdHashMap<IfIndex, Interface>> {
-        self.interfaces
-            .iter()
-            .map(|entry| entry.map(|(index, interface)| (IfIndex(index), interface)))
-            .collect::<Result<_, _>>()
-            .context(maps::INTERFACES)
+        let all = self.interfaces.all().context(maps::INTERFACES)?;
+        let typed = all.into_iter().map(|(index, it)| (IfIndex(index), it));
+        Ok(typed.collect())
     }
 }

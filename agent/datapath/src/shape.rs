@@ -3,7 +3,6 @@
 use std::fmt;
 
 use aya::maps::{MapInfo, MapType};
-use datapath_abi::event::Event;
 use datapath_abi::flow::{FLOW_STAT_COUNT, FlowCounters, FlowKey, FlowKey4};
 use datapath_abi::maps;
 use datapath_abi::outcome::{DropReason, StackReason, Tally};
@@ -43,7 +42,6 @@ impl Shape {
             maps::INTERFACE_SLOTS => {
                 array::<InterfaceSlot>(MapType::Array, maps::INTERFACE_SLOT_COUNT)
             }
-            maps::EVENTS => (MapType::RingBuf, 0, 0, maps::EVENTS_BYTES),
             _ => return None,
         };
         Some(Self {
@@ -98,10 +96,6 @@ impl fmt::Display for Shape {
         write!(f, "{kind:?} of {capacity}, {key} to {value} bytes")
     }
 }
-
-// A ring buffer's capacity is a power of two and of pages, else the kernel refuses it.
-const _: () =
-    assert!(maps::EVENTS_BYTES.is_power_of_two() && size_of::<Event>() < maps::EVENTS_BYTES);
 
 #[cfg(test)]
 mod tests {

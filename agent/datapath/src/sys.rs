@@ -3,5 +3,4 @@
 pub(super) mod batch;
 pub(super) mod bpffs;
 pub(super) mod link;
-pub(super) mod pod;
 pub(super) mod ring;

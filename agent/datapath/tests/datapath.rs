@@ -1,12 +1,12 @@
 //! The data path's user side against the running kernel: loading, attaching, taking over, stopping,
 //! and every map. Needs root; each test has namespaces of its own.
 
-#[path = "datapath/events.rs"]
-mod events;
 #[path = "datapath/flows.rs"]
 mod flows;
 #[path = "datapath/lifecycle.rs"]
 mod lifecycle;
+#[path = "datapath/log.rs"]
+mod log;
 #[path = "datapath/maps.rs"]
 mod maps;
 #[path = "datapath/routes.rs"]

@@ -10,7 +10,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until};
 
 use super::links::Dial;
 use crate::control::ControlRequest;
-use crate::datapath::{DatapathEvent, Events};
+use crate::datapath::ProgramLog;
 use crate::health::Outcome;
 use crate::host::watch::Watch;
 use crate::lane::{FromLanes, FromReplica};
@@ -30,7 +30,7 @@ pub(super) struct Inputs {
     pub(super) outcomes: mpsc::Receiver<Outcome>,
     pub(super) vrrp: mpsc::UnboundedReceiver<VrrpEvent>,
     pub(super) watch: Watch,
-    pub(super) events: Option<Events>,
+    pub(super) program_log: Option<ProgramLog>,
     /// Agents that ask to take over.
     pub(super) successors: mpsc::Receiver<UnixStream>,
     pub(super) signals: Signals,
@@ -78,7 +78,6 @@ pub(super) enum Input {
     LinksDue,
     ReplicasDue,
     FlowsDue,
-    DatapathEvent(std::io::Result<DatapathEvent>),
     Tick,
 }
 
@@ -135,7 +134,13 @@ impl Inputs {
                 () = at(due.links) => return Ok(Input::LinksDue),
                 () = at(due.replicas) => return Ok(Input::ReplicasDue),
                 () = at(due.flows) => return Ok(Input::FlowsDue),
-                event = next_event(&mut self.events) => return Ok(Input::DatapathEvent(event)),
+                result = follow_programs(&mut self.program_log) => {
+                    if let Err(error) = result {
+                        tracing::warn!(%error, "what the eBPF programs say cannot be read any more");
+                        self.program_log = None;
+                    }
+                    continue;
+                }
                 _ = self.timers.tick.tick() => return Ok(Input::Tick),
             };
             let settled = tokio::time::Instant::now() + HOST_SETTLES;
@@ -155,9 +160,10 @@ async fn at(time: Option<Instant>) {
     }
 }
 
-async fn next_event(events: &mut Option<Events>) -> std::io::Result<DatapathEvent> {
-    match events {
-        Some(events) => events.next().await,
+/// Takes what the eBPF programs say into the agent's own log; returns only with an error.
+async fn follow_programs(log: &mut Option<ProgramLog>) -> std::io::Result<()> {
+    match log {
+        Some(log) => log.follow().await,
         None => std::future::pending().await,
     }
 }

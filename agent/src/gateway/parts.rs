@@ -134,10 +134,8 @@ impl Gateway {
         tokio::spawn(sockets.control.serve(sender, self.journal.subscribe()));
         let (asked, successors) = mpsc::channel(1);
         tokio::spawn(give::attend(sockets.door, asked));
-        let events = match &mut self.forwarding.datapath {
-            Some(datapath) => datapath.take_events()?,
-            None => None,
-        };
+        let datapath = self.forwarding.datapath.as_mut();
+        let program_log = datapath.map(Datapath::take_log).transpose()?;
         Ok(Inputs {
             requests,
             dials: sources.dials,
@@ -145,7 +143,7 @@ impl Gateway {
             outcomes: sources.outcomes,
             vrrp: sources.vrrp,
             watch: sources.watch,
-            events,
+            program_log,
             successors,
             signals,
             timers: Timers::new(),

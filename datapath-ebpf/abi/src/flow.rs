@@ -1,12 +1,14 @@
 //! The flow table: one entry for both directions of a conversation through the tunnel.
 
+use zerocopy::FromBytes;
+
 use crate::pod;
 
 /// A flow of either family, and the key of [`crate::maps::FLOWS6`]. `local` is always the end on this
-/// gateway's side, so both directions meet in one entry. IPv4 addresses, which events have, are
+/// gateway's side, so both directions meet in one entry. IPv4 addresses are
 /// IPv4-mapped (`::ffff:a.b.c.d`, RFC 4291 2.5.5.2).
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes)]
 pub struct FlowKey {
     /// Virtual network id.
     pub vnet: u32,
@@ -30,7 +32,7 @@ pub struct FlowKey {
 /// Key of [`crate::maps::FLOWS4`]: a flow of IPv4, less than half as long as a [`FlowKey`], which is what
 /// hashing and comparing it cost. The fields mean the same.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes)]
 pub struct FlowKey4 {
     /// Virtual network id.
     pub vnet: u32,

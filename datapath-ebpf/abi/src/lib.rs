@@ -1,5 +1,5 @@
 //! What the eBPF programs and the agent agree on: map names and capacities, the
-//! layout of every key and value, and the words for each outcome.
+//! layout of every key and value, the words for each outcome, and how headers are read.
 //!
 //! Rules of this boundary:
 //! - Every struct is `#[repr(C)]` with no implicit padding, its size asserted in its file.
@@ -10,17 +10,27 @@
 //!   [`ABI_VERSION`]; `cargo xtask check` refuses one that does not.
 #![no_std]
 #![warn(missing_docs)]
+// A call costs an eBPF program registers and hides from the verifier what is known of them.
+#![allow(clippy::inline_always)]
 
-pub mod event;
+#[cfg(feature = "user")]
+extern crate std;
+
+pub mod address;
+pub mod fault;
 pub mod flow;
+pub mod headers;
 pub mod maps;
 pub mod outcome;
+pub mod packet;
 pub mod route;
 pub mod settings;
 pub mod site;
+#[cfg(feature = "user")]
+pub mod user;
 
 /// Version of everything in this crate. The agent refuses to take over pinned maps of another.
-pub const ABI_VERSION: u32 = 7;
+pub const ABI_VERSION: u32 = 8;
 
 /// Declares that a boundary struct may be copied from and to map memory.
 macro_rules! pod {

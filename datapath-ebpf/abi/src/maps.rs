@@ -1,4 +1,4 @@
-//! Names and capacities of the maps, used on both sides. All are pinned by name under
+//! Names and capacities of the maps, used on both sides. All but [`LOG`] are pinned by name under
 //! `/sys/fs/bpf/crossway/<gateway>/`.
 
 /// `(vnet, IPv4 prefix)` to [`crate::route::Route`]: longest-prefix-match trie.
@@ -31,11 +31,9 @@ pub const INTERFACES: &str = "INTERFACES";
 /// [`crate::settings::slot_of`] an interface index to [`crate::settings::InterfaceSlot`]: array. What the
 /// programs look at before [`INTERFACES`], of which it holds no more than copies.
 pub const INTERFACE_SLOTS: &str = "INTERFACE_SLOTS";
-/// [`crate::event::Event`] records: ring buffer.
-pub const EVENTS: &str = "EVENTS";
 
 /// Every map, in the order in which they are shown.
-pub const ALL: [&str; 15] = [
+pub const ALL: [&str; 14] = [
     ROUTES4,
     ROUTES6,
     SITES,
@@ -50,8 +48,11 @@ pub const ALL: [&str; 15] = [
     SETTINGS,
     INTERFACES,
     INTERFACE_SLOTS,
-    EVENTS,
 ];
+
+/// What the programs have to say, as `aya-log` writes it: ring buffer. The only map that is not pinned, for
+/// it belongs to one load of the programs: each agent reads what its own programs say.
+pub const LOG: &str = "AYA_LOGS";
 
 /// Program names, as in the object file and in `bpftool prog`.
 pub const LAN_INGRESS: &str = "lan_ingress";
@@ -88,8 +89,6 @@ pub const SESSION_WORDS: usize = 1024;
 pub const MAX_INTERFACES: usize = 64;
 /// A power of two, and more than the indices of most hosts, so that interfaces seldom meet in a slot.
 pub const INTERFACE_SLOT_COUNT: usize = 1024;
-/// Bytes of the event ring: a power of two and of pages.
-pub const EVENTS_BYTES: usize = 256 * 1024;
 
 /// Word and bit in it of a session, a key of [`SESSIONS`].
 pub const fn session_bit(session: u32) -> (u32, u64) {

@@ -3,7 +3,6 @@
 use std::{collections::HashMap, net::Ipv6Addr};
 
 use datapath_abi::{
-    event::EventKind,
     flow::{FlowCounters, FlowKey, FlowStat, NOT_SEEN_HERE},
     maps,
     outcome::StackReason,
@@ -206,30 +205,6 @@ fn a_full_table_evicts_but_the_site_counters_keep_everything() {
     );
     assert_eq!(datapath.site_counters(SITE).to_site_packets, flows);
     assert_eq!(datapath.site_counters(SITE).to_site_bytes, flows * 29);
-}
-
-#[test]
-fn new_flows_are_told_but_not_all_of_a_flood() {
-    let mut datapath = ready();
-    let packet = Packet::new("10.1.0.5", "10.2.0.9").tcp(1000, 443, 2, 0);
-    to_site(&mut datapath, &packet, Context::default());
-    to_site(&mut datapath, &packet, Context::default());
-    let events = datapath.take_events();
-    assert_eq!(events.len(), 1, "one event for a flow, not for a packet");
-    let (key, counters) = only_flow(&datapath);
-    assert_eq!(events[0].kind, EventKind::NewFlow as u32);
-    assert_eq!(events[0].key, key);
-    assert_eq!(events[0].site, SITE);
-    assert_eq!(events[0].time_ns, counters.first_seen_ns);
-
-    for port in 0..500 {
-        let packet = Packet::new("10.1.0.5", "10.2.0.9").udp(port, 53, b"?");
-        to_site(&mut datapath, &packet, Context::default());
-    }
-    // Two seconds may meet in the flood, and the scheduler may move it to another CPU.
-    let events = datapath.take_events().len();
-    assert!(events < 400, "{events} events");
-    assert_eq!(datapath.flow_stat(FlowStat::Inserted), 501);
 }
 
 /// Changes the routes as the agent does: the table first, then the number.

@@ -11,13 +11,13 @@ use aya::{
 };
 use datapath_abi::{
     ABI_VERSION,
-    event::Event,
     flow::{FlowCounters, FlowKey, FlowKey4, FlowStat},
     maps,
     outcome::{DropReason, StackReason, Tally},
     route::{Route, RouteKey4, RouteKey6, VNET_BITS},
-    settings::{Interface, InterfaceSlot, Role, Settings, slot_of},
+    settings::{Interface, Role, Settings},
     site::{Site, SiteCounters, SiteState},
+    user::{Interfaces, Sessions},
 };
 
 /// Verdicts as the kernel numbers them.
@@ -32,6 +32,8 @@ pub(crate) const FLOWS: u32 = 1024;
 /// Loaded programs.
 pub(crate) struct Datapath {
     ebpf: Ebpf,
+    interfaces: Interfaces,
+    sessions: Sessions,
 }
 
 /// What a TC program is told of a packet beside its bytes.
@@ -58,12 +60,24 @@ impl Datapath {
     pub(crate) fn load() -> Self {
         enter_new_namespace();
         let object = object();
-        let ebpf = EbpfLoader::new()
+        let mut ebpf = EbpfLoader::new()
             .map_max_entries(maps::FLOWS4, FLOWS)
             .map_max_entries(maps::FLOWS6, FLOWS)
             .load(&object)
             .expect("the object loads");
-        Self { ebpf }
+        let interfaces = Interfaces::new(
+            take(&mut ebpf, maps::INTERFACES),
+            take(&mut ebpf, maps::INTERFACE_SLOTS),
+        );
+        let sessions = Sessions::new(
+            take(&mut ebpf, maps::SESSIONS),
+            take(&mut ebpf, maps::SESSION_BITS),
+        );
+        Self {
+            ebpf,
+            interfaces: interfaces.unwrap(),
+            sessions: sessions.unwrap(),
+        }
     }
 
     /// Runs a TC program over a frame, or over a bare packet for those of the TUN: the kernel takes
@@ -181,12 +195,7 @@ impl Datapath {
     }
 
     pub(crate) fn write_interface(&mut self, ifindex: u32, interface: Interface) {
-        self.hash(maps::INTERFACES)
-            .insert(ifindex, interface, 0)
-            .unwrap();
-        let slot = InterfaceSlot { ifindex, interface };
-        let mut slots = self.array(maps::INTERFACE_SLOTS);
-        slots.set(slot_of(ifindex), slot, 0).unwrap();
+        self.interfaces.add(ifindex, interface).unwrap();
     }
 
     pub(crate) fn set_site(&mut self, id: u32, state: SiteState, mtu: u32) {
@@ -221,11 +230,7 @@ impl Datapath {
     }
 
     pub(crate) fn add_session(&mut self, index: u32) {
-        self.hash(maps::SESSIONS).insert(index, 7u32, 0).unwrap();
-        let (word, bit) = maps::session_bit(index);
-        let mut bits = self.array::<u64>(maps::SESSION_BITS);
-        let others = bits.get(&word, 0).unwrap();
-        bits.set(word, others | bit, 0).unwrap();
+        self.sessions.insert(index << 8, 7).unwrap();
     }
 
     pub(crate) fn to_stack(&self, reason: StackReason) -> Tally {
@@ -270,17 +275,15 @@ impl Datapath {
         written.unwrap();
     }
 
-    /// Takes what lies in the event ring.
-    pub(crate) fn take_events(&mut self) -> Vec<Event> {
-        let map = self.ebpf.map_mut(maps::EVENTS).expect("the map is there");
+    /// Takes what the programs said, as aya-log writes it.
+    pub(crate) fn take_log(&mut self) -> Vec<Vec<u8>> {
+        let map = self.ebpf.map_mut(maps::LOG).expect("the map is there");
         let mut ring = RingBuf::try_from(map).unwrap();
-        let mut events = Vec::new();
+        let mut records = Vec::new();
         while let Some(record) = ring.next() {
-            assert_eq!(record.len(), size_of::<Event>());
-            // SAFETY: the record has the size of an event, whose type takes any bytes (`Pod`).
-            events.push(unsafe { record.as_ptr().cast::<Event>().read_unaligned() });
+            records.push(record.to_vec());
         }
-        events
+        records
     }
 
     fn tally(&self, map: &str, index: u32) -> Tally {
@@ -311,6 +314,11 @@ impl Datapath {
     fn trie<K: Pod>(&mut self, name: &str) -> LpmTrie<&mut MapData, K, Route> {
         LpmTrie::try_from(self.ebpf.map_mut(name).expect("the map is there")).unwrap()
     }
+}
+
+fn take<M: TryFrom<Map>>(ebpf: &mut Ebpf, name: &str) -> M {
+    let map = ebpf.take_map(name).expect("the map is there");
+    M::try_from(map).ok().expect("the map has this type")
 }
 
 enum RouteKey {

@@ -1,5 +1,6 @@
 //! `wan_guard`: frames on the WAN, case by case.
 
+use datapath_abi::maps;
 use datapath_abi::outcome::{
     DropReason::{
         self, WanBadLength, WanBadType, WanReservedBits, WanTooShort, WanUnknownReceiver,
@@ -233,10 +234,15 @@ fn without_settings_everything_passes() {
     for (name, frame, _) in corpus() {
         assert_eq!(run(&mut datapath, &frame), Ok(()), "{name}");
     }
+    let said = datapath.take_log();
+    // The scheduler may move it to another CPU, which then says it as well.
+    assert!((1..corpus().len()).contains(&said.len()), "{said:?}");
+    let name = maps::WAN_GUARD.as_bytes();
+    assert!(said[0].windows(name.len()).any(|window| window == name));
 }
 
 #[test]
-fn a_flood_of_junk_is_counted_whole_and_told_in_part() {
+fn a_flood_of_junk_is_counted_whole_and_not_told() {
     let mut datapath = ready();
     let frame = v4(&[0; 64]).frame();
     for _ in 0..500 {
@@ -244,13 +250,5 @@ fn a_flood_of_junk_is_counted_whole_and_told_in_part() {
     }
     assert_eq!(datapath.drops(WanBadType).packets, 500);
     assert_eq!(datapath.drops(WanBadType).bytes, 500 * frame.len() as u64);
-    let events = datapath.take_events();
-    assert!(!events.is_empty());
-    // Two seconds may meet in the flood, and the scheduler may move it to another CPU.
-    assert!(events.len() < 400, "{} events", events.len());
-    assert!(
-        events
-            .iter()
-            .all(|event| event.reason == WanBadType.index())
-    );
+    assert!(datapath.take_log().is_empty());
 }

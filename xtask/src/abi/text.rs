@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::mem::offset_of;
 
-use datapath_abi::event::{EVENTS_PER_SECOND, Event, EventKind};
+use datapath_abi::fault::{FAULT_INTERVAL_NS, FaultKind, PROGRAMS};
 use datapath_abi::flow::{FLOW_STAT_COUNT, FlowCounters, FlowKey, FlowKey4, FlowStat, FlowVerdict};
 use datapath_abi::outcome::{DropReason, StackReason, Tally};
 use datapath_abi::route::{Route, RouteKey4, RouteKey6, SITE_KERNEL, VNET_BITS};
@@ -63,6 +63,7 @@ fn write_constants(text: &mut String) {
     for name in maps::ALL {
         let _ = writeln!(text, "map {name}");
     }
+    let _ = writeln!(text, "log {}", maps::LOG);
     for name in [
         maps::LAN_INGRESS,
         maps::TUN_EGRESS,
@@ -82,8 +83,8 @@ fn write_constants(text: &mut String) {
         maps::SESSION_WORDS,
         maps::MAX_INTERFACES,
         maps::INTERFACE_SLOT_COUNT,
-        maps::EVENTS_BYTES,
-        EVENTS_PER_SECOND,
+        FAULT_INTERVAL_NS,
+        PROGRAMS,
         FLOW_STAT_COUNT,
         VNET_BITS,
         SITE_KERNEL,
@@ -180,16 +181,6 @@ fn write_structs(text: &mut String) {
         }
     );
     layout!(text, InterfaceSlot { ifindex, interface });
-    layout!(
-        text,
-        Event {
-            time_ns,
-            kind,
-            site,
-            reason,
-            key
-        }
-    );
 }
 
 fn write_enums(text: &mut String) {
@@ -203,7 +194,16 @@ fn write_enums(text: &mut String) {
     );
     values!(text, SiteState { Absent, Up, Down });
     values!(text, Role { Lan, Wan, Tun });
-    values!(text, EventKind { NewFlow, Drop });
+    values!(
+        text,
+        FaultKind {
+            NoSettings,
+            NoRole,
+            NoSite,
+            NotRewritten,
+            FlowRefused
+        }
+    );
     let _ = writeln!(text, "enum DropReason {}", size_of::<DropReason>());
     for reason in DropReason::ALL {
         let _ = writeln!(text, "  {} = {}", reason.as_str(), reason.index());

@@ -5,8 +5,8 @@ use aya::maps::{HashMap, Map, MapData, MapError};
 use aya::{Ebpf, Pod};
 use datapath_abi::flow::{FlowCounters, FlowKey};
 
-use super::super::removed;
 use super::super::sys::batch::{BatchReader, Cursor};
+use datapath_abi::user::removed;
 
 /// Entries read by one system call, about a millisecond's worth.
 pub(super) const BATCH: usize = 4096;

@@ -59,7 +59,7 @@ fn key(number: u32) -> FlowKey {
 #[test]
 fn a_sweep_removes_idle_flows_in_steps_and_no_others() {
     enter_sandbox();
-    let mut datapath = Datapath::load("flows-sweep", TcAttach::Auto).unwrap();
+    let mut datapath = load_datapath("flows-sweep", TcAttach::Auto).unwrap();
     let mut programs = Programs::of(&datapath);
     for number in 0..40_000 {
         programs.enter(number, if number % 4 == 0 { 1000 } else { 100 });
@@ -96,7 +96,7 @@ fn a_sweep_removes_idle_flows_in_steps_and_no_others() {
 #[test]
 fn flows_that_a_full_table_gave_up_are_counted() {
     enter_sandbox();
-    let mut datapath = Datapath::load("flows-full", TcAttach::Auto).unwrap();
+    let mut datapath = load_datapath("flows-full", TcAttach::Auto).unwrap();
     let mut programs = Programs::of(&datapath);
     let entered = maps::DEFAULT_FLOWS as u32 + 50_000;
     for number in 0..entered {
@@ -145,7 +145,7 @@ fn a_million_flows_of_ipv4_fit_where_the_configuration_says_so() {
     let again = Datapath::load_for("flows-million", TcAttach::Auto, flows).unwrap();
     assert!(again.took_over());
     drop(again);
-    let mut smaller = Datapath::load("flows-million", TcAttach::Auto).unwrap();
+    let mut smaller = load_datapath("flows-million", TcAttach::Auto).unwrap();
     assert!(!smaller.took_over());
     assert_eq!(smaller.flows.summary().unwrap().present, 0);
     smaller.detach().unwrap();
@@ -154,7 +154,7 @@ fn a_million_flows_of_ipv4_fit_where_the_configuration_says_so() {
 #[test]
 fn evictions_are_counted_right_after_a_take_over() {
     enter_sandbox();
-    let mut killed = Datapath::load("flows-takeover", TcAttach::Auto).unwrap();
+    let mut killed = load_datapath("flows-takeover", TcAttach::Auto).unwrap();
     let mut programs = Programs::of(&killed);
     for number in 0..1000 {
         programs.enter(number, 1);
@@ -163,7 +163,7 @@ fn evictions_are_counted_right_after_a_take_over() {
     assert!(killed.flows.remove(&key(0)).unwrap());
     drop(killed);
 
-    let mut next = Datapath::load("flows-takeover", TcAttach::Auto).unwrap();
+    let mut next = load_datapath("flows-takeover", TcAttach::Auto).unwrap();
     let summary = next.flows.summary().unwrap();
     assert_eq!(
         (
@@ -195,7 +195,7 @@ fn packets(to_site_packets: u64) -> FlowCounters {
 #[test]
 fn what_a_replica_tells_is_entered_raised_or_left_alone() {
     enter_sandbox();
-    let mut datapath = Datapath::load("flows-told", TcAttach::Auto).unwrap();
+    let mut datapath = load_datapath("flows-told", TcAttach::Auto).unwrap();
     let six = FlowKey {
         family: 6,
         local: [0x20; 16],
@@ -225,7 +225,7 @@ fn what_a_replica_tells_is_entered_raised_or_left_alone() {
 #[test]
 fn a_flow_that_comes_or_goes_between_the_look_and_the_write_is_looked_at_again() {
     enter_sandbox();
-    let mut datapath = Datapath::load("flows-told-race", TcAttach::Auto).unwrap();
+    let mut datapath = load_datapath("flows-told-race", TcAttach::Auto).unwrap();
     let programs = std::cell::RefCell::new(Programs::of(&datapath));
     let told = datapath.flows.tell(&key(1), |own| {
         if own.is_none() {
@@ -251,7 +251,7 @@ fn a_flow_that_comes_or_goes_between_the_look_and_the_write_is_looked_at_again()
 #[test]
 fn a_replica_cannot_make_the_table_grow_beyond_its_size() {
     enter_sandbox();
-    let mut datapath = Datapath::load("flows-told-full", TcAttach::Auto).unwrap();
+    let mut datapath = load_datapath("flows-told-full", TcAttach::Auto).unwrap();
     let count = maps::DEFAULT_FLOWS as u32 + 50_000;
     let start = clock::now();
     for number in 0..count {

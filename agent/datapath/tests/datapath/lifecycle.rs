@@ -23,7 +23,7 @@ fn interfaces() {
 }
 
 fn load(gateway: &str) -> Datapath {
-    Datapath::load(gateway, TcAttach::Auto).unwrap()
+    load_datapath(gateway, TcAttach::Auto).unwrap()
 }
 
 /// Attaches to all three interfaces, XDP in the generic mode, which every device has.
@@ -201,13 +201,9 @@ fn maps_of_another_version_are_replaced() {
     let mut old = load("version");
     let directory = old.pin_directory();
     attach_all(&mut old);
-    old.routes
-        .insert(
-            VnetId(0),
-            "10.2.0.0/16".parse().unwrap(),
-            crossway_datapath::Target::Kernel,
-        )
-        .unwrap();
+    let route = (VnetId(0), "10.2.0.0/16".parse().unwrap());
+    let routes = vec![(route, crossway_datapath::Target::Kernel)];
+    old.routes.replace_all(routes).unwrap();
     let mut settings: Array<MapData, Settings> = pinned(&old, maps::SETTINGS);
     let other = Settings {
         abi_version: ABI_VERSION + 1,

@@ -13,7 +13,7 @@ use super::support::*;
 
 fn load(gateway: &str) -> Datapath {
     enter_sandbox();
-    Datapath::load(gateway, TcAttach::Auto).unwrap()
+    load_datapath(gateway, TcAttach::Auto).unwrap()
 }
 
 fn on_every_cpu<V: aya::Pod>(value: V) -> PerCpuValues<V> {
@@ -110,7 +110,7 @@ fn interfaces_are_those_given_last() {
     drop(datapath);
 
     // An agent that takes over knows which slots are full.
-    let mut next = Datapath::load("maps-interfaces", TcAttach::Auto).unwrap();
+    let mut next = load_datapath("maps-interfaces", TcAttach::Auto).unwrap();
     next.settings.set_interfaces(&[wan]).unwrap();
     assert_eq!(slots(&next), [wan]);
     next.detach().unwrap();
@@ -143,7 +143,7 @@ fn sessions_that_share_a_bit_keep_it_until_the_last_is_gone() {
     assert_eq!(bits.get(&word, 0).unwrap(), bit);
     drop(datapath);
 
-    let mut next = Datapath::load("maps-session-bits", TcAttach::Auto).unwrap();
+    let mut next = load_datapath("maps-session-bits", TcAttach::Auto).unwrap();
     next.sessions.insert(first, LinkId(2)).unwrap();
     next.sessions.remove(second).unwrap();
     assert_eq!(bits.get(&word, 0).unwrap(), bit);

@@ -19,7 +19,7 @@ const VNET: VnetId = VnetId(0);
 
 fn load(gateway: &str) -> Datapath {
     enter_sandbox();
-    Datapath::load(gateway, TcAttach::Auto).unwrap()
+    load_datapath(gateway, TcAttach::Auto).unwrap()
 }
 
 fn to(site: u32) -> Target {
@@ -62,7 +62,7 @@ fn only_what_differs_is_written_also_after_a_take_over() {
     assert_eq!(routes.replace_all(first.clone()).unwrap(), changes(0, 0, 0));
     drop(datapath);
 
-    let mut datapath = Datapath::load("routes-diff", TcAttach::Auto).unwrap();
+    let mut datapath = load_datapath("routes-diff", TcAttach::Auto).unwrap();
     let routes = &mut datapath.routes;
     assert_eq!(
         routes.replace_all(second.clone()).unwrap(),
@@ -77,17 +77,15 @@ fn only_what_differs_is_written_also_after_a_take_over() {
 fn a_lookup_finds_the_longest_prefix_of_its_own_vnet() {
     let mut datapath = load("routes-lookup");
     let routes = &mut datapath.routes;
-    let wanted = table(&[
+    let mut wanted = table(&[
         ("0.0.0.0/0", to(1)),
         ("10.2.0.0/16", to(2)),
         ("10.2.3.4/32", Target::Kernel),
         ("2001:db8::/32", to(3)),
     ]);
-    routes.replace_all(wanted).unwrap();
     let other = VnetId(7);
-    routes
-        .insert(other, "10.2.0.0/17".parse().unwrap(), to(9))
-        .unwrap();
+    wanted.push(((other, "10.2.0.0/17".parse().unwrap()), to(9)));
+    routes.replace_all(wanted).unwrap();
     let check = |vnet, address: &str, target, prefix: Option<&str>| {
         let address: IpAddr = address.parse().unwrap();
         assert_eq!(routes.lookup(vnet, address).unwrap(), target, "{address}");
@@ -136,9 +134,10 @@ fn every_change_of_the_routes_raises_their_generation_and_settings_keep_it() {
     let generation = |datapath: &Datapath| datapath.settings.get().unwrap().route_generation;
     let route = "10.2.0.0/16".parse().unwrap();
     assert_eq!(generation(&datapath), 0);
-    datapath.routes.insert(VNET, route, to(1)).unwrap();
+    let first = vec![((VNET, route), to(1))];
+    datapath.routes.replace_all(first).unwrap();
     assert_eq!(generation(&datapath), 1);
-    datapath.routes.remove(VNET, route).unwrap();
+    datapath.routes.replace_all(Vec::new()).unwrap();
     assert_eq!(generation(&datapath), 2);
     let wanted = vec![((VNET, route), to(2))];
     datapath.routes.replace_all(wanted).unwrap();
@@ -146,7 +145,7 @@ fn every_change_of_the_routes_raises_their_generation_and_settings_keep_it() {
     datapath.settings.set(Settings::default()).unwrap();
     assert_eq!(generation(&datapath), 3);
     drop(datapath);
-    let mut next = Datapath::load("routes-generation", TcAttach::Auto).unwrap();
+    let mut next = load_datapath("routes-generation", TcAttach::Auto).unwrap();
     assert_eq!(generation(&next), 3, "flows remember it across a take-over");
     next.routes.replace_all(Vec::new()).unwrap();
     assert_eq!(generation(&next), 4);

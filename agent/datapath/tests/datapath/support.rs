@@ -8,12 +8,19 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use anyhow::Result;
 use aya::maps::{Map, MapData, MapError, MapInfo};
 use aya::programs::links::{FdLink, PinnedLink};
-use crossway_datapath::Datapath;
+use crossway_datapath::{Datapath, TcAttach};
 use crossway_types::interface::{Lan, Wan, XdpChoice};
+use datapath_abi::maps::DEFAULT_FLOWS;
 
 const ROOT: &str = "/sys/fs/bpf";
+
+/// Loads with as many flows as the configuration has by itself.
+pub(crate) fn load_datapath(gateway: &str, tc: TcAttach) -> Result<Datapath> {
+    Datapath::load_for(gateway, tc, DEFAULT_FLOWS)
+}
 
 /// Moves the calling thread into namespaces of its own, without a BPF file system.
 pub(crate) fn enter_sandbox() {

@@ -34,7 +34,7 @@ fn has_clsact(interface: &str) -> bool {
 #[test]
 fn clsact_attaches_is_taken_over_and_cleans_up() {
     interfaces();
-    let mut killed = Datapath::load("clsact", TcAttach::Clsact).unwrap();
+    let mut killed = load_datapath("clsact", TcAttach::Clsact).unwrap();
     attach(&mut killed);
     assert!(
         killed
@@ -53,7 +53,7 @@ fn clsact_attaches_is_taken_over_and_cleans_up() {
         "a killed agent's stay"
     );
 
-    let mut next = Datapath::load("clsact", TcAttach::Clsact).unwrap();
+    let mut next = load_datapath("clsact", TcAttach::Clsact).unwrap();
     attach(&mut next);
     let after = filter_programs("lan0", "ingress");
     assert_eq!(after.len(), 1);
@@ -67,7 +67,7 @@ fn clsact_attaches_is_taken_over_and_cleans_up() {
 fn a_clsact_qdisc_that_was_there_stays() {
     interfaces();
     tc("qdisc add dev lan0 clsact");
-    let mut datapath = Datapath::load("clsact-there", TcAttach::Clsact).unwrap();
+    let mut datapath = load_datapath("clsact-there", TcAttach::Clsact).unwrap();
     attach(&mut datapath);
     datapath.detach().unwrap();
     assert!(has_clsact("lan0"));
@@ -78,9 +78,9 @@ fn a_clsact_qdisc_that_was_there_stays() {
 #[test]
 fn our_clsact_qdisc_stays_as_long_as_another_uses_it() {
     interfaces();
-    let mut first = Datapath::load("clsact-one", TcAttach::Clsact).unwrap();
+    let mut first = load_datapath("clsact-one", TcAttach::Clsact).unwrap();
     attach(&mut first);
-    let mut second = Datapath::load("clsact-two", TcAttach::Clsact).unwrap();
+    let mut second = load_datapath("clsact-two", TcAttach::Clsact).unwrap();
     attach(&mut second);
     assert_eq!(filter_programs("lan0", "ingress").len(), 2);
     first.detach().unwrap();
@@ -92,10 +92,10 @@ fn our_clsact_qdisc_stays_as_long_as_another_uses_it() {
 #[test]
 fn a_change_from_clsact_to_tcx_leaves_no_filter() {
     interfaces();
-    let mut old = Datapath::load("change", TcAttach::Clsact).unwrap();
+    let mut old = load_datapath("change", TcAttach::Clsact).unwrap();
     attach(&mut old);
     drop(old);
-    let mut new = Datapath::load("change", TcAttach::Tcx).unwrap();
+    let mut new = load_datapath("change", TcAttach::Tcx).unwrap();
     attach(&mut new);
     assert!(!has_clsact("lan0") && !has_clsact("tun0"));
     assert_eq!(link_names(&new.pin_directory()).len(), 3);
@@ -105,7 +105,7 @@ fn a_change_from_clsact_to_tcx_leaves_no_filter() {
 #[test]
 fn a_lan_that_is_no_ethernet_is_left_to_the_kernel_and_status_says_so() {
     interfaces();
-    let mut datapath = Datapath::load("no-ethernet", TcAttach::Auto).unwrap();
+    let mut datapath = load_datapath("no-ethernet", TcAttach::Auto).unwrap();
     let wanted = Wanted {
         lan: &[lan("tun0"), lan("lan0")],
         ..Wanted::default()

@@ -25,7 +25,7 @@ fn auto_stays_off_on_devices_that_lose_by_it_and_says_why() {
     veth("wan0", "wan-host");
     tun("tun0");
     ip("link add br0 type bridge");
-    let mut datapath = Datapath::load("xdp-auto", TcAttach::Auto).unwrap();
+    let mut datapath = load_datapath("xdp-auto", TcAttach::Auto).unwrap();
     for (interface, word) in [("wan0", "veth"), ("tun0", "TUN"), ("br0", "bridge")] {
         attach(&mut datapath, interface, XdpChoice::Auto).unwrap();
         let attachment = only(&datapath);
@@ -39,7 +39,7 @@ fn auto_stays_off_on_devices_that_lose_by_it_and_says_why() {
 fn the_mode_can_change_while_it_runs_and_across_a_restart() {
     enter_sandbox();
     veth("wan0", "wan-host");
-    let mut datapath = Datapath::load("xdp-change", TcAttach::Auto).unwrap();
+    let mut datapath = load_datapath("xdp-change", TcAttach::Auto).unwrap();
     for (choice, word) in [
         (XdpChoice::Generic, "xdpgeneric"),
         (XdpChoice::Native, "xdp "),
@@ -50,7 +50,7 @@ fn the_mode_can_change_while_it_runs_and_across_a_restart() {
         assert!(shown.contains(word), "{shown}");
     }
     drop(datapath);
-    let mut datapath = Datapath::load("xdp-change", TcAttach::Auto).unwrap();
+    let mut datapath = load_datapath("xdp-change", TcAttach::Auto).unwrap();
     attach(&mut datapath, "wan0", XdpChoice::Native).unwrap();
     assert_eq!(only(&datapath).mode, Mode::Native);
     attach(&mut datapath, "wan0", XdpChoice::Off).unwrap();
@@ -63,7 +63,7 @@ fn native_where_there_is_none_stays_off_names_the_mend_and_the_rest_is_attached(
     enter_sandbox();
     ip("link add br0 type bridge");
     tun("tun0");
-    let mut datapath = Datapath::load("xdp-native", TcAttach::Auto).unwrap();
+    let mut datapath = load_datapath("xdp-native", TcAttach::Auto).unwrap();
     datapath
         .attach(Wanted {
             wan: &[wan("br0", XdpChoice::Native)],

@@ -4,14 +4,15 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use aya::maps::{Array, HashMap, LpmTrie, lpm_trie::Key};
+use aya::maps::{Array, LpmTrie, Map, MapError, lpm_trie::Key};
 use aya::programs::{Program, ProgramError};
 use aya::{Ebpf, EbpfLoader};
 use datapath_abi::ABI_VERSION;
 use datapath_abi::maps;
 use datapath_abi::route::{Route, RouteKey4, VNET_BITS};
-use datapath_abi::settings::{DEFAULT_VNET, Interface, InterfaceSlot, Role, Settings, slot_of};
+use datapath_abi::settings::{DEFAULT_VNET, Interface, Role, Settings};
 use datapath_abi::site::{Site, SiteState};
+use datapath_abi::user::{Interfaces, Sessions};
 
 use super::frames;
 
@@ -30,6 +31,8 @@ const TUNNEL_MTU: u32 = 1420;
 
 pub(super) struct Datapath {
     ebpf: Ebpf,
+    interfaces: Interfaces,
+    sessions: Sessions,
 }
 
 impl Datapath {
@@ -48,7 +51,15 @@ impl Datapath {
             let program = ebpf.program_mut(name);
             verify(name, program.with_context(|| format!("no program {name}"))?)?;
         }
-        let mut datapath = Self { ebpf };
+        let (all, slots) = (maps::INTERFACES, maps::INTERFACE_SLOTS);
+        let interfaces = Interfaces::new(take(&mut ebpf, all)?, take(&mut ebpf, slots)?)?;
+        let (map, bits) = (maps::SESSIONS, maps::SESSION_BITS);
+        let sessions = Sessions::new(take(&mut ebpf, map)?, take(&mut ebpf, bits)?)?;
+        let mut datapath = Self {
+            ebpf,
+            interfaces,
+            sessions,
+        };
         datapath.set_up()?;
         Ok(datapath)
     }
@@ -100,11 +111,7 @@ impl Datapath {
         };
         let map = self.ebpf.map_mut(maps::SITES).context("no sites")?;
         Array::<_, Site>::try_from(map)?.set(SITE, site, 0)?;
-        let map = self.ebpf.map_mut(maps::SESSIONS).context("no sessions")?;
-        HashMap::<_, u32, u32>::try_from(map)?.insert(frames::SESSION >> 8, 1, 0)?;
-        let (word, bit) = maps::session_bit(frames::SESSION >> 8);
-        let map = self.ebpf.map_mut(maps::SESSION_BITS).context("no bits")?;
-        Array::<_, u64>::try_from(map)?.set(word, bit, 0)?;
+        self.sessions.insert(frames::SESSION, 1)?;
         self.set_role(Role::Lan)
     }
 
@@ -116,26 +123,19 @@ impl Datapath {
             mtu: LAN_MTU,
             flags: 0,
         };
-        self.add_interface(LOOPBACK, interface)?;
+        self.interfaces.add(LOOPBACK, interface)?;
         // Where packets out of the tunnel go.
         let lan = Interface {
             role: Role::Lan as u32,
             ..interface
         };
-        self.add_interface(frames::lan_ifindex()?, lan)
+        Ok(self.interfaces.add(frames::lan_ifindex()?, lan)?)
     }
+}
 
-    /// As the agent does: into the map and into the slot in front of it.
-    fn add_interface(&mut self, ifindex: u32, interface: Interface) -> Result<()> {
-        let map = self.ebpf.map_mut(maps::INTERFACES);
-        let map = map.context("no interfaces")?;
-        HashMap::<_, u32, Interface>::try_from(map)?.insert(ifindex, interface, 0)?;
-        let map = self.ebpf.map_mut(maps::INTERFACE_SLOTS);
-        let map = map.context("no interface slots")?;
-        let slot = InterfaceSlot { ifindex, interface };
-        Array::<_, InterfaceSlot>::try_from(map)?.set(slot_of(ifindex), slot, 0)?;
-        Ok(())
-    }
+fn take<M: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &str) -> Result<M> {
+    let map = ebpf.take_map(name).with_context(|| format!("no {name}"))?;
+    Ok(M::try_from(map)?)
 }
 
 /// Loads a program. The verifier gives up with EAGAIN when a signal is pending (bpf_check in

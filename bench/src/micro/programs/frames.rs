@@ -89,13 +89,13 @@ impl Spread {
         }
     }
 
-    /// Flow `index` to the destination of the last call. The header's checksum is not made right: no program
-    /// reads it, only changes it.
+    /// Flow `index` to the destination of the last call.
     pub(super) fn flow(&mut self, index: usize) -> &[u8] {
         let source = 0xac10_0000 + (index as u32 & 0xf_ffff);
         let port = 1024 + (index >> 20) as u16;
         self.frame[ETHERNET + 12..ETHERNET + 16].copy_from_slice(&source.to_be_bytes());
         self.frame[ETHERNET + IP..ETHERNET + IP + 2].copy_from_slice(&port.to_be_bytes());
+        self.sum_up();
         &self.frame
     }
 
@@ -121,6 +121,17 @@ impl Spread {
         let route = self.random() % self.routes;
         self.set_destination(route);
         self.flow((1 << 20) + number).to_vec()
+    }
+
+    /// Makes the checksum of the IP header right, without which the stack gets the packet.
+    fn sum_up(&mut self) {
+        let header = &mut self.frame[ETHERNET..ETHERNET + IP];
+        header[10..12].fill(0);
+        let words = header.as_chunks::<2>().0.iter();
+        let sum: u32 = words.map(|word| u32::from(u16::from_be_bytes(*word))).sum();
+        let sum = (sum & 0xffff) + (sum >> 16);
+        let sum = (sum & 0xffff) + (sum >> 16);
+        header[10..12].copy_from_slice(&(!sum as u16).to_be_bytes());
     }
 
     fn set_destination(&mut self, route: usize) {

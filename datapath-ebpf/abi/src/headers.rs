@@ -1,12 +1,11 @@
-//! The network and transport headers of a packet, as far as routing and the flow table need them.
+//! The network and transport headers of a packet, as far as routing and the flow table need them: read
+//! by the programs out of kernel memory and by the agent out of a slice, by the same rules.
 
-use datapath_abi::outcome::StackReason;
 use network_types::ip::{IpProto, Ipv4Hdr, Ipv6Hdr};
 
-use crate::{
-    address::{self, Address},
-    packet::{Packet, Slot},
-};
+use crate::address::{self, Address};
+use crate::outcome::StackReason;
+use crate::packet::{Packet, Slot};
 
 /// Extension headers that are walked. Real packets have one or two (RFC 8504, 5.3 lets a node bound them).
 const MAX_EXTENSION_HEADERS: usize = 4;
@@ -28,41 +27,48 @@ const FRAGMENT: u8 = IpProto::Ipv6Frag as u8;
 const DESTINATION_OPTIONS: u8 = IpProto::Ipv6Opts as u8;
 
 /// IP version.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Family {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4.
     V4 = 4,
+    /// IPv6.
     V6 = 6,
 }
 
-/// What the programs know of a packet.
-pub(crate) struct Headers {
-    pub(crate) family: Family,
-    pub(crate) source: Address,
-    pub(crate) destination: Address,
+/// What is known of a packet.
+#[derive(Clone, Copy, Debug)]
+pub struct Headers {
+    /// IP version.
+    pub family: Family,
+    /// Source address.
+    pub source: Address,
+    /// Destination address.
+    pub destination: Address,
     /// Upper-layer protocol.
-    pub(crate) protocol: u8,
+    pub protocol: u8,
     /// TTL or hop limit.
-    pub(crate) ttl: u8,
+    pub ttl: u8,
     /// IPv4: the header checksum in network order.
-    pub(crate) checksum: [u8; 2],
+    pub checksum: [u8; 2],
     /// Where the IP header starts, in bytes from the start of the packet.
-    pub(crate) ip_offset: usize,
+    pub ip_offset: usize,
     /// Bytes from the IP header on, by that header.
-    pub(crate) ip_length: u32,
+    pub ip_length: u32,
     /// Bytes of the network header with options or extension headers, and of the header of TCP or UDP.
-    pub(crate) header_length: u32,
-    pub(crate) ports: Ports,
+    pub header_length: u32,
+    /// Ports or echo identifiers; zero where there are none.
+    pub ports: Ports,
     /// Byte 13 of the TCP header.
-    pub(crate) tcp_flags: u8,
+    pub tcp_flags: u8,
     /// Well-formed, but only the stack may forward it, and why.
-    pub(crate) stack_only: Option<StackReason>,
+    pub stack_only: Option<StackReason>,
 }
 
 impl Headers {
     /// Reads the headers of an IPv4 or IPv6 packet of `length` bytes that starts at `ip_offset`.
     #[inline(always)]
-    pub(crate) fn read(
-        packet: &impl Packet,
+    pub fn read(
+        packet: &(impl Packet + ?Sized),
         family: Family,
         ip_offset: usize,
         length: u32,
@@ -82,7 +88,7 @@ impl Headers {
 
     /// As [`Headers::read`], for a packet without a link-layer header: its first byte says the version.
     #[inline(always)]
-    pub(crate) fn read_bare(packet: &impl Packet, length: u32) -> Result<Self, StackReason> {
+    pub fn read_bare(packet: &(impl Packet + ?Sized), length: u32) -> Result<Self, StackReason> {
         let mut slot = Slot::<[u8; 1]>::new();
         let [first] = packet.read(0, &mut slot).ok_or(StackReason::Malformed)?;
         match first >> 4 {
@@ -94,7 +100,7 @@ impl Headers {
 
     /// Adds ports, flags and header length; `header_length` is that of the network header so far.
     #[inline(always)]
-    fn read_transport(&mut self, packet: &impl Packet) -> Result<(), StackReason> {
+    fn read_transport(&mut self, packet: &(impl Packet + ?Sized)) -> Result<(), StackReason> {
         let offset = self.ip_offset + self.header_length as usize;
         let room = self.ip_length - self.header_length;
         match self.protocol {
@@ -144,11 +150,11 @@ impl Headers {
     }
 }
 
-/// Source and destination port, or echo identifiers, as [`datapath_abi::flow::FlowKey`] defines them. One
+/// Source and destination port, or echo identifiers, as [`crate::flow::FlowKey`] defines them. One
 /// word, as in the packet and in the key: hashing a key that was just written in smaller pieces has to
 /// wait for them.
-#[derive(Clone, Copy)]
-pub(crate) struct Ports(u32);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ports(u32);
 
 impl Ports {
     const NONE: Self = Self(0);
@@ -163,44 +169,58 @@ impl Ports {
         Self::new([head[4], head[5], head[4], head[5]])
     }
 
+    /// What [`Ports::word`] gave.
+    #[inline(always)]
+    pub fn of_word(word: u32) -> Self {
+        Self(word)
+    }
+
     /// Both, the source's in front in memory.
     #[inline(always)]
-    pub(crate) fn word(self) -> u32 {
+    pub fn word(self) -> u32 {
         self.0
     }
 
     /// As of a packet of the other direction.
     #[inline(always)]
-    pub(crate) fn swapped(self) -> Self {
+    #[must_use]
+    pub fn swapped(self) -> Self {
         Self(self.0.rotate_left(16))
     }
 
+    /// The source's, in host order.
     #[inline(always)]
-    pub(crate) fn source(self) -> u16 {
+    pub fn source(self) -> u16 {
         (u32::from_be(self.0) >> 16) as u16
     }
 
+    /// The destination's, in host order.
     #[inline(always)]
-    pub(crate) fn destination(self) -> u16 {
+    pub fn destination(self) -> u16 {
         u32::from_be(self.0) as u16
     }
 }
 
 /// What follows the network header.
-pub(crate) struct Upper {
-    pub(crate) protocol: u8,
+#[derive(Clone, Copy, Debug)]
+pub struct Upper {
+    /// IP protocol number of the upper layer.
+    pub protocol: u8,
     /// Where it starts, in bytes from the start of the packet.
-    pub(crate) offset: usize,
+    pub offset: usize,
     /// A fragment other than the first, so no transport header is there.
-    pub(crate) later_fragment: bool,
+    pub later_fragment: bool,
     /// A fragment of any kind.
-    pub(crate) fragment: bool,
+    pub fragment: bool,
     /// A header that a router must look at, or more than are walked.
-    pub(crate) stack_only: Option<StackReason>,
+    pub stack_only: Option<StackReason>,
 }
 
 #[inline(always)]
-fn read_ipv4(packet: &impl Packet, ip_offset: usize) -> Result<(Headers, Upper), StackReason> {
+fn read_ipv4(
+    packet: &(impl Packet + ?Sized),
+    ip_offset: usize,
+) -> Result<(Headers, Upper), StackReason> {
     let mut slot = Slot::<Ipv4Hdr>::new();
     let header = packet
         .read(ip_offset, &mut slot)
@@ -228,7 +248,10 @@ fn read_ipv4(packet: &impl Packet, ip_offset: usize) -> Result<(Headers, Upper),
 }
 
 #[inline(always)]
-fn read_ipv6(packet: &impl Packet, ip_offset: usize) -> Result<(Headers, Upper), StackReason> {
+fn read_ipv6(
+    packet: &(impl Packet + ?Sized),
+    ip_offset: usize,
+) -> Result<(Headers, Upper), StackReason> {
     let mut slot = Slot::<Ipv6Hdr>::new();
     let header = packet
         .read(ip_offset, &mut slot)
@@ -271,7 +294,7 @@ fn sums_up(header: &Ipv4Hdr) -> bool {
 
 /// What follows an IPv4 header.
 #[inline(always)]
-pub(crate) fn upper_of_ipv4(header: &Ipv4Hdr, ip_offset: usize) -> Result<Upper, StackReason> {
+pub fn upper_of_ipv4(header: &Ipv4Hdr, ip_offset: usize) -> Result<Upper, StackReason> {
     let header_length = usize::from(header.ihl());
     if header.version() != 4 || header_length < Ipv4Hdr::LEN {
         return Err(StackReason::Malformed);
@@ -291,8 +314,8 @@ const MORE_FRAGMENTS: u8 = 1;
 
 /// What follows an IPv6 header and its extension headers.
 #[inline(always)]
-pub(crate) fn upper_of_ipv6(
-    packet: &impl Packet,
+pub fn upper_of_ipv6(
+    packet: &(impl Packet + ?Sized),
     header: &Ipv6Hdr,
     ip_offset: usize,
 ) -> Result<Upper, StackReason> {
@@ -342,7 +365,7 @@ pub(crate) fn upper_of_ipv6(
 /// Reads the start of a transport header, which must also lie within the `room` that the IP header leaves.
 #[inline(always)]
 fn read_head<'a>(
-    packet: &impl Packet,
+    packet: &(impl Packet + ?Sized),
     offset: usize,
     room: u32,
     slot: &'a mut Slot<[u8; TRANSPORT_HEAD]>,
@@ -352,3 +375,6 @@ fn read_head<'a>(
     }
     packet.read(offset, slot).ok_or(StackReason::Malformed)
 }
+
+#[cfg(test)]
+mod tests;
