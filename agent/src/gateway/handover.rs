@@ -42,7 +42,7 @@ pub struct Offer {
     pub version: String,
     /// The state it will send.
     pub state_version: u32,
-    /// Numbers of sites and links: [`Numbers::export`](crate::gateway::plan::Numbers::tell).
+    /// Numbers of sites and links: [`Numbers::export`](crate::gateway::plan::Numbers::export).
     pub numbers: Value,
 }
 

@@ -1,4 +1,4 @@
-//! Taking over from the agent that runs; see [`handover`](crate::handover) for the order of what is said.
+//! Taking over from the agent that runs; see [`crate::handover`] for the order of what is said.
 
 mod new_lanes;
 mod received;

@@ -2,12 +2,14 @@
 //! counters, liveness, admission of handshakes) and what each does in its own way. One match on an enum stands in
 //! front of each packet, which the processor predicts; nothing is called through a table.
 
+#[cfg(feature = "boringtun")]
 mod boringtun;
 
 use std::time::{Duration, Instant};
 
 use datapath_abi::outcome::{DropReason, Tally};
 
+#[cfg(feature = "boringtun")]
 use self::boringtun::BoringtunSession;
 use super::noise::Responder;
 use super::peer::PeerSpec;
@@ -25,10 +27,13 @@ pub(super) enum PeerSession {
     /// Of our own.
     Crossway(Session),
     /// Of boringtun.
+    #[cfg(feature = "boringtun")]
     Boringtun(Box<BoringtunSession>),
 }
 
-use PeerSession::{Boringtun, Crossway};
+#[cfg(feature = "boringtun")]
+use PeerSession::Boringtun;
+use PeerSession::Crossway;
 
 impl PeerSession {
     /// A session to be, of the engine that `spec` names.
@@ -36,7 +41,11 @@ impl PeerSession {
         let preshared = spec.preshared_key.as_ref().map(SecretKey::as_bytes);
         let (peer, keepalive, index) = (spec.public_key, spec.keepalive, spec.receiver_index);
         match spec.engine {
+            // Without boringtun, which no gateway is, there is only this one.
+            #[cfg(not(feature = "boringtun"))]
+            Engine::Boringtun => Crossway(Session::new(peer, preshared, keepalive, index, now)),
             Engine::Crossway => Crossway(Session::new(peer, preshared, keepalive, index, now)),
+            #[cfg(feature = "boringtun")]
             Engine::Boringtun => {
                 let identity = &local.identity;
                 let session =
@@ -52,6 +61,7 @@ impl PeerSession {
     pub(super) fn seal(&mut self, packet: &[u8], to: &mut [u8]) -> Option<usize> {
         match self {
             Crossway(session) => session.seal(packet, to),
+            #[cfg(feature = "boringtun")]
             Boringtun(session) => session.seal(packet, to),
         }
     }
@@ -66,6 +76,7 @@ impl PeerSession {
     ) -> Held {
         match self {
             Crossway(session) => session.hold(packet, local, now, to),
+            #[cfg(feature = "boringtun")]
             Boringtun(session) => session.hold(packet, now, to),
         }
     }
@@ -80,6 +91,7 @@ impl PeerSession {
     ) -> Result<Opened, DropReason> {
         match self {
             Crossway(session) => session.open(receiver, datagram, landing),
+            #[cfg(feature = "boringtun")]
             Boringtun(session) => session.open(datagram, landing),
         }
     }
@@ -89,6 +101,7 @@ impl PeerSession {
     pub(super) fn has_held(&self) -> bool {
         match self {
             Crossway(session) => session.has_held(),
+            #[cfg(feature = "boringtun")]
             Boringtun(session) => session.has_held(),
         }
     }
@@ -97,6 +110,7 @@ impl PeerSession {
     pub(super) fn poll_held(&mut self, to: &mut [u8]) -> Option<usize> {
         match self {
             Crossway(session) => session.poll_held(to),
+            #[cfg(feature = "boringtun")]
             Boringtun(session) => session.poll_held(to),
         }
     }
@@ -105,6 +119,7 @@ impl PeerSession {
     pub(super) fn take_given_up(&mut self) -> Tally {
         match self {
             Crossway(session) => session.take_given_up(),
+            #[cfg(feature = "boringtun")]
             Boringtun(session) => session.take_given_up(),
         }
     }
@@ -113,6 +128,7 @@ impl PeerSession {
     pub(super) fn waiting(&self) -> Tally {
         match self {
             Crossway(session) => session.waiting(),
+            #[cfg(feature = "boringtun")]
             Boringtun(session) => session.waiting(),
         }
     }
@@ -121,6 +137,7 @@ impl PeerSession {
     pub(super) fn initiate(&mut self, local: &Local, now: Instant, to: &mut [u8]) -> Option<usize> {
         match self {
             Crossway(session) => session.initiate(local, now, to),
+            #[cfg(feature = "boringtun")]
             Boringtun(session) => session.initiate(now, to),
         }
     }
@@ -135,6 +152,7 @@ impl PeerSession {
     ) -> Result<usize, DropReason> {
         match self {
             Crossway(session) => session.answer(initiation, now, to),
+            #[cfg(feature = "boringtun")]
             Boringtun(session) => session.answer(datagram, now, to),
         }
     }
@@ -150,6 +168,7 @@ impl PeerSession {
     ) -> Result<Option<usize>, DropReason> {
         match self {
             Crossway(session) => session.handle_response(receiver, response, now, to),
+            #[cfg(feature = "boringtun")]
             Boringtun(session) => session.handle_response(receiver, response, to),
         }
     }
@@ -164,6 +183,7 @@ impl PeerSession {
     ) -> Result<Option<usize>, DropReason> {
         match self {
             Crossway(session) => session.handle_cookie(reply, local, now, to),
+            #[cfg(feature = "boringtun")]
             Boringtun(session) => session.handle_cookie(reply, now, to),
         }
     }
@@ -172,6 +192,7 @@ impl PeerSession {
     pub(super) fn awaits(&self, receiver: u32) -> bool {
         match self {
             Crossway(session) => session.awaits(receiver),
+            #[cfg(feature = "boringtun")]
             Boringtun(session) => session.awaits(receiver),
         }
     }
@@ -180,6 +201,7 @@ impl PeerSession {
     pub(super) fn handshake_age(&self, now: Instant) -> Option<Duration> {
         match self {
             Crossway(session) => session.handshake_age(now),
+            #[cfg(feature = "boringtun")]
             Boringtun(session) => session.handshake_age(),
         }
     }
@@ -188,6 +210,7 @@ impl PeerSession {
     pub(super) fn unanswered_for(&self, now: Instant) -> Option<Duration> {
         match self {
             Crossway(session) => session.unanswered_for(now),
+            #[cfg(feature = "boringtun")]
             Boringtun(session) => session.unanswered_for(now),
         }
     }
@@ -197,6 +220,7 @@ impl PeerSession {
     pub(super) fn is_due(&self, now: Instant) -> bool {
         match self {
             Crossway(session) => session.is_due(now),
+            #[cfg(feature = "boringtun")]
             Boringtun(session) => session.is_due(now),
         }
     }
@@ -210,6 +234,7 @@ impl PeerSession {
     ) -> Option<usize> {
         match self {
             Crossway(session) => session.handle_timeout(local, now, to),
+            #[cfg(feature = "boringtun")]
             Boringtun(session) => session.handle_timeout(now, to),
         }
     }
@@ -219,6 +244,7 @@ impl PeerSession {
     pub(super) fn export(&self, to: &mut Writer) -> Tally {
         match self {
             Crossway(session) => session.export(to),
+            #[cfg(feature = "boringtun")]
             Boringtun(session) => session.waiting(),
         }
     }
@@ -228,6 +254,7 @@ impl PeerSession {
     pub(super) fn import(&mut self, from: &mut Reader<'_>) -> Result<bool, Damaged> {
         match self {
             Crossway(session) => session.import(from).map(|()| true),
+            #[cfg(feature = "boringtun")]
             Boringtun(_) => Ok(false),
         }
     }
