@@ -2,48 +2,37 @@
 
 use std::env;
 
+use crossway_config::Config;
+pub use crossway_types::engine::Engine;
+
 use crate::plan::GatewayPlan;
-
-/// By its word in the configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Engine(&'static str);
-
-/// Crossway's own.
-pub const CROSSWAY: Engine = Engine("crossway");
-/// boringtun's.
-pub const BORINGTUN: Engine = Engine("boringtun");
 
 /// Environment variable that names the engine of all gateways whose plan names none: so each test of the ring can be
 /// run with either.
 const VARIABLE: &str = "CROSSWAY_ENGINE";
 
-impl Engine {
-    /// The line of the configuration.
-    pub fn line(self) -> String {
-        format!("engine = {:?}", self.0)
-    }
-
-    /// The word of the configuration and of `links --json`.
-    pub fn word(self) -> &'static str {
-        self.0
-    }
-}
-
 impl GatewayPlan {
     /// Has all sessions of the gateway run by this engine.
     pub fn set_engine(&mut self, engine: Engine) {
-        self.gateway_lines.push(engine.line());
+        self.configure(move |config| set(config, engine));
     }
+}
 
-    /// The line that `$CROSSWAY_ENGINE` asks for, unless the plan has one.
-    pub(crate) fn engine_asked_for(&self) -> Option<String> {
-        let named = self
-            .gateway_lines
-            .iter()
-            .any(|line| line.starts_with("engine"));
-        let word = env::var(VARIABLE).ok().filter(|_| !named)?;
-        Some(format!("engine = {word:?}"))
+/// Has all sessions run by this engine.
+pub fn set(config: &mut Config, engine: Engine) {
+    config.gateway.engine = engine;
+    let of_sites = config.sites.iter_mut().flat_map(|site| &mut site.gateways);
+    for gateway in of_sites.chain(&mut config.gateway.replicas) {
+        gateway.engine = engine;
     }
+}
+
+/// The engine that `$CROSSWAY_ENGINE` asks for.
+pub(crate) fn asked_for() -> Option<Engine> {
+    let word = env::var(VARIABLE).ok()?;
+    Engine::ALL
+        .into_iter()
+        .find(|engine| engine.as_str() == word)
 }
 
 /// Makes each function that takes an [`Engine`] a test with either.
@@ -51,10 +40,10 @@ impl GatewayPlan {
 macro_rules! with_either_engine {
     ($($test:ident),+ $(,)?) => {
         mod with_our_engine {
-            $(#[test] fn $test() { super::$test($crate::engine::CROSSWAY); })+
+            $(#[test] fn $test() { super::$test($crate::engine::Engine::Crossway); })+
         }
         mod with_boringtuns_engine {
-            $(#[test] fn $test() { super::$test($crate::engine::BORINGTUN); })+
+            $(#[test] fn $test() { super::$test($crate::engine::Engine::Boringtun); })+
         }
     };
 }

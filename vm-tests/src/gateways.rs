@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::crossway::Crossway;
-use crate::engine::BORINGTUN;
+use crate::engine::Engine;
 use crate::peers::{Implementation, StockGateway};
 use crate::plan::GatewayPlan;
 use crate::topology::Topology;
@@ -35,7 +35,7 @@ impl Gateway {
             GatewayKind::Crossway => Self::Crossway(Crossway::start(topology, plan)?.into()),
             GatewayKind::CrosswayOnBoringtun => {
                 let mut plan = plan.clone();
-                plan.set_engine(BORINGTUN);
+                plan.set_engine(Engine::Boringtun);
                 Self::Crossway(Crossway::start(topology, &plan)?.into())
             }
             GatewayKind::Stock(implementation) => {

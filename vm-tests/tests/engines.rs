@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use vm_tests::engine::{BORINGTUN, CROSSWAY, Engine};
+use vm_tests::engine::Engine;
 use vm_tests::pair::Pair;
 use vm_tests::topology::Family;
 
@@ -18,25 +18,24 @@ fn pair(engine: Engine) -> Pair {
     Pair::start(|plans| plans[0].set_engine(engine)).unwrap()
 }
 
-fn engine_of_link(pair: &Pair) -> String {
-    let links = pair.a.query(&["links"]).unwrap();
-    links["links"][0]["engine"].as_str().unwrap().to_owned()
+fn engine_of_link(pair: &Pair) -> Engine {
+    pair.a.links().unwrap()[0].engine
 }
 
 #[test]
 fn status_says_which_engine_runs_and_what_it_cannot_do() {
-    let pair = pair(BORINGTUN);
-    assert_eq!(pair.a.query(&["status"]).unwrap()["engine"], "boringtun");
-    assert_eq!(engine_of_link(&pair), "boringtun");
+    let pair = pair(Engine::Boringtun);
+    assert_eq!(pair.a.status().unwrap().engine, Engine::Boringtun);
+    assert_eq!(engine_of_link(&pair), Engine::Boringtun);
     let text = pair.a.command(&["status"]).unwrap();
     assert!(text.contains("boringtun (sessions begin anew"), "{text}");
-    assert_eq!(pair.b.query(&["status"]).unwrap()["engine"], "crossway");
+    assert_eq!(pair.b.status().unwrap().engine, Engine::Crossway);
 }
 
 /// The own engine hands its sessions over; boringtun's begin anew, and what waits meanwhile is sent then.
 #[test]
 fn traffic_goes_on_after_a_hand_over_by_a_new_handshake() {
-    let mut pair = pair(BORINGTUN);
+    let mut pair = pair(Engine::Boringtun);
     let ping = pair.steady_ping(Family::V4).unwrap();
     let tcp = pair.steady_tcp(Family::V4).unwrap();
     for _ in 0..3 {
@@ -54,15 +53,15 @@ fn traffic_goes_on_after_a_hand_over_by_a_new_handshake() {
 
 #[test]
 fn a_reload_changes_the_engine_by_a_new_session() {
-    let mut pair = pair(CROSSWAY);
+    let mut pair = pair(Engine::Crossway);
     let ping = pair.steady_ping(Family::V4).unwrap();
-    for engine in [BORINGTUN, CROSSWAY, BORINGTUN] {
+    for engine in [Engine::Boringtun, Engine::Crossway, Engine::Boringtun] {
         let mut plan = pair.plans[0].clone();
-        plan.gateway_lines.clear();
+        plan.configure_nothing();
         plan.set_engine(engine);
         pair.a.write_config(&plan).unwrap();
         pair.a.command(&["reload"]).unwrap();
-        assert_eq!(engine_of_link(&pair), engine.word());
+        assert_eq!(engine_of_link(&pair), engine);
         ping.goes_on(UP).unwrap();
     }
     let replies = ping.finish(UP).unwrap();
@@ -73,7 +72,10 @@ fn a_reload_changes_the_engine_by_a_new_session() {
 /// A far gateway may have another engine than the rest.
 #[test]
 fn a_far_gateway_may_name_its_engine() {
-    let pair = Pair::start(|plans| plans[0].peers[0].lines.push(BORINGTUN.line())).unwrap();
-    assert_eq!(pair.a.query(&["status"]).unwrap()["engine"], "crossway");
-    assert_eq!(engine_of_link(&pair), "boringtun");
+    let pair = Pair::start(|plans| {
+        plans[0].configure(|config| config.sites[0].gateways[0].engine = Engine::Boringtun);
+    })
+    .unwrap();
+    assert_eq!(pair.a.status().unwrap().engine, Engine::Crossway);
+    assert_eq!(engine_of_link(&pair), Engine::Boringtun);
 }

@@ -70,7 +70,7 @@ fn keepalives_open_the_way_and_keep_it_open(engine: Engine) {
         let interop = Interop::start(engine, WireguardGo, Family::V4, dials, |plan| {
             plan.peers[0].keepalive = Some(1);
             // BFD's packets would do instead of keepalives.
-            plan.peers[0].lines = vec!["liveness = \"wireguard\"".to_owned()];
+            plan.watch_by_wireguard();
         });
         interop.wait_for_state("Up");
         let (a, b) = interop.sites();
@@ -94,8 +94,8 @@ fn a_preshared_key_must_be_the_same_on_both_sides(engine: Engine) {
     options.write(true).create_new(true).mode(0o600);
     let mut psk_file = options.open(&file).unwrap();
     psk_file.write_all(psk.as_bytes()).unwrap();
+    plans[0].share_key(&file);
     plans[0].set_engine(engine);
-    plans[0].peers[0].lines = vec![format!("preshared_key_file = {:?}", file.display())];
     plans[1].peers[0].endpoint = None;
     let far = StockGateway::start(WireguardGo, &topology, &plans[1]).unwrap();
     let agent = Crossway::start(&topology, &plans[0]).unwrap();
@@ -227,12 +227,8 @@ impl Interop {
         assert_eq!(tcp.source_seen, source);
     }
 
-    fn link(&self) -> serde_json::Value {
-        self.agent.query(&["links"]).unwrap()["links"][0].take()
-    }
-
     fn state(&self) -> String {
-        self.link()["state"].as_str().unwrap().to_owned()
+        self.agent.links().unwrap()[0].state.as_str().to_owned()
     }
 
     fn wait_for_state(&self, state: &str) {

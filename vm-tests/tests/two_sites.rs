@@ -6,6 +6,7 @@
 //!   10.1.0.10, 2001:db8:1::10                    10.2.0.10, 2001:db8:2::10
 //! ```
 
+use vm_tests::api::LinkState;
 use vm_tests::crossway;
 use vm_tests::engine::Engine;
 use vm_tests::plan::{self, Shape};
@@ -50,9 +51,13 @@ fn all_traffic_passes(engine: Engine, outer: Family, dialler: &str) {
     let (a, b) = (&topology.sites[0], &topology.sites[1]);
     traffic::exchange_both_ways(a, b, TRANSFER).unwrap();
     for (gateway, far) in gateways.iter().zip([b, a]) {
-        let links = gateway.query(&["links"]).unwrap();
-        let link = &links["links"][0];
-        assert_eq!(link["endpoint"], far.endpoint(outer).to_string(), "{link}");
-        assert_eq!(link["state"], "Up", "{link}");
+        let links = gateway.links().unwrap();
+        let link = &links[0];
+        assert_eq!(
+            link.endpoint,
+            Some(far.endpoint(outer).to_string()),
+            "{link:?}"
+        );
+        assert_eq!(link.state, LinkState::Up, "{link:?}");
     }
 }

@@ -7,6 +7,7 @@ use datapath_abi::maps::DEFAULT_FLOWS;
 use toml_edit::Item;
 
 use super::diagnostic::shown;
+use super::endpoint::Problem;
 use super::remote::{RemoteDraft, replica};
 use super::section::{At, Section};
 use super::{
@@ -136,7 +137,7 @@ fn read_lanes(section: &Section<'_>) -> Lanes {
             }
         }
         Item::Value(toml_edit::Value::String(text)) => {
-            format!("{} is no number of lanes", shown(text.value()))
+            format!("{} is not a number of lanes", shown(text.value()))
         }
         other => section.expected("a number or \"auto\"", other),
     };
@@ -163,7 +164,7 @@ pub(super) fn read_vnet(section: &Section<'_>) -> String {
 }
 
 /// Splits a prefix error into problem and mend.
-pub(super) fn prefix_problem(error: &PrefixError) -> (String, String) {
+pub(super) fn prefix_problem(error: &PrefixError) -> Problem {
     match error {
         PrefixError::Address(text) => (
             format!("{} is not an IP prefix", shown(text)),
@@ -217,7 +218,7 @@ fn read_tunnel_addresses(section: &Section<'_>) -> Vec<At<InterfaceAddress>> {
     read
 }
 
-fn parse_interface_address(text: &str) -> Result<InterfaceAddress, (String, String)> {
+fn parse_interface_address(text: &str) -> Result<InterfaceAddress, Problem> {
     let (address_text, length_text) = text.split_once('/').unwrap_or((text, ""));
     let Ok(address) = address_text.parse::<IpAddr>() else {
         return Err((

@@ -14,6 +14,7 @@ mod interface;
 mod key_files;
 mod liveness;
 mod name;
+mod new;
 mod read;
 mod remote;
 mod restart;

@@ -96,7 +96,7 @@ fn read_on_down(section: &Section<'_>) -> OnDown {
             "on_down",
             found.offset,
             format!("{} is not a known on_down action", shown(found.value)),
-            "write \"unreachable\" (the sender is told), \"drop\" (without a word) or \
+            "write \"unreachable\" (the sender gets an ICMP message), \"drop\" (silently) or \
              \"next-shorter\" (a shorter prefix takes over)",
         );
         OnDown::default()

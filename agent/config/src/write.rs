@@ -17,7 +17,6 @@ use super::{
     Site, VirtualRouter, Wan, XdpChoice, health, remote, site, vrrp,
 };
 use crossway_liveness::bfd::Pace;
-use crossway_liveness::vrrp::OWNER;
 use crossway_types::address::Family;
 use crossway_types::engine::Engine;
 use crossway_types::keys::public_key_text;
@@ -127,10 +126,9 @@ fn write_virtual_router(
     )?;
     table.set_unless("preempt", router.preempt, true)?;
     match router.track_weight {
-        // These priorities leave nothing to take off.
-        None if [1, OWNER].contains(&router.priority) => Ok(()),
+        weight if weight == vrrp::default_weight(router.priority) => Ok(()),
         None => table.set("track", false),
-        Some(weight) => table.set_unless("track_weight", i64::from(weight), priority - 1),
+        Some(weight) => table.set("track_weight", i64::from(weight)),
     }
 }
 

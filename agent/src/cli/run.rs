@@ -22,7 +22,7 @@ const LOG_VARIABLE: &str = "CROSSWAY_LOG";
 /// Runs the gateway until it is told to stop.
 pub(super) fn run(file: &Path, take_over: bool) -> Result<(), Failure> {
     // Relative paths must mean the same after any change of folder, at a reload, and in `status`.
-    let file = std::path::absolute(file).context("the working folder is not readable")?;
+    let file = std::path::absolute(file).context("cannot read the working directory")?;
     let starter = posture::begin(&file)?;
     let accepted = Config::load(&file, &Disk).map_err(|rejected| tell_rejected(&rejected))?;
     for warning in &accepted.warnings {
@@ -33,7 +33,7 @@ pub(super) fn run(file: &Path, take_over: bool) -> Result<(), Failure> {
         .enable_all()
         .on_thread_start(|| settle_thread(Part::Worker))
         .build()
-        .context("the control runtime does not start")?;
+        .context("cannot start the control runtime")?;
     runtime.block_on(gateway::run(accepted.config, file, take_over, starter))?;
     Ok(())
 }

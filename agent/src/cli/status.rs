@@ -40,7 +40,7 @@ fn text(status: &Status, look: Look) -> String {
     }
     list(
         &mut text,
-        "Changed on this host, put back at the end",
+        "Changed on this host, restored when the gateway stops",
         &status.host_changes,
     );
     let warnings = look.paint("Warnings", Some(Colour::Yellow));

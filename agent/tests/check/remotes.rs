@@ -187,7 +187,7 @@ const CASES: &[Case] = &[
         replace: r#""203.0.113.7:51820""#,
         with: r#""vpn_paris.example.net:51820""#,
         errors: &[
-            r#"berlin.toml:23:14: site "paris", gateway "paris-1", endpoints: vpn_paris.example.net:51820 is no host name: its parts are letters, digits and inner hyphens: write an address or a host name, such as 203.0.113.7:51820 or vpn.example.net:51820"#,
+            r#"berlin.toml:23:14: site "paris", gateway "paris-1", endpoints: vpn_paris.example.net:51820 is not a host name: its parts are letters, digits and inner hyphens: write an address or a host name, such as 203.0.113.7:51820 or vpn.example.net:51820"#,
         ],
     },
     Case {
@@ -195,7 +195,7 @@ const CASES: &[Case] = &[
         replace: r#""203.0.113.7:51820""#,
         with: r#""vpn..example.net:51820""#,
         errors: &[
-            r#"berlin.toml:23:14: site "paris", gateway "paris-1", endpoints: vpn..example.net:51820 is no host name: its parts have 1 to 63 characters, the whole at most 253: write an address or a host name, such as 203.0.113.7:51820 or vpn.example.net:51820"#,
+            r#"berlin.toml:23:14: site "paris", gateway "paris-1", endpoints: vpn..example.net:51820 is not a host name: its parts have 1 to 63 characters, the whole at most 253: write an address or a host name, such as 203.0.113.7:51820 or vpn.example.net:51820"#,
         ],
     },
     Case {

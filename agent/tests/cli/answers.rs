@@ -437,7 +437,7 @@ fn virtual_router() -> VirtualRouter {
         virtual_mac: "00:00:5e:00:01:33".to_owned(),
         state: "backup".to_owned(),
         since_seconds: 60,
-        why: "master 10.1.0.2 with priority 120 goes before".to_owned(),
+        why: "master 10.1.0.2 with priority 120 takes precedence".to_owned(),
         priority: 75,
         configured_priority: 150,
         advertisement_interval_ms: 200,

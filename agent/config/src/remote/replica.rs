@@ -50,7 +50,7 @@ fn read_one(section: &Section<'_>, base: &Path) -> RemoteDraft {
         section.report.warning(
             section.offset,
             section.place.clone(),
-            "this replica has no endpoint: flows are kept in step only while it dials us",
+            "this replica has no endpoint: flows are replicated only while it connects to this gateway",
             "write where it is reached on the LAN, or on a cable of its own, such as endpoint = \"10.1.0.3:51820\"",
         );
     }
