@@ -5,9 +5,11 @@
 //!
 //! Two engines can run a session ([`engine`]): our own ([`session`], [`noise`], [`keypair`]) and boringtun. Ours is
 //! there because boringtun cannot do what a gateway on this path needs: seal from one buffer into another, a replay
-//! window for network cards with many queues, sessions that the next agent goes on with, timers that cost no packet a
-//! clock read and that tests can turn, keys that are cleared. boringtun is there for whoever prefers the implementation
-//! with the longest record.
+//! window for network cards with many queues, sessions that the next agent goes on with, a clock that is the caller's,
+//! keys that are cleared. It carries 1.7 times as much TCP in one stream and 1.4 times in four as the same gateway with
+//! boringtun's sessions (2.54 and 2.32 against 1.51 and 1.70 Gbit/s, `cargo xtask bench --loads tcp-1,tcp-4,udp-64
+//! --contenders crossway,crossway-boringtun`); at 64 bytes the two are equal within the noise. boringtun is there for
+//! whoever prefers the implementation with the longest record.
 
 #![cfg_attr(
     not(feature = "boringtun"),
