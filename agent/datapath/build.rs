@@ -5,6 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+/// What the object is made of, below `datapath-ebpf`: not its pages, whose changes need no new object.
+const SOURCES: [&str; 4] = ["Cargo.toml", "src", "abi/Cargo.toml", "abi/src"];
+
 const MEND: &str = "run `cargo xtask build` (it sets up the toolchain on the first run and builds the eBPF programs)";
 
 fn main() {
@@ -34,8 +37,10 @@ fn main() {
         return;
     }
     if given.is_none() {
-        println!("cargo::rerun-if-changed={}", sources.display());
-        warn_if_older(&object, &sources);
+        for source in SOURCES.map(|name| sources.join(name)) {
+            println!("cargo::rerun-if-changed={}", source.display());
+            warn_if_older(&object, &source);
+        }
     }
 
     let copy = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it")).join("datapath.o");
@@ -60,26 +65,13 @@ fn warn_if_older(object: &Path, sources: &Path) {
     }
 }
 
-/// A file below `directory` that was changed after `time`.
-fn newer_than(time: SystemTime, directory: &Path) -> Option<PathBuf> {
-    for entry in fs::read_dir(directory).ok()?.flatten() {
-        let path = entry.path();
-        let Ok(metadata) = entry.metadata() else {
-            continue;
-        };
-        if metadata.is_dir() {
-            if let Some(found) = newer_than(time, &path) {
-                return Some(found);
-            }
-        } else if is_source(&path) && metadata.modified().is_ok_and(|changed| changed > time) {
-            return Some(path);
-        }
+/// A file at or below `place` that was changed after `time`.
+fn newer_than(time: SystemTime, place: &Path) -> Option<PathBuf> {
+    if let Ok(entries) = fs::read_dir(place) {
+        return entries
+            .flatten()
+            .find_map(|entry| newer_than(time, &entry.path()));
     }
-    None
-}
-
-/// Pages beside the sources do not change the object.
-fn is_source(path: &Path) -> bool {
-    path.extension()
-        .is_some_and(|extension| extension == "rs" || extension == "toml")
+    let changed = fs::metadata(place).and_then(|file| file.modified()).ok()?;
+    (changed > time).then(|| place.to_owned())
 }

@@ -63,11 +63,11 @@ enum Command {
         /// Configuration file (TOML)
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
-        /// Take over from the agent that runs this gateway, if one does: sessions and flows go on
+        /// Take over from the agent that runs this gateway, if there is one: sessions and flows continue
         #[arg(long)]
         take_over: bool,
     },
-    /// Tell everything that is wrong with a configuration file
+    /// Report everything that is wrong with a configuration file
     Check {
         /// Configuration file (TOML)
         file: PathBuf,
@@ -90,7 +90,7 @@ enum Command {
     /// Show routes, ask for one, or find those that cover each other
     #[command(subcommand)]
     Routes(routes::Routes),
-    /// Show the conversations that pass
+    /// Show the conversations through the gateway
     Flows(flows::Flows),
     /// Show what was dropped and why
     Drops,

@@ -1,23 +1,32 @@
 //! The running gateway: one task that owns all control state and makes the host, the eBPF data path
-//! and the lane as the configuration says.
+//! and the lanes as the configuration says.
 //!
-//! [`plan`] numbers sites and links, [`start`] brings everything up in the order in which
-//! nothing can be lost, [`take`] takes it over from an agent that runs and [`give`] gives it up, [`apply`] changes what differs, [`links`] says which far ends answer, and
-//! [`answer`] tells the command line.
+//! [`start`] brings a gateway up, or [`take`] takes it over from an agent that runs and [`give`] hands it on.
+//! Then the loop waits for one thing at a time ([`inputs`]), notes what it makes due, and lets [`reconcile`] act
+//! on that, in the one order in which nothing can be lost.
+//!
+//! [`desired`] is what is wanted: the configuration and its numbers ([`plan`]). [`forwarding`], [`host_side`] and
+//! [`lan_side`] are the parts that are made so. [`links`] says which far ends answer, [`election`] which links
+//! carry flows, [`on_down`] what becomes of sites that are down; [`reload`] wants something else, and
+//! [`answer`] is for the command line.
 
 mod answer;
-mod apply;
+mod desired;
 pub mod election;
+mod forwarding;
 mod give;
-mod ground;
 pub mod handover;
-mod health;
+mod host_side;
+mod inputs;
+mod lan_side;
 mod lanes;
 pub mod links;
 pub mod on_down;
 mod parts;
-mod paths;
 pub mod plan;
+mod preflight;
+mod process;
+pub mod reconcile;
 mod record;
 mod reload;
 mod replicas;
@@ -26,135 +35,59 @@ pub mod states;
 mod take;
 mod upgrade;
 mod vrrp;
+mod warnings;
 
-use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use tokio::net::UnixStream;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use crate::config::Config;
-use crate::control::ControlRequest;
-use crate::control::server::SharedSocket;
-use crate::datapath::{Datapath, ProgramLog};
-use crate::health::probe::Probers;
-use crate::health::{Health, Outcome};
-use crate::host::Host;
-use crate::host::tunnel_mtu::TunnelMtu;
-use crate::host::watch::Watch;
-use crate::ids::{IfIndex, SiteId};
-use crate::io::udp::Endpoint;
-use crate::lane::{Command, FromLanes};
 use crate::posture::{Part, Starter, capabilities, seccomp};
 use crate::service;
 use crate::tunnel::heartbeat::Service;
 use crate::tunnel::noise::Identity;
-use crate::vrrp::status::Event as VrrpEvent;
 use answer::{PendingFlows, Rates};
-use crossway_sys::clock;
-use crossway_sys::memory;
-use lanes::Lanes;
-use links::{Dial, Links};
-use on_down::DownSites;
-use plan::{Numbers, Plan};
+use crossway_sys::{clock, memory};
+use desired::Desired;
+use forwarding::Forwarding;
+use host_side::HostSide;
+use inputs::{Input, Inputs, Signals, Timeouts};
+use lan_side::LanSide;
+use process::Process;
+use reconcile::{Agenda, Event};
 use record::SharedJournal;
 use replicas::Replicas;
 use states::States;
 use upgrade::Upgrade;
-use vrrp::Vrrp;
-
-/// How often links, rates and idle flows are looked at.
-const TICK: Duration = Duration::from_secs(1);
-/// How long changes of the host are gathered before they are acted on.
-const HOST_SETTLES: Duration = Duration::from_millis(100);
+use warnings::{Source, Warnings};
 
 /// All control state of a running gateway.
 struct Gateway {
-    path: PathBuf,
-    config: Config,
     identity: Identity,
-    numbers: Numbers,
-    plan: Plan,
-    host: Host,
-    /// `None` where the fast path is off; then the kernel stack forwards everything.
-    datapath: Option<Datapath>,
-    lanes: Lanes,
-    links: Links,
-    /// What far gateways are told of this one.
-    service: Service,
-    /// Names of the links that carried a site's flows on a lane last.
-    carriers: HashMap<(SiteId, u16), String>,
-    states: States,
-    /// As the tables have it.
-    down: DownSites,
-    journal: SharedJournal,
-    health: Health,
-    probers: Probers,
-    vrrp: Vrrp,
+    /// What is wanted.
+    desired: Desired,
+    /// What is not, or may not be, as it is wanted.
+    agenda: Agenda,
+    forwarding: Forwarding,
+    host: HostSide,
+    lan: LanSide,
     replicas: Replicas,
-    tun: Tun,
+    /// Sites and interfaces as they were last seen.
+    states: States,
+    journal: SharedJournal,
+    warnings: Warnings,
     rates: Rates,
     pending_flows: Vec<PendingFlows>,
-    warnings: Warnings,
-    started: Instant,
-    started_since_epoch: Duration,
-    /// Where it is commanded and where it is taken over, for the agent that does.
-    sockets: [SharedSocket; 2],
-    upgrade: Upgrade,
-    /// Another agent has it.
-    handed_over: bool,
-}
-
-/// The tunnel device.
-struct Tun {
-    name: String,
-    index: IfIndex,
-    mtu: TunnelMtu,
-}
-
-/// What a person should look at, by where it comes from, so that each can be said anew.
-#[derive(Default)]
-struct Warnings {
-    config: Vec<String>,
-    host: Vec<String>,
-    routes: Vec<String>,
-    paths: Vec<String>,
-    fast_path: Vec<String>,
-    vrrp: Vec<String>,
-    posture: Vec<String>,
-}
-
-/// What the loop waits for beside the gateway itself.
-struct Inputs {
-    requests: mpsc::Receiver<ControlRequest>,
-    dials: mpsc::Receiver<Dial>,
-    from_lanes: FromLanes,
-    outcomes: mpsc::Receiver<Outcome>,
-    vrrp: mpsc::UnboundedReceiver<VrrpEvent>,
-    watch: Watch,
-    program_log: Option<ProgramLog>,
-    /// Agents that ask to take over.
-    successors: mpsc::Receiver<UnixStream>,
-    signals: Signals,
-}
-
-/// What the agent is told by signals.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hang_up: Signal,
-    upgrade: Signal,
+    process: Process,
 }
 
 /// Runs a gateway until it is told to stop by SIGTERM or SIGINT, then puts the host back. It ends and
 /// leaves the host as it is when another agent takes over. With `take_over` it takes over itself from an
 /// agent that runs, if one does. The `starter` starts one that takes over from this, at SIGUSR2.
 ///
-/// When the gateway forwards, all threads lose what they need no more: see [`crate::posture`].
+/// Once the gateway forwards, every thread drops the privileges that it no longer needs: see [`crate::posture`].
 ///
 /// # Errors
 /// What keeps it from starting, or from going on.
@@ -169,14 +102,14 @@ pub async fn run(config: Config, path: PathBuf, take_over: bool, starter: Starte
         Some(channel) => Box::pin(take::take_over(config, path, signals, channel)).await?,
         None => Box::pin(start::start(config, path, signals)).await?,
     };
-    gateway.upgrade = Upgrade::new(starter);
+    gateway.process.upgrade = Upgrade::new(starter);
     gateway.settle_posture();
     memory::give_back();
     service::ready();
-    let cause = format!("started with {}", gateway.path.display());
+    let cause = format!("started with {}", gateway.process.path.display());
     gateway.record_run(None, "running", cause);
     let ended = gateway.serve(&mut inputs).await;
-    if gateway.handed_over {
+    if gateway.process.handed_over {
         return Ok(());
     }
     service::stopping();
@@ -190,13 +123,14 @@ pub async fn run(config: Config, path: PathBuf, take_over: bool, starter: Starte
 }
 
 impl Gateway {
-    /// Gives up what only the start needed. What cannot be given up is told: the gateway forwards.
+    /// Drops the privileges that only the start needed. What cannot be dropped is a warning: the gateway forwards.
     fn settle_posture(&mut self) {
+        let path = &self.process.path;
         let mut warnings = Vec::new();
         if let Err(error) = capabilities::settle(Part::Control) {
             warnings.push(format!("capabilities could not be dropped: {error}"));
         }
-        if self.config.gateway.seccomp
+        if self.desired.config.gateway.seccomp
             && let Err(error) = seccomp::confine()
         {
             warnings.push(format!(
@@ -204,113 +138,93 @@ impl Gateway {
                  write seccomp = false in [gateway] to do without"
             ));
         }
-        if let Err(error) = std::fs::File::open(&self.path) {
+        if let Err(error) = std::fs::File::open(path) {
             warnings.push(format!(
                 "{} cannot be read again ({error}), so that a reload will be refused: {}",
-                self.path.display(),
+                path.display(),
                 capabilities::mend_of_file()
             ));
         }
-        for warning in &warnings {
-            tracing::warn!("{warning}");
-        }
-        self.warnings.posture = warnings;
+        self.warnings.replace(Source::Posture, warnings);
     }
 
-    /// The loop; returns at a signal to stop, with its name, or when the lane has failed.
+    /// The loop; returns at a signal to stop, with its name, or when a lane has failed.
     async fn serve(&mut self, inputs: &mut Inputs) -> Result<&'static str> {
-        let mut tick = interval(TICK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut host_changed: Option<tokio::time::Instant> = None;
         loop {
-            let ranks_due = self
-                .links
-                .next_timeout()
-                .map(tokio::time::Instant::from_std);
-            let replicas_due = self.replicas.next_timeout();
-            let replicas_due = replicas_due.map(tokio::time::Instant::from_std);
-            let flows_due = self.pending_flows.first().map(PendingFlows::due);
-            tokio::select! {
-                _ = inputs.signals.terminate.recv() => return Ok("SIGTERM"),
-                _ = inputs.signals.interrupt.recv() => return Ok("SIGINT"),
-                _ = inputs.signals.hang_up.recv() => self.reload_and_log().await,
-                _ = inputs.signals.upgrade.recv() => self.upgrade.begin(),
-                Some(successor) = inputs.successors.recv() => {
-                    self.hand_over_and_log(successor).await;
-                    if self.handed_over {
-                        return Ok("a successor");
-                    }
-                }
-                Some(request) = inputs.requests.recv() => self.handle_request(request).await,
-                Some(dial) = inputs.dials.recv() => self.dial(dial)?,
-                Some(change) = inputs.from_lanes.changes.recv() => {
-                    // All that wait: a WAN that dies takes thousands of links with it.
-                    let waiting = std::iter::from_fn(|| inputs.from_lanes.changes.try_recv().ok());
-                    self.on_link_changes(std::iter::once(change).chain(waiting))?;
-                    self.follow_down_sites().await;
-                }
-                Some(told) = inputs.from_lanes.replicas.recv() => self.on_replica(&told),
-                () = at(replicas_due) => self.send_to_replicas()?,
-                Some(outcome) = inputs.outcomes.recv() => self.on_probed(outcome),
-                Some(event) = inputs.vrrp.recv() => self.on_vrrp_event(&event)?,
-                changed = inputs.watch.changed() => {
-                    if changed.context("watching the host")?.links {
-                        // A carrier that is lost is not waited for.
-                        self.follow_wans().await?;
-                        self.record_interfaces().await;
-                        self.follow_down_sites().await;
-                    }
-                    host_changed.get_or_insert(tokio::time::Instant::now() + HOST_SETTLES);
-                }
-                () = at(host_changed) => {
-                    host_changed = None;
-                    self.on_host_changed().await;
-                }
-                () = at(ranks_due) => self.follow_links(clock::now())?,
-                () = at(flows_due) => self.answer_pending_flows(),
-                result = follow_programs(&mut inputs.program_log) => if let Err(error) = result {
-                    tracing::warn!(%error, "what the eBPF programs say cannot be read any more");
-                    inputs.program_log = None;
-                },
-                _ = tick.tick() => self.handle_tick().await?,
+            let input = inputs.next(self.timeouts()).await?;
+            let now = clock::now();
+            if let ControlFlow::Break(why) = self.handle_input(input, now).await {
+                return Ok(why);
             }
+            self.reconcile(now).await;
+            self.forwarding.lanes.ended()?;
         }
     }
 
-    async fn handle_tick(&mut self) -> Result<()> {
-        let now = clock::now();
-        self.refresh_links().await?;
-        self.dial_due(now)?;
-        self.sweep_flows();
-        self.sample_rates(now);
-        self.upgrade.look();
-        Ok(())
+    fn timeouts(&self) -> Timeouts {
+        Timeouts {
+            links: self.forwarding.links.next_timeout(),
+            replicas: self.replicas.next_timeout(),
+            flows: self.pending_flows.first().map(PendingFlows::due),
+        }
     }
 
-    /// Asks the lanes for their state, and lets only those carry a site's flows whose links are up.
-    async fn refresh_links(&mut self) -> Result<()> {
-        let peers = self.lanes.refresh().await?;
-        let now = clock::now();
-        self.links.on_snapshot(peers, now);
-        self.follow_links(now)?;
-        self.follow_down_sites().await;
-        Ok(())
+    /// Takes in what has happened and notes what it makes due. Breaks with the reason to end.
+    async fn handle_input(&mut self, input: Input, now: Instant) -> ControlFlow<&'static str> {
+        match input {
+            Input::Stop(signal) => return ControlFlow::Break(signal),
+            Input::Reload => self.reload_and_log(now).await,
+            Input::Upgrade => self.process.upgrade.begin(),
+            Input::Successor(successor) => {
+                self.hand_over_and_log(successor, now).await;
+                if self.process.handed_over {
+                    return ControlFlow::Break("a successor");
+                }
+            }
+            Input::Request(request) => self.handle_request(request, now).await,
+            // A lane that has ended is noticed at the end of the turn.
+            Input::Dial(dial) => drop(self.forwarding.dial(dial)),
+            Input::LinkChanges(changes) => {
+                self.forwarding.on_link_changes(changes, now);
+                self.mark(Event::LinksChanged);
+            }
+            Input::Replica(from) => {
+                let (forwarding, plan) = (&mut self.forwarding, &self.desired.plan);
+                self.replicas.on_datagram(&from, forwarding, plan);
+            }
+            Input::Probed(outcome) => {
+                let dirty = self.change_health(|health| health.on_outcome(outcome, now));
+                self.agenda.mark(dirty);
+            }
+            Input::VirtualRouter(event) => {
+                self.record(vrrp::change(&event));
+                self.mark(Event::LanChanged);
+            }
+            Input::InterfaceChanged => self.mark(Event::InterfaceChanged),
+            Input::HostSettled => self.mark(Event::HostSettled),
+            Input::LinksDue => self.mark(Event::LinksDue),
+            Input::ReplicasDue => self.replicas.send_due(&mut self.forwarding, now),
+            Input::FlowsDue => self.answer_pending_flows(now),
+            Input::Tick => self.handle_tick(now).await,
+        }
+        ControlFlow::Continue(())
     }
 
-    /// Dials the links whose turn it is.
-    fn dial_due(&mut self, now: Instant) -> Result<()> {
-        let due = self.links.handle_timeout(now);
-        due.into_iter().try_for_each(|dial| self.dial(dial))
+    async fn handle_tick(&mut self, now: Instant) {
+        self.look_at_links(now).await;
+        self.mark(Event::Tick);
+        let (forwarding, plan) = (&mut self.forwarding, &self.desired.plan);
+        self.replicas.sweep_flows(forwarding, plan, now);
+        self.rates.sample(forwarding, plan, now);
+        self.process.upgrade.look();
     }
 
-    fn dial(&mut self, dial: Dial) -> Result<()> {
-        let endpoint = Endpoint::new(dial.remote);
-        let Some(link) = self.links.get(dial.link) else {
-            return Ok(());
-        };
-        let lane = link.planned.lane;
-        self.lanes
-            .send(lane, Command::SetEndpoint(dial.link, endpoint))
+    /// Asks the lanes for their state. A lane that has ended is noticed at the end of the turn.
+    async fn look_at_links(&mut self, now: Instant) {
+        if let Err(error) = self.forwarding.look_at_links(now).await {
+            tracing::debug!("{error:#}");
+        }
+        self.mark(Event::LinksDue);
     }
 
     /// The clean stop: what was changed on the host is put back.
@@ -318,26 +232,25 @@ impl Gateway {
         tracing::info!("stopping; the host is put back as it was");
         let mut failures = Vec::new();
         // First: the far sites turn to the mate, the LAN too, and all goes on until they have.
-        if self.vrrp.is_running()
-            && let Err(error) = self.set_service(Service::Drained)
+        if self.lan.vrrp.is_running()
+            && let Err(error) = self.forwarding.tell_service(Service::Drained)
         {
             failures.push(format!("{error:#}"));
         }
-        self.vrrp.stop().await;
-        self.refresh().await;
-        let by_programs = self.dropped_by_programs();
-        if let Some(datapath) = self.datapath.take()
-            && let Err(error) = datapath.detach()
-        {
+        self.lan.vrrp.stop().await;
+        // For the last words.
+        self.look_at_links(clock::now()).await;
+        let by_programs = self.forwarding.dropped_by_programs();
+        if let Err(error) = self.forwarding.detach() {
             failures.push(format!("{error:#}"));
         }
         // What comes from now on is the kernel's to refuse, and to count; what has come is carried.
-        if let Err(error) = self.host.close_tunnel().await {
+        if let Err(error) = self.host.kernel.close_tunnel().await {
             failures.push(error.to_string());
         }
-        failures.extend(self.lanes.stop());
+        failures.extend(self.forwarding.lanes.stop());
         self.say_last_words(&by_programs);
-        let in_tun = self.host.dropped_in(&self.tun.name);
+        let in_tun = self.host.kernel.dropped_in(&self.host.tun.name);
         if in_tun > 0 {
             tracing::info!(
                 reason = "tun-queue",
@@ -345,7 +258,7 @@ impl Gateway {
                 "dropped while it ran"
             );
         }
-        if let Err(error) = self.host.restore().await {
+        if let Err(error) = self.host.kernel.restore().await {
             failures.push(error.to_string());
         }
         if !failures.is_empty() {
@@ -355,50 +268,5 @@ impl Gateway {
             );
         }
         Ok(())
-    }
-}
-
-impl Signals {
-    fn receive() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hang_up: signal(SignalKind::hangup())?,
-            upgrade: signal(SignalKind::user_defined2())?,
-        })
-    }
-}
-
-/// Waits until `time`, or for ever.
-async fn at(time: Option<tokio::time::Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn follow_programs(log: &mut Option<ProgramLog>) -> std::io::Result<()> {
-    match log {
-        Some(log) => log.follow().await,
-        None => std::future::pending().await,
-    }
-}
-
-impl Warnings {
-    fn all(&self) -> Vec<String> {
-        let Self {
-            config,
-            host,
-            routes,
-            paths,
-            fast_path,
-            vrrp,
-            posture,
-        } = self;
-        [config, host, routes, paths, fast_path, vrrp, posture]
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect()
     }
 }

@@ -11,7 +11,7 @@
 //!    gives the sessions to lanes of its own                                               │
 //!    Taken          ─────────────────────────────▶   the point of no return               │
 //!    starts the lanes                                                                     ┘
-//!                   ◀─────────────────────────────   Later: what is not urgent
+//!                   ◀─────────────────────────────   GatewayExport: what is not urgent
 //!    takes over host, maps, programs                 ends, and leaves the host as it is
 //! ```
 //! Until `Taken` the running agent goes on as if nothing had happened when anything fails: it starts

@@ -28,4 +28,4 @@ pub use crossway_lane::io;
 pub use crossway_liveness as liveness;
 pub use crossway_sys::clock;
 pub use crossway_tunnel as tunnel;
-pub use crossway_types::{ids, keys, packet, prefix, routes};
+pub use crossway_types::{engine, ids, keys, packet, prefix, routes};

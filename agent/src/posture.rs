@@ -30,7 +30,7 @@ pub fn begin(config: &Path) -> Result<Starter> {
     sys::refuse_new_privileges().context("to refuse new privileges")?;
     refuse_dumps().context("to keep memory out of core dumps")?;
     if let Err(error) = sys::allow_any_nice() {
-        tracing::debug!("priorities stay as limited: {error}");
+        tracing::debug!("could not raise the priority limit: {error}");
     }
     capabilities::keep_for_start().context("to drop capabilities")?;
     let starter = Starter::fork(config).context("to set a process aside for upgrades")?;

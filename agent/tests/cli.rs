@@ -209,7 +209,7 @@ fn of_several_gateways_one_must_be_named() {
     assert_eq!(code(&refused), 2);
     assert_eq!(
         stderr(&refused),
-        "crossway: several gateways run here (berlin-1, berlin-2): say which with --gateway berlin-1\n"
+        "crossway: several gateways run here (berlin-1, berlin-2): choose one with --gateway berlin-1\n"
     );
     assert_eq!(code(&place.run(&["sites", "--gateway", "berlin-2"], "")), 0);
     let refused = place.run(&["sites", "--gateway", "bonn"], "");
@@ -317,7 +317,7 @@ fn a_refused_reload_ends_with_2_and_says_why() {
     assert_eq!(
         stderr(&refused),
         "berlin.toml:3:1: gateway: unknown key \"x\"\n\
-         crossway: the file is wrong: the gateway goes on with what it has\n"
+         crossway: the file has mistakes: the gateway keeps its configuration\n"
     );
 }
 

@@ -34,9 +34,13 @@ const fn stock(implementation: Implementation) -> Contender {
 }
 
 /// Every contender under its name, in the order of the table.
-const NAMED: [(&str, Contender); 7] = [
+const NAMED: [(&str, Contender); 8] = [
     ("plain", Contender::Plain),
     ("crossway", Contender::CROSSWAY),
+    (
+        "crossway-boringtun",
+        Contender::Tunnel(GatewayKind::CrosswayOnBoringtun),
+    ),
     ("wireguard-go", stock(Implementation::WireguardGoNewest)),
     ("wireguard-go-debian", stock(Implementation::WireguardGo)),
     ("gotatun", stock(Implementation::GotatunCli)),
@@ -75,7 +79,7 @@ impl Contender {
         match self {
             Self::Plain => Ok("the kernel's".to_owned()),
             Self::Tunnel(GatewayKind::Stock(implementation)) => implementation.version(),
-            Self::Tunnel(GatewayKind::Crossway) => {
+            Self::Tunnel(GatewayKind::Crossway | GatewayKind::CrosswayOnBoringtun) => {
                 let binary = crossway::binary();
                 ensure!(
                     Path::new(&binary).exists(),

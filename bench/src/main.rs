@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::args::{Task, USAGE};
+use crate::args::Task;
 use crate::results::Results;
 
 mod allocations;
@@ -49,8 +49,7 @@ fn main() -> ExitCode {
 
 /// Exit code 1 is for a comparison that found something worse and for a target that was missed; errors are 2.
 fn run() -> Result<ExitCode> {
-    match Task::parse(std::env::args().skip(1))? {
-        Task::Help => println!("{USAGE}"),
+    match Task::of_command_line()? {
         Task::Sites(args) => sites::run(&args)?,
         Task::Remote(args) => remote::run(&args)?,
         Task::Micro { json } => micro::run(json.as_deref())?,

@@ -1,25 +1,27 @@
 //! A running Crossway agent and its command line.
 
 use std::env;
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use serde_json::Value;
+use serde::de::IgnoredAny;
 
 use crate::netns::Netns;
 use crate::plan::GatewayPlan;
 use crate::process::{self, ProcessGuard};
 use crate::topology::Topology;
-use crate::{cleanup, sys, wait};
+use crate::{cleanup, sys};
 
-pub(crate) mod counters;
+mod counters;
+pub(crate) mod replies;
 mod succession;
 
 pub use counters::Counters;
+pub use replies::{ask, link_name};
 pub use succession::Gap;
 
 /// A start with loading and verifying the programs takes under a second, with a million routes ten; the
@@ -28,10 +30,21 @@ const START_LIMIT: Duration = Duration::from_mins(1);
 /// A clean stop undoes what was set up.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 
-/// The agent's binary: `$CROSSWAY_BIN`, else what `cargo xtask build` made.
+/// What [`choose_binary`] was given.
+static CHOSEN: OnceLock<PathBuf> = OnceLock::new();
+
+/// Which binary this process starts where `$CROSSWAY_BIN` names none. The first choice stays.
+pub fn choose_binary(path: PathBuf) {
+    CHOSEN.get_or_init(|| path);
+}
+
+/// The agent's binary: `$CROSSWAY_BIN`, else the chosen one, else what `cargo xtask build` made.
 pub fn binary() -> PathBuf {
     if let Some(path) = env::var_os("CROSSWAY_BIN") {
         return path.into();
+    }
+    if let Some(path) = CHOSEN.get() {
+        return path.clone();
     }
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     workspace
@@ -110,7 +123,9 @@ impl Crossway {
     pub fn start_again(&mut self) -> Result<()> {
         let mut process = self.spawn(&[])?;
         let name = &self.plan.name;
-        process.wait_until("answer", START_LIMIT, || query(name, &["status"]).ok())?;
+        process.wait_until("answer", START_LIMIT, || {
+            ask::<IgnoredAny>(name, &["status"]).ok()
+        })?;
         self.process = Some(process);
         Ok(())
     }
@@ -189,8 +204,8 @@ impl Crossway {
     /// Replaces the configuration file; the agent is not told.
     pub fn write_config(&mut self, plan: &GatewayPlan) -> Result<()> {
         self.plan = plan.clone();
-        fs::write(&self.config, config_text(plan, Path::new(&self.key_name())))
-            .with_context(|| format!("cannot write {}", self.config.display()))
+        let config = plan.config(Path::new(&self.key_name()))?;
+        self.write_config_text(&config.to_string())
     }
 
     /// Path of the configuration file.
@@ -222,11 +237,6 @@ impl Crossway {
     /// Everything the agent has logged since the first start.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
-    }
-
-    /// What a reading command answers, such as `&["flows", "--top", "5"]`.
-    pub fn query(&self, command: &[&str]) -> Result<Value> {
-        query(self.name(), command)
     }
 
     /// Runs a command of the command line against this agent and returns what a person would read.
@@ -281,63 +291,4 @@ pub fn start_all(topology: &Topology, plans: &[GatewayPlan]) -> Result<Vec<Cross
         .iter()
         .map(|plan| Crossway::start(topology, plan))
         .collect()
-}
-
-/// Asks a running gateway by name; the answer is its `--json` output.
-pub fn query(gateway: &str, command: &[&str]) -> Result<Value> {
-    let text = process::run(
-        Command::new(binary())
-            .args(["--gateway", gateway])
-            .args(command)
-            .arg("--json"),
-    )?;
-    serde_json::from_str(&text)
-        .with_context(|| format!("`crossway {}` did not answer in JSON", command.join(" ")))
-}
-
-/// The configuration file of a plan.
-pub fn config_text(plan: &GatewayPlan, key_file: &Path) -> String {
-    let mut text = String::new();
-    let mut line = |words: String| {
-        let _ = writeln!(text, "{words}");
-    };
-    line("[gateway]".into());
-    line(format!("name = {:?}", plan.name));
-    line(format!(
-        "private_key_file = {:?}",
-        key_file.display().to_string()
-    ));
-    line(format!("listen = \"[::]:{}\"", plan.listen_port));
-    if !plan.tunnel_addresses.is_empty() {
-        line(format!("tunnel_addresses = {:?}", plan.tunnel_addresses));
-    }
-    if let Some(mtu) = plan.mtu {
-        line(format!("mtu = {mtu}"));
-    }
-    plan.gateway_lines.iter().cloned().for_each(&mut line);
-    line("[[gateway.lan]]\ninterface = \"lan0\"".into());
-    line("[[gateway.wan]]\ninterface = \"wan0\"".into());
-    plan.wan_lines.iter().cloned().for_each(&mut line);
-    for peer in &plan.peers {
-        line(format!("\n[[site]]\nname = {:?}", peer.site));
-        line(format!("routes = {:?}", peer.routes));
-        line(format!("  [[site.gateway]]\n  name = {:?}", peer.gateway));
-        line(format!("  public_key = {:?}", peer.public_key));
-        if let Some(endpoint) = peer.endpoint {
-            line(format!("  endpoints = [\"{endpoint}\"]"));
-        }
-        if let Some(seconds) = peer.keepalive {
-            line(format!("  persistent_keepalive = {seconds}"));
-        }
-        peer.lines.iter().cloned().for_each(&mut line);
-        let has_pace = peer
-            .lines
-            .iter()
-            .any(|line| line.contains("bfd") || line.contains("liveness"));
-        if wait::is_emulated() && !has_pace {
-            // An emulated machine may do nothing at all for half a second, which is no fault of a link.
-            line("  bfd = { interval_ms = 500, multiplier = 10 }".into());
-        }
-    }
-    text
 }

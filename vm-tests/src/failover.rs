@@ -1,15 +1,17 @@
 //! Crossway on every gateway of a [`Redundant`] topology.
 
-use std::fmt::Write as _;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
 
-use crate::crossway::{self, Crossway};
+use crate::api::{self, LinkState, WatchedBy};
+use crate::config::{
+    self, Config, Endpoint, Gateway, HealthTarget, Lan, Link, RemoteGateway, Site, Wan,
+};
+use crate::crossway::{self, Crossway, link_name};
 use crate::keys::KeyPair;
 use crate::plan::GatewayPlan;
 use crate::topology::{LISTEN_PORT, Near, Redundant, Replica};
@@ -17,6 +19,8 @@ use crate::wait;
 
 /// Handshakes of every link and BFD's first packets.
 const UP: Duration = Duration::from_secs(20);
+/// Between two advertisements of the virtual router.
+const ADVERTISEMENTS: Duration = Duration::from_millis(100);
 
 /// What differs from row to row.
 #[derive(Clone, Debug)]
@@ -27,8 +31,8 @@ pub struct Settings {
     pub multiplier: u32,
     /// Milliseconds that a link must be up again before it takes flows back.
     pub hold_down_ms: u32,
-    /// More lines for the `[gateway]` table of every replica of site `a`.
-    pub replica_lines: Vec<String>,
+    /// Health targets of every replica of site `a`.
+    pub health: Vec<HealthTarget>,
     /// The replicas of site `a` are one virtual router to its hosts, the first one with the highest priority.
     pub virtual_router: bool,
     /// So many links between two gateways, over one path, each with addresses of its own ([`link_address`]); without,
@@ -46,7 +50,7 @@ impl Default for Settings {
             interval_ms: 100,
             multiplier: 3,
             hold_down_ms: 5000,
-            replica_lines: Vec::new(),
+            health: Vec::new(),
             virtual_router: false,
             links: None,
             sharing: false,
@@ -66,13 +70,14 @@ impl Gateways {
     pub fn start(net: &Redundant, settings: &Settings) -> Result<Self> {
         let mut plans = Vec::new();
         for gateway in net.gateways() {
-            plans.push((gateway, plan(gateway)?));
+            let plan = GatewayPlan::new(gateway.name(), KeyPair::generate()?);
+            plans.push((gateway, plan));
         }
         let mut agents = Vec::new();
         for (own, (gateway, plan)) in plans.iter().enumerate() {
             let mut agent = Crossway::prepare_in(&gateway.netns, net.directory(), plan)?;
-            let text = config(net, &plans, own, settings, &agent.key_file());
-            agent.write_config_text(&text)?;
+            let config = config(net, &plans, own, settings, &agent.key_file())?;
+            agent.write_config_text(&config.to_string())?;
             accepts(agent.config())?;
             agent.start_again()?;
             agents.push(agent);
@@ -106,9 +111,10 @@ impl Gateways {
     pub fn wait_until_up(&self) -> Result<()> {
         wait::try_until("every link to be up", UP, || {
             for agent in &self.agents {
-                let answer = agent.query(&["links"])?;
-                let links = rows(&answer, "links");
-                let up = |link: &Value| link["state"] == "Up" && link["watched_by"] == "bfd";
+                let links = agent.links()?;
+                let up = |link: &api::Link| {
+                    link.state == LinkState::Up && link.watched_by == WatchedBy::Bfd
+                };
                 if links.is_empty() || !links.iter().all(up) {
                     return Ok(None);
                 }
@@ -124,48 +130,36 @@ impl Gateways {
         self.order_first("promote")?;
         wait::try_until("the first links to carry the flows", UP, || {
             for agent in &self.agents {
-                let answer = agent.query(&["links"])?;
-                let first = rows(&answer, "links").first();
-                if first.is_none_or(|link| link["carries_flows"] != true) {
+                let links = agent.links()?;
+                if links.first().is_none_or(|link| !link.carries_flows) {
                     return Ok(None);
                 }
             }
             Ok(Some(()))
         })?;
         wait::try_until("the first gateway to be master", UP, || {
-            let status = self.agents[0].query(&["status"])?;
-            let routers = rows(&status, "virtual_routers").iter();
-            let mut others = routers.filter(|router| router["state"] != "master");
-            Ok(others.next().is_none().then_some(()))
+            let routers = self.agents[0].status()?.virtual_routers;
+            let master = routers.iter().all(|router| router.state == "master");
+            Ok(master.then_some(()))
         })
     }
 
     /// Gives an order about the first link of every gateway, such as `drain`.
     pub fn order_first(&self, order: &str) -> Result<()> {
         for agent in &self.agents {
-            let answer = agent.query(&["links"])?;
-            let first = rows(&answer, "links").first();
-            let first = first.context("a gateway without links")?;
-            let word = |field: &str| first[field].as_str().unwrap_or_default();
-            let target = format!("{}/{}/{}", word("site"), word("gateway"), word("link"));
-            agent.command(&[order, &target])?;
+            let links = agent.links()?;
+            let first = links.first().context("a gateway without links")?;
+            agent.command(&[order, &link_name(first)])?;
         }
         Ok(())
     }
 
     /// Names of the links that carry the flows from the first gateway to site `b`.
     pub fn carriers(&self) -> Result<Vec<String>> {
-        let answer = self.agents[0].query(&["links"])?;
-        let links = rows(&answer, "links").iter();
-        let carry = links.filter(|link| link["carries_flows"] == true);
-        let names = carry.filter_map(|link| link["link"].as_str().map(str::to_owned));
-        Ok(names.collect())
+        let links = self.agents[0].links()?.into_iter();
+        let carry = links.filter(|link| link.carries_flows);
+        Ok(carry.filter_map(|link| link.link).collect())
     }
-}
-
-/// The rows of a list in an answer.
-pub fn rows<'a>(answer: &'a Value, list: &str) -> &'a [Value] {
-    answer[list].as_array().map_or(&[], Vec::as_slice)
 }
 
 /// A build that does not know a key says so, and the error is that.
@@ -191,20 +185,6 @@ pub fn link_address(side: Near, number: u8) -> Ipv4Addr {
     Ipv4Addr::new(198, 18, site, number)
 }
 
-fn plan(gateway: &Replica) -> Result<GatewayPlan> {
-    Ok(GatewayPlan {
-        name: gateway.name().to_owned(),
-        site: String::new(),
-        keys: KeyPair::generate()?,
-        listen_port: LISTEN_PORT,
-        mtu: None,
-        tunnel_addresses: Vec::new(),
-        peers: Vec::new(),
-        gateway_lines: Vec::new(),
-        wan_lines: Vec::new(),
-    })
-}
-
 /// The first path and the first replica have the highest priority.
 fn config(
     net: &Redundant,
@@ -212,78 +192,83 @@ fn config(
     own: usize,
     settings: &Settings,
     key: &Path,
-) -> String {
+) -> Result<Config> {
     let far = plans.len() - 1;
-    let (gateway, plan) = &plans[own];
-    let wans = gateway.wan.len();
-    let mut text = String::new();
-    let mut line = |words: String| {
-        let _ = writeln!(text, "{words}");
-    };
-    line("[gateway]".to_owned());
-    line(format!("name = {:?}", plan.name));
-    line(format!(
-        "private_key_file = {:?}",
-        key.display().to_string()
-    ));
-    line(format!("listen = \"[::]:{LISTEN_PORT}\""));
-    line("[[gateway.lan]]\ninterface = \"lan0\"".to_owned());
-    for wan in 0..wans {
-        line(format!("[[gateway.wan]]\ninterface = \"wan{wan}\""));
-    }
-    let (site, side, peers) = if own == far {
+    let (near, plan) = &plans[own];
+    let listen = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), LISTEN_PORT);
+    let mut gateway = Gateway::new(&plan.name, key, listen);
+    gateway.lan.push(Lan::new("lan0"));
+    let wans = (0..near.wan.len()).map(|wan| Wan::new(format!("wan{wan}")));
+    gateway.wan.extend(wans);
+    let (name, side, peers) = if own == far {
         ("a", Near::A, 0..far)
     } else {
-        settings.replica_lines.iter().cloned().for_each(&mut line);
+        gateway.health.clone_from(&settings.health);
         if settings.virtual_router {
-            line(virtual_router(net, own));
+            let priority = 150 - 50 * own as u8;
+            let address = net.virtual_router();
+            gateway.vrrp = config::virtual_routers(1, priority, ADVERTISEMENTS, &[address]);
         }
         let mates = plans[..far]
             .iter()
             .filter(|(mate, _)| mate.name() != plan.name);
         for (mate, plan) in mates.filter(|_| settings.in_step) {
-            line(format!(
-                "[[gateway.replica]]\nname = {:?}\npublic_key = {:?}\nendpoint = \"{}:{LISTEN_PORT}\"",
-                plan.name, plan.keys.public, mate.lan
-            ));
+            let key = config::public_key(&plan.keys.public)?;
+            let endpoint = Endpoint::Address((mate.lan, LISTEN_PORT).into());
+            let replica = RemoteGateway::replica(&plan.name, key, endpoint);
+            gateway.replicas.push(replica);
         }
         ("b", Near::B, far..far + 1)
     };
-    line(format!("[[site]]\nname = {site:?}"));
-    line(format!("routes = [{:?}]", net.route(side)));
-    line(format!("hold_down_ms = {}", settings.hold_down_ms));
+    let mut site = Site::new(name, config::prefixes(&[net.route(side)])?);
+    site.hold_down = Duration::from_millis(settings.hold_down_ms.into());
     for peer in peers {
         let (replica, plan) = &plans[peer];
-        line(format!("  [[site.gateway]]\n  name = {:?}", plan.name));
-        line(format!("  public_key = {:?}", plan.keys.public));
-        line(format!(
-            "  bfd = {{ interval_ms = {}, multiplier = {} }}",
-            settings.interval_ms, settings.multiplier
-        ));
-        for number in 1..=settings.links.unwrap_or(0) {
-            let endpoint = SocketAddr::new(link_address(side, number).into(), LISTEN_PORT);
-            line(format!(
-                "    [[site.gateway.link]]\n    name = \"link-{number}\"\n    endpoint = \"{endpoint}\""
-            ));
-        }
-        for wan in (0..wans).filter(|_| settings.links.is_none()) {
-            let rank = if settings.sharing { 0 } else { wan };
-            line(format!(
-                "    [[site.gateway.link]]\n    name = \"path-{}\"\n    endpoint = \"{}\"\n    wan = \"wan{wan}\"\n    priority = {}",
-                wan + 1,
-                replica.endpoint(wan),
-                1000 - 100 * peer - rank
-            ));
-        }
+        let key = config::public_key(&plan.keys.public)?;
+        let mut remote = RemoteGateway::new(&plan.name, key);
+        remote.links = match settings.links {
+            Some(count) => links_of_one_path(side, count, settings),
+            None => links_of_each_path(near, replica, 1000 - 100 * peer as u32, settings),
+        };
+        site.gateways.push(remote);
     }
-    text
+    Ok(Config {
+        gateway,
+        sites: vec![site],
+    })
 }
 
-/// Advertisements each 100 ms.
-fn virtual_router(net: &Redundant, own: usize) -> String {
-    format!(
-        "[[gateway.vrrp]]\ninterface = \"lan0\"\nid = 1\naddresses = [\"{}\"]\npriority = {}\nadvertisement_interval = 100",
-        net.virtual_router(),
-        150 - 50 * own
-    )
+/// So many links over the one path.
+fn links_of_one_path(side: Near, count: u8, settings: &Settings) -> Vec<Link> {
+    let links = (1..=count).map(|number| {
+        let endpoint = (link_address(side, number), LISTEN_PORT).into();
+        link(format!("link-{number}"), endpoint, settings)
+    });
+    links.collect()
+}
+
+/// A link over each path; the first has the priority `highest`.
+fn links_of_each_path(
+    near: &Replica,
+    far: &Replica,
+    highest: u32,
+    settings: &Settings,
+) -> Vec<Link> {
+    let links = (0..near.wan.len()).map(|wan| {
+        let rank = if settings.sharing { 0 } else { wan as u32 };
+        Link {
+            wan: Some(format!("wan{wan}")),
+            priority: highest - rank,
+            ..link(format!("path-{}", wan + 1), far.endpoint(wan), settings)
+        }
+    });
+    links.collect()
+}
+
+fn link(name: String, endpoint: SocketAddr, settings: &Settings) -> Link {
+    Link {
+        endpoints: vec![Endpoint::Address(endpoint)],
+        liveness: config::watched_each(settings.interval_ms, settings.multiplier),
+        ..Link::new(Some(name))
+    }
 }

@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use crate::crossway::Crossway;
+use crate::engine::Engine;
 use crate::peers::{Implementation, StockGateway};
 use crate::plan::GatewayPlan;
 use crate::topology::Topology;
@@ -12,6 +13,8 @@ use crate::topology::Topology;
 pub enum GatewayKind {
     /// This project's agent.
     Crossway,
+    /// The same, whose sessions boringtun runs.
+    CrosswayOnBoringtun,
     /// A stock WireGuard.
     Stock(Implementation),
 }
@@ -30,6 +33,11 @@ impl Gateway {
     pub fn start(kind: GatewayKind, topology: &Topology, plan: &GatewayPlan) -> Result<Self> {
         Ok(match kind {
             GatewayKind::Crossway => Self::Crossway(Crossway::start(topology, plan)?.into()),
+            GatewayKind::CrosswayOnBoringtun => {
+                let mut plan = plan.clone();
+                plan.set_engine(Engine::Boringtun);
+                Self::Crossway(Crossway::start(topology, &plan)?.into())
+            }
             GatewayKind::Stock(implementation) => {
                 Self::Stock(StockGateway::start(implementation, topology, plan)?)
             }

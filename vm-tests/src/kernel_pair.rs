@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use crate::api::{Link, LinkState};
 use anyhow::{Result, ensure};
-use serde_json::Value;
 
 use crate::crossway::Crossway;
 use crate::peers::{Implementation, StockGateway};
@@ -108,18 +108,18 @@ impl KernelPair {
             }
         }
         let link = self.link()?;
-        ensure!(link["state"] == "Up", "the link is not up: {link}");
+        ensure!(link.state == LinkState::Up, "the link is not up: {link:?}");
         Ok(())
     }
 
-    fn link(&self) -> Result<Value> {
-        Ok(self.agent.query(&["links"])?["links"][0].take())
+    fn link(&self) -> Result<Link> {
+        Ok(self.agent.links()?.swap_remove(0))
     }
 
     /// Waits until the agent knows the kernel there.
     pub fn agent_sends_to(&self, endpoint: &str) -> Result<()> {
         wait::until(&format!("the agent to send to {endpoint}"), UP, || {
-            (self.link().ok()?["endpoint"] == endpoint).then_some(())
+            (self.link().ok()?.endpoint.as_deref() == Some(endpoint)).then_some(())
         })
     }
 

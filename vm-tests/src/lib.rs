@@ -8,8 +8,13 @@
 //!
 //! All of it needs root.
 
+/// What a running gateway answers.
+pub use crossway_api::message as api;
+
 pub mod cleanup;
+pub mod config;
 pub mod crossway;
+pub mod engine;
 pub mod failover;
 pub mod frr;
 pub mod gateways;

@@ -2,10 +2,12 @@
 
 use std::io;
 use std::mem::size_of;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::ptr;
 
 use anyhow::{Context, Result};
+use nix::net::if_::if_nametoindex;
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::netns::Netns;
 
@@ -60,7 +62,7 @@ impl Frames {
 /// A socket on one interface.
 #[derive(Debug)]
 pub struct PacketSocket {
-    fd: OwnedFd,
+    socket: Socket,
 }
 
 impl PacketSocket {
@@ -98,46 +100,28 @@ impl PacketSocket {
     }
 
     fn unbound() -> io::Result<Self> {
-        let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-        // SAFETY: `socket` takes no pointer.
-        let fd = unsafe { libc::socket(libc::AF_PACKET, kind, 0) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the descriptor was just opened, and nothing else knows of it.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        Ok(Self { fd })
+        let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking(), None)?;
+        Ok(Self { socket })
     }
 
     fn set(&self, (level, name, value): (libc::c_int, libc::c_int, libc::c_int)) -> io::Result<()> {
-        crate::sys::set_socket_option(&self.fd, level, name, &value.to_ne_bytes())
+        crate::sys::set_socket_option(&self.socket, level, name, &value.to_ne_bytes())
     }
 
     fn bind(&self, interface: &str, protocol: u16) -> io::Result<()> {
-        let name = std::ffi::CString::new(interface).map_err(io::Error::other)?;
-        // SAFETY: `name` is a C string that lives through the call.
-        let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
-        if index == 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: `sockaddr_ll` is plain data for which all zeroes is a valid value.
-        let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-        address.sll_family = libc::AF_PACKET as u16;
-        address.sll_protocol = protocol;
-        address.sll_ifindex = index as libc::c_int;
-        // SAFETY: the pointer is to a live address of the length that is stated.
-        let result = unsafe {
-            libc::bind(
-                self.fd.as_raw_fd(),
-                (&raw const address).cast(),
-                size_of::<libc::sockaddr_ll>() as libc::socklen_t,
-            )
-        };
-        if result == 0 {
-            Ok(())
-        } else {
-            Err(io::Error::last_os_error())
-        }
+        let index = if_nametoindex(interface)?;
+        // SAFETY: a `sockaddr_ll` fits into the storage, and all of what it has beside these fields may be zero.
+        let ((), address) = unsafe {
+            SockAddr::try_init(|storage, length| {
+                let address = storage.cast::<libc::sockaddr_ll>();
+                (*address).sll_family = libc::AF_PACKET as u16;
+                (*address).sll_protocol = protocol;
+                (*address).sll_ifindex = index as libc::c_int;
+                *length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+                Ok(())
+            })
+        }?;
+        self.socket.bind(&address)
     }
 
     /// Sends the frames. What the interface has no room for is tried again; returns those that it refuses for
@@ -159,7 +143,7 @@ impl PacketSocket {
             // call, which only reads them.
             let sent = unsafe {
                 libc::sendmmsg(
-                    self.fd.as_raw_fd(),
+                    self.socket.as_raw_fd(),
                     batch.as_mut_ptr(),
                     count as libc::c_uint,
                     libc::MSG_DONTWAIT,
@@ -197,7 +181,7 @@ impl PacketSocket {
         // live through the call.
         let received = unsafe {
             libc::recvmmsg(
-                self.fd.as_raw_fd(),
+                self.socket.as_raw_fd(),
                 headers.as_mut_ptr(),
                 headers.len() as libc::c_uint,
                 libc::MSG_DONTWAIT,
@@ -225,7 +209,7 @@ impl PacketSocket {
         // SAFETY: the pointers are to a live `tpacket_stats`, two words, and its true length.
         let result = unsafe {
             libc::getsockopt(
-                self.fd.as_raw_fd(),
+                self.socket.as_raw_fd(),
                 libc::SOL_PACKET,
                 libc::PACKET_STATISTICS,
                 counts.as_mut_ptr().cast(),

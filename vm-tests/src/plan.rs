@@ -1,12 +1,18 @@
 //! Which gateway talks to which, before any of them runs: the same plan starts Crossway and every
 //! other kind of gateway.
 
-use std::net::SocketAddr;
+use std::fmt;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Result;
 
+use crate::config::{self, Config, Endpoint, Lanes, Liveness, LivenessMode};
+use crate::engine;
 use crate::keys::KeyPair;
 use crate::topology::{Family, LISTEN_PORT, Topology};
+use crate::wait;
 
 /// Who is joined with whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,10 +40,18 @@ pub struct GatewayPlan {
     pub tunnel_addresses: Vec<String>,
     /// The far gateways.
     pub peers: Vec<PeerPlan>,
-    /// More lines for Crossway's `[gateway]` table, such as `fast_path = false`.
-    pub gateway_lines: Vec<String>,
-    /// More lines for Crossway's `[[gateway.wan]]` table, such as `xdp = "generic"`.
-    pub wan_lines: Vec<String>,
+    /// See [`Self::configure`].
+    pub changes: Vec<Change>,
+}
+
+/// Changes a configuration.
+#[derive(Clone)]
+pub struct Change(Arc<dyn Fn(&mut Config) + Send + Sync>);
+
+impl fmt::Debug for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a change of the configuration")
+    }
 }
 
 /// A far gateway as seen from a near one.
@@ -55,8 +69,6 @@ pub struct PeerPlan {
     pub routes: Vec<String>,
     /// Seconds between keepalives.
     pub keepalive: Option<u16>,
-    /// More lines for Crossway's `[[site.gateway]]` table, such as `endpoints = ["name:51820"]`.
-    pub lines: Vec<String>,
 }
 
 /// Plans for all gateways of a topology, in the order of its sites, dialled over `outer`.
@@ -66,18 +78,138 @@ pub fn plan(topology: &Topology, shape: Shape, outer: Family) -> Result<Vec<Gate
         .iter()
         .map(|_| KeyPair::generate())
         .collect::<Result<Vec<_>>>()?;
-    let plans = (0..topology.sites.len()).map(|own| GatewayPlan {
-        name: topology.sites[own].gateway.name().to_owned(),
-        site: topology.sites[own].name.clone(),
-        keys: keys[own].clone(),
-        listen_port: LISTEN_PORT,
-        mtu: None,
-        tunnel_addresses: Vec::new(),
-        peers: peers(topology, &keys, shape, outer, own),
-        gateway_lines: Vec::new(),
-        wan_lines: Vec::new(),
+    let plans = (0..topology.sites.len()).map(|own| {
+        let site = &topology.sites[own];
+        GatewayPlan {
+            site: site.name.clone(),
+            peers: peers(topology, &keys, shape, outer, own),
+            ..GatewayPlan::new(site.gateway.name(), keys[own].clone())
+        }
     });
     Ok(plans.collect())
+}
+
+impl GatewayPlan {
+    /// A plan with a name and keys alone.
+    pub fn new(name: &str, keys: KeyPair) -> Self {
+        Self {
+            name: name.to_owned(),
+            site: String::new(),
+            keys,
+            listen_port: LISTEN_PORT,
+            mtu: None,
+            tunnel_addresses: Vec::new(),
+            peers: Vec::new(),
+            changes: Vec::new(),
+        }
+    }
+
+    /// What Crossway's configuration has beside the plan, such as `config.gateway.fast_path = false`.
+    pub fn configure(&mut self, change: impl Fn(&mut Config) + Send + Sync + 'static) {
+        self.changes.push(Change(Arc::new(change)));
+    }
+
+    /// Has the links to its first peer watched at this pace.
+    pub fn watch_each(&mut self, interval_ms: u32, multiplier: u32) {
+        let liveness = config::watched_each(interval_ms, multiplier);
+        self.configure(move |config| {
+            for link in &mut config.sites[0].gateways[0].links {
+                link.liveness.clone_from(&liveness);
+            }
+        });
+    }
+
+    /// Has its links watched without BFD.
+    pub fn watch_by_wireguard(&mut self) {
+        self.configure(|config| {
+            let gateways = config.sites.iter_mut().flat_map(|site| &mut site.gateways);
+            for link in gateways.flat_map(|gateway| &mut gateway.links) {
+                link.liveness.mode = LivenessMode::WireGuard;
+            }
+        });
+    }
+
+    /// Shares the key of a file with its first peer.
+    pub fn share_key(&mut self, file: &Path) {
+        let file = file.to_owned();
+        self.configure(move |config| {
+            config.sites[0].gateways[0].preshared_key_file = Some(file.clone());
+        });
+    }
+
+    /// Runs so many lanes, towards a first peer with so many.
+    pub fn run_lanes(&mut self, own: u16, far: u16) {
+        self.configure(move |config| {
+            config.gateway.lanes = Lanes::Count(own);
+            config.sites[0].gateways[0].lanes = far;
+        });
+    }
+
+    /// Dials its first peer at a host's name.
+    pub fn dial_by_name(&mut self, host: &str, port: u16) {
+        let host = host.to_owned();
+        self.configure(move |config| {
+            let host = host.clone();
+            let endpoint = Endpoint::Name { host, port };
+            config.sites[0].gateways[0].links[0].endpoints = vec![endpoint];
+        });
+    }
+
+    /// Forgets every [`Self::configure`].
+    pub fn configure_nothing(&mut self) {
+        self.changes.clear();
+    }
+
+    /// Crossway's configuration, with a site for each peer.
+    pub fn config(&self, key_file: &Path) -> Result<Config> {
+        let listen = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), self.listen_port);
+        let addresses = self.tunnel_addresses.iter();
+        let gateway = config::Gateway {
+            tunnel_addresses: addresses
+                .map(|text| config::tunnel_address(text))
+                .collect::<Result<_>>()?,
+            mtu: self.mtu,
+            lan: vec![config::Lan::new("lan0")],
+            wan: vec![config::Wan::new("wan0")],
+            ..config::Gateway::new(&self.name, key_file, listen)
+        };
+        let sites = self.peers.iter().map(PeerPlan::config);
+        let sites = sites.collect::<Result<_>>()?;
+        let mut config = Config { gateway, sites };
+        if let Some(engine) = engine::asked_for() {
+            engine::set(&mut config, engine);
+        }
+        for change in &self.changes {
+            change.0(&mut config);
+        }
+        if wait::is_emulated() {
+            be_patient(&mut config);
+        }
+        Ok(config)
+    }
+}
+
+/// An emulated machine may do nothing at all for half a second, which is no fault of a link.
+fn be_patient(config: &mut Config) {
+    let gateways = config.sites.iter_mut().flat_map(|site| &mut site.gateways);
+    for link in gateways.flat_map(|gateway| &mut gateway.links) {
+        if link.liveness == Liveness::default() {
+            link.liveness = config::watched_each(500, 10);
+        }
+    }
+}
+
+impl PeerPlan {
+    fn config(&self) -> Result<config::Site> {
+        let key = config::public_key(&self.public_key)?;
+        let mut gateway = config::RemoteGateway::new(&self.gateway, key);
+        gateway.persistent_keepalive = self.keepalive;
+        let endpoint = self.endpoint.map(config::Endpoint::Address);
+        gateway.links[0].endpoints = endpoint.into_iter().collect();
+        let mut site = config::Site::new(&self.site, config::prefixes(&self.routes)?);
+        site.gateways.push(gateway);
+        Ok(site)
+    }
 }
 
 /// Gives every gateway an address inside the tunnel of each family ([`crate::topology::Site::tunnel_address`]), which the
@@ -124,7 +256,6 @@ fn peers(
                 site.routes()
             },
             keepalive: None,
-            lines: Vec::new(),
         }
     })
     .collect()

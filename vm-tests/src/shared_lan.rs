@@ -13,10 +13,11 @@
 
 use anyhow::Result;
 
+use crate::config::{self, Endpoint, RemoteGateway};
 use crate::keys::KeyPair;
 use crate::netns::Netns;
 use crate::plan::{GatewayPlan, PeerPlan};
-use crate::topology::{Builder, Family, LISTEN_PORT, Topology};
+use crate::topology::{Builder, Family, Topology};
 
 /// The virtual addresses: of IPv4, and of IPv6 the link-local and the global one.
 pub const VIRTUAL: [&str; 3] = ["10.1.0.254", "fe80::254", "2001:db8:1::254"];
@@ -99,17 +100,17 @@ impl SharedLan {
         &self.topology.site("a").host
     }
 
-    /// Plans for gateways a, c, b and d; `near` are more lines for the files of a and of c.
-    pub fn plans(&self, near: [&str; 2]) -> Result<Vec<GatewayPlan>> {
+    /// Plans for gateways a, c, b and d.
+    pub fn plans(&self) -> Result<Vec<GatewayPlan>> {
         let mut plans = Vec::new();
         let mut far_plans = Vec::new();
-        for ((near_site, far_site), lines) in PAIRS.into_iter().zip(near) {
+        for (near_site, far_site) in PAIRS {
             let keys = [KeyPair::generate()?, KeyPair::generate()?];
             let [near_keys, far_keys] = keys;
             let routes = ["10.3.0.0/24", "2001:db8:3::/48"];
-            plans.push(self.plan(near_site, &near_keys, lines, (far_site, &far_keys, routes)));
+            plans.push(self.plan(near_site, &near_keys, (far_site, &far_keys, routes)));
             let routes = ["10.1.0.0/24", "2001:db8:1::/48"];
-            far_plans.push(self.plan(far_site, &far_keys, "", (near_site, &near_keys, routes)));
+            far_plans.push(self.plan(far_site, &far_keys, (near_site, &near_keys, routes)));
         }
         plans.extend(far_plans);
         Ok(plans)
@@ -117,7 +118,7 @@ impl SharedLan {
 
     /// Plans for gateways a, c and b: a and c are two gateways of one site to b, so that both directions
     /// have a choice. Gateway d and its host take no part.
-    pub fn replica_plans(&self, near: [&str; 2]) -> Result<Vec<GatewayPlan>> {
+    pub fn replica_plans(&self) -> Result<Vec<GatewayPlan>> {
         let keys = [
             KeyPair::generate()?,
             KeyPair::generate()?,
@@ -125,19 +126,14 @@ impl SharedLan {
         ];
         let [a_keys, c_keys, b_keys] = &keys;
         let routes = ["10.3.0.0/24", "2001:db8:3::/48"];
-        let a = self.plan("a", a_keys, near[0], ("b", b_keys, routes));
-        let c = self.plan("c", c_keys, near[1], ("b", b_keys, routes));
+        let a = self.plan("a", a_keys, ("b", b_keys, routes));
+        let c = self.plan("c", c_keys, ("b", b_keys, routes));
         let routes = ["10.1.0.0/24", "2001:db8:1::/48"];
-        let mut b = self.plan("b", b_keys, "", ("a", a_keys, routes));
-        b.peers[0].lines = vec![
-            "  [[site.gateway]]".to_owned(),
-            format!("  name = {:?}", c.name),
-            format!("  public_key = {:?}", c_keys.public),
-            format!(
-                "  endpoints = [\"{}\"]",
-                self.topology.site("c").endpoint(Family::V4)
-            ),
-        ];
+        let mut b = self.plan("b", b_keys, ("a", a_keys, routes));
+        let mut replica = RemoteGateway::new(&c.name, config::public_key(&c_keys.public)?);
+        let endpoint = self.topology.site("c").endpoint(Family::V4);
+        replica.links[0].endpoints = vec![Endpoint::Address(endpoint)];
+        b.configure(move |config| config.sites[0].gateways.push(replica.clone()));
         Ok(vec![a, c, b])
     }
 
@@ -145,17 +141,12 @@ impl SharedLan {
         &self,
         site: &str,
         keys: &KeyPair,
-        lines: &str,
         (far, far_keys, routes): (&str, &KeyPair, [&str; 2]),
     ) -> GatewayPlan {
         let far = self.topology.site(far);
+        let name = self.topology.site(site).gateway.name();
         GatewayPlan {
-            name: self.topology.site(site).gateway.name().to_owned(),
             site: site.to_owned(),
-            keys: keys.clone(),
-            listen_port: LISTEN_PORT,
-            mtu: None,
-            tunnel_addresses: Vec::new(),
             peers: vec![PeerPlan {
                 site: far.name.clone(),
                 gateway: far.gateway.name().to_owned(),
@@ -163,10 +154,8 @@ impl SharedLan {
                 endpoint: Some(far.endpoint(Family::V4)),
                 routes: routes.map(str::to_owned).to_vec(),
                 keepalive: None,
-                lines: Vec::new(),
             }],
-            gateway_lines: Vec::new(),
-            wan_lines: vec![lines.to_owned()],
+            ..GatewayPlan::new(name, keys.clone())
         }
     }
 

@@ -1,39 +1,33 @@
-//! The system calls that std does not offer.
+//! The system calls that std does not offer; by hand only where no crate wraps them.
 
-use std::ffi::CString;
 use std::fs::File;
 use std::io;
-use std::mem::MaybeUninit;
 use std::net::TcpStream;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::mount::MsFlags;
+use nix::sched::{self, CloneFlags};
+use nix::sys::reboot::{RebootMode, reboot};
+use nix::sys::signal::{self, Signal};
+use nix::sys::termios::{self, SetArg};
+use nix::sys::wait::wait;
+use nix::unistd::Pid;
+use socket2::{Domain, Socket, Type};
 
 static STOP: AtomicBool = AtomicBool::new(false);
 
 /// Moves the calling thread, and only it, into the network namespace that `namespace` is open on.
 pub fn enter_network_namespace(namespace: &File) -> io::Result<()> {
-    // SAFETY: `setns` takes no pointer; the descriptor is open for as long as `namespace` is borrowed.
-    let result = unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    Ok(sched::setns(namespace, CloneFlags::CLONE_NEWNET)?)
 }
 
 /// A raw socket of one IP protocol in the calling thread's network namespace (raw(7)).
 pub fn raw_socket(ipv4: bool, protocol: u8) -> io::Result<OwnedFd> {
-    let family = if ipv4 { libc::AF_INET } else { libc::AF_INET6 };
-    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
-    // SAFETY: `socket` takes no pointer.
-    let fd = unsafe { libc::socket(family, kind, protocol.into()) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the descriptor was just opened, and nothing else knows of it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    let family = if ipv4 { Domain::IPV4 } else { Domain::IPV6 };
+    let socket = Socket::new(family, Type::RAW, Some(i32::from(protocol).into()))?;
+    Ok(socket.into())
 }
 
 /// Sets an option of a socket whose value is bytes, such as `IP_OPTIONS` (ip(7)).
@@ -73,37 +67,37 @@ pub fn tcp_info(stream: &TcpStream) -> io::Result<[u8; 216]> {
 
 /// Sends SIGTERM to one process.
 pub fn terminate(pid: u32) -> io::Result<()> {
-    signal(pid, libc::SIGTERM)
+    signal(pid, Signal::SIGTERM)
 }
 
 /// Sends SIGINT to one process.
 pub fn interrupt(pid: u32) -> io::Result<()> {
-    signal(pid, libc::SIGINT)
+    signal(pid, Signal::SIGINT)
 }
 
 /// Sends SIGKILL to one process.
 pub fn kill(pid: u32) -> io::Result<()> {
-    signal(pid, libc::SIGKILL)
+    signal(pid, Signal::SIGKILL)
 }
 
 /// Sends SIGUSR2 to one process: for a gateway, "start your successor".
 pub fn upgrade(pid: u32) -> io::Result<()> {
-    signal(pid, libc::SIGUSR2)
+    signal(pid, Signal::SIGUSR2)
 }
 
 /// Stops one process by SIGSTOP until [`thaw`].
 pub fn freeze(pid: u32) -> io::Result<()> {
-    signal(pid, libc::SIGSTOP)
+    signal(pid, Signal::SIGSTOP)
 }
 
 /// Lets a frozen process go on.
 pub fn thaw(pid: u32) -> io::Result<()> {
-    signal(pid, libc::SIGCONT)
+    signal(pid, Signal::SIGCONT)
 }
 
 /// Sends SIGHUP to one process: for a gateway, "read your configuration again".
 pub fn hang_up(pid: u32) -> io::Result<()> {
-    signal(pid, libc::SIGHUP)
+    signal(pid, Signal::SIGHUP)
 }
 
 /// From now on SIGINT and SIGTERM do not end this process but make [`stop_requested`] true, so
@@ -136,85 +130,50 @@ pub fn run_first() -> io::Result<()> {
 
 /// Mounts a file system that has no device.
 pub fn mount(kind: &str, place: &Path) -> io::Result<()> {
-    let kind = CString::new(kind)?;
-    let place = CString::new(place.as_os_str().as_bytes())?;
-    // SAFETY: both strings end in a zero and outlive the call; no data is passed.
-    let result = unsafe {
-        libc::mount(
-            kind.as_ptr(),
-            place.as_ptr(),
-            kind.as_ptr(),
-            0,
-            std::ptr::null(),
-        )
-    };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    let no_data = None::<&str>;
+    let flags = MsFlags::empty();
+    Ok(nix::mount::mount(
+        Some(kind),
+        place,
+        Some(kind),
+        flags,
+        no_data,
+    )?)
 }
 
 /// Makes a terminal a line of bytes: nothing is echoed, translated or waited for (cfmakeraw(3)).
 pub fn make_raw_terminal(terminal: &File) -> io::Result<()> {
-    let fd = terminal.as_raw_fd();
-    let mut settings = MaybeUninit::<libc::termios>::uninit();
-    // SAFETY: the pointer is to room for the structure that the call fills.
-    if unsafe { libc::tcgetattr(fd, settings.as_mut_ptr()) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: `tcgetattr` succeeded, so it filled the structure.
-    let mut settings = unsafe { settings.assume_init() };
-    // SAFETY: the pointer is to a live structure, which the call changes in place.
-    unsafe { libc::cfmakeraw(&raw mut settings) };
-    // SAFETY: the pointer is to a live structure, which the call only reads.
-    if unsafe { libc::tcsetattr(fd, libc::TCSANOW, &raw const settings) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
+    let mut settings = termios::tcgetattr(terminal)?;
+    termios::cfmakeraw(&mut settings);
+    Ok(termios::tcsetattr(terminal, SetArg::TCSANOW, &settings)?)
 }
 
 /// Waits for children and inherited orphans until the child `last` has ended.
 pub fn wait_for_children_until(last: u32) -> io::Result<()> {
-    loop {
-        // SAFETY: `wait` takes a null pointer for a status that nobody wants.
-        let pid = unsafe { libc::wait(std::ptr::null_mut()) };
-        if pid < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        if pid as u32 == last {
-            return Ok(());
-        }
-    }
+    let last = Pid::from_raw(last as i32);
+    while wait()?.pid() != Some(last) {}
+    Ok(())
 }
 
 /// Switches the machine off, with nothing written back: for process 1 of a guest that has no disk.
 pub fn power_off() -> io::Result<()> {
-    // SAFETY: `reboot` takes no pointer.
-    unsafe { libc::reboot(libc::LINUX_REBOOT_CMD_POWER_OFF) };
-    Err(io::Error::last_os_error())
+    reboot(RebootMode::RB_POWER_OFF).map(|never| match never {})?;
+    Ok(())
 }
 
 /// Whether this process is root.
 pub fn is_root() -> bool {
-    // SAFETY: `geteuid` takes nothing and always succeeds.
-    unsafe { libc::geteuid() == 0 }
+    nix::unistd::geteuid().is_root()
 }
 
 extern "C" fn on_stop_signal(_number: libc::c_int) {
     STOP.store(true, Ordering::Relaxed);
 }
 
-fn signal(pid: u32, number: libc::c_int) -> io::Result<()> {
+fn signal(pid: u32, signal: Signal) -> io::Result<()> {
     let pid = i32::try_from(pid)
         .ok()
         .filter(|pid| *pid > 1)
         .ok_or_else(|| io::Error::other(format!("{pid} is no process to signal")))?;
-    // SAFETY: `kill` takes no pointer, and `pid` names one process (it is positive and not init).
-    let result = unsafe { libc::kill(pid, number) };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    Ok(signal::kill(Pid::from_raw(pid), signal)?)
 }

@@ -37,7 +37,7 @@ mod detour;
 mod plain;
 mod redundant;
 
-pub(crate) use build::{Wire, add_wire};
+pub(crate) use build::{Wire, add_wire, address_after};
 pub use detour::Detour;
 pub use plain::PlainForwarding;
 pub use redundant::{Near, Redundant, Replica};

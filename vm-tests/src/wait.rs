@@ -1,6 +1,6 @@
 //! Waiting on a condition with a deadline. Nothing here or in a test sleeps for a fixed time and hopes.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Result, bail};
 
@@ -75,6 +75,15 @@ pub fn is_emulated() -> bool {
 )]
 pub fn now() -> Instant {
     Instant::now()
+}
+
+/// The date, for what a machine writes down.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests of real traffic run in real time, and this is the one place that reads it"
+)]
+pub fn date() -> SystemTime {
+    SystemTime::now()
 }
 
 #[cfg(test)]

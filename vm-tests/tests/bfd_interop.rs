@@ -8,6 +8,8 @@
 
 use std::time::Duration;
 
+use vm_tests::api::WatchedBy;
+use vm_tests::config::BfdAddresses;
 use vm_tests::crossway::Crossway;
 use vm_tests::frr::{BfdPeer, Frr, Router};
 use vm_tests::peers::{Implementation, StockGateway};
@@ -33,15 +35,18 @@ fn a_stock_peer_without_bfd_is_watched_by_a_host_behind_it() {
         plan::give_tunnel_addresses(&topology, &mut plans);
         let host = &topology.sites[1].host;
         let target = topology.sites[1].host_address(family);
-        plans[0].peers[0].lines = vec![format!("probe = \"{target}\"")];
+        plans[0].configure(move |config| {
+            config.sites[0].gateways[0].links[0].liveness.probe = Some(target);
+        });
         let agent = Crossway::start(&topology, &plans[0]).unwrap();
         let _far = StockGateway::start(Implementation::WireguardGo, &topology, &plans[1]).unwrap();
         let becomes = |state: &str, why: &str| {
             wait::until(&format!("the link to be {state}: {why}"), UP, || {
-                let links = agent.query(&["links"]).ok()?;
-                let link = &links["links"][0];
-                let says = link["why"].as_str()?.contains(why);
-                (link["state"] == state && link["watched_by"] == "wireguard" && says).then_some(())
+                let links = agent.links().ok()?;
+                let link = &links[0];
+                let says = link.why.contains(why);
+                (link.state.as_str() == state && link.watched_by == WatchedBy::WireGuard && says)
+                    .then_some(())
             })
             .unwrap_or_else(|error| panic!("{error:#}: {:?}", agent.command(&["links"])));
         };
@@ -67,9 +72,10 @@ impl Interop {
         let mut plans = plan::plan(&topology, Shape::FullMesh, Family::V4).unwrap();
         plan::give_tunnel_addresses(&topology, &mut plans);
         let [own, remote] = [0, 1].map(|site: usize| topology.sites[site].tunnel_address(family));
-        plans[0].peers[0].lines = vec![format!(
-            "bfd = {{ interval_ms = 100, multiplier = 3, local = \"{own}\", remote = \"{remote}\" }}"
-        )];
+        plans[0].configure(move |config| {
+            let addresses = BfdAddresses { local: own, remote };
+            config.sites[0].gateways[0].links[0].liveness.addresses = Some(addresses);
+        });
         let agent = Crossway::start(&topology, &plans[0]).unwrap();
         let far = StockGateway::start(Implementation::WireguardGo, &topology, &plans[1]).unwrap();
         let peer = BfdPeer {
@@ -99,11 +105,12 @@ impl Interop {
     fn link_becomes(&self, state: &str, why: &str) {
         let mut last = String::new();
         let reached = wait::until(&format!("the link to be {state}: {why}"), UP, || {
-            let links = self.agent.query(&["links"]).ok()?;
-            let link = &links["links"][0];
-            last = link.to_string();
-            let says = link["why"].as_str()?.contains(why);
-            (link["state"] == state && link["watched_by"] == "bfd" && says).then_some(())
+            let links = self.agent.links().ok()?;
+            let link = &links[0];
+            last = format!("{link:?}");
+            let says = link.why.contains(why);
+            (link.state.as_str() == state && link.watched_by == WatchedBy::Bfd && says)
+                .then_some(())
         });
         reached.unwrap_or_else(|error| panic!("{error:#}: {last}"));
     }

@@ -27,9 +27,7 @@ fn every_packet_to_and_from_a_gateway_that_stops_is_received_or_counted() {
     // route it into the tunnel, and then a packet has two names.
     let without_bfd = |plans: &mut [GatewayPlan]| {
         for plan in plans {
-            plan.peers[0]
-                .lines
-                .push("  liveness = \"wireguard\"".to_owned());
+            plan.watch_by_wireguard();
         }
     };
     let mut pair = Pair::start(without_bfd).unwrap();

@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use serde_json::Value;
 use vm_tests::crossway::{self, Counters, Crossway};
 use vm_tests::plan::{self, Shape};
 use vm_tests::topology::{Builder, Family, Site};
@@ -34,8 +33,8 @@ fn flows_and_sites_count_what_the_wire_carried() {
     let [a, b] = [&topology.sites[0], &topology.sites[1]];
     let recordings = [a, b].map(|site| Recording::start(&topology, &site.host, "eth0").unwrap());
     let gateways = crossway::start_all(&topology, &plans).unwrap();
-    let status = gateways[0].query(&["status"]).unwrap();
-    let tun = status["tun"]["name"].as_str().unwrap();
+    let status = gateways[0].status().unwrap();
+    let tun = &status.tun.name;
     let super_packets = Capture::start(&topology, &a.gateway, tun, "tcp and greater 3000").unwrap();
 
     traffic::exchange_both_ways(a, b, 4 << 20).unwrap();
@@ -131,18 +130,16 @@ fn ports(packet: &Packet) -> (u16, u16) {
 fn of_the_gateway(gateway: &Crossway) -> Flows {
     let mut flows = Flows::new();
     for (flow, counters) in gateway.flows(&[]).unwrap() {
-        let address = |name: &str| flow[name].as_str().unwrap().parse().unwrap();
-        let number = |name: &str| flow[name].as_u64().unwrap() as u16;
         let key = (
-            number("protocol_number") as u8,
-            address("local"),
-            number("local_port"),
-            address("remote"),
-            number("remote_port"),
+            flow.protocol_number,
+            flow.local,
+            flow.local_port,
+            flow.remote,
+            flow.remote_port,
         );
         let twice: Option<Counters> = flows.insert(key, counters);
-        assert_eq!(twice, None, "{flow}");
-        assert_ne!(flow["site"], Value::Null);
+        assert_eq!(twice, None, "{flow:?}");
+        assert_ne!(flow.site, "");
     }
     flows
 }

@@ -80,10 +80,10 @@ fn forged_and_replayed_datagrams_do_not_move_the_endpoint() {
         }
     }
     let dropped = |reason: &str| {
-        let drops = pair.a.query(&["drops"]).unwrap();
-        let mut drops = drops["drops"].as_array().unwrap().iter();
-        let found = drops.find(|drop| drop["reason"] == reason).unwrap();
-        found["packets"].as_u64().unwrap()
+        let drops = pair.a.drops().unwrap();
+        let mut drops = drops.drops.iter();
+        let found = drops.find(|drop| drop.reason == reason).unwrap();
+        found.packets
     };
     wait::until("both kinds to be refused", UP, || {
         (dropped("replayed") >= 10 && dropped("authentication-failed") >= 10).then_some(())
@@ -134,8 +134,8 @@ fn replies_leave_from_the_address_that_was_dialled() {
             );
         }
         assert_eq!(endpoint(&a), endpoint_of_b.to_string());
-        let links = b.query(&["links"]).unwrap();
-        assert_eq!(links["links"][0]["local_address"], dialled.to_string());
+        let links = b.links().unwrap();
+        assert_eq!(links[0].local_address, Some(dialled));
     }
 }
 
@@ -144,8 +144,7 @@ fn a_name_is_resolved_and_again_when_nobody_answers_there() {
     let topology = Builder::new(&["a", "b"]).build().unwrap();
     let mut plans = plan::plan(&topology, Shape::FullMesh, Family::V4).unwrap();
     plans[0].peers[0].endpoint = None;
-    let name = format!("endpoints = [\"far.example:{LISTEN_PORT}\"]");
-    plans[0].peers[0].lines = vec![name];
+    plans[0].dial_by_name("far.example", LISTEN_PORT);
     plans[1].peers[0].endpoint = None;
     let hosts = topology.directory().join("hosts");
     fs::write(&hosts, "203.0.113.50 far.example\n").unwrap();
@@ -169,8 +168,7 @@ fn a_name_that_leads_elsewhere_is_followed_once_the_link_is_dead() {
     let topology = Builder::new(&["a", "b"]).build().unwrap();
     let mut plans = plan::plan(&topology, Shape::FullMesh, Family::V4).unwrap();
     plans[0].peers[0].endpoint = None;
-    let name = format!("endpoints = [\"far.example:{LISTEN_PORT}\"]");
-    plans[0].peers[0].lines = vec![name];
+    plans[0].dial_by_name("far.example", LISTEN_PORT);
     plans[1].peers[0].endpoint = None;
     let hosts = topology.directory().join("hosts");
     fs::write(&hosts, "203.0.113.2 far.example\n").unwrap();
@@ -201,9 +199,8 @@ fn moves(gateway: &Netns) {
 }
 
 fn endpoint(agent: &Crossway) -> String {
-    let links = agent.query(&["links"]).unwrap();
-    let endpoint = links["links"][0]["endpoint"].as_str();
-    endpoint.unwrap_or_default().to_owned()
+    let links = agent.links().unwrap();
+    links[0].endpoint.clone().unwrap_or_default()
 }
 
 fn endpoint_becomes(agent: &Crossway, expected: &str) {

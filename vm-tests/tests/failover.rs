@@ -50,10 +50,9 @@ impl Scene {
     fn carries(&self, path: &str) {
         for gateway in self.gateways.all() {
             wait::until(&format!("{path} to carry the flows"), UP, || {
-                let links = gateway.query(&["links"]).ok()?;
-                let links = links["links"].as_array()?;
-                let carrier = links.iter().find(|link| link["carries_flows"] == true)?;
-                (carrier["link"] == path).then_some(())
+                let links = gateway.links().ok()?;
+                let carrier = links.iter().find(|link| link.carries_flows)?;
+                (carrier.link.as_deref() == Some(path)).then_some(())
             })
             .unwrap();
         }
@@ -61,11 +60,11 @@ impl Scene {
 
     /// State and reason of a link, as gateway b sees it.
     fn link(&self, path: &str) -> (String, String) {
-        let links = self.gateways.far().query(&["links"]).unwrap();
-        let mut links = links["links"].as_array().unwrap().iter();
-        let link = links.find(|link| link["link"] == path).unwrap();
-        let text = |key: &str| link[key].as_str().unwrap().to_owned();
-        (text("state"), text("why"))
+        let links = self.gateways.far().links().unwrap();
+        let mut links = links.into_iter();
+        let link = links.find(|link| link.link.as_deref() == Some(path));
+        let link = link.unwrap();
+        (link.state.as_str().to_owned(), link.why)
     }
 }
 
@@ -119,10 +118,10 @@ fn paths_of_one_priority_share_the_flows_and_each_flow_keeps_its_own() {
     let gateways = Gateways::start(&net, &settings).unwrap();
     let agent = gateways.all().next().unwrap();
     let sent = || {
-        let links = agent.query(&["links"]).unwrap();
+        let links = agent.links().unwrap();
         [0, 1].map(|link: usize| {
-            assert_eq!(links["links"][link]["carries_flows"], true);
-            links["links"][link]["tx_packets"].as_u64().unwrap()
+            assert!(links[link].carries_flows);
+            links[link].tx_packets
         })
     };
     let to = (net.host_address(Near::B), 9);
@@ -164,8 +163,8 @@ fn a_drained_link_is_left_both_ways_before_anything_is_lost() {
     for order in ["prefer", "promote"] {
         let spare = scene.gateways.name_of_link(1);
         scene.gateways.far().command(&[order, &spare]).unwrap();
-        let links = scene.gateways.far().query(&["links"]).unwrap();
-        assert_eq!(links["links"][1]["carries_flows"], true, "{order}");
+        let links = scene.gateways.far().links().unwrap();
+        assert!(links[1].carries_flows, "{order}");
         scene.gateways.far().command(&["unprefer", &spare]).unwrap();
     }
     for way in probes.since(begun) {

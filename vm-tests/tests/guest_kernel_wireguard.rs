@@ -51,7 +51,7 @@ fn either_side_moves_and_keepalives_tell_of_it() {
             plan.peers[0].keepalive = Some(1);
         }
         // BFD's packets would do instead of keepalives.
-        plans[0].peers[0].lines = vec!["liveness = \"wireguard\"".to_owned()];
+        plans[0].watch_by_wireguard();
     })
     .unwrap();
     joined.first_packet().unwrap();

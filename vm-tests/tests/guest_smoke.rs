@@ -5,7 +5,6 @@
 //!   host a ── gateway a ═══ WAN ═══ gateway b ── host b
 //! ```
 
-use serde_json::Value;
 use vm_tests::crossway::Crossway;
 use vm_tests::pair::Pair;
 use vm_tests::traffic;
@@ -26,17 +25,22 @@ fn a_gateway_takes_the_best_ways_that_this_kernel_has_and_traffic_passes() {
     let kernel = kernel_version();
     let pair = Pair::start(|_| ()).unwrap();
     traffic::exchange_both_ways(pair.site_a(), pair.site_b(), TRANSFER).unwrap();
-    let status = pair.a.query(&["status"]).unwrap();
+    let status = pair.a.status().unwrap();
     if kernel >= FAST_PATH {
-        let attached = text_of(&status, "attachments", "hook", "lan_ingress", "mode");
+        let mut attachments = status.attachments.iter();
+        let lan = attachments.find(|attachment| attachment.hook == "lan_ingress");
+        let attached = &lan.unwrap_or_else(|| panic!("{status:#?}")).mode;
         let expected = if kernel >= TCX { "tcx" } else { "clsact" };
-        assert_eq!(attached, expected, "{status:#}");
+        assert_eq!(attached, expected, "{status:#?}");
         println!("note: attached by {attached}");
-        let packets = status["sites"][0]["to_site_packets"].as_u64();
-        assert!(packets.is_some_and(|count| count > 1000), "{status:#}");
+        let packets = status.sites[0].traffic.to_site_packets;
+        assert!(packets > 1000, "{status:#?}");
     } else {
-        assert_eq!(status["fast_path"], false, "{status:#}");
-        let warnings = status["warnings"].to_string();
+        assert!(!status.fast_path, "{status:#?}");
+        let warnings = status.warnings.join(
+            "
+",
+        );
         assert!(warnings.contains("need Linux 5.12 or later"), "{warnings}");
         println!("note: no fast path, the kernel stack forwards");
     }
@@ -46,27 +50,28 @@ fn a_gateway_takes_the_best_ways_that_this_kernel_has_and_traffic_passes() {
         ("udp-gso", UDP_GSO),
         ("udp-gro", UDP_GRO),
     ] {
-        let is_on = find(&status, "offloads", "name", offload)["on"] == true;
+        let mut offloads = status.offloads.iter();
+        let found = offloads.find(|found| found.name == offload);
+        let is_on = found.unwrap_or_else(|| panic!("{status:#?}")).on;
         assert_eq!(
             is_on,
             kernel >= since,
-            "{offload} on {kernel:?}: {status:#}"
+            "{offload:?} on {kernel:?}: {status:#?}"
         );
-        println!("note: {offload} {}", if is_on { "on" } else { "off" });
+        println!("note: {offload:?} {}", if is_on { "on" } else { "off" });
     }
     assert_eq!(
         says_udp_gro_forwarding(&pair.a),
         kernel >= UDP_GRO_FORWARDING,
-        "{status:#}"
+        "{status:#?}"
     );
 }
 
 /// Whether it joins datagrams that are only forwarded, which it says among what it changed on the host.
 fn says_udp_gro_forwarding(gateway: &Crossway) -> bool {
-    let status = gateway.query(&["status"]).unwrap();
-    status["host_changes"]
-        .to_string()
-        .contains("rx-udp-gro-forwarding")
+    let status = gateway.status().unwrap();
+    let mut changes = status.host_changes.iter();
+    changes.any(|change| change.contains("rx-udp-gro-forwarding"))
 }
 
 /// Major and minor of the running kernel.
@@ -74,15 +79,4 @@ fn kernel_version() -> (u32, u32) {
     let text = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let mut numbers = text.split(['.', '-']).map(|number| number.parse().unwrap());
     (numbers.next().unwrap(), numbers.next().unwrap())
-}
-
-fn find<'a>(status: &'a Value, list: &str, key: &str, value: &str) -> &'a Value {
-    let entries = status[list].as_array().unwrap();
-    let found = entries.iter().find(|entry| entry[key] == value);
-    found.unwrap_or_else(|| panic!("no {value} in {list}: {status:#}"))
-}
-
-fn text_of(status: &Value, list: &str, key: &str, value: &str, wanted: &str) -> String {
-    let entry = find(status, list, key, value);
-    entry[wanted].as_str().unwrap_or_default().to_owned()
 }

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use vm_tests::api::LinkState;
 use vm_tests::crossway::{self, Crossway};
 use vm_tests::plan::{self, Shape};
 use vm_tests::topology::{Builder, Detour, Family, Site, Topology, Wan};
@@ -33,17 +34,16 @@ use table::{ROWS, Row};
 /// A handshake and its repetitions.
 const UP: Duration = Duration::from_secs(8);
 /// By default 300 ms without a packet take a link down; delays that set in and emulated processors stop for longer.
-const PATIENT: &str = "bfd = { interval_ms = 500, multiplier = 10 }";
 const MIB: u64 = 1 << 20;
 
 #[test]
 fn tcp_arrives_whole_and_every_datagram_is_accounted_for_in_any_weather() {
     let (topology, agents) = start();
-    let status = agents[0].query(&["status"]).unwrap();
+    let status = agents[0].status().unwrap();
     let ground = Ground {
         topology: &topology,
         agents: &agents,
-        fast_path: status["fast_path"] == true,
+        fast_path: status.fast_path,
     };
     // The first row also warms up what is kept for later.
     ground.row(&ROWS[0]).unwrap();
@@ -67,7 +67,7 @@ fn start() -> (Topology, [Crossway; 2]) {
     let topology = Builder::new(&["a", "b"]).wan(Wan::Router).build().unwrap();
     let mut plans = plan::plan(&topology, Shape::FullMesh, Family::V4).unwrap();
     for plan in &mut plans {
-        plan.peers[0].lines = vec![PATIENT.to_owned()];
+        plan.watch_each(500, 10);
     }
     let agents = crossway::start_all(&topology, &plans).unwrap();
     let agents = agents.try_into().expect("two plans");
@@ -151,8 +151,8 @@ impl<'a> Ground<'a> {
             traffic::wait_for_ping(&a.host, b.host_address(family), UP)?;
         }
         wait::try_until("the link to be up", UP, || {
-            let links = self.agents[0].query(&["links"])?;
-            Ok((links["links"][0]["state"] == "Up").then_some(()))
+            let links = self.agents[0].links()?;
+            Ok((links[0].state == LinkState::Up).then_some(()))
         })
     }
 
@@ -172,8 +172,8 @@ impl<'a> Ground<'a> {
                     .unwrap();
             }
             wait::try_until("the tunnel's MTU to follow", UP, || {
-                let status = self.agents[1].query(&["status"])?;
-                Ok((status["tun"]["mtu_bytes"] == tunnel).then_some(()))
+                let status = self.agents[1].status()?;
+                Ok((status.tun.mtu_bytes == tunnel).then_some(()))
             })
             .unwrap();
             for flow in &flows {
@@ -239,9 +239,8 @@ fn tcp_both_ways(a: &Site, b: &Site, bytes: u64) -> Result<Duration> {
 
 /// Entries of the map in which `wan_guard` finds our sessions; without the fast path there is none.
 fn sessions(agent: &Crossway) -> Result<Option<usize>> {
-    let status = agent.query(&["status"])?;
-    let pins = status["pins"].as_str().context("no pins")?;
-    let map = Path::new(pins).join("SESSIONS");
+    let status = agent.status()?;
+    let map = Path::new(&status.pins).join("SESSIONS");
     if !map.exists() {
         return Ok(None);
     }

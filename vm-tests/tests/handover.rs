@@ -9,7 +9,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde_json::Value;
+use vm_tests::api::LinkState;
 use vm_tests::crossway::{Counters, Crossway};
 use vm_tests::failover::{Gateways, Settings};
 use vm_tests::host_state::{HostState, files_of};
@@ -182,7 +182,7 @@ fn a_file_that_is_wrong_or_a_port_that_is_taken_leaves_the_running_agent_unharme
             .then_some(())
     })
     .unwrap();
-    assert_eq!(pair.a.query(&["status"]).unwrap()["pid"], pid);
+    assert_eq!(pair.a.status().unwrap().pid, pid);
     ping.goes_on(UP).unwrap();
     let replies = ping.finish(UP).unwrap();
     assert_eq!(replies.lost(), 0);
@@ -203,7 +203,7 @@ fn an_agent_that_hangs_is_not_taken_over_and_goes_on_when_it_can() {
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("the running agent does not answer"), "{said}");
     pair.wait_until_up().unwrap();
-    assert_eq!(pair.a.query(&["status"]).unwrap()["pid"], pid);
+    assert_eq!(pair.a.status().unwrap().pid, pid);
     pair.a.take_over().unwrap();
     pair.wait_until_up().unwrap();
 }
@@ -220,7 +220,7 @@ fn a_successor_that_dies_midway_leaves_an_agent_that_goes_on_or_a_start_that_hea
         wait::pace(Duration::from_millis(milliseconds));
         next.kill().unwrap();
         let alive = wait::until("one of the agents to be there or gone", UP, || {
-            match pair.a.query(&["status"]) {
+            match pair.a.status() {
                 Ok(_) => Some(true),
                 Err(_) => (!pair.a.is_running()).then_some(false),
             }
@@ -290,44 +290,39 @@ struct Told {
     link_packets: u64,
     handshake_seconds: u64,
     uptime_seconds: u64,
-    receiver_index: Value,
+    receiver_index: Option<u32>,
 }
 
 fn told(agent: &Crossway) -> Told {
-    let status = agent.query(&["status"]).unwrap();
-    let links = agent.query(&["links"]).unwrap();
-    let links = links["links"].as_array().unwrap();
-    let link = links.iter().find(|link| link["site"] == "b").unwrap();
-    assert_eq!(link["state"], "Up", "{link}");
+    let status = agent.status().unwrap();
+    let links = agent.links().unwrap();
+    let link = links.iter().find(|link| link.site == "b").unwrap();
+    assert_eq!(link.state, LinkState::Up, "{link:?}");
     Told {
         counters: agent.site("b").unwrap(),
-        link_packets: link["tx_packets"].as_u64().unwrap(),
-        handshake_seconds: link["last_handshake_seconds"].as_u64().unwrap(),
-        uptime_seconds: status["uptime_seconds"].as_u64().unwrap(),
-        receiver_index: link["receiver_index"].clone(),
+        link_packets: link.tx_packets,
+        handshake_seconds: link.last_handshake_seconds.unwrap(),
+        uptime_seconds: status.uptime_seconds,
+        receiver_index: link.receiver_index,
     }
 }
 
 /// How long ago the flow that is oldest began.
 fn seconds_seen(agent: &Crossway) -> f64 {
     let flows = agent.flows(&[]).unwrap();
-    let ages = flows
-        .iter()
-        .filter_map(|(flow, _)| flow["age_seconds"].as_f64());
+    let ages = flows.iter().map(|(flow, _)| flow.age_seconds as f64);
     ages.fold(0.0, f64::max)
 }
 
 fn site_names(agent: &Crossway) -> Vec<String> {
-    let sites = agent.query(&["sites"]).unwrap();
-    let sites = sites["sites"].as_array().unwrap().iter();
-    sites
-        .map(|site| site["name"].as_str().unwrap().to_owned())
-        .collect()
+    let sites = agent.sites().unwrap();
+    let sites = sites.iter();
+    sites.map(|site| site.name.clone()).collect()
 }
 
 fn tun_index(pair: &Pair) -> String {
-    let status = pair.a.query(&["status"]).unwrap();
-    let tun = status["tun"]["name"].as_str().unwrap().to_owned();
+    let status = pair.a.status().unwrap();
+    let tun = status.tun.name;
     let link = pair.site_a().gateway.ip(&format!("-o link show {tun}"));
     link.unwrap().split(':').next().unwrap().to_owned()
 }
@@ -340,7 +335,6 @@ fn silent_site() -> PeerPlan {
         endpoint: Some("203.0.113.250:51820".parse().unwrap()),
         routes: vec!["10.77.0.0/24".to_owned()],
         keepalive: None,
-        lines: Vec::new(),
     }
 }
 
@@ -354,8 +348,7 @@ fn under_full_load_both_ways_probes_and_connections_go_on() {
 fn several_lanes_are_taken_over_with_their_flows() {
     let mut pair = Pair::start(|plans| {
         for plan in plans {
-            plan.gateway_lines.push("lanes = 2".to_owned());
-            plan.peers[0].lines.push("lanes = 2".to_owned());
+            plan.run_lanes(2, 2);
         }
     })
     .unwrap();
@@ -433,26 +426,25 @@ fn the_far_end_of_several_links_notices_nothing_and_orders_stay() {
     assert!(now.iter().zip(&since).all(|(now, since)| now >= since));
     let far = gateways.far().log();
     assert!(!far[log..].contains("to=\"Down\""), "{}", &far[log..]);
-    let links = gateways.replica(0).query(&["links"]).unwrap();
-    let links = links["links"].as_array().unwrap();
-    assert!(links.iter().all(|link| link["state"] == "Up"), "{links:?}");
+    let links = gateways.replica(0).links().unwrap();
+    assert!(
+        links.iter().all(|link| link.state == LinkState::Up),
+        "{links:?}"
+    );
 }
 
 fn carrier(agent: &Crossway) -> String {
-    let links = agent.query(&["links"]).unwrap();
-    let mut links = links["links"].as_array().unwrap().iter();
-    let carrier = links.find(|link| link["carries_flows"] == true);
-    carrier.map_or_else(String::new, |link| {
-        link["link"].as_str().unwrap().to_owned()
-    })
+    let links = agent.links().unwrap();
+    let carrier = links.into_iter().find(|link| link.carries_flows);
+    carrier.and_then(|link| link.link).unwrap_or_default()
 }
 
 /// Seconds since the last handshake of each link.
 fn link_ages(agent: &Crossway) -> Vec<u64> {
-    let links = agent.query(&["links"]).unwrap();
-    let links = links["links"].as_array().unwrap().iter();
+    let links = agent.links().unwrap();
+    let links = links.iter();
     links
-        .map(|link| link["last_handshake_seconds"].as_u64().unwrap())
+        .map(|link| link.last_handshake_seconds.unwrap())
         .collect()
 }
 

@@ -57,8 +57,8 @@ fn a_gateway_that_stood_still_for_long_is_back_at_once_when_it_goes_on() {
     // As a machine that is suspended: nothing runs, and nobody tells it afterwards.
     let far = |state: &str| {
         wait::until(&format!("the far end to see it {state}"), UP, || {
-            let links = gateways.far().query(&["links"]).ok()?;
-            (links["links"][0]["state"] == state).then_some(())
+            let links = gateways.far().links().ok()?;
+            (links[0].state.as_str() == state).then_some(())
         })
         .unwrap();
     };
@@ -81,8 +81,8 @@ fn a_gateway_whose_only_address_changes_keeps_its_flows() {
         let new = format!("address add 203.0.113.{last}/24 dev wan0");
         gateway.ip(&new).unwrap();
         wait::until("the far end to be found at its new address", UP, || {
-            let links = pair.a.query(&["links"]).ok()?;
-            let endpoint = links["links"][0]["endpoint"].as_str()?;
+            let links = pair.a.links().ok()?;
+            let endpoint = links[0].endpoint.as_ref()?;
             endpoint
                 .contains(&format!("203.0.113.{last}:"))
                 .then_some(())
@@ -96,9 +96,9 @@ fn a_gateway_whose_only_address_changes_keeps_its_flows() {
 /// Waits until the first gateway sees a link in this state.
 fn link_is(gateways: &Gateways, link: usize, state: &str) {
     let agent = gateways.all().next().unwrap();
-    wait::until(&format!("link {link} to be {state}"), UP, || {
-        let links = agent.query(&["links"]).ok()?;
-        (links["links"][link]["state"] == state).then_some(())
+    wait::until(&format!("link {link:?} to be {state}"), UP, || {
+        let links = agent.links().ok()?;
+        (links[link].state.as_str() == state).then_some(())
     })
     .unwrap();
 }

@@ -9,6 +9,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use vm_tests::api::RouteKind;
 use vm_tests::crossway::Crossway;
 use vm_tests::host_state::{HostState, files_of};
 use vm_tests::pair::Pair;
@@ -26,8 +27,11 @@ fn a_lan_interface_goes_down_and_comes_back() {
     for round in 0..3 {
         gateway.ip("link set lan0 down").unwrap();
         wait::until("the warning", UP, || {
-            let status = pair.a.query(&["status"]).unwrap();
-            let warnings = status["warnings"].to_string();
+            let status = pair.a.status().unwrap();
+            let warnings = status.warnings.join(
+                "
+",
+            );
             warnings.contains("lan0 is down").then_some(())
         })
         .unwrap();
@@ -39,8 +43,8 @@ fn a_lan_interface_goes_down_and_comes_back() {
             .unwrap();
         pair.wait_until_up().unwrap();
         wait::until("the warning to go", UP, || {
-            let status = pair.a.query(&["status"]).unwrap();
-            (status["warnings"] == serde_json::json!([])).then_some(())
+            let status = pair.a.status().unwrap();
+            status.warnings.is_empty().then_some(())
         })
         .unwrap();
         assert!(
@@ -98,18 +102,18 @@ fn a_more_specific_foreign_route_takes_its_packets_until_it_goes() {
         for (route, what) in [("blackhole", ""), ("unreachable", ""), ("", "dev wan0")] {
             let route = format!("{route} {far} {what}");
             gateway.ip(&format!("route add {route}")).unwrap();
-            let answer = |kind: &str| {
-                wait::until(&format!("{far} to be of the {kind}"), UP, || {
-                    let answer = pair.a.query(&["routes", "get", &far.to_string()]).unwrap();
-                    (answer["kind"] == kind).then_some(answer)
+            let answer = |kind: RouteKind| {
+                wait::until(&format!("{far} to be of the {kind:?}"), UP, || {
+                    let answer = pair.a.route(far).unwrap();
+                    (answer.kind == Some(kind)).then_some(answer)
                 })
                 .unwrap()
             };
-            answer("kernel");
+            answer(RouteKind::Kernel);
             assert_eq!(traffic::ping(host, far, 1).unwrap().received, 0, "{route}");
             gateway.ip(&format!("route delete {route}")).unwrap();
-            let site = answer("site");
-            assert_eq!(site["site"], "b", "{site}");
+            let site = answer(RouteKind::Site);
+            assert_eq!(site.site.as_deref(), Some("b"), "{site:?}");
             traffic::wait_for_ping(host, far, UP).unwrap();
         }
     }
@@ -141,8 +145,8 @@ fn a_deleted_tunnel_ends_the_agent_with_a_message_and_the_host_as_it_was() {
     let gateway = &topology.sites[0].gateway;
     let before = HostState::settled(gateway).unwrap();
     let mut a = Crossway::start(&topology, &plans[0]).unwrap();
-    let status = a.query(&["status"]).unwrap();
-    let tun = status["tun"]["name"].as_str().unwrap();
+    let status = a.status().unwrap();
+    let tun = status.tun.name;
     gateway.ip(&format!("link delete {tun}")).unwrap();
     let ended = a.wait_for_end(UP).unwrap();
     assert_eq!(ended.code(), Some(1), "{}", a.log());
@@ -158,11 +162,7 @@ fn a_deleted_tunnel_ends_the_agent_with_a_message_and_the_host_as_it_was() {
 #[test]
 fn a_smaller_wan_mtu_is_followed() {
     let pair = Pair::start(|_| ()).unwrap();
-    let mtu = || {
-        pair.a.query(&["status"]).unwrap()["tun"]["mtu_bytes"]
-            .as_u64()
-            .unwrap()
-    };
+    let mtu = || pair.a.status().unwrap().tun.mtu_bytes;
     let before = mtu();
     for site in [pair.site_a(), pair.site_b()] {
         site.gateway.ip("link set wan0 mtu 1400").unwrap();
@@ -179,8 +179,8 @@ fn a_smaller_wan_mtu_is_followed() {
 /// Whether gateway a's eBPF counts what host a sends.
 fn to_site_grows(pair: &Pair) -> bool {
     let count = || {
-        let sites = pair.a.query(&["sites"]).unwrap();
-        sites["sites"][0]["to_site_packets"].as_u64().unwrap()
+        let sites = pair.a.sites().unwrap();
+        sites[0].traffic.to_site_packets
     };
     let before = count();
     let report = traffic::ping(&pair.site_a().host, pair.far(Family::V4), 5).unwrap();

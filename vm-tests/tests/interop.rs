@@ -14,56 +14,63 @@ use std::process::Command;
 use std::time::Duration;
 
 use vm_tests::crossway::Crossway;
+use vm_tests::engine::Engine;
 use vm_tests::peers::{Implementation, StockGateway};
 use vm_tests::plan::{self, GatewayPlan, Shape};
 use vm_tests::process;
 use vm_tests::topology::{Builder, Family, Site, Topology};
 use vm_tests::traffic::{self, Capture, SteadyPing, SteadyTcp};
-use vm_tests::wait;
+use vm_tests::{wait, with_either_engine};
 
 use Implementation::{BoringtunCli, WireguardGo};
 
 const UP: Duration = Duration::from_secs(10);
 const BYTES: u64 = 8 << 20;
 
-#[test]
-fn crossway_dials_wireguard_go_over_ipv4() {
-    Interop::start(WireguardGo, Family::V4, Dials::Crossway, |_| ()).talks(&Family::ALL);
+with_either_engine!(
+    crossway_dials_wireguard_go_over_ipv4,
+    crossway_dials_wireguard_go_over_ipv6,
+    wireguard_go_dials_crossway_over_ipv4,
+    wireguard_go_dials_crossway_over_ipv6,
+    crossway_dials_boringtun,
+    boringtun_dials_crossway,
+    keepalives_open_the_way_and_keep_it_open,
+    a_preshared_key_must_be_the_same_on_both_sides,
+    traffic_goes_on_when_the_far_side_loses_its_session,
+    handshakes_that_cross_do_not_stop_traffic,
+);
+
+fn crossway_dials_wireguard_go_over_ipv4(engine: Engine) {
+    Interop::start(engine, WireguardGo, Family::V4, Dials::Crossway, |_| ()).talks(&Family::ALL);
 }
 
-#[test]
-fn crossway_dials_wireguard_go_over_ipv6() {
-    Interop::start(WireguardGo, Family::V6, Dials::Crossway, |_| ()).talks(&Family::ALL);
+fn crossway_dials_wireguard_go_over_ipv6(engine: Engine) {
+    Interop::start(engine, WireguardGo, Family::V6, Dials::Crossway, |_| ()).talks(&Family::ALL);
 }
 
-#[test]
-fn wireguard_go_dials_crossway_over_ipv4() {
-    Interop::start(WireguardGo, Family::V4, Dials::Far, |_| ()).talks(&Family::ALL);
+fn wireguard_go_dials_crossway_over_ipv4(engine: Engine) {
+    Interop::start(engine, WireguardGo, Family::V4, Dials::Far, |_| ()).talks(&Family::ALL);
 }
 
-#[test]
-fn wireguard_go_dials_crossway_over_ipv6() {
-    Interop::start(WireguardGo, Family::V6, Dials::Far, |_| ()).talks(&Family::ALL);
+fn wireguard_go_dials_crossway_over_ipv6(engine: Engine) {
+    Interop::start(engine, WireguardGo, Family::V6, Dials::Far, |_| ()).talks(&Family::ALL);
 }
 
-#[test]
-fn crossway_dials_boringtun() {
-    Interop::start(BoringtunCli, Family::V4, Dials::Crossway, |_| ()).talks(&[Family::V4]);
+fn crossway_dials_boringtun(engine: Engine) {
+    Interop::start(engine, BoringtunCli, Family::V4, Dials::Crossway, |_| ()).talks(&[Family::V4]);
 }
 
-#[test]
-fn boringtun_dials_crossway() {
-    Interop::start(BoringtunCli, Family::V4, Dials::Far, |_| ()).talks(&[Family::V4]);
+fn boringtun_dials_crossway(engine: Engine) {
+    Interop::start(engine, BoringtunCli, Family::V4, Dials::Far, |_| ()).talks(&[Family::V4]);
 }
 
 /// With a persistent keepalive the side that dials needs no traffic to open the way, and says it is there.
-#[test]
-fn keepalives_open_the_way_and_keep_it_open() {
+fn keepalives_open_the_way_and_keep_it_open(engine: Engine) {
     for dials in [Dials::Crossway, Dials::Far] {
-        let interop = Interop::start(WireguardGo, Family::V4, dials, |plan| {
+        let interop = Interop::start(engine, WireguardGo, Family::V4, dials, |plan| {
             plan.peers[0].keepalive = Some(1);
             // BFD's packets would do instead of keepalives.
-            plan.peers[0].lines = vec!["liveness = \"wireguard\"".to_owned()];
+            plan.watch_by_wireguard();
         });
         interop.wait_for_state("Up");
         let (a, b) = interop.sites();
@@ -78,8 +85,7 @@ fn keepalives_open_the_way_and_keep_it_open() {
     }
 }
 
-#[test]
-fn a_preshared_key_must_be_the_same_on_both_sides() {
+fn a_preshared_key_must_be_the_same_on_both_sides(engine: Engine) {
     let topology = topology();
     let mut plans = plan::plan(&topology, Shape::FullMesh, Family::V4).unwrap();
     let file = topology.directory().join("b.psk");
@@ -88,7 +94,8 @@ fn a_preshared_key_must_be_the_same_on_both_sides() {
     options.write(true).create_new(true).mode(0o600);
     let mut psk_file = options.open(&file).unwrap();
     psk_file.write_all(psk.as_bytes()).unwrap();
-    plans[0].peers[0].lines = vec![format!("preshared_key_file = {:?}", file.display())];
+    plans[0].share_key(&file);
+    plans[0].set_engine(engine);
     plans[1].peers[0].endpoint = None;
     let far = StockGateway::start(WireguardGo, &topology, &plans[1]).unwrap();
     let agent = Crossway::start(&topology, &plans[0]).unwrap();
@@ -110,9 +117,8 @@ fn a_preshared_key_must_be_the_same_on_both_sides() {
 
 /// WireGuard rekeys after 120 s; a far side that forgets its session forces the same way at once: it
 /// knows no session for what it gets, and answers nothing until a new handshake.
-#[test]
-fn traffic_goes_on_when_the_far_side_loses_its_session() {
-    let interop = Interop::start(WireguardGo, Family::V4, Dials::Both, |_| ());
+fn traffic_goes_on_when_the_far_side_loses_its_session(engine: Engine) {
+    let interop = Interop::start(engine, WireguardGo, Family::V4, Dials::Both, |_| ());
     interop.talks(&[Family::V4]);
     let (a, b) = interop.sites();
     let directory = interop.topology.directory();
@@ -139,9 +145,8 @@ fn traffic_goes_on_when_the_far_side_loses_its_session() {
 }
 
 /// Both sides have an endpoint and begin at the same moment, again and again.
-#[test]
-fn handshakes_that_cross_do_not_stop_traffic() {
-    let interop = Interop::start(WireguardGo, Family::V4, Dials::Both, |plan| {
+fn handshakes_that_cross_do_not_stop_traffic(engine: Engine) {
+    let interop = Interop::start(engine, WireguardGo, Family::V4, Dials::Both, |plan| {
         plan.peers[0].keepalive = Some(1);
     });
     interop.wait_for_state("Up");
@@ -166,6 +171,7 @@ struct Interop {
 impl Interop {
     /// Starts both; `adjust` changes the plan of who dials.
     fn start(
+        engine: Engine,
         implementation: Implementation,
         outer: Family,
         dials: Dials,
@@ -178,6 +184,7 @@ impl Interop {
             Dials::Far => plans[0].peers[0].endpoint = None,
             Dials::Both => {}
         }
+        plans[0].set_engine(engine);
         adjust(&mut plans[usize::from(dials == Dials::Far)]);
         // Who is dialled is there first.
         let start = |plan| Crossway::start(&topology, plan).unwrap();
@@ -220,12 +227,8 @@ impl Interop {
         assert_eq!(tcp.source_seen, source);
     }
 
-    fn link(&self) -> serde_json::Value {
-        self.agent.query(&["links"]).unwrap()["links"][0].take()
-    }
-
     fn state(&self) -> String {
-        self.link()["state"].as_str().unwrap().to_owned()
+        self.agent.links().unwrap()[0].state.as_str().to_owned()
     }
 
     fn wait_for_state(&self, state: &str) {

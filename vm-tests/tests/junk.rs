@@ -9,6 +9,7 @@
 use std::net::UdpSocket;
 use std::time::Duration;
 
+use vm_tests::config::XdpChoice;
 use vm_tests::crossway::{self, Crossway};
 use vm_tests::plan::{self, Shape};
 use vm_tests::topology::{Builder, Family, Site, Topology};
@@ -21,17 +22,17 @@ const ROUNDS: usize = 7;
 
 #[test]
 fn wan_guard_in_the_driver_names_junk_and_traffic_goes_on() {
-    junk_dies_by_name("native", "xdp-native", &GUARDED);
+    junk_dies_by_name(XdpChoice::Native, "xdp-native", &GUARDED);
 }
 
 #[test]
 fn wan_guard_in_the_stack_names_junk_and_traffic_goes_on() {
-    junk_dies_by_name("generic", "xdp-generic", &GUARDED);
+    junk_dies_by_name(XdpChoice::Generic, "xdp-generic", &GUARDED);
 }
 
 #[test]
 fn the_agent_names_junk_without_wan_guard() {
-    junk_dies_by_name("off", "off", &UNGUARDED);
+    junk_dies_by_name(XdpChoice::Off, "off", &UNGUARDED);
 }
 
 /// Kinds of junk, in the order of [`traffic::junk`], that are counted under a name.
@@ -51,15 +52,15 @@ const UNGUARDED: [(&str, &[usize]); 3] = [
     ("no-session", &[7]),
 ];
 
-fn junk_dies_by_name(choice: &str, mode: &str, names: &Names) {
+fn junk_dies_by_name(choice: XdpChoice, mode: &str, names: &Names) {
     for outer in Family::ALL {
         let (topology, gateways) = two_sites(choice, outer);
         let [a, b] = [&topology.sites[0], &topology.sites[1]];
         let gateway = &gateways[1];
-        let status = gateway.query(&["status"]).unwrap();
-        let attachments = status["attachments"].as_array().unwrap().iter();
-        let mut guards = attachments.filter(|attachment| attachment["hook"] == "wan_guard");
-        assert_eq!(guards.next().unwrap()["mode"], mode, "{status}");
+        let status = gateway.status().unwrap();
+        let attachments = status.attachments.iter();
+        let mut guards = attachments.filter(|attachment| attachment.hook == "wan_guard");
+        assert_eq!(guards.next().unwrap().mode, mode, "{status:?}");
 
         traffic::exchange(a, b, Family::V4, 1 << 20).unwrap();
         let sent = send_junk(a, b, gateway, outer);
@@ -85,11 +86,11 @@ fn junk_dies_by_name(choice: &str, mode: &str, names: &Names) {
     }
 }
 
-fn two_sites(choice: &str, outer: Family) -> (Topology, Vec<Crossway>) {
+fn two_sites(choice: XdpChoice, outer: Family) -> (Topology, Vec<Crossway>) {
     let topology = Builder::new(&["a", "b"]).build().unwrap();
     let mut plans = plan::plan(&topology, Shape::FullMesh, outer).unwrap();
     for plan in &mut plans {
-        plan.wan_lines = vec![format!("xdp = {choice:?}")];
+        plan.configure(move |config| config.gateway.wan[0].xdp = choice);
     }
     let gateways = crossway::start_all(&topology, &plans).unwrap();
     (topology, gateways)
@@ -97,8 +98,8 @@ fn two_sites(choice: &str, outer: Family) -> (Topology, Vec<Crossway>) {
 
 /// Sends it from the WAN address of `from`, and returns how many of each kind.
 fn send_junk(from: &Site, to: &Site, gateway: &Crossway, outer: Family) -> Vec<usize> {
-    let links = gateway.query(&["links"]).unwrap();
-    let index = links["links"][0]["receiver_index"].as_u64().unwrap() as u32;
+    let links = gateway.links().unwrap();
+    let index = links[0].receiver_index.unwrap();
     let address = from.wan_address(outer);
     let socket = from.gateway.enter(|| UdpSocket::bind((address, 0)));
     let socket = socket.unwrap().unwrap();

@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
-use serde_json::Value;
+use vm_tests::api::{Link, LinkState, SiteState};
 use vm_tests::crossway::{self, Crossway};
 use vm_tests::plan::{self, GatewayPlan, Shape};
 use vm_tests::topology::{Builder, Family, Topology};
@@ -27,17 +27,15 @@ fn two_sites(lanes_of: [usize; 2]) -> (Topology, Vec<GatewayPlan>) {
     let topology = Builder::new(&["a", "b"]).build().unwrap();
     let mut plans = plan::plan(&topology, Shape::FullMesh, Family::V4).unwrap();
     for (plan, lanes) in plans.iter_mut().zip(lanes_of) {
-        plan.gateway_lines.push(format!("lanes = {lanes}"));
-        plan.peers[0].lines.push(format!("lanes = {LANES}"));
+        plan.run_lanes(lanes as u16, LANES as u16);
     }
     (topology, plans)
 }
 
 /// The links of a gateway in the order of their lanes.
-fn links(gateway: &Crossway) -> Vec<Value> {
-    let reply = gateway.query(&["links"]).unwrap();
-    let mut links = reply["links"].as_array().unwrap().clone();
-    links.sort_by_key(|link| link["lane"].as_u64());
+fn links(gateway: &Crossway) -> Vec<Link> {
+    let mut links = gateway.links().unwrap();
+    links.sort_by_key(|link| link.lane);
     links
 }
 
@@ -45,7 +43,10 @@ fn wait_until_up(gateways: &[Crossway], lanes: usize) {
     let up = || {
         gateways.iter().all(|gateway| {
             let links = links(gateway);
-            let up = links.iter().filter(|link| link["state"] == "Up").count();
+            let up = links
+                .iter()
+                .filter(|link| link.state == LinkState::Up)
+                .count();
             up == lanes
         })
     };
@@ -69,20 +70,20 @@ fn flows_are_spread_over_the_lanes_and_both_directions_use_the_same() {
     }
     let (of_a, of_b) = (links(&gateways[0]), links(&gateways[1]));
     for lane in 0..LANES {
-        assert_eq!(of_a[lane]["lane"], lane);
-        let port = |links: &[Value]| {
-            let endpoint: SocketAddr = links[lane]["endpoint"].as_str().unwrap().parse().unwrap();
+        assert_eq!(usize::from(of_a[lane].lane), lane);
+        let port = |links: &[Link]| {
+            let endpoint = links[lane].endpoint.as_ref().unwrap();
+            let endpoint: SocketAddr = endpoint.parse().unwrap();
             usize::from(endpoint.port())
         };
         assert_eq!(port(&of_a), port(&of_b));
         assert_eq!(port(&of_a) - usize::from(plans[0].listen_port), lane);
-        let packets = |link: &Value, name: &str| link[name].as_u64().unwrap();
+        let (at_a, at_b) = (&of_a[lane], &of_b[lane]);
         // A flow of 100 kB has dozens of packets out and answers to them.
-        assert!(packets(&of_a[lane], "tx_packets") > 60, "{}", of_a[lane]);
-        assert!(packets(&of_a[lane], "rx_packets") > 5, "{}", of_a[lane]);
-        let (sent, received) = ("tx_packets", "rx_packets");
-        assert_eq!(packets(&of_a[lane], sent), packets(&of_b[lane], received));
-        assert_eq!(packets(&of_b[lane], sent), packets(&of_a[lane], received));
+        assert!(at_a.tx_packets > 60, "{at_a:?}");
+        assert!(at_a.rx_packets > 5, "{at_a:?}");
+        assert_eq!(at_a.tx_packets, at_b.rx_packets);
+        assert_eq!(at_b.tx_packets, at_a.rx_packets);
     }
 }
 
@@ -165,10 +166,10 @@ fn a_far_gateway_with_fewer_lanes_is_served_on_those_it_has() {
         traffic::tcp_transfer(&a.host, &b.host, to, 10_000).unwrap();
     }
     let of_a = links(&gateways[0]);
-    assert_eq!(of_a[0]["state"], "Up");
-    assert_ne!(of_a[1]["state"], "Up");
-    assert_eq!(of_a[1]["tx_packets"], 0);
+    assert_eq!(of_a[0].state, LinkState::Up);
+    assert_ne!(of_a[1].state, LinkState::Up);
+    assert_eq!(of_a[1].tx_packets, 0);
     assert_eq!(links(&gateways[1]).len(), 1);
-    let sites = gateways[0].query(&["sites"]).unwrap();
-    assert_eq!(sites["sites"][0]["state"], "Degraded");
+    let sites = gateways[0].sites().unwrap();
+    assert_eq!(sites[0].state, SiteState::Degraded);
 }

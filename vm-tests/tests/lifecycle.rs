@@ -11,6 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use vm_tests::config::XdpChoice;
 use vm_tests::crossway::Crossway;
 use vm_tests::host_state::{HostState, files_of};
 use vm_tests::netns::Netns;
@@ -38,10 +39,10 @@ fn a_clean_stop_leaves_the_host_as_it_was() {
             let far = topology.sites[1].host_address(family);
             traffic::wait_for_ping(&topology.sites[0].host, far, UP).unwrap();
         }
-        let status = a.query(&["status"]).unwrap();
-        assert_eq!(status["fast_path"], true, "{status}");
-        let hooks = status["attachments"].to_string();
-        assert!(hooks.contains("xdp-native"), "{hooks}");
+        let status = a.status().unwrap();
+        assert!(status.fast_path, "{status:?}");
+        let mut hooks = status.attachments.iter();
+        assert!(hooks.any(|hook| hook.mode == "xdp-native"), "{status:?}");
         let during = before.0.difference(&HostState::of(gateway).unwrap());
         assert!(during.contains("10.2.0.0/24 dev cw-"), "{during}");
         assert!(!files_of(a.name()).is_empty());
@@ -94,8 +95,8 @@ fn a_killed_agent_leaves_its_routes_and_the_next_takes_everything_over() {
 
     assert_eq!(tun_index(&pair, &tun), before.1, "the TUN is the same");
     assert_eq!(pinned(&pair.a), before.0, "maps and links are the same");
-    let status = pair.a.query(&["status"]).unwrap();
-    assert_eq!(status["fast_path"], true, "{status}");
+    let status = pair.a.status().unwrap();
+    assert!(status.fast_path, "{status:?}");
     let deleted = monitor.deleted();
     assert_eq!(
         deleted,
@@ -169,7 +170,7 @@ fn everything_on(plans: &mut [GatewayPlan]) {
         ];
     }
     // Only here: on veth it changes the largest MTU that the other end may have.
-    plans[0].wan_lines = vec!["xdp = \"native\"".to_owned()];
+    plans[0].configure(|config| config.gateway.wan[0].xdp = XdpChoice::Native);
 }
 
 /// What attaching an XDP program may switch.
@@ -178,8 +179,8 @@ fn offloads(gateway: &Netns) -> [String; 2] {
 }
 
 fn tun_name(agent: &Crossway) -> String {
-    let status = agent.query(&["status"]).unwrap();
-    status["tun"]["name"].as_str().unwrap().to_owned()
+    let status = agent.status().unwrap();
+    status.tun.name
 }
 
 fn tun_index(pair: &Pair, tun: &str) -> String {

@@ -39,11 +39,7 @@ fn transfers_pass_a_narrow_link_in_the_middle_over_ipv6() {
 
 #[test]
 fn too_big_is_answered_without_the_fast_path_too() {
-    let (topology, _gateways) = start(
-        Builder::new(&["a", "b"]).wan_mtu(1400),
-        Family::V4,
-        &["fast_path = false"],
-    );
+    let (topology, _gateways) = start(Builder::new(&["a", "b"]).wan_mtu(1400), Family::V4, false);
     let [a, b] = [&topology.sites[0], &topology.sites[1]];
     for family in Family::ALL {
         traffic::exchange(a, b, family, TRANSFER).unwrap();
@@ -52,11 +48,11 @@ fn too_big_is_answered_without_the_fast_path_too() {
 }
 
 fn everything_fits(builder: Builder, outer: Family, tunnel_mtu: u32) {
-    let (topology, gateways) = start(builder, outer, &[]);
+    let (topology, gateways) = start(builder, outer, true);
     let [a, b] = [&topology.sites[0], &topology.sites[1]];
     for gateway in &gateways {
-        let status = gateway.query(&["status"]).unwrap();
-        assert_eq!(status["tun"]["mtu_bytes"], tunnel_mtu);
+        let status = gateway.status().unwrap();
+        assert_eq!(status.tun.mtu_bytes, tunnel_mtu);
     }
     for family in Family::ALL {
         for (from, to) in [(a, b), (b, a)] {
@@ -67,18 +63,18 @@ fn everything_fits(builder: Builder, outer: Family, tunnel_mtu: u32) {
     }
     for gateway in &gateways {
         assert_eq!(gateway.dropped().unwrap(), [], "{}", gateway.name());
-        let status = gateway.query(&["status"]).unwrap();
-        for offload in status["offloads"].as_array().unwrap() {
-            assert_eq!(offload["on"], true, "{offload}");
+        let status = gateway.status().unwrap();
+        for offload in status.offloads {
+            assert!(offload.on, "{offload:?}");
         }
     }
 }
 
-fn start(builder: Builder, outer: Family, lines: &[&str]) -> (Topology, Vec<Crossway>) {
+fn start(builder: Builder, outer: Family, fast_path: bool) -> (Topology, Vec<Crossway>) {
     let topology = builder.build().unwrap();
     let mut plans = plan::plan(&topology, Shape::FullMesh, outer).unwrap();
     for plan in &mut plans {
-        plan.gateway_lines = lines.iter().map(|&line| line.to_owned()).collect();
+        plan.configure(move |config| config.gateway.fast_path = fast_path);
     }
     let gateways = crossway::start_all(&topology, &plans).unwrap();
     (topology, gateways)
@@ -95,7 +91,7 @@ fn segments_are_clamped(topology: &Topology, from: &Site, to: &Site, family: Fam
     for (capture, flags) in ends.iter().zip(["Flags [S.]", "Flags [S]"]) {
         let lines = capture.wait_for(2, LIMIT).unwrap();
         let answer = lines.iter().find(|line| line.contains(flags)).unwrap();
-        assert!(answer.contains(&mss), "not {mss} in {answer}");
+        assert!(answer.contains(&mss), "not {mss} in {answer:?}");
     }
 }
 

@@ -13,6 +13,7 @@ use std::net::IpAddr;
 use std::process::Stdio;
 use std::time::Duration;
 
+use vm_tests::api::SiteState;
 use vm_tests::crossway::Crossway;
 use vm_tests::host_state::{HostState, files_of};
 use vm_tests::keys::KeyPair;
@@ -30,8 +31,8 @@ const DOWN: Duration = Duration::from_secs(25);
 fn a_host_is_told_at_once_and_its_traffic_is_back_with_the_site() {
     let pair = Pair::start(|_| ()).unwrap();
     // Asking has it look: the change is recorded.
-    let sites = pair.a.query(&["sites"]).unwrap();
-    assert_eq!(sites["sites"][0]["state"], "Active");
+    let sites = pair.a.sites().unwrap();
+    assert_eq!(sites[0].state, SiteState::Active);
     let far = Far::cut(&pair, "");
     assert_eq!(far.kernel_routes(), ["unreachable"; 2]);
     for family in Family::ALL {
@@ -40,8 +41,8 @@ fn a_host_is_told_at_once_and_its_traffic_is_back_with_the_site() {
     }
     // The flows of the pings before were known to the programs.
     assert!(pair.a.left_to_stack("site-down").unwrap() > 0);
-    let why = pair.a.query(&["routes", "get", "10.2.0.10"]).unwrap();
-    assert_eq!(why["kernel"], "unreachable 10.2.0.0/24");
+    let why = pair.a.route("10.2.0.10").unwrap();
+    assert_eq!(why.kernel, "unreachable 10.2.0.0/24");
 
     far.mend();
     pair.wait_until_up().unwrap();
@@ -69,8 +70,8 @@ fn a_killed_far_gateway_is_unreachable_within_seconds_and_comes_back() {
     let mut pair = Pair::start(|_| ()).unwrap();
     for _ in 0..2 {
         wait::until("BFD to come up", UP, || {
-            let links = pair.a.query(&["links"]).unwrap();
-            (links["links"][0]["why"] == "BFD is up").then_some(())
+            let links = pair.a.links().unwrap();
+            (links[0].why == "BFD is up").then_some(())
         })
         .unwrap();
         pair.b.kill().unwrap();
@@ -282,8 +283,8 @@ fn stand_in(site: &Site, other: &Site) {
 }
 
 fn site_of(agent: &Crossway, address: &str) -> String {
-    let answer = agent.query(&["routes", "get", address]).unwrap();
-    answer["site"].as_str().unwrap_or_default().to_owned()
+    let answer = agent.route(address).unwrap();
+    answer.site.unwrap_or_default()
 }
 
 fn packets_from(agent: &Crossway, site: &str) -> u64 {

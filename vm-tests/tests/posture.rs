@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use serde_json::Value;
+use vm_tests::config::Lanes;
 use vm_tests::crossway::{self, Crossway};
 use vm_tests::keys::KeyPair;
 use vm_tests::pair::Pair;
@@ -35,25 +35,23 @@ const USERS: u32 = 100;
 #[test]
 fn after_the_start_no_thread_can_do_more_than_its_part_needs() {
     let mut pair = Pair::start(|plans| {
-        plans[0].gateway_lines.push("lanes = 2".to_owned());
-        plans[0].peers[0].lines.push("lanes = 2".to_owned());
+        plans[0].run_lanes(2, 2);
         // A name to resolve, for which there is a thread.
         plans[0].peers[0].endpoint = None;
-        let names = r#"endpoints = ["localhost:9"]"#;
-        plans[0].peers[0].lines.push(names.to_owned());
+        plans[0].dial_by_name("localhost", 9);
     })
     .unwrap();
     confined(&pair.a);
-    let status = pair.a.query(&["status"]).unwrap();
-    let posture = &status["posture"];
+    let status = pair.a.status().unwrap();
+    let posture = &status.posture;
     let mut expected = vec!["CAP_BPF", "CAP_NET_ADMIN", "CAP_NET_RAW"];
     if !may_raise_priorities(pair.a.pid().unwrap().into()) {
         expected.push("CAP_SYS_NICE");
     }
-    assert_eq!(posture["capabilities"], Value::from(expected.clone()));
-    assert_eq!(posture["no_new_privileges"], true, "{posture}");
-    assert_eq!(posture["seccomp"], true, "{posture}");
-    assert_eq!(posture["dumpable"], false, "{posture}");
+    assert_eq!(posture.capabilities, expected);
+    assert!(posture.no_new_privileges, "{posture:?}");
+    assert!(posture.seccomp, "{posture:?}");
+    assert!(!posture.dumpable, "{posture:?}");
     let said = pair.a.command(&["status"]).unwrap();
     let line = format!(
         "{} (none in lanes), no new privileges, seccomp on",
@@ -63,8 +61,8 @@ fn after_the_start_no_thread_can_do_more_than_its_part_needs() {
 
     // The one that takes over needs a start's rights again, and gives them up as well.
     pair.a.upgrade().unwrap();
-    let next = pair.a.query(&["status"]).unwrap();
-    confined_process(next["pid"].as_u64().unwrap());
+    let next = pair.a.status().unwrap();
+    confined_process(next.pid.into());
     pair.a.take_back().unwrap();
     confined(&pair.a);
     pair.wait_until_up().unwrap();
@@ -84,10 +82,11 @@ fn what_the_unit_allows_is_enough() {
         .map(|name| format!("+{}", name.trim_start_matches("CAP_").to_lowercase()))
         .collect();
     let set = format!("--bounding-set=-all,{}", set.join(","));
-    let group = r#"control_group = "users""#;
     let mut pair = Pair::start(|plans| {
-        plans[0].gateway_lines.push(group.to_owned());
-        plans[0].gateway_lines.push("lanes = 2".to_owned());
+        plans[0].configure(|config| {
+            config.gateway.control_group = Some("users".to_owned());
+            config.gateway.lanes = Lanes::Count(2);
+        });
     })
     .unwrap();
     assert!(pair.a.stop().unwrap().success());
@@ -99,15 +98,12 @@ fn what_the_unit_allows_is_enough() {
         .set_wrapper(&[&hidden[..], &limits, &bounded].concat());
     pair.a.start_again().unwrap();
     pair.wait_until_up().unwrap();
-    let status = pair.a.query(&["status"]).unwrap();
-    assert_eq!(status["fast_path"], true, "{status}");
-    assert_eq!(status["posture"]["seccomp"], true, "{status}");
+    let status = pair.a.status().unwrap();
+    assert!(status.fast_path, "{status:?}");
+    assert!(status.posture.seccomp, "{status:?}");
     let held = ["CAP_BPF", "CAP_NET_ADMIN", "CAP_NET_RAW"];
-    assert_eq!(
-        status["posture"]["capabilities"],
-        Value::from(held.to_vec())
-    );
-    assert_eq!(status["warnings"], Value::from(Vec::<Value>::new()));
+    assert_eq!(status.posture.capabilities, held);
+    assert_eq!(status.warnings, Vec::<String>::new());
 
     pair.a.upgrade().unwrap();
     pair.a.take_back().unwrap();
@@ -119,10 +115,10 @@ fn what_the_unit_allows_is_enough() {
 
 #[test]
 fn without_seccomp_the_agent_runs_as_well_and_says_so() {
-    let pair = Pair::start(|plans| plans[0].gateway_lines.push("seccomp = false".to_owned()));
+    let pair = Pair::start(|plans| plans[0].configure(|config| config.gateway.seccomp = false));
     let pair = pair.unwrap();
-    let status = pair.a.query(&["status"]).unwrap();
-    assert_eq!(status["posture"]["seccomp"], false);
+    let status = pair.a.status().unwrap();
+    assert!(!status.posture.seccomp);
     let said = pair.a.command(&["status"]).unwrap();
     assert!(said.contains("seccomp off"), "{said}");
     let text = fs::read_to_string(pair.a.config()).unwrap();
@@ -165,9 +161,8 @@ fn a_new_key_file_is_read_by_a_reload_and_one_of_another_user_is_refused_in_word
     let key = KeyPair::generate().unwrap();
     let file = pair.topology.directory().join("pair.psk");
     key.write_private(&file).unwrap();
-    let line = format!("preshared_key_file = {:?}", file.display().to_string());
     for (agent, plan) in [&mut pair.a, &mut pair.b].into_iter().zip(&mut pair.plans) {
-        plan.peers[0].lines.push(line.clone());
+        plan.share_key(&file);
         agent.write_config(plan).unwrap();
         agent.command(&["reload"]).unwrap();
     }
@@ -182,8 +177,10 @@ fn a_new_key_file_is_read_by_a_reload_and_one_of_another_user_is_refused_in_word
 
 #[test]
 fn a_user_outside_the_group_is_refused_with_the_mend_and_a_member_asks_and_orders() {
-    let group = r#"control_group = "users""#;
-    let pair = Pair::start(|plans| plans[0].gateway_lines.push(group.to_owned())).unwrap();
+    let pair = Pair::start(|plans| {
+        plans[0].configure(|config| config.gateway.control_group = Some("users".to_owned()));
+    });
+    let pair = pair.unwrap();
     let cli = Cli::for_everybody();
     let socket = Path::new("/run/crossway").join(format!("{}.sock", pair.a.name()));
     let found = fs::metadata(&socket).unwrap();
@@ -223,8 +220,8 @@ fn a_user_outside_the_group_is_refused_with_the_mend_and_a_member_asks_and_order
 fn a_group_that_does_not_exist_is_refused_with_the_mend() {
     let mut pair = Pair::start(|_| ()).unwrap();
     assert!(pair.a.stop().unwrap().success());
-    let lines = &mut pair.plans[0].gateway_lines;
-    lines.push(r#"control_group = "no-such-group""#.to_owned());
+    let group = "no-such-group";
+    pair.plans[0].configure(|config| config.gateway.control_group = Some(group.to_owned()));
     pair.a.write_config(&pair.plans[0]).unwrap();
     let (code, said) = pair.a.refused().unwrap();
     assert_eq!(code, 1, "{said}");
@@ -238,9 +235,8 @@ fn no_key_is_told_anywhere() {
     let mut pair = Pair::start(|_| ()).unwrap();
     let file = pair.topology.directory().join("pair.psk");
     key.write_private(&file).unwrap();
-    let line = format!("preshared_key_file = {:?}", file.display().to_string());
     for plan in &mut pair.plans {
-        plan.peers[0].lines.push(line.clone());
+        plan.share_key(&file);
     }
     pair.b.write_config(&pair.plans[1]).unwrap();
     pair.b.command(&["reload"]).unwrap();

@@ -11,7 +11,7 @@ use std::fs;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use serde_json::Value;
+use vm_tests::api::{LinkState, RoutesReply, Site, Status};
 use vm_tests::crossway::Crossway;
 use vm_tests::netns::Netns;
 use vm_tests::plan::{self, GatewayPlan, Shape};
@@ -63,7 +63,7 @@ fn a_wrong_file_changes_nothing_and_says_why() {
     assert_eq!(code, 2, "{said}");
     let expected = "10.2.0.1/24 has host bits set: did you mean 10.2.0.0/24?";
     assert!(said.contains(expected), "{said}");
-    assert!(said.contains("goes on with what it has"), "{said}");
+    assert!(said.contains("keeps its configuration"), "{said}");
     assert_eq!(mesh.state(), before);
 
     let logged = || mesh.agent.log().matches(expected).count();
@@ -139,9 +139,9 @@ fn an_endpoint_that_changes_is_dialled_anew() {
     let said = mesh.reload(|_| ());
     assert!(said.contains("dialled anew"), "{said}");
     traffic::wait_for_ping(a_host(&mesh.topology), c, UP).unwrap();
-    let links = mesh.agent.query(&["links"]).unwrap();
-    assert_eq!(links["links"][1]["endpoint"], right.to_string(), "{links}");
-    assert_eq!(links["links"][1]["state"], "Up", "{links}");
+    let links = mesh.agent.links().unwrap();
+    assert_eq!(links[1].endpoint, Some(right.to_string()), "{links:?}");
+    assert_eq!(links[1].state, LinkState::Up, "{links:?}");
     assert_eq!(ping.finish(UP).unwrap().lost(), 0);
 }
 
@@ -150,7 +150,8 @@ fn a_setting_that_needs_a_restart_is_refused_with_its_mend() {
     let mut mesh = Mesh::start(|_| ());
     let before = mesh.state();
     mesh.plan.listen_port += 1;
-    mesh.plan.gateway_lines = vec!["fast_path = false".to_owned()];
+    mesh.plan
+        .configure(|config| config.gateway.fast_path = false);
     mesh.agent.write_config(&mesh.plan).unwrap();
     let (code, said) = mesh.agent.failing_command(&["reload"]).unwrap();
     assert_eq!(code, 2, "{said}");
@@ -163,6 +164,64 @@ fn a_setting_that_needs_a_restart_is_refused_with_its_mend() {
         "{said}"
     );
     assert_eq!(mesh.state(), before);
+}
+
+#[test]
+fn a_file_that_the_kernel_refuses_is_taken_back_and_can_be_mended() {
+    let mut mesh = Mesh::start(|plan| drop(plan.peers.pop()));
+    let (a, b, c) = mesh.hosts();
+    let ping = SteadyPing::start(a, b, mesh.topology.directory()).unwrap();
+    // Of the very metric that our routes have.
+    let taken = "blackhole 10.3.0.0/24 metric 30199";
+    let gateway = |words: &str| mesh.topology.sites[0].gateway.ip(words).unwrap();
+    gateway(&format!("route add {taken}"));
+    let before = mesh.state();
+
+    mesh.agent.write_config(&mesh.whole).unwrap();
+    let (code, said) = mesh.agent.failing_command(&["reload"]).unwrap();
+    assert_eq!(code, 1, "{said}");
+    let why = "route 10.3.0.0/24 with metric 30199 exists on another interface";
+    assert_eq!(said.matches(why).count(), 1, "{said}");
+    let back = "the previous configuration is in force again";
+    assert!(said.contains(back), "{said}");
+    assert_eq!(mesh.state(), before);
+    assert_eq!(mesh.agent.status().unwrap().warnings, Vec::<String>::new());
+    mesh.unreachable(c);
+
+    gateway(&format!("route del {taken}"));
+    let said = mesh.reload(|_| ());
+    assert!(said.contains("site c added"), "{said}");
+    traffic::wait_for_ping(a_host(&mesh.topology), c, UP).unwrap();
+    assert_eq!(mesh.site_names(), ["b", "c"]);
+    assert_eq!(ping.finish(UP).unwrap().lost(), 0);
+}
+
+#[test]
+fn what_failed_before_is_not_held_against_a_reload_and_heals_by_itself() {
+    let mut mesh = Mesh::start(|_| ());
+    let b = mesh.hosts().1;
+    let taken = "blackhole 10.2.0.0/24 metric 30199";
+    let gateway = |mesh: &Mesh, words: &str| mesh.topology.sites[0].gateway.ip(words).unwrap();
+    let warnings = |mesh: &Mesh| mesh.agent.status().unwrap().warnings.join("\n");
+    gateway(&mesh, &format!("route replace {taken}"));
+    wait::until("a warning", UP, || {
+        let warnings = warnings(&mesh);
+        let words = "route 10.2.0.0/24 with metric 30199 exists";
+        (warnings.matches(words).count() == 1).then_some(())
+    })
+    .unwrap();
+
+    let said = mesh.reload(|plan| drop(plan.peers.pop()));
+    assert!(said.contains("site c removed"), "{said}");
+    assert_eq!(mesh.site_names(), ["b"]);
+
+    gateway(&mesh, &format!("route del {taken}"));
+    wait::until("the warning to go", UP, || {
+        (warnings(&mesh).is_empty()).then_some(())
+    })
+    .unwrap();
+    assert!(mesh.kernel_routes().contains("10.2.0.0/24 dev"));
+    traffic::wait_for_ping(a_host(&mesh.topology), b, UP).unwrap();
 }
 
 /// Three gateways, all Crossway. Gateway `b` and `c` know both others from the start.
@@ -220,29 +279,24 @@ impl Mesh {
     }
 
     fn site_names(&self) -> Vec<String> {
-        let sites = self.agent.query(&["sites"]).unwrap();
-        let status = self.agent.query(&["status"]).unwrap();
-        let names = |sites: &Value| -> Vec<String> {
-            let sites = sites["sites"].as_array().unwrap().iter();
-            sites
-                .map(|site| site["name"].as_str().unwrap().to_owned())
-                .collect()
+        let sites = self.agent.sites().unwrap();
+        let status = self.agent.status().unwrap();
+        let names = |sites: &[Site]| -> Vec<String> {
+            let sites = sites.iter();
+            sites.map(|site| site.name.clone()).collect()
         };
-        assert_eq!(names(&sites), names(&status));
+        assert_eq!(names(&sites), names(&status.sites));
         names(&sites)
     }
 
     /// The site that an address belongs to, by `routes get`; empty for none.
     fn site_of(&self, address: &str) -> String {
-        let answer = self.agent.query(&["routes", "get", address]).unwrap();
-        answer["site"].as_str().unwrap_or_default().to_owned()
+        let answer = self.agent.route(address).unwrap();
+        answer.site.unwrap_or_default()
     }
 
     fn packets_from(&self, name: &str) -> u64 {
-        let sites = self.agent.query(&["sites"]).unwrap();
-        let mut sites = sites["sites"].as_array().unwrap().iter();
-        let site = sites.find(|site| site["name"] == name).unwrap();
-        site["from_site_packets"].as_u64().unwrap()
+        self.agent.site(name).unwrap().from_site_packets
     }
 
     fn kernel_routes(&self) -> String {
@@ -251,16 +305,17 @@ impl Mesh {
     }
 
     /// All that a reload may change: sites, routes of the tables and of the kernel, settings.
-    fn state(&self) -> (Vec<String>, Value, String, Value) {
-        let routes = self.agent.query(&["routes", "list"]).unwrap();
-        let status = self.agent.query(&["status"]).unwrap();
-        let settings = serde_json::json!([
-            status["listen"],
-            status["tun"],
-            status["fast_path"],
-            status["attachments"],
-            status["host_changes"],
-        ]);
+    fn state(&self) -> (Vec<String>, RoutesReply, String, Status) {
+        let routes = self.agent.ask(&["routes", "list"]).unwrap();
+        let status = self.agent.status().unwrap();
+        let settings = Status {
+            listen: status.listen,
+            tun: status.tun,
+            fast_path: status.fast_path,
+            attachments: status.attachments,
+            host_changes: status.host_changes,
+            ..Status::default()
+        };
         (self.site_names(), routes, self.kernel_routes(), settings)
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use aya::maps::{HashMap, Map, MapData};
 use datapath_abi::flow::{FlowCounters, FlowKey4};
 use datapath_abi::maps;
-use serde_json::Value;
+use vm_tests::api::{Flow, FlowsReply, ReplicaFlows};
 use vm_tests::crossway::{Counters, Crossway};
 use vm_tests::failover::{Gateways, Settings};
 use vm_tests::topology::{Near, Redundant};
@@ -67,7 +67,7 @@ impl Scene {
 }
 
 /// The one TCP flow of a gateway, with its counters; `None` if it knows none.
-fn tcp_flow(gateway: &Crossway) -> Option<(Value, Counters)> {
+fn tcp_flow(gateway: &Crossway) -> Option<(Flow, Counters)> {
     let mut flows = gateway.flows(&["--protocol", "tcp"]).unwrap();
     assert!(flows.len() <= 1, "{flows:?}");
     flows.pop()
@@ -76,25 +76,23 @@ fn tcp_flow(gateway: &Crossway) -> Option<(Value, Counters)> {
 fn wait_for_flow(
     what: &str,
     gateway: &Crossway,
-    is_there: impl Fn(&Value, &Counters) -> bool,
-) -> (Value, Counters) {
+    is_there: impl Fn(&Flow, &Counters) -> bool,
+) -> (Flow, Counters) {
     wait::until(what, SOON, || {
         tcp_flow(gateway).filter(|(flow, counters)| is_there(flow, counters))
     })
     .unwrap()
 }
 
-fn age(flow: &Value) -> u64 {
-    flow["age_seconds"].as_u64().unwrap()
+fn age(flow: &Flow) -> u64 {
+    flow.age_seconds
 }
 
 /// A count of what a gateway and its replica told each other.
-fn told(gateway: &Crossway, count: &str) -> u64 {
-    let links = gateway.query(&["links"]).unwrap();
-    let links = links["links"].as_array().unwrap();
-    let link = links.iter().find(|link| !link["replica"].is_null());
-    let link = link.expect("a link to the replica");
-    link["replica"][count].as_u64().unwrap()
+fn told(gateway: &Crossway) -> ReplicaFlows {
+    let links = gateway.links().unwrap();
+    let link = links.iter().find_map(|link| link.replica);
+    link.expect("a link to the replica")
 }
 
 #[test]
@@ -112,29 +110,26 @@ fn a_flow_keeps_its_counters_and_its_age_when_its_gateway_dies() {
         copied.to_site_packets >= counted.to_site_packets
             && copied.from_site_bytes >= counted.from_site_bytes
     });
-    assert_eq!(known["local_port"], first["local_port"]);
+    assert_eq!(known.local_port, first.local_port);
     assert_eq!(
-        (&known["site"], &known["tcp_flags"]),
-        (&first["site"], &first["tcp_flags"])
+        (&known.site, &known.tcp_flags),
+        (&first.site, &first.tcp_flags)
     );
-    assert!(age(&known) >= age(&first), "{known} {first}");
-    assert_eq!(
-        (&known["seen_here"], &first["seen_here"]),
-        (&Value::Bool(false), &Value::Bool(true))
-    );
+    assert!(age(&known) >= age(&first), "{known:?} {first:?}");
+    assert!(!known.seen_here && first.seen_here);
     assert_eq!(
         scene.gateway(1).site("b").unwrap(),
         Counters::default(),
         "a2 carried nothing"
     );
     // All it had when it met a1; from then on what it knows from a1 alone is not told back.
-    let told_back = told(scene.gateway(1), "flows_sent");
-    let told_by_a1 = told(scene.gateway(0), "flows_sent");
+    let told_back = told(scene.gateway(1)).flows_sent;
+    let told_by_a1 = told(scene.gateway(0)).flows_sent;
     wait::until("a1 to tell of the flow again and again", SOON, || {
-        (told(scene.gateway(0), "flows_sent") >= told_by_a1 + 3).then_some(())
+        (told(scene.gateway(0)).flows_sent >= told_by_a1 + 3).then_some(())
     })
     .unwrap();
-    assert_eq!(told(scene.gateway(1), "flows_sent"), told_back, "no echo");
+    assert_eq!(told(scene.gateway(1)).flows_sent, told_back, "no echo");
 
     let before = wait::now();
     scene.gateways.replica(0).kill().unwrap();
@@ -144,11 +139,11 @@ fn a_flow_keeps_its_counters_and_its_age_when_its_gateway_dies() {
     let (moved, summed) = wait_for_flow("a2 to count on", scene.gateway(1), |_, now| {
         now.to_site_packets > last.to_site_packets + 100
     });
-    assert_eq!(moved["seen_here"], true);
+    assert!(moved.seen_here);
     let lasted = before.elapsed().as_secs();
     assert!(
         age(&moved) + STEP >= age(&known) + lasted,
-        "{moved} {known} {lasted}"
+        "{moved:?} {known:?} {lasted}"
     );
     let carried = scene.gateway(1).site("b").unwrap();
     assert!(
@@ -165,7 +160,7 @@ fn a_flow_keeps_its_counters_and_its_age_when_its_gateway_dies() {
         scene.gateway(0),
         |_, now| now.to_site_packets >= summed.to_site_packets,
     );
-    assert!(age(&returned) >= age(&moved), "{returned} {moved}");
+    assert!(age(&returned) >= age(&moved), "{returned:?} {moved:?}");
     assert!(tcp.is_alive());
     tcp.finish().unwrap();
     for gateway in [0, 1] {
@@ -189,7 +184,7 @@ fn a_virtual_router_that_moves_and_returns_takes_the_counters_along() {
     });
     let (a1, a2) = (scene.gateway(0), scene.gateway(1));
     let tcp = scene.tcp();
-    let carried = |flow: &Value, _: &Counters| flow["seen_here"] == true && age(flow) >= 3;
+    let carried = |flow: &Flow, _: &Counters| flow.seen_here && age(flow) >= 3;
     let (first, counted) = wait_for_flow("a1 to carry the flow for a while", a1, carried);
     wait_for_flow("a2 to know the flow", a2, |_, copied| {
         copied.to_site_packets >= counted.to_site_packets
@@ -203,9 +198,9 @@ fn a_virtual_router_that_moves_and_returns_takes_the_counters_along() {
     scene.net.cut_off(&scene.net.replicas[0]).unwrap();
     tcp.goes_on(SOON).unwrap();
     let (moved, summed) = wait_for_flow("a2 to count on", a2, |flow, now| {
-        flow["seen_here"] == true && now.to_site_packets > counted.to_site_packets + 8_000
+        flow.seen_here && now.to_site_packets > counted.to_site_packets + 8_000
     });
-    assert!(age(&moved) >= age(&first), "{moved} {first}");
+    assert!(age(&moved) >= age(&first), "{moved:?} {first:?}");
 
     // Preferred, it is the router again; what a2 carried in between is counted there, too.
     scene.net.reconnect(&scene.net.replicas[0]).unwrap();
@@ -220,8 +215,11 @@ fn a_virtual_router_that_moves_and_returns_takes_the_counters_along() {
         // What a1 has carried itself, asked later.
         whole.to_site_packets > a1.site("b").unwrap().to_site_packets
     });
-    assert_eq!(returned["seen_here"], true);
-    assert!(age(&returned) + STEP >= age(&moved), "{returned} {moved}");
+    assert!(returned.seen_here);
+    assert!(
+        age(&returned) + STEP >= age(&moved),
+        "{returned:?} {moved:?}"
+    );
     assert!(
         whole.to_site_packets > summed.to_site_packets,
         "{whole:?} {summed:?}"
@@ -239,17 +237,20 @@ fn a_replica_is_shown_and_carries_no_traffic() {
     let name = scene.gateway(1).name().to_owned();
     let status = scene.gateway(0).command(&["status"]).unwrap();
     let row = status.lines().find(|line| line.starts_with(&name));
-    assert!(row.is_some_and(|row| row.contains("BFD is up")), "{status}");
+    assert!(
+        row.is_some_and(|row| row.contains("BFD is up")),
+        "{status:?}"
+    );
     let links = scene.gateway(0).command(&["links"]).unwrap();
     let row = links.lines().find(|line| line.starts_with("(replica)"));
-    assert!(row.is_some_and(|row| row.contains("in step")), "{links}");
+    assert!(row.is_some_and(|row| row.contains("in step")), "{links:?}");
     let (code, words) = scene.gateway(0).failing_command(&["drain", &name]).unwrap();
     assert!(
         code != 0 && words.contains("is no link of this gateway"),
         "{code} {words}"
     );
-    let site = scene.gateway(0).query(&["sites"]).unwrap();
-    let links = site["sites"][0]["links"].as_array().unwrap();
+    let site = scene.gateway(0).sites().unwrap();
+    let links = &site[0].links;
     assert_eq!(links.len(), 1, "the site's own link alone");
 }
 
@@ -308,7 +309,7 @@ fn a_hundred_thousand_flows_are_told_and_none_is_lost_on_the_way() {
     wait::until(
         "a2 to have heard of every flow",
         Duration::from_mins(1),
-        || (told(a2, "flows_entered") >= FLOWS).then_some(()),
+        || (told(a2).flows_entered >= FLOWS).then_some(()),
     )
     .unwrap();
     println!(
@@ -326,8 +327,8 @@ fn a_hundred_thousand_flows_are_told_and_none_is_lost_on_the_way() {
             "{dropped:?}"
         );
     }
-    let reply = a2.query(&["flows", "--top", "0"]).unwrap();
-    assert!(reply["present"].as_u64().unwrap() >= FLOWS, "{reply}");
-    assert_eq!(reply["evicted"], 0, "{reply}");
-    assert_eq!(reply["evicted_packets"], 0, "{reply}");
+    let reply: FlowsReply = a2.ask(&["flows", "--top", "0"]).unwrap();
+    assert!(reply.present >= FLOWS, "{reply:?}");
+    assert_eq!(reply.evicted, 0, "{reply:?}");
+    assert_eq!(reply.evicted_packets, 0, "{reply:?}");
 }

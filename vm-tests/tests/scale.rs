@@ -7,11 +7,10 @@
 //!  host d ── [gateway d] ──┘ dials the hub, which does not know it
 //! ```
 
-use std::fs;
 use std::time::Duration;
 
-use serde_json::Value;
-use vm_tests::crossway::{Crossway, config_text};
+use vm_tests::api::{Link, LinkState, RouteKind, SiteState};
+use vm_tests::crossway::Crossway;
 use vm_tests::keys::KeyPair;
 use vm_tests::pair::Pair;
 use vm_tests::plan::{self, PeerPlan, Shape};
@@ -55,22 +54,21 @@ fn a_hub_of_fifty_peers_starts_quickly_and_passes_traffic() {
         assert_eq!(tcp.source_seen, b.host_address(family));
     }
     wait::until("the stranger to be counted", UP, || {
-        let drops = hub.query(&["drops"]).unwrap();
-        let mut drops = drops["drops"].as_array()?.iter();
-        let unknown = drops.find(|drop| drop["reason"] == "unknown-peer")?;
-        (unknown["packets"].as_u64()? > 0).then_some(())
+        let drops = hub.drops().unwrap();
+        let mut drops = drops.drops.iter();
+        let unknown = drops.find(|drop| drop.reason == "unknown-peer")?;
+        (unknown.packets > 0).then_some(())
     })
     .unwrap();
     let to_hub = topology.sites[0].host_address(Family::V4);
     assert_eq!(traffic::ping(&d.host, to_hub, 1).unwrap().received, 0);
-    assert_ne!(
-        spokes[2].query(&["links"]).unwrap()["links"][0]["state"],
-        "Up"
-    );
-    let sites = hub.query(&["sites"]).unwrap();
-    let states = sites["sites"].as_array().unwrap().iter();
-    let active = states.filter(|site| site["state"] == "Active").count();
-    assert_eq!(active, 2, "{sites}");
+    assert_ne!(spokes[2].links().unwrap()[0].state, LinkState::Up);
+    let sites = hub.sites().unwrap();
+    let states = sites.iter();
+    let active = states
+        .filter(|site| site.state == SiteState::Active)
+        .count();
+    assert_eq!(active, 2, "{sites:?}");
     eprintln!(
         "hub of 50 peers: started in {started:?}, {} MiB",
         rss(&hub) / MIB
@@ -86,7 +84,7 @@ fn two_thousand_sites_start_quickly_and_the_one_that_answers_is_served() {
     plans[0].peers.extend((1..SITES).map(silent_site));
     let _far = Crossway::start(&topology, &plans[1]).unwrap();
     let start = wait::now();
-    let near = Crossway::start(&topology, &plans[0]).unwrap();
+    let mut near = Crossway::start(&topology, &plans[0]).unwrap();
     let started = start.elapsed();
     assert!(started < Duration::from_secs(5), "{started:?}");
     eprintln!(
@@ -101,27 +99,21 @@ fn two_thousand_sites_start_quickly_and_the_one_that_answers_is_served() {
         let tcp = traffic::tcp_transfer(&a.host, &b.host, target, 8 << 20).unwrap();
         assert_eq!(tcp.source_seen, a.host_address(family));
     }
-    let sites = near.query(&["sites"]).unwrap();
-    let sites = sites["sites"].as_array().unwrap();
+    let sites = near.sites().unwrap();
     assert_eq!(sites.len(), usize::from(SITES));
-    let served = sites.iter().filter(|site| site["state"] == "Active");
+    let served = sites.iter().filter(|site| site.state == SiteState::Active);
     assert_eq!(served.count(), 1);
 
     // The first of them goes; what the others are called by stays.
-    let links = || {
-        near.query(&["links"]).unwrap()["links"]
-            .as_array()
-            .unwrap()
-            .clone()
-    };
-    let index_of_last = |links: &[Value]| links.last().unwrap()["receiver_index"].clone();
-    let before = index_of_last(&links());
+    let links = |near: &Crossway| near.links().unwrap();
+    let index_of_last = |links: &[Link]| links.last().unwrap().receiver_index;
+    let before = index_of_last(&links(&near));
     let mut near_plan = plans[0].clone();
     near_plan.peers.remove(1);
-    fs::write(near.config(), config_text(&near_plan, &near.key_file())).unwrap();
+    near.write_config(&near_plan).unwrap();
     let said = near.command(&["reload"]).unwrap();
     assert!(said.contains("site silent-1 removed"), "{said}");
-    let after = links();
+    let after = links(&near);
     assert_eq!(after.len(), usize::from(SITES) - 1);
     assert_eq!(index_of_last(&after), before);
 }
@@ -140,8 +132,8 @@ fn an_idle_agent_is_small() {
         let memory = rss(agent);
         eprintln!("idle agent: {:.1} MiB", memory as f64 / MIB as f64);
         assert!(memory < IDLE_LIMIT, "{memory}");
-        let status = agent.query(&["status"]).unwrap();
-        let said = status["memory_rss_bytes"].as_u64().unwrap();
+        let status = agent.status().unwrap();
+        let said = status.memory_rss_bytes;
         assert!(said.abs_diff(memory) < 4 * MIB, "{said} and {memory}");
     }
 }
@@ -162,8 +154,8 @@ fn a_hundred_thousand_routes_are_put_in_force_and_taken_away() {
     traffic::wait_for_ping(&topology.sites[0].host, far, UP).unwrap();
     let last = route(ROUTES - 1);
     let address = last.replace(".0/25", ".1").replace(".128/25", ".129");
-    let answer = agent.query(&["routes", "get", &address]).unwrap();
-    assert_eq!(answer["prefix"], last, "{answer}");
+    let answer = agent.route(&address).unwrap();
+    assert_eq!(answer.prefix.as_ref(), Some(&last), "{answer:?}");
     let kernel = topology.sites[0]
         .gateway
         .ip(&format!("route get {address}"));
@@ -175,8 +167,8 @@ fn a_hundred_thousand_routes_are_put_in_force_and_taken_away() {
         .ip("route add blackhole 11.0.0.5")
         .unwrap();
     wait::until("the foreign route to be followed", UP, || {
-        let answer = agent.query(&["routes", "get", "11.0.0.5"]).ok()?;
-        (answer["kind"] == "kernel").then_some(())
+        let answer = agent.route("11.0.0.5").ok()?;
+        (answer.kind == Some(RouteKind::Kernel)).then_some(())
     })
     .unwrap();
     let start = wait::now();
@@ -209,9 +201,9 @@ fn a_flow_that_is_there_before_and_after_loses_nothing_while_all_other_routes_ar
         eprintln!("{ROUTES} routes: replaced in {:?}", start.elapsed());
         assert!(said.contains("in force"), "{said}");
 
-        let get = |address: String| pair.a.query(&["routes", "get", &address]).unwrap();
-        assert_eq!(get(format!("{network}.0.0.1"))["site"], "b");
-        assert_eq!(get(format!("{}.0.0.1", network - 1))["kind"], Value::Null);
+        let get = |address: String| pair.a.route(&address).unwrap();
+        assert_eq!(get(format!("{network}.0.0.1")).site.as_deref(), Some("b"));
+        assert_eq!(get(format!("{}.0.0.1", network - 1)).kind, None);
         let gateway = &pair.site_a().gateway;
         let kernel = gateway.ip("route show proto 199").unwrap();
         assert_eq!(kernel.lines().count(), ROUTES as usize + 1);
@@ -247,7 +239,6 @@ fn dead_peer(number: u8) -> PeerPlan {
             format!("2001:db8:100:{number}::/64"),
         ],
         keepalive: None,
-        lines: Vec::new(),
     }
 }
 
@@ -264,7 +255,6 @@ fn silent_site(number: u16) -> PeerPlan {
             .then(|| format!("198.18.{high}.{low}:51820").parse().unwrap()),
         routes: vec![format!("100.{}.{low}.0/24", 64 + high)],
         keepalive: None,
-        lines: Vec::new(),
     }
 }
 

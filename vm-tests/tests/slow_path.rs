@@ -18,12 +18,12 @@ const TRANSFER: u64 = 4 << 20;
 
 #[test]
 fn traffic_passes_with_the_fast_path_switched_off() {
-    let (topology, gateways) = two_sites(&["fast_path = false"]);
+    let (topology, gateways) = two_sites(false);
     let [a, b] = [&topology.sites[0], &topology.sites[1]];
     traffic::exchange_both_ways(a, b, TRANSFER).unwrap();
     for gateway in &gateways {
-        let status = gateway.query(&["status"]).unwrap();
-        assert_eq!(status["fast_path"], false);
+        let status = gateway.status().unwrap();
+        assert!(!status.fast_path);
         assert!(!fs::exists(pins(gateway)).unwrap(), "nothing is attached");
         assert_eq!(gateway.dropped().unwrap(), []);
     }
@@ -31,7 +31,7 @@ fn traffic_passes_with_the_fast_path_switched_off() {
 
 #[test]
 fn traffic_passes_with_every_program_detached_at_run_time() {
-    let (topology, gateways) = two_sites(&[]);
+    let (topology, gateways) = two_sites(true);
     let [a, b] = [&topology.sites[0], &topology.sites[1]];
     traffic::exchange_both_ways(a, b, TRANSFER).unwrap();
     gateways.iter().for_each(detach);
@@ -53,7 +53,7 @@ fn traffic_passes_with_every_program_detached_at_run_time() {
 
 #[test]
 fn a_transfer_goes_on_when_the_programs_are_detached_under_it() {
-    let (topology, gateways) = two_sites(&[]);
+    let (topology, gateways) = two_sites(true);
     let [a, b] = [&topology.sites[0], &topology.sites[1]];
     traffic::exchange_both_ways(a, b, 1 << 16).unwrap();
     thread::scope(|scope| {
@@ -66,12 +66,12 @@ fn a_transfer_goes_on_when_the_programs_are_detached_under_it() {
     });
 }
 
-fn two_sites(gateway_lines: &[&str]) -> (Topology, Vec<Crossway>) {
+fn two_sites(fast_path: bool) -> (Topology, Vec<Crossway>) {
     let topology = Builder::new(&["a", "b"]).build().unwrap();
     let mut plans = plan::plan(&topology, Shape::FullMesh, Family::V4).unwrap();
     plan::give_tunnel_addresses(&topology, &mut plans);
     for plan in &mut plans {
-        plan.gateway_lines = gateway_lines.iter().map(|&line| line.to_owned()).collect();
+        plan.configure(move |config| config.gateway.fast_path = fast_path);
     }
     let gateways = crossway::start_all(&topology, &plans).unwrap();
     (topology, gateways)
@@ -95,6 +95,6 @@ fn detach(gateway: &Crossway) {
 }
 
 fn pins(gateway: &Crossway) -> String {
-    let status = gateway.query(&["status"]).unwrap();
-    status["pins"].as_str().unwrap().to_owned()
+    let status = gateway.status().unwrap();
+    status.pins
 }

@@ -15,13 +15,13 @@ const TRANSFER: u64 = 1 << 20;
 
 #[test]
 fn every_host_of_a_full_mesh_reaches_every_other() {
-    let (topology, gateways) = three_sites(Shape::FullMesh, Family::V6, &[]);
+    let (topology, gateways) = three_sites(Shape::FullMesh, Family::V6, true);
     every_host_reaches_every_other(&topology, &gateways);
 }
 
 #[test]
 fn every_host_around_a_hub_reaches_every_other() {
-    let (topology, gateways) = three_sites(Shape::Hub, Family::V4, &[]);
+    let (topology, gateways) = three_sites(Shape::Hub, Family::V4, true);
     every_host_reaches_every_other(&topology, &gateways);
     the_hub_is_on_the_way(&topology);
     // The hub passed on at least the content, and counts it on both legs.
@@ -35,17 +35,17 @@ fn every_host_around_a_hub_reaches_every_other() {
 
 #[test]
 fn every_host_around_a_hub_without_the_fast_path_reaches_every_other() {
-    let (topology, gateways) = three_sites(Shape::Hub, Family::V4, &["fast_path = false"]);
+    let (topology, gateways) = three_sites(Shape::Hub, Family::V4, false);
     every_host_reaches_every_other(&topology, &gateways);
     the_hub_is_on_the_way(&topology);
 }
 
-fn three_sites(shape: Shape, outer: Family, lines: &[&str]) -> (Topology, Vec<Crossway>) {
+fn three_sites(shape: Shape, outer: Family, fast_path: bool) -> (Topology, Vec<Crossway>) {
     let topology = Builder::new(&["a", "b", "c"]).build().unwrap();
     let mut plans = plan::plan(&topology, shape, outer).unwrap();
     plan::give_tunnel_addresses(&topology, &mut plans);
     for plan in &mut plans {
-        plan.gateway_lines = lines.iter().map(|&line| line.to_owned()).collect();
+        plan.configure(move |config| config.gateway.fast_path = fast_path);
     }
     let gateways = crossway::start_all(&topology, &plans).unwrap();
     (topology, gateways)

@@ -19,20 +19,20 @@ const UP: Duration = Duration::from_secs(10);
 
 #[test]
 fn traceroute_and_mtr_list_both_gateways() {
-    every_router_is_listed(&[]);
+    every_router_is_listed(true);
 }
 
 #[test]
 fn traceroute_and_mtr_list_both_gateways_without_the_fast_path() {
-    every_router_is_listed(&["fast_path = false"]);
+    every_router_is_listed(false);
 }
 
-fn every_router_is_listed(gateway_lines: &[&str]) {
+fn every_router_is_listed(fast_path: bool) {
     let topology = Builder::new(&["a", "b"]).build().unwrap();
     let mut plans = plan::plan(&topology, Shape::FullMesh, Family::V4).unwrap();
     plan::give_tunnel_addresses(&topology, &mut plans);
     for plan in &mut plans {
-        plan.gateway_lines = gateway_lines.iter().map(|&line| line.to_owned()).collect();
+        plan.configure(move |config| config.gateway.fast_path = fast_path);
     }
     let gateways = crossway::start_all(&topology, &plans).unwrap();
     let [a, b] = [&topology.sites[0], &topology.sites[1]];

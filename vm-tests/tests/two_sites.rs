@@ -6,37 +6,44 @@
 //!   10.1.0.10, 2001:db8:1::10                    10.2.0.10, 2001:db8:2::10
 //! ```
 
+use vm_tests::api::LinkState;
 use vm_tests::crossway;
+use vm_tests::engine::Engine;
 use vm_tests::plan::{self, Shape};
 use vm_tests::topology::{Builder, Family};
-use vm_tests::traffic;
+use vm_tests::{traffic, with_either_engine};
 
 /// Enough for thousands of packets and many super-packets.
 const TRANSFER: u64 = 8 << 20;
 
-#[test]
-fn both_families_pass_over_ipv4_dialled_by_a() {
-    all_traffic_passes(Family::V4, "a");
+with_either_engine!(
+    both_families_pass_over_ipv4_dialled_by_a,
+    both_families_pass_over_ipv4_dialled_by_b,
+    both_families_pass_over_ipv6_dialled_by_a,
+    both_families_pass_over_ipv6_dialled_by_b,
+);
+
+fn both_families_pass_over_ipv4_dialled_by_a(engine: Engine) {
+    all_traffic_passes(engine, Family::V4, "a");
 }
 
-#[test]
-fn both_families_pass_over_ipv4_dialled_by_b() {
-    all_traffic_passes(Family::V4, "b");
+fn both_families_pass_over_ipv4_dialled_by_b(engine: Engine) {
+    all_traffic_passes(engine, Family::V4, "b");
 }
 
-#[test]
-fn both_families_pass_over_ipv6_dialled_by_a() {
-    all_traffic_passes(Family::V6, "a");
+fn both_families_pass_over_ipv6_dialled_by_a(engine: Engine) {
+    all_traffic_passes(engine, Family::V6, "a");
 }
 
-#[test]
-fn both_families_pass_over_ipv6_dialled_by_b() {
-    all_traffic_passes(Family::V6, "b");
+fn both_families_pass_over_ipv6_dialled_by_b(engine: Engine) {
+    all_traffic_passes(engine, Family::V6, "b");
 }
 
-fn all_traffic_passes(outer: Family, dialler: &str) {
+fn all_traffic_passes(engine: Engine, outer: Family, dialler: &str) {
     let topology = Builder::new(&["a", "b"]).build().unwrap();
     let mut plans = plan::plan(&topology, Shape::FullMesh, outer).unwrap();
+    // One end is ours: so either engine meets ours, each as the one that dials and the one that is dialled.
+    plans[0].set_engine(engine);
     for plan in plans.iter_mut().filter(|plan| plan.site != dialler) {
         plan.peers[0].endpoint = None;
     }
@@ -44,9 +51,13 @@ fn all_traffic_passes(outer: Family, dialler: &str) {
     let (a, b) = (&topology.sites[0], &topology.sites[1]);
     traffic::exchange_both_ways(a, b, TRANSFER).unwrap();
     for (gateway, far) in gateways.iter().zip([b, a]) {
-        let links = gateway.query(&["links"]).unwrap();
-        let link = &links["links"][0];
-        assert_eq!(link["endpoint"], far.endpoint(outer).to_string(), "{link}");
-        assert_eq!(link["state"], "Up", "{link}");
+        let links = gateway.links().unwrap();
+        let link = &links[0];
+        assert_eq!(
+            link.endpoint,
+            Some(far.endpoint(outer).to_string()),
+            "{link:?}"
+        );
+        assert_eq!(link.state, LinkState::Up, "{link:?}");
     }
 }

@@ -41,7 +41,7 @@ fn counters_are_those_of_the_wire_whoever_joins_packets_and_full_size_segments_p
     let topology = Builder::new(&["a", "b"]).build().unwrap();
     let mut plans = plan::plan(&topology, Shape::FullMesh, Family::V4).unwrap();
     for plan in &mut plans {
-        plan.peers[0].lines = vec!["bfd = { interval_ms = 1000, multiplier = 5 }".to_owned()];
+        plan.watch_each(1000, 5);
     }
     let sites = [&topology.sites[0], &topology.sites[1]];
     for site in sites {
@@ -79,8 +79,8 @@ fn counters_are_those_of_the_wire_whoever_joins_packets_and_full_size_segments_p
     }
     for gateway in &mut gateways {
         assert_eq!(gateway.dropped().unwrap(), []);
-        let status = gateway.query(&["status"]).unwrap();
-        assert_eq!(status["fast_path"], true, "{status}");
+        let status = gateway.status().unwrap();
+        assert!(status.fast_path, "{status:?}");
     }
     println!("note: {}", notes.join(", "));
 }
@@ -108,8 +108,8 @@ fn tcp_is_counted(
     let report = traffic::tcp_transfer(&near.host, &far.host, target, TRANSFER).unwrap();
     assert_eq!(report.source_seen, near.host_address(family));
     let segments = report.segments;
-    let status = gateways[from].query(&["status"]).unwrap();
-    let mtu = status["tun"]["mtu_bytes"].as_u64().unwrap();
+    let status = gateways[from].status().unwrap();
+    let mtu = u64::from(status.tun.mtu_bytes);
     let headers = if family == Family::V4 { 52 } else { 72 };
     assert_eq!(segments.largest, mtu - headers, "{segments:?}");
 
@@ -210,10 +210,8 @@ fn settled(
     let mut last = None;
     let found = wait::try_until("the counters to settle", SOON, || {
         let mut flows = gateway.flows(&[])?;
-        flows.retain(|(flow, _)| {
-            flow["protocol_number"] == protocol && flow["local"] == local.to_string()
-        });
-        flows.sort_by_key(|(flow, _)| flow["age_seconds"].as_u64());
+        flows.retain(|(flow, _)| flow.protocol_number == protocol && flow.local == local);
+        flows.sort_by_key(|(flow, _)| flow.age_seconds);
         last = flows.first().map(|(_, counters)| *counters);
         let mut counted = flows.iter().map(|(_, counters)| *counters);
         if let Some(right) = counted.find(&is_right) {
@@ -227,8 +225,8 @@ fn settled(
 
 /// Packets that the kernel has given to the TUN, joined ones as one.
 fn into_tun(gateway: &mut GuestGateway) -> Result<u64> {
-    let status = gateway.query(&["status"])?;
-    let tun = status["tun"]["name"].as_str().context("no TUN")?;
+    let status = gateway.status()?;
+    let tun = status.tun.name;
     let path = format!("cat /sys/class/net/{tun}/statistics/tx_packets");
     Ok(gateway.guest().run(&path)?.trim().parse()?)
 }

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use serde_json::Value;
+use vm_tests::api::{self, Flow, SiteState};
 use vm_tests::crossway::Counters;
 use vm_tests::guest::traffic::{PORT, Sent};
 use vm_tests::guest::{Card, Guest, GuestGateway, Place, ring};
@@ -77,14 +77,14 @@ fn guests_are_joined_and_a_connection_outlives_reload_restart_and_loss_of_a_gate
 
     let [mut gateway_a, mut gateway_b] = agents;
     gateway_a.kill().unwrap();
-    let down = wait_for_site(&mut gateway_b, "a", "Down");
-    let why = down["links"][0]["why"].as_str().unwrap();
-    assert!(why.contains("BFD"), "{down}");
+    let down = wait_for_site(&mut gateway_b, "a", SiteState::Down);
+    let why = &down.links[0].why;
+    assert!(why.contains("BFD"), "{down:?}");
     assert!(!host_b.reaches(a.host_address(Family::V4)));
     let lost = start.elapsed();
 
     let mut gateway_a = GuestGateway::start(&gateways[0], &plans[0], topology.directory()).unwrap();
-    wait_for_site(&mut gateway_b, "a", "Active");
+    wait_for_site(&mut gateway_b, "a", SiteState::Active);
     goes_on(&mut gateway_b);
     let sent = wait::try_until("the end of the connection", AGAIN, || {
         wait::pace(GAP);
@@ -112,7 +112,7 @@ fn plans(topology: &Topology) -> Vec<GatewayPlan> {
     let mut plans = plan::plan(topology, Shape::FullMesh, Family::V4).unwrap();
     plan::give_tunnel_addresses(topology, &mut plans);
     for plan in &mut plans {
-        plan.peers[0].lines = vec!["bfd = { interval_ms = 1000, multiplier = 5 }".to_owned()];
+        plan.watch_each(1000, 5);
     }
     plans
 }
@@ -127,7 +127,7 @@ fn boot_host(topology: &Topology, place: &Place<'_>, index: usize) -> Result<Gue
 /// Both families, both ways: pings, the routers on the way, TCP with its content and its counters.
 fn everything_passes(hosts: &mut [Guest; 2], gateways: &mut [GuestGateway; 2], sites: [&Site; 2]) {
     for (gateway, far) in gateways.iter_mut().zip([sites[1], sites[0]]) {
-        wait_for_site(gateway, &far.name, "Active");
+        wait_for_site(gateway, &far.name, SiteState::Active);
     }
     for family in Family::ALL {
         for (from, to) in [(0, 1), (1, 0)] {
@@ -168,8 +168,8 @@ fn the_gateways_agree(
     let segments = &sent.segments;
     let mut last = String::new();
     let agreed = wait::try_until("the counters to agree", UP, || {
-        let near = flow_of(&mut gateways[from], sent, "local_port");
-        let far = flow_of(&mut gateways[1 - from], sent, "remote_port");
+        let near = flow_of(&mut gateways[from], sent, |flow| flow.local_port);
+        let far = flow_of(&mut gateways[1 - from], sent, |flow| flow.remote_port);
         let host = host.tcp_segments()?.since(before);
         last = format!("{segments:?} {host:?}\nnear {near:?}\nfar {far:?}");
         let bytes = host.bytes_sent(segments, sent.client.is_ipv4());
@@ -182,14 +182,14 @@ fn the_gateways_agree(
         wait::pace(GAP);
         Ok((near_agrees && far_agrees).then_some(()))
     });
-    agreed.unwrap_or_else(|error| panic!("{error:#}: {last}"));
+    agreed.unwrap_or_else(|error| panic!("{error:#}: {last:?}"));
 }
 
-fn flow_of(gateway: &mut GuestGateway, sent: &Sent, port: &str) -> Counters {
+fn flow_of(gateway: &mut GuestGateway, sent: &Sent, port: impl Fn(&Flow) -> u16) -> Counters {
     let flows = gateway.flows(&[]).unwrap();
     let mut flows = flows
         .into_iter()
-        .filter(|(flow, _)| flow["protocol_number"] == 6 && flow[port] == sent.client.port());
+        .filter(|(flow, _)| flow.protocol_number == 6 && port(flow) == sent.client.port());
     let (_, counters) = flows.next().unwrap();
     assert!(flows.next().is_none(), "two flows for {sent:?}");
     counters
@@ -220,19 +220,18 @@ fn goes_on(gateway: &mut GuestGateway) {
     .unwrap();
 }
 
-fn wait_for_site(gateway: &mut GuestGateway, name: &str, state: &str) -> Value {
-    let mut last = Value::Null;
-    let found = wait::try_until(&format!("site {name} to be {state}"), UP, || {
-        let reply = gateway.query(&["sites"])?;
-        let sites = reply["sites"].as_array().into_iter().flatten();
-        last = sites.filter(|site| site["name"] == name).cloned().collect();
-        if last[0]["state"] == state {
-            return Ok(Some(last[0].clone()));
+fn wait_for_site(gateway: &mut GuestGateway, name: &str, state: SiteState) -> api::Site {
+    let mut last = None;
+    let found = wait::try_until(&format!("site {name} to be {state:?}"), UP, || {
+        let mut sites = gateway.sites()?.into_iter();
+        last = sites.find(|site| site.name == name);
+        if last.as_ref().is_some_and(|site| site.state == state) {
+            return Ok(last.clone());
         }
         wait::pace(GAP);
         Ok(None)
     });
-    found.unwrap_or_else(|error| panic!("{error:#}: {last}"))
+    found.unwrap_or_else(|error| panic!("{error:#}: {last:?}"))
 }
 
 fn nothing_was_dropped(gateway: &mut GuestGateway) {
@@ -240,7 +239,7 @@ fn nothing_was_dropped(gateway: &mut GuestGateway) {
     // What the far side sealed before it knew that a machine which is new has forgotten the session.
     dropped.retain(|(reason, _)| reason != "no-session");
     assert_eq!(dropped, []);
-    let status = gateway.query(&["status"]).unwrap();
-    assert_eq!(status["fast_path"], true, "{status}");
-    assert_eq!(status["warnings"], Value::Array(Vec::new()), "{status}");
+    let status = gateway.status().unwrap();
+    assert!(status.fast_path, "{status:?}");
+    assert_eq!(status.warnings, Vec::<String>::new(), "{status:?}");
 }

@@ -10,7 +10,7 @@
 use std::net::UdpSocket;
 use std::time::Duration;
 
-use serde_json::Value;
+use vm_tests::config::{Wan, XdpChoice};
 use vm_tests::crossway::Crossway;
 use vm_tests::guest::{Card, GuestGateway, Offloads, Place, ring};
 use vm_tests::plan::{self, Shape};
@@ -52,15 +52,11 @@ fn cards() -> Vec<Card> {
     ]
 }
 
-const WANS: [&str; 8] = [
-    "xdp = \"native\"",
-    "[[gateway.wan]]\ninterface = \"wan1\"",
-    "xdp = \"native\"",
-    "[[gateway.wan]]\ninterface = \"wan2\"",
-    "xdp = \"native\"",
-    "[[gateway.wan]]\ninterface = \"wan3\"",
-    "xdp = \"auto\"",
-    "",
+const WANS: [(&str, XdpChoice); 4] = [
+    ("wan0", XdpChoice::Native),
+    ("wan1", XdpChoice::Native),
+    ("wan2", XdpChoice::Native),
+    ("wan3", XdpChoice::Auto),
 ];
 
 #[test]
@@ -68,9 +64,15 @@ fn wan_guard_runs_where_a_card_takes_it_and_the_others_say_why_not() {
     let topology = Builder::new(&["a", "b"]).build().unwrap();
     let mut plans = plan::plan(&topology, Shape::FullMesh, Family::V4).unwrap();
     for plan in &mut plans {
-        plan.peers[0].lines = vec!["bfd = { interval_ms = 1000, multiplier = 5 }".to_owned()];
+        plan.watch_each(1000, 5);
     }
-    plans[1].wan_lines = WANS.map(str::to_owned).to_vec();
+    plans[1].configure(|config| {
+        let wans = WANS.map(|(name, xdp)| Wan {
+            xdp,
+            ..Wan::new(name)
+        });
+        config.gateway.wan = wans.to_vec();
+    });
     let [a, b] = [&topology.sites[0], &topology.sites[1]];
     let near = Crossway::start(&topology, &plans[0]).unwrap();
     let machine = ring::gateway(1, cards()).unwrap();
@@ -96,11 +98,16 @@ fn wan_guard_runs_where_a_card_takes_it_and_the_others_say_why_not() {
     assert_eq!(near.dropped().unwrap(), []);
 
     // The driver lets it go again.
-    plans[1].wan_lines = vec!["xdp = \"off\"".to_owned()];
+    plans[1].configure(|config| {
+        config.gateway.wan = vec![Wan {
+            xdp: XdpChoice::Off,
+            ..Wan::new("wan0")
+        }];
+    });
     gateway.write_config(&plans[1]).unwrap();
     gateway.command(&["reload"]).unwrap();
     let links = gateway.guest().run("ip link show wan0").unwrap();
-    assert!(!links.contains("xdp"), "{links}");
+    assert!(!links.contains("xdp"), "{links:?}");
     assert_eq!(
         guards(&mut gateway),
         [("wan0".to_owned(), "off".to_owned(), "configured".to_owned())]
@@ -131,8 +138,8 @@ fn every_card_says_what_became_of_it(gateway: &mut GuestGateway) {
     assert!(wan3.2.contains("receive offloads"), "{}", wan3.2);
     assert!(!warnings.contains("wan3"), "{warnings}");
     // What one card lacks costs nobody the fast path.
-    let status = gateway.query(&["status"]).unwrap();
-    assert_eq!(status["fast_path"], true, "{status}");
+    let status = gateway.status().unwrap();
+    assert!(status.fast_path, "{status:?}");
     let note = |(name, mode, reason): (String, String, String)| {
         let reason: String = reason.chars().take(60).collect();
         format!("{name} {mode} ({reason})")
@@ -142,16 +149,15 @@ fn every_card_says_what_became_of_it(gateway: &mut GuestGateway) {
 
 /// Interface, mode and reason of each `wan_guard`, by interface.
 fn guards(gateway: &mut GuestGateway) -> Vec<(String, String, String)> {
-    let status = gateway.query(&["status"]).unwrap();
-    let attachments = status["attachments"].as_array().unwrap().iter();
-    let text = |value: &Value| value.as_str().unwrap().to_owned();
-    let guards = attachments.filter(|attachment| attachment["hook"] == "wan_guard");
+    let status = gateway.status().unwrap();
+    let attachments = status.attachments.iter();
+    let guards = attachments.filter(|attachment| attachment.hook == "wan_guard");
     let mut guards: Vec<_> = guards
         .map(|guard| {
             (
-                text(&guard["interface"]),
-                text(&guard["mode"]),
-                text(&guard["reason"]),
+                guard.interface.clone(),
+                guard.mode.clone(),
+                guard.reason.clone(),
             )
         })
         .collect();
@@ -160,16 +166,13 @@ fn guards(gateway: &mut GuestGateway) -> Vec<(String, String, String)> {
 }
 
 fn warnings(gateway: &mut GuestGateway) -> String {
-    let status = gateway.query(&["status"]).unwrap();
-    let warnings = status["warnings"].as_array().unwrap().iter();
-    let lines: Vec<&str> = warnings.map(|line| line.as_str().unwrap()).collect();
-    lines.join("\n")
+    gateway.status().unwrap().warnings.join("\n")
 }
 
 /// Sends it from the WAN address of `from`, and returns the drops that it makes.
 fn send_junk(from: &Site, to: &Site, gateway: &mut GuestGateway) -> Vec<(String, u64)> {
-    let links = gateway.query(&["links"]).unwrap();
-    let index = links["links"][0]["receiver_index"].as_u64().unwrap() as u32;
+    let links = gateway.links().unwrap();
+    let index = links[0].receiver_index.unwrap();
     let address = from.wan_address(Family::V4);
     let socket = from.gateway.enter(|| UdpSocket::bind((address, 0)));
     let socket = socket.unwrap().unwrap();

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
+use vm_tests::api::VirtualRouter;
+use vm_tests::config;
 use vm_tests::crossway::Crossway;
 use vm_tests::host_state::{HostState, files_of};
 use vm_tests::netns::Netns;
@@ -41,7 +43,7 @@ impl Pair {
     /// Gateway a with the higher priority is master when this returns.
     fn start() -> Self {
         let lan = SharedLan::build().unwrap();
-        let plans = lan.plans([&table(150), &table(50)]).unwrap();
+        let plans = plans(&lan, [Some(150), Some(50)]).unwrap();
         let far = [2, 3].map(|far| Crossway::start(&lan.topology, &plans[far]).unwrap());
         let c = Crossway::start(&lan.topology, &plans[1]).unwrap();
         let a = Crossway::start(&lan.topology, &plans[0]).unwrap();
@@ -87,8 +89,8 @@ fn the_host_goes_on_by_the_backup_when_its_master_is_cut_off() {
         assert!(gap < TAKE_OVER, "{gap:?}");
     }
     assert_eq!(neighbours(pair.lan.host()), MACS, "the router is the same");
-    let why = &routers(&pair.c)[0]["why"];
-    assert!(why.to_string().contains("10.1.0.1"), "{why}");
+    let why = &routers(&pair.c)[0].why;
+    assert!(why.contains("10.1.0.1"), "{why}");
 }
 
 /// Its kernel goes on: it answers ARP and takes packets to the virtual MAC, which lead nowhere. But the
@@ -103,7 +105,7 @@ fn the_host_goes_on_when_the_agent_of_its_master_is_frozen() {
         ping.goes_on(UP).unwrap();
     }
     wait::until("the warning that its host is there", UP, || {
-        let warnings = pair.c.query(&["status"]).unwrap()["warnings"].to_string();
+        let warnings = pair.c.status().unwrap().warnings.join("\n");
         warnings
             .contains("10.1.0.1 answers on the LAN")
             .then_some(())
@@ -125,8 +127,10 @@ fn the_host_goes_on_when_the_agent_of_its_master_is_frozen() {
 #[test]
 fn a_busy_machine_keeps_its_master() {
     let lan = SharedLan::build().unwrap();
-    let tables = [150, 50].map(|priority| table(priority).replace("= 200", "= 100"));
-    let plans = lan.plans([&tables[0], &tables[1]]).unwrap();
+    let mut plans = lan.plans().unwrap();
+    for (plan, priority) in plans.iter_mut().zip([150, 50]) {
+        be_router(plan, priority, Duration::from_millis(100));
+    }
     let _far = [2, 3].map(|far| Crossway::start(&lan.topology, &plans[far]).unwrap());
     let c = Crossway::start(&lan.topology, &plans[1]).unwrap();
     let a = Crossway::start(&lan.topology, &plans[0]).unwrap();
@@ -162,7 +166,7 @@ fn a_split_shows_two_masters_and_heals_to_the_one_of_higher_priority() {
     wait_for_state(&pair.c, "backup");
     assert_eq!(states(&pair.a), ["master", "master"]);
     let log = pair.c.log();
-    assert!(log.contains("with priority 150 goes before"), "{log}");
+    assert!(log.contains("with priority 150 takes precedence"), "{log}");
     for far in FAR {
         traffic::wait_for_ping(pair.lan.host(), address(far), UP).unwrap();
     }
@@ -185,7 +189,7 @@ fn a_firewall_that_drops_advertisements_shows_as_a_split_at_both_ends() {
     assert_eq!(states(&pair.a), ["master", "master"]);
     let warns = |gateway: &Crossway, words: &str| {
         wait::until(words, UP, || {
-            let warnings = gateway.query(&["status"]).unwrap()["warnings"].to_string();
+            let warnings = gateway.status().unwrap().warnings.join("\n");
             (warnings.matches(words).count() == 2).then_some(())
         })
         .unwrap_or_else(|error| panic!("{error}: {}", gateway.log()));
@@ -193,7 +197,7 @@ fn a_firewall_that_drops_advertisements_shows_as_a_split_at_both_ends() {
     warns(&pair.a, "split brain: ");
     warns(
         &pair.c,
-        "answers on the LAN, but its advertisements do not come",
+        "answers on the LAN, but its advertisements do not arrive",
     );
     c.run("nft delete table inet deaf").unwrap();
     wait_for_state(&pair.c, "backup");
@@ -213,8 +217,8 @@ fn a_clean_stop_hands_the_hosts_over_without_waiting_for_silence() {
         // Silence would cost 761 ms of them.
         assert!(replies.lost() <= FEW, "{}", replies.lost());
     }
-    let why = &routers(&pair.c)[0]["why"];
-    assert!(why.to_string().contains("stopped and gave"), "{why}");
+    let why = &routers(&pair.c)[0].why;
+    assert!(why.contains("stopped and released"), "{why}");
 
     let pings = pair.pings();
     pair.a.start_again().unwrap();
@@ -237,7 +241,8 @@ fn packets_to_the_virtual_mac_take_the_fast_path() {
         gateway
             .set_sysctl(&format!("net/{hook}/conf/{device}/forwarding"), "0")
             .unwrap();
-        let attached = pair.a.query(&["status"]).unwrap()["attachments"].to_string();
+        let attached = pair.a.status().unwrap().attachments;
+        let attached = format!("{attached:?}");
         assert!(attached.contains(device), "{attached}");
     }
     gateway
@@ -265,15 +270,15 @@ fn packets_to_the_virtual_mac_take_the_fast_path() {
 #[test]
 fn a_gateway_that_reaches_no_site_leaves_the_lan_to_one_that_does() {
     let lan = SharedLan::build().unwrap();
-    let plans = lan.plans([&table(150), &table(50)]).unwrap();
+    let plans = plans(&lan, [Some(150), Some(50)]).unwrap();
     let _d = Crossway::start(&lan.topology, &plans[3]).unwrap();
     let c = Crossway::start(&lan.topology, &plans[1]).unwrap();
     let a = Crossway::start(&lan.topology, &plans[0]).unwrap();
     wait_for_state(&c, "master");
     wait_for_state(&a, "backup");
     let router = &routers(&a)[0];
-    assert_eq!(router["priority"], 1, "{router}");
-    assert_eq!(router["configured_priority"], 150, "{router}");
+    assert_eq!(router.priority, 1, "{router:?}");
+    assert_eq!(router.configured_priority, 150, "{router:?}");
     let shown = a.command(&["status"]).unwrap();
     assert!(shown.contains("1 of 150"), "{shown}");
 
@@ -288,7 +293,7 @@ fn a_gateway_that_reaches_no_site_leaves_the_lan_to_one_that_does() {
 #[test]
 fn a_clean_stop_leaves_the_host_as_it_was_also_after_a_kill() {
     let lan = SharedLan::build().unwrap();
-    let plans = lan.plans([&table(150), &table(50)]).unwrap();
+    let plans = plans(&lan, [Some(150), Some(50)]).unwrap();
     let gateway = &lan.topology.site("a").gateway;
     let before = HostState::settled(gateway).unwrap();
     let mut a = Crossway::start(&lan.topology, &plans[0]).unwrap();
@@ -322,12 +327,13 @@ fn a_clean_stop_leaves_the_host_as_it_was_also_after_a_kill() {
 fn a_reload_adds_changes_and_removes_virtual_routers() {
     let mut pair = Pair::start();
     let mut plan = pair.plans[0].clone();
-    plan.wan_lines = vec![table(40)];
+    plan.configure_nothing();
+    be_router(&mut plan, 40, INTERVAL);
     pair.a.write_config(&plan).unwrap();
     pair.a.command(&["reload"]).unwrap();
     wait_for_state(&pair.a, "backup");
     wait_for_state(&pair.c, "master");
-    plan.wan_lines.clear();
+    plan.configure_nothing();
     pair.a.write_config(&plan).unwrap();
     pair.a.command(&["reload"]).unwrap();
     assert_eq!(states(&pair.a), Vec::<String>::new());
@@ -342,7 +348,7 @@ fn a_reload_adds_changes_and_removes_virtual_routers() {
 #[test]
 fn keepalived_is_the_mate_of_either_role() {
     let lan = SharedLan::build().unwrap();
-    let plans = lan.plans([&table(100), ""]).unwrap();
+    let plans = plans(&lan, [Some(100), None]).unwrap();
     let _b = Crossway::start(&lan.topology, &plans[2]).unwrap();
     let mut a = Crossway::start(&lan.topology, &plans[0]).unwrap();
     wait_for_state(&a, "master");
@@ -373,14 +379,18 @@ fn keepalived_is_the_mate_of_either_role() {
     master.waits_for("Entering MASTER STATE", 2);
     wait_for_state(&a, "backup");
     let router = &routers(&a)[0];
-    assert_eq!(router["master_address"], "10.1.0.2", "{router}");
-    assert_eq!(router["master_priority"], 200, "{router}");
-    assert_eq!(router["warnings"].as_array().unwrap().len(), 0, "{router}");
+    assert_eq!(
+        router.master_address,
+        Some("10.1.0.2".parse().unwrap()),
+        "{router:?}"
+    );
+    assert_eq!(router.master_priority, Some(200), "{router:?}");
+    assert_eq!(router.warnings.len(), 0, "{router:?}");
     assert_eq!(neighbours(lan.host()), MACS, "{}", master.log());
     master.stop();
     wait_for_state(&a, "master");
-    let why = &routers(&a)[0]["why"];
-    assert!(why.to_string().contains("stopped and gave"), "{why}");
+    let why = &routers(&a)[0].why;
+    assert!(why.contains("stopped and released"), "{why}");
     for far in FAR {
         traffic::wait_for_ping(lan.host(), address(far), UP).unwrap();
     }
@@ -389,7 +399,7 @@ fn keepalived_is_the_mate_of_either_role() {
 #[test]
 fn a_mate_with_version_2_or_other_addresses_is_named_by_status() {
     let lan = SharedLan::build().unwrap();
-    let plans = lan.plans([&table(100), ""]).unwrap();
+    let plans = plans(&lan, [Some(100), None]).unwrap();
     let a = Crossway::start(&lan.topology, &plans[0]).unwrap();
     wait_for_state(&a, "master");
     let config = KEEPALIVED
@@ -399,8 +409,8 @@ fn a_mate_with_version_2_or_other_addresses_is_named_by_status() {
         .replace(VIRTUAL[2], "2001:db8:1::253");
     let mate = Keepalived::start_with(&lan, &config);
     wait::until("the warnings", UP, || {
-        let warnings = a.query(&["status"]).unwrap()["warnings"].to_string();
-        let version = warnings.contains("VRRP version 2, set the mate to version 3");
+        let warnings = a.status().unwrap().warnings.join("\n");
+        let version = warnings.contains("VRRP version 2: set the other router to version 3");
         let addresses = warnings.contains("advertises other addresses");
         (version && addresses).then_some(())
     })
@@ -411,7 +421,10 @@ fn a_mate_with_version_2_or_other_addresses_is_named_by_status() {
 #[test]
 fn both_directions_move_together_and_connections_go_on() {
     let lan = SharedLan::build().unwrap();
-    let plans = lan.replica_plans([&table(150), &table(50)]).unwrap();
+    let mut plans = lan.replica_plans().unwrap();
+    for (plan, priority) in plans.iter_mut().zip([150, 50]) {
+        be_router(plan, priority, INTERVAL);
+    }
     let b = Crossway::start(&lan.topology, &plans[2]).unwrap();
     let c = Crossway::start(&lan.topology, &plans[1]).unwrap();
     let mut a = Crossway::start(&lan.topology, &plans[0]).unwrap();
@@ -465,20 +478,32 @@ fn both_directions_move_together_and_connections_go_on() {
 /// Until a far gateway knows that `replica` is not the one that serves its LAN.
 fn wait_until_standby(far: &Crossway, replica: &str) {
     wait::until(&format!("{replica} to be the standby"), UP, || {
-        let reply = far.query(&["links"]).unwrap();
-        let mut links = reply["links"].as_array()?.iter();
-        let link = links.find(|link| link["gateway"] == replica)?;
-        link["why"].as_str()?.contains("standby").then_some(())
+        let reply = far.links().unwrap();
+        let mut links = reply.iter();
+        let link = links.find(|link| link.gateway == replica)?;
+        link.why.contains("standby").then_some(())
     })
     .unwrap_or_else(|error| panic!("{error}: {}", far.command(&["links"]).unwrap()));
 }
 
-/// The tables of both families in one.
-fn table(priority: u8) -> String {
-    format!(
-        "[[gateway.vrrp]]\ninterface = \"lan0\"\nid = 51\naddresses = {VIRTUAL:?}\n\
-         priority = {priority}\nadvertisement_interval = 200"
-    )
+const INTERVAL: Duration = Duration::from_millis(200);
+
+/// Plans for gateways a, c, b and d, where a and c are virtual routers of these priorities.
+fn plans(lan: &SharedLan, priorities: [Option<u8>; 2]) -> anyhow::Result<Vec<GatewayPlan>> {
+    let mut plans = lan.plans()?;
+    for (plan, priority) in plans.iter_mut().zip(priorities) {
+        if let Some(priority) = priority {
+            be_router(plan, priority, INTERVAL);
+        }
+    }
+    Ok(plans)
+}
+
+/// In both families.
+fn be_router(plan: &mut GatewayPlan, priority: u8, interval: Duration) {
+    let addresses = VIRTUAL.map(|address| address.parse().unwrap());
+    let routers = config::virtual_routers(51, priority, interval, &addresses);
+    plan.configure(move |config| config.gateway.vrrp.clone_from(&routers));
 }
 
 /// Both families with virtual MACs, as a hand-made gateway would have them.
@@ -571,15 +596,13 @@ fn has_virtual_address(netns: &Netns) -> bool {
 fn neighbours(host: &Netns) -> [String; 2] {
     host.ip("neigh flush dev eth0").unwrap();
     [VIRTUAL[0], VIRTUAL[1]].map(|router| {
-        wait::until(&format!("an answer for {router}"), UP, || {
+        wait::until(&format!("an answer for {router:?}"), UP, || {
             let to = router.replace("fe80::254", "fe80::254%eth0");
             // It may be lost; what counts is the answer to the question for the MAC.
             let _ = host.run(&format!("ping -n -c 1 -W 1 {to}"));
             let all: Value = serde_json::from_str(&host.ip("-j neigh").unwrap()).unwrap();
-            let entry = all
-                .as_array()?
-                .iter()
-                .find(|entry| entry["dst"] == router)?;
+            let mut all = all.as_array()?.iter();
+            let entry = all.find(|entry| entry["dst"] == router)?;
             Some(entry["lladdr"].as_str()?.to_owned())
         })
         .unwrap()
@@ -599,15 +622,13 @@ fn devices(netns: &Netns) -> Vec<String> {
     names
 }
 
-fn routers(gateway: &Crossway) -> Vec<Value> {
-    let status = gateway.query(&["status"]).unwrap();
-    status["virtual_routers"].as_array().unwrap().clone()
+fn routers(gateway: &Crossway) -> Vec<VirtualRouter> {
+    gateway.status().unwrap().virtual_routers
 }
 
 fn states(gateway: &Crossway) -> Vec<String> {
-    let routers = routers(gateway);
-    let states = routers.iter().map(|router| router["state"].as_str());
-    states.map(|state| state.unwrap().to_owned()).collect()
+    let routers = routers(gateway).into_iter();
+    routers.map(|router| router.state).collect()
 }
 
 /// In both families.
@@ -623,7 +644,7 @@ fn wait_for_priority(gateway: &Crossway) {
     wait::until("the full priority", UP, || {
         let mut routers = routers(gateway).into_iter();
         routers
-            .all(|router| router["priority"] == router["configured_priority"])
+            .all(|router| router.priority == router.configured_priority)
             .then_some(())
     })
     .unwrap();

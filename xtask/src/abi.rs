@@ -18,17 +18,15 @@ const FILE: &str = "datapath-ebpf/abi/abi.txt";
 const BASES: [&str; 2] = ["origin/main", "main"];
 
 /// Prints the text, or records it.
-pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    match arguments {
-        [] => print!("{}", text::generate()),
-        [word] if word == "--write" => {
-            let path = path();
-            fs::write(&path, text::generate())
-                .with_context(|| format!("cannot write {}", path.display()))?;
-            println!("Written to {}", path.display());
-        }
-        _ => bail!("abi takes nothing or --write"),
+pub(crate) fn run(write: bool) -> Result<()> {
+    if !write {
+        print!("{}", text::generate());
+        return Ok(());
     }
+    let path = path();
+    fs::write(&path, text::generate())
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    println!("Written to {}", path.display());
     Ok(())
 }
 
@@ -40,7 +38,8 @@ pub(crate) fn check() -> Result<()> {
     let committed = fs::read_to_string(path()).unwrap_or_default();
     ensure!(
         committed == generated,
-        "the ABI check: {FILE} is not what the code says. First difference:\n{}\nIf it is meant, raise ABI_VERSION and run `cargo xtask abi --write`",
+        "the ABI check: {FILE} is not what the code says. First difference:\n{}\nIf it is meant, \
+        raise ABI_VERSION and run `cargo xtask abi --write`",
         first_difference(&committed, &generated)
     );
     match base() {
@@ -55,7 +54,8 @@ fn judge(before: &str, now: &str) -> Result<()> {
     let same_version = text::version(before) == text::version(now);
     if before != now && same_version {
         bail!(
-            "the boundary changed, ABI_VERSION did not. First difference:\n{}\nRaise ABI_VERSION in datapath-ebpf/abi/src/lib.rs and run `cargo xtask abi --write`",
+            "the boundary changed, ABI_VERSION did not. First difference:\n{}\nRaise ABI_VERSION \
+            in datapath-ebpf/abi/src/lib.rs and run `cargo xtask abi --write`",
             first_difference(before, now)
         );
     }

@@ -6,7 +6,7 @@
 
 use std::process::Command;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, bail};
 use vm_tests::process;
 
 use crate::{cmd, environment};
@@ -18,8 +18,7 @@ const TOOL: (&str, &str) = ("cargo-deny", "0.20.2");
 /// Where RustSec's database is.
 const ADVISORIES: &str = "https://github.com/RustSec/advisory-db";
 
-pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    ensure!(arguments.is_empty(), "audit takes no arguments");
+pub(crate) fn run() -> Result<()> {
     install_tool()?;
     let mut findings = Vec::new();
     let mut check = |what: &str, command: &mut Command| {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+use crate::build::Agent;
 use crate::setup::{self, Purpose, toolchain::Toolchain};
 use crate::{build, cmd, environment};
 
@@ -19,7 +20,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
             Some("failover") => ensure_peers(Purpose::Test)?,
             _ => ensure_peers(Purpose::Bench)?,
         };
-        build::build(&toolchain)?;
+        build::build(&toolchain, Agent::Release)?;
     } else if task == Some("to") {
         setup::ensure(Purpose::Lab)?;
     }

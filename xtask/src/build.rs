@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
 use crate::cmd;
 use crate::environment;
@@ -11,27 +11,50 @@ use crate::setup::{self, Purpose, toolchain::Toolchain};
 /// Target of the object: eBPF, little endian.
 const TARGET: &str = "bpfel-unknown-none";
 
+/// How the agent is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Agent {
+    /// For gateways and for measurements.
+    Release,
+    /// For the lab and the tests: in half the time.
+    Lab,
+}
+
+impl Agent {
+    fn profile(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::Lab => "lab",
+        }
+    }
+
+    fn expected(self) -> &'static str {
+        match self {
+            Self::Release => "the first time about two minutes on two cores",
+            Self::Lab => "the first time about a minute on two cores",
+        }
+    }
+}
+
 /// `cargo xtask build`.
-pub(crate) fn task(arguments: &[String]) -> Result<()> {
-    ensure!(arguments.is_empty(), "build takes no arguments");
+pub(crate) fn task() -> Result<()> {
     let toolchain = setup::ensure(Purpose::Build)?;
-    build(&toolchain)?;
-    println!("{}", binary().display());
+    build(&toolchain, Agent::Release)?;
+    println!("{}", binary(Agent::Release).display());
     Ok(())
 }
 
 /// Builds both; cargo skips what is up to date.
-pub(crate) fn build(toolchain: &Toolchain) -> Result<()> {
+pub(crate) fn build(toolchain: &Toolchain, agent: Agent) -> Result<()> {
     object(toolchain)?;
-    cmd::run(
-        "building the agent",
-        &mut cmd::cargo(&["build", "--release", "-p", "crossway"]),
-    )
+    let mut command = cmd::cargo(&["build", "--profile", agent.profile(), "-p", "crossway"]);
+    cmd::run_for("building the agent", agent.expected(), &mut command)
 }
 
 /// The agent.
-pub(crate) fn binary() -> PathBuf {
-    environment::workspace().join("target/release/crossway")
+pub(crate) fn binary(agent: Agent) -> PathBuf {
+    let profile = agent.profile();
+    environment::workspace().join(format!("target/{profile}/crossway"))
 }
 
 /// The eBPF object.
@@ -53,7 +76,11 @@ pub(crate) fn object(toolchain: &Toolchain) -> Result<()> {
         ])
         .args(["--target", TARGET, "--target-dir", "target/bpf"])
         .env("CARGO_ENCODED_RUSTFLAGS", rustflags().join("\x1f"));
-    cmd::run("building the eBPF object", &mut command)
+    cmd::run_for(
+        "building the eBPF object",
+        "the first time a minute on two cores",
+        &mut command,
+    )
 }
 
 fn rustflags() -> Vec<String> {

@@ -1,61 +1,70 @@
 //! `cargo xtask check`: what every change must pass before its tests run.
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
 use crate::abi;
 use crate::cmd;
+use crate::layers;
 use crate::setup::{self, Purpose};
+use crate::times::Times;
+
+mod width;
 
 /// Links to private items are welcome: those items are documented too.
 const RUSTDOCFLAGS: &str = "-D warnings -A rustdoc::private_intra_doc_links";
 
-pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    ensure!(arguments.is_empty(), "check takes no arguments");
-    cmd::run(
-        "formatting (`cargo fmt` mends it)",
-        &mut cmd::cargo(&["fmt", "--all", "--check"]),
-    )?;
-    abi::check()?;
+pub(crate) fn run() -> Result<()> {
+    let mut times = Times::default();
+    let outcome = steps(&mut times);
+    times.print();
+    outcome
+}
+
+fn steps(times: &mut Times) -> Result<()> {
+    times.of("formatting", || {
+        let mut command = cmd::cargo(&["fmt", "--all", "--check"]);
+        cmd::run("formatting (`cargo fmt` mends it)", &mut command)
+    })?;
+    times.of("lines", width::check)?;
+    times.of("ABI", abi::check)?;
+    let toolchain = setup::ensure(Purpose::Build)?;
     // The agent carries the eBPF object, so it compiles only after that one.
-    setup::ensure(Purpose::Build).and_then(|toolchain| crate::build::object(&toolchain))?;
-    cmd::run(
-        "clippy",
-        &mut cmd::cargo(&[
+    times.of("eBPF object", || crate::build::object(&toolchain))?;
+    times.of("layers without I/O", || layers::check_purity(&toolchain))?;
+    times.of("clippy", || {
+        let words = [
             "clippy",
             "--workspace",
             "--exclude",
             "datapath-ebpf",
             "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ]),
-    )?;
-    cmd::run(
-        "clippy of the eBPF programs",
+        ];
+        clippy("clippy", &words)
+    })?;
+    times.of("clippy of the eBPF programs", || {
         // Release, because a program without a runtime needs `panic = "abort"`.
-        &mut cmd::cargo(&[
-            "clippy",
-            "-p",
+        let words = ["clippy", "-p", "datapath-ebpf", "--release"];
+        clippy("clippy of the eBPF programs", &words)
+    })?;
+    times.of("documentation", || {
+        let words = [
+            "doc",
+            "--workspace",
+            "--exclude",
             "datapath-ebpf",
-            "--release",
-            "--",
-            "-D",
-            "warnings",
-        ]),
-    )?;
-    let mut documentation = cmd::cargo(&[
-        "doc",
-        "--workspace",
-        "--exclude",
-        "datapath-ebpf",
-        "--no-deps",
-        "--document-private-items",
-    ]);
-    cmd::run(
-        "documentation",
-        documentation.env("RUSTDOCFLAGS", RUSTDOCFLAGS),
-    )
+            "--no-deps",
+        ];
+        let mut command = cmd::cargo(&words);
+        command
+            .arg("--document-private-items")
+            .env("RUSTDOCFLAGS", RUSTDOCFLAGS);
+        cmd::run("documentation", &mut command)
+    })
+}
+
+fn clippy(purpose: &str, words: &[&str]) -> Result<()> {
+    let mut command = cmd::cargo(words);
+    cmd::run(purpose, command.args(["--", "-D", "warnings"]))
 }
 
 #[cfg(test)]

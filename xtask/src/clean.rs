@@ -2,13 +2,12 @@
 
 use std::env;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use vm_tests::{cleanup, peers, sys};
 
 use crate::{cmd, lab};
 
-pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    ensure!(arguments.is_empty(), "clean-lab takes no arguments");
+pub(crate) fn run() -> Result<()> {
     if !sys::is_root() {
         let own = env::current_exe().context("cannot find out which program this is")?;
         return cmd::become_command(cmd::as_root(own).arg("clean-lab"));

@@ -4,10 +4,11 @@ use std::ffi::OsStr;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use vm_tests::process;
 
 use crate::environment;
+use crate::step::Step;
 
 /// `cargo` of the toolchain that runs this, in the workspace.
 pub(crate) fn cargo(words: &[&str]) -> Command {
@@ -35,14 +36,13 @@ pub(crate) fn as_root(program: impl AsRef<OsStr>) -> Command {
 
 /// Prints the command, runs it with this process's terminal, and fails with `purpose` if it does.
 pub(crate) fn run(purpose: &str, command: &mut Command) -> Result<()> {
-    eprintln!("+ {}", typed(command));
-    let status = command
-        .status()
-        .with_context(|| format!("{purpose}: cannot start `{}`", typed(command)))?;
-    if !status.success() {
-        bail!("{purpose}: `{}` failed ({status})", typed(command));
-    }
-    Ok(())
+    run_for(purpose, "", command)
+}
+
+/// As [`run`], and says how long it may take.
+pub(crate) fn run_for(purpose: &str, expected: &'static str, command: &mut Command) -> Result<()> {
+    let finished = Step::new(purpose, expected).follow(command)?;
+    finished.checked(purpose, command)
 }
 
 /// Prints the command and becomes it.
@@ -54,7 +54,7 @@ pub(crate) fn become_command(command: &mut Command) -> Result<()> {
 
 /// The command as one would type it: cargo without its directory, sudo without the environment that it
 /// keeps, and the variables that are set for this command alone.
-fn typed(command: &Command) -> String {
+pub(crate) fn typed(command: &Command) -> String {
     let variables = command.get_envs().filter_map(|(name, value)| {
         let (name, value) = (name.to_string_lossy(), value?.to_string_lossy());
         let value = value.replace('\x1f', " ");

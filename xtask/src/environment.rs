@@ -19,7 +19,17 @@ pub(crate) fn workspace() -> PathBuf {
 
 /// Where cargo installs programs.
 pub(crate) fn cargo_bin() -> PathBuf {
-    home_directory("CARGO_HOME", ".cargo").join("bin")
+    cargo_home().join("bin")
+}
+
+/// Where cargo keeps its configuration and what it fetched.
+pub(crate) fn cargo_home() -> PathBuf {
+    home_directory("CARGO_HOME", ".cargo")
+}
+
+/// Where rustup keeps its own.
+pub(crate) fn rustup_home() -> PathBuf {
+    home_directory("RUSTUP_HOME", ".rustup")
 }
 
 /// Programs that only this workspace uses, in `bin` below it.
@@ -29,7 +39,7 @@ pub(crate) fn tools() -> PathBuf {
 
 /// Where rustup keeps toolchains.
 pub(crate) fn rustup_toolchains() -> PathBuf {
-    home_directory("RUSTUP_HOME", ".rustup").join("toolchains")
+    rustup_home().join("toolchains")
 }
 
 /// The cargo that runs this.
@@ -37,8 +47,8 @@ pub(crate) fn cargo() -> OsString {
     env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
-/// Makes programs in cargo's own directory, among the tools and in `sbin` (which Debian leaves out for users) visible to
-/// everything that is started from here, by starting this process again where they are not.
+/// Makes programs in cargo's own directory, among the tools and in `sbin` (which Debian leaves out for users)
+/// visible to everything that is started from here, by starting this process again where they are not.
 pub(crate) fn extend_search_path() -> Result<()> {
     let path = env::var_os("PATH").unwrap_or_default();
     let mut directories: Vec<PathBuf> = env::split_paths(&path).collect();

@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz [TARGET…] [--for 10m] [--keep]`: hostile bytes for every parser of what comes from outside.
+//! `cargo xtask fuzz`: hostile bytes for every parser of what comes from outside.
 //!
 //! cargo-fuzz builds the targets of `agent/fuzz` with libFuzzer, one runs after the other, and the last lines
 //! say of each what it did. What a run learns stays in `agent/fuzz/target`; `--keep` minimises it into the
@@ -10,9 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 
-use crate::lab::parse_duration;
 use crate::setup::{self, Purpose};
 use crate::{build, cmd, environment};
 
@@ -20,8 +19,6 @@ mod outcome;
 
 use outcome::Outcome;
 
-/// For each target, unless `--for` says otherwise: what each has had once.
-const DEFAULT: Duration = Duration::from_mins(10);
 /// Seconds after which an input is taken for one that never ends.
 const LONGEST_INPUT: u32 = 20;
 /// Longest input: a UDP datagram, with room to spare for what is said about it.
@@ -31,14 +28,16 @@ const WRITES_SEEDS: &str = "fuzz::tests::seeds_are_written";
 
 /// What the user asked for.
 #[derive(Debug, PartialEq, Eq)]
-struct Options {
-    targets: Vec<String>,
-    duration: Duration,
-    keep: bool,
+pub(crate) struct Options {
+    /// Without any, all.
+    pub(crate) targets: Vec<String>,
+    /// For each target.
+    pub(crate) duration: Duration,
+    /// Whether the committed corpus takes what was found.
+    pub(crate) keep: bool,
 }
 
-pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    let mut options = Options::parse(arguments)?;
+pub(crate) fn run(mut options: Options) -> Result<()> {
     let known = targets()?;
     if options.targets.is_empty() {
         options.targets.clone_from(&known);
@@ -67,33 +66,6 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         }
     }
     report(&outcomes)
-}
-
-impl Options {
-    fn parse(words: &[String]) -> Result<Self> {
-        let mut options = Self {
-            targets: Vec::new(),
-            duration: DEFAULT,
-            keep: false,
-        };
-        let mut words = words.iter().map(String::as_str);
-        while let Some(word) = words.next() {
-            match word.split_once('=').unwrap_or((word, "")) {
-                ("--keep", "") => options.keep = true,
-                ("--for", "") => {
-                    let span = words.next().context("--for takes a time, such as 10m")?;
-                    options.duration = parse_duration(span)?;
-                }
-                ("--for", span) => options.duration = parse_duration(span)?,
-                (option, _) if option.starts_with('-') => {
-                    bail!("fuzz takes targets, `--for 10m` and `--keep`, not {option:?}")
-                }
-                (target, _) => options.targets.push(target.to_owned()),
-            }
-        }
-        ensure!(!options.duration.is_zero(), "--for takes more than no time");
-        Ok(options)
-    }
 }
 
 /// The package of the targets, a workspace of its own.
@@ -278,24 +250,6 @@ fn report(outcomes: &[Outcome]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn parse(line: &str) -> Result<Options> {
-        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        Options::parse(&words)
-    }
-
-    #[test]
-    fn targets_and_a_time_are_read_in_any_order() {
-        let options = parse("config --for 90s bfd --keep").unwrap();
-        assert_eq!(options.targets, ["config", "bfd"]);
-        assert_eq!(options.duration, Duration::from_secs(90));
-        assert!(options.keep);
-        assert_eq!(parse("--for=1m").unwrap().duration, Duration::from_mins(1));
-        assert_eq!(parse("").unwrap().duration, DEFAULT);
-        for wrong in ["--for", "--for 0s", "--fast"] {
-            assert!(parse(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn every_target_has_a_corpus() {

@@ -29,7 +29,7 @@ impl PrivateApt {
         }
         let sources = format!(
             "Types: deb\nURIs: {}\nSuites: {suite}\nComponents: main\nSigned-By: {KEYRING}\n",
-            mirror()?
+            mirror("Debian")?
         );
         fs::write(directory.join("sources/private.sources"), sources)?;
         let apt = Self {
@@ -105,14 +105,14 @@ fn parse_dependencies(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Where this system has its Debian packages from.
-fn mirror() -> Result<String> {
+/// Where this system has the Debian packages from whose lists bear this label: `Debian`, or `Debian-Security`.
+pub(crate) fn mirror(label: &str) -> Result<String> {
     let targets = process::run(Command::new("apt-get").args([
         "indextargets",
         "--format",
         "$(REPO_URI)",
         "Identifier: Packages",
-        "Label: Debian",
+        &format!("Label: {label}"),
         "Component: main",
     ]))?;
     let mirror = targets.lines().next().unwrap_or_default();
@@ -129,7 +129,8 @@ mod tests {
 
     #[test]
     fn the_first_choice_of_each_dependency_is_taken() {
-        let text = "Package: linux\nDepends: kmod, dracut | initramfs-tools (>= 0.1), linux-modules-7 (= 7-1)\nSize: 1\n";
+        let text = "Package: linux\nDepends: kmod, dracut | initramfs-tools (>= 0.1), \
+            linux-modules-7 (= 7-1)\nSize: 1\n";
         assert_eq!(
             parse_dependencies(text),
             ["kmod", "dracut", "linux-modules-7"]

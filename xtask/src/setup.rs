@@ -5,7 +5,8 @@ use anyhow::{Result, bail};
 
 use crate::environment;
 
-mod debian;
+mod apt;
+mod crates;
 mod needs;
 mod newest;
 pub(crate) mod toolchain;
@@ -28,17 +29,22 @@ pub(crate) enum Purpose {
     Bench,
 }
 
-/// `cargo xtask setup [build|lab|test|vm|bench]`.
-pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    let purpose = match arguments {
-        [] => Purpose::Test,
-        [word] if word == "build" => Purpose::Build,
-        [word] if word == "lab" => Purpose::Lab,
-        [word] if word == "test" => Purpose::Test,
-        [word] if word == "vm" => Purpose::Vm,
-        [word] if word == "bench" => Purpose::Bench,
-        _ => bail!("setup takes one of: build, lab, test, vm, bench"),
-    };
+impl Purpose {
+    /// By the word that users type.
+    pub(crate) fn from_name(word: &str) -> Result<Self, String> {
+        match word {
+            "build" => Ok(Self::Build),
+            "lab" => Ok(Self::Lab),
+            "test" => Ok(Self::Test),
+            "vm" => Ok(Self::Vm),
+            "bench" => Ok(Self::Bench),
+            _ => Err("expected one of build, lab, test, vm, bench".to_owned()),
+        }
+    }
+}
+
+/// `cargo xtask setup`.
+pub(crate) fn run(purpose: Purpose) -> Result<()> {
     let toolchain = ensure(purpose)?;
     println!("Nothing is missing. eBPF toolchain: {toolchain}");
     Ok(())
@@ -50,6 +56,8 @@ pub(crate) fn ensure_tool(program: &str) -> Result<()> {
     if need.is_missing() {
         eprintln!("This machine lacks, and this will be installed:");
         eprintln!("  {:<28} {}", need.name(), need.explanation());
+        need.package()
+            .map_or(Ok(()), |package| apt::install(&[package]))?;
         need.install()?;
     }
     Ok(())
@@ -75,12 +83,35 @@ pub(crate) fn ensure(purpose: Purpose) -> Result<Toolchain> {
     toolchain.verified()
 }
 
+/// The first crate is built while packages come: those keep the network and the disk busy, this the cores.
 fn install(packages: &[&str], missing: &[&Need]) -> Result<()> {
-    if !packages.is_empty() {
-        debian::install(packages)?;
+    let (crates, others): (Vec<&Need>, Vec<&Need>) = missing
+        .iter()
+        .partition(|need| need.crate_program().is_some());
+    let mut programs = crates.iter().filter_map(|need| need.crate_program());
+    let beside = match programs.next() {
+        Some(program) if !packages.is_empty() => Some((program, program.start()?)),
+        Some(program) => {
+            program.install()?;
+            None
+        }
+        None => None,
+    };
+    let packages = if packages.is_empty() {
+        Ok(())
+    } else {
+        apt::install(packages)
+    };
+    // Waited for also where packages failed: cargo is not left running.
+    if let Some((program, beside)) = beside {
+        let built = program.conclude(beside.join()?);
+        packages?;
+        built?;
+    } else {
+        packages?;
     }
-    missing.iter().try_for_each(|need| need.install())?;
-    Ok(())
+    programs.try_for_each(crates::Program::install)?;
+    others.iter().try_for_each(|need| need.install())
 }
 
 fn announce(toolchain: &Toolchain, toolchain_packages: &[&str], missing: &[&Need]) {

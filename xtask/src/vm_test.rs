@@ -1,4 +1,4 @@
-//! `cargo xtask vm-test [--quick | --long | --only TEST | --bench] [KERNEL…]`: the guest ring. The same tests that run in namespaces
+//! `cargo xtask vm-test`: the guest ring. The same tests that run in namespaces
 //! of this machine's kernel run in virtual machines with kernels of Debian's releases, and with them those that
 //! need what only such a kernel has.
 
@@ -6,12 +6,13 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail};
 use vm_tests::guest::image::Image;
 use vm_tests::guest::kernel::Kernel;
 use vm_tests::guest::{Accelerator, Guest, Machine};
 use vm_tests::wait;
 
+use crate::build::Agent;
 use crate::setup::{self, Purpose};
 use crate::{build, environment};
 
@@ -23,7 +24,8 @@ mod tests;
 
 use kernels::Choice;
 use report::Report;
-use tests::{Test, Which};
+use tests::Test;
+pub(crate) use tests::Which;
 
 /// What one test file may take: emulated, it is the hang that this ends, not a slow test.
 const TEST_LIMIT: Duration = Duration::from_mins(5);
@@ -82,21 +84,51 @@ const ENVIRONMENT: [&str; 3] = [
 ];
 
 /// What was asked for.
-struct Request<'a> {
-    which: Which<'a>,
+#[derive(Debug, PartialEq)]
+pub(crate) struct Request {
+    which: Which,
     /// The bench instead of tests.
     bench: bool,
     kernels: Vec<&'static Choice>,
 }
 
-pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    let request = parse(arguments)?;
+impl Request {
+    /// Without kernels: those that fit what is to be done.
+    pub(crate) fn new(which: Which, bench: bool, kernels: Vec<&'static Choice>) -> Self {
+        let one = bench || which == Which::Quick;
+        let kernels = if kernels.is_empty() {
+            kernels::usual(one)
+        } else {
+            kernels
+        };
+        Self {
+            which,
+            bench,
+            kernels,
+        }
+    }
+
+    fn agent(&self) -> Agent {
+        if self.bench {
+            Agent::Release
+        } else {
+            Agent::Lab
+        }
+    }
+}
+
+/// The kernel of this name.
+pub(crate) fn kernel(name: &str) -> Result<&'static Choice> {
+    kernels::by_name(name)
+}
+
+pub(crate) fn run(request: &Request) -> Result<()> {
     let toolchain = setup::ensure(Purpose::Vm)?;
-    build::build(&toolchain)?;
+    build::build(&toolchain, request.agent())?;
     if request.bench {
         return bench::run(&request.kernels);
     }
-    let tests = tests::build(request.which)?;
+    let tests = tests::build(&request.which)?;
     let init = tests::build_init()?;
     vm_tests::sys::watch_stop_signals();
     let kept = environment::workspace().join("target/guests");
@@ -117,41 +149,6 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         bail!("{} failed", report.failed());
     }
     Ok(())
-}
-
-fn parse(arguments: &[String]) -> Result<Request<'_>> {
-    let mut which = Which::Usual;
-    let mut bench = false;
-    let mut names = Vec::new();
-    let mut words = arguments.iter().map(String::as_str);
-    while let Some(word) = words.next() {
-        match word {
-            "--quick" => which = Which::Quick,
-            "--long" => which = Which::Long,
-            "--bench" => bench = true,
-            "--only" => {
-                which = Which::Only(words.next().context("--only takes a test's name")?);
-            }
-            word if word.starts_with('-') => {
-                bail!(
-                    "vm-test takes --quick, --long, --only TEST, --bench and kernels, not {word:?}"
-                )
-            }
-            name => names.push(name),
-        }
-    }
-    ensure!(
-        !bench || which == Which::Usual,
-        "--bench runs no tests: leave --quick, --long and --only out"
-    );
-    if (bench || which == Which::Quick) && names.is_empty() {
-        names.push(kernels::QUICK);
-    }
-    Ok(Request {
-        which,
-        bench,
-        kernels: kernels::chosen(&names)?,
-    })
 }
 
 /// Runs all tests with one kernel.
@@ -187,7 +184,7 @@ fn in_one_guest(
     report: &mut Report,
 ) -> Result<()> {
     let start = wait::now();
-    let mut image = image(kept)?;
+    let mut image = image(kept, Agent::Lab)?;
     for test in tests {
         let place = test.path_in_guest();
         image.file(&test.executable, place.trim_start_matches('/'))?;
@@ -277,12 +274,12 @@ fn boot(
 }
 
 /// The initial file system with what every guest needs.
-fn image(kept: &Path) -> Result<Image> {
+fn image(kept: &Path, agent: Agent) -> Result<Image> {
     let mut image = Image::create(&kept.join("stage"))?;
     for program in PROGRAMS {
         image.program(program)?;
     }
-    image.file(&build::binary(), "usr/bin/crossway")?;
+    image.file(&build::binary(agent), "usr/bin/crossway")?;
     image.data(&build::object_path(), "usr/lib/datapath")?;
     Ok(image)
 }

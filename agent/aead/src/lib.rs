@@ -7,9 +7,17 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(not(target_family = "wasm"))]
 mod ring;
+#[cfg(target_family = "wasm")]
+mod rust_crypto;
 
 use std::fmt;
+
+#[cfg(not(target_family = "wasm"))]
+use ring as portable;
+#[cfg(target_family = "wasm")]
+use rust_crypto as portable;
 
 /// Bytes of a key.
 pub const KEY_LEN: usize = 32;
@@ -35,7 +43,7 @@ pub struct Key(Engine);
 enum Engine {
     #[cfg(target_arch = "x86_64")]
     Avx512(avx512::Key),
-    Ring(Box<ring::Key>),
+    Portable(Box<portable::Key>),
 }
 
 impl Key {
@@ -50,7 +58,7 @@ impl Key {
 
     /// Prepares a key for the code that runs everywhere: the comparison for tests and benches.
     pub fn portable(bytes: &[u8; KEY_LEN]) -> Self {
-        Self(Engine::Ring(Box::new(ring::Key::new(bytes))))
+        Self(Engine::Portable(Box::new(portable::Key::new(bytes))))
     }
 
     /// Name of the code that this key is computed with.
@@ -58,7 +66,7 @@ impl Key {
         match &self.0 {
             #[cfg(target_arch = "x86_64")]
             Engine::Avx512(_) => "avx512",
-            Engine::Ring(_) => "ring",
+            Engine::Portable(_) => portable::NAME,
         }
     }
 
@@ -72,7 +80,7 @@ impl Key {
         match &self.0 {
             #[cfg(target_arch = "x86_64")]
             Engine::Avx512(key) => key.seal(counter, plain, to),
-            Engine::Ring(key) => key.seal(counter, plain, to),
+            Engine::Portable(key) => key.seal(counter, plain, to),
         }
     }
 
@@ -86,7 +94,7 @@ impl Key {
         match &self.0 {
             #[cfg(target_arch = "x86_64")]
             Engine::Avx512(key) => key.open(counter, sealed, to),
-            Engine::Ring(key) => key.open(counter, sealed, to),
+            Engine::Portable(key) => key.open(counter, sealed, to),
         }
     }
 }

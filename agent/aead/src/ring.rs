@@ -6,6 +6,9 @@ use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 
 use crate::{Forged, KEY_LEN, TAG_LEN};
 
+/// What [`crate::Key::engine`] says.
+pub(crate) const NAME: &str = "ring";
+
 /// A key, cleared when it is dropped, which ring's own is not.
 pub(crate) struct Key(MaybeUninit<LessSafeKey>);
 

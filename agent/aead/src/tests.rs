@@ -119,7 +119,7 @@ fn a_dropped_key_leaves_nothing() {
         let (place, length): (*const u8, usize) = match &key.0 {
             #[cfg(target_arch = "x86_64")]
             Engine::Avx512(key) => (std::ptr::from_ref(key).cast(), size_of_val(key)),
-            Engine::Ring(key) => (std::ptr::from_ref(&**key).cast(), size_of_val(&**key)),
+            Engine::Portable(key) => (std::ptr::from_ref(&**key).cast(), size_of_val(&**key)),
         };
         let stands = || {
             // SAFETY: the memory is that of the key or of its box, which is freed by nobody before the end
@@ -136,8 +136,8 @@ fn a_dropped_key_leaves_nothing() {
                 // SAFETY: it is not used again, for `key` is never dropped.
                 unsafe { place.drop_in_place() };
             }
-            Engine::Ring(key) => {
-                let place: *mut ring::Key = &raw mut **key;
+            Engine::Portable(key) => {
+                let place: *mut portable::Key = &raw mut **key;
                 // SAFETY: as above; its box is leaked.
                 unsafe { place.drop_in_place() };
             }

@@ -137,14 +137,14 @@ fn check_host_name(host: &str) -> Result<(), &'static str> {
             .iter()
             .any(|label| label.is_empty() || label.len() > 63)
     {
-        return Err("is no host name: its parts have 1 to 63 characters, the whole at most 253");
+        return Err("is not a host name: its parts have 1 to 63 characters, the whole at most 253");
     }
     let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-';
     let wrong = |label: &&str| {
         label.starts_with('-') || label.ends_with('-') || !label.chars().all(allowed)
     };
     if labels.iter().any(wrong) {
-        return Err("is no host name: its parts are letters, digits and inner hyphens");
+        return Err("is not a host name: its parts are letters, digits and inner hyphens");
     }
     Ok(())
 }

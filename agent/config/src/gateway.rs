@@ -7,12 +7,14 @@ use datapath_abi::maps::DEFAULT_FLOWS;
 use toml_edit::Item;
 
 use super::diagnostic::shown;
+use super::endpoint::Problem;
 use super::remote::{RemoteDraft, replica};
 use super::section::{At, Section};
 use super::{
     Gateway, HealthTarget, InterfaceAddress, Lan, Lanes, MAX_LANES, VirtualRouter, Wan, endpoint,
-    health, interface, name, vrrp,
+    engine, health, interface, name, vrrp,
 };
+use crossway_types::engine::Engine;
 use crossway_types::prefix::PrefixError;
 
 /// Smallest MTU: what every IPv4 host must take (RFC 791), as `SMALLEST_MTU_V6` for IPv6 (RFC 8200).
@@ -34,6 +36,7 @@ pub(super) struct GatewayDraft {
     pub(super) tunnel_addresses: Vec<At<InterfaceAddress>>,
     pub(super) mtu: Option<At<u16>>,
     pub(super) replicas: Vec<RemoteDraft>,
+    engine: Engine,
     lanes: Lanes,
     flows: usize,
     fast_path: bool,
@@ -54,6 +57,7 @@ impl GatewayDraft {
             .map(|path| path.map(|path| base.join(path)));
         let listen = read_listen(section);
         let tunnel_addresses = read_tunnel_addresses(section);
+        let engine = engine::read(section);
         let lanes = read_lanes(section);
         let mtu = section.number("mtu", SMALLEST_MTU.into()..=LARGEST_MTU.into(), "1420");
         let flows = section.number("flows", FEWEST_FLOWS..=MOST_FLOWS, "262144");
@@ -70,6 +74,7 @@ impl GatewayDraft {
             private_key_file,
             listen,
             tunnel_addresses,
+            engine: engine.unwrap_or_default(),
             lanes,
             mtu: mtu.map(|mtu| mtu.map(|mtu| mtu as u16)),
             flows: flows.map_or(DEFAULT_FLOWS, |flows| flows.value as usize),
@@ -93,6 +98,7 @@ impl GatewayDraft {
             private_key_file: self.private_key_file?.value,
             listen: self.listen?.value,
             tunnel_addresses: self.tunnel_addresses.iter().map(|at| at.value).collect(),
+            engine: self.engine,
             lanes: self.lanes,
             mtu: self.mtu.map(|mtu| mtu.value),
             flows: self.flows,
@@ -106,7 +112,7 @@ impl GatewayDraft {
             replicas: self
                 .replicas
                 .into_iter()
-                .map(RemoteDraft::finish)
+                .map(|replica| replica.finish(self.engine))
                 .collect::<Option<_>>()?,
         })
     }
@@ -131,7 +137,7 @@ fn read_lanes(section: &Section<'_>) -> Lanes {
             }
         }
         Item::Value(toml_edit::Value::String(text)) => {
-            format!("{} is no number of lanes", shown(text.value()))
+            format!("{} is not a number of lanes", shown(text.value()))
         }
         other => section.expected("a number or \"auto\"", other),
     };
@@ -158,7 +164,7 @@ pub(super) fn read_vnet(section: &Section<'_>) -> String {
 }
 
 /// Splits a prefix error into problem and mend.
-pub(super) fn prefix_problem(error: &PrefixError) -> (String, String) {
+pub(super) fn prefix_problem(error: &PrefixError) -> Problem {
     match error {
         PrefixError::Address(text) => (
             format!("{} is not an IP prefix", shown(text)),
@@ -212,7 +218,7 @@ fn read_tunnel_addresses(section: &Section<'_>) -> Vec<At<InterfaceAddress>> {
     read
 }
 
-fn parse_interface_address(text: &str) -> Result<InterfaceAddress, (String, String)> {
+fn parse_interface_address(text: &str) -> Result<InterfaceAddress, Problem> {
     let (address_text, length_text) = text.split_once('/').unwrap_or((text, ""));
     let Ok(address) = address_text.parse::<IpAddr>() else {
         return Err((

@@ -8,6 +8,7 @@ use toml_edit::{Item, TableLike};
 
 use super::Lan;
 use super::diagnostic::shown;
+use super::endpoint::Problem;
 use super::section::{At, Section};
 
 /// Most targets: each is a task and some packets a second.
@@ -100,7 +101,7 @@ pub(super) fn read(gateway: &Section<'_>, lan: &[Option<Lan>]) -> Vec<Option<Hea
         if let Some(first) = first {
             let line = section.report.line(sections[first].offset);
             let place = section.place.clone();
-            let problem = format!("the same target is there twice (line {line})");
+            let problem = format!("the same target is listed twice (line {line})");
             section
                 .report
                 .error(section.offset, place, problem, "keep one of them");
@@ -151,7 +152,7 @@ fn read_host(section: &Section<'_>) -> Option<(IpAddr, HealthKind)> {
         section.error(
             "kind",
             word.offset,
-            format!("{} is no kind of probe", shown(word.value)),
+            format!("{} is not a kind of probe", shown(word.value)),
             "write \"icmp\", or \"tcp\" with a port behind the target",
         );
         return None;
@@ -161,7 +162,7 @@ fn read_host(section: &Section<'_>) -> Option<(IpAddr, HealthKind)> {
         let kind = match (word.map(|word| word.value), port) {
             (Some("icmp"), Some(port)) => {
                 return Err((
-                    format!("{} has a port, which ICMP has not", shown(text.value)),
+                    format!("{} has a port, but ICMP has none", shown(text.value)),
                     format!("write {address}, or kind = \"tcp\" to connect to port {port}"),
                 ));
             }
@@ -185,7 +186,7 @@ fn read_host(section: &Section<'_>) -> Option<(IpAddr, HealthKind)> {
     }
 }
 
-fn parse_host(text: &str) -> Result<(IpAddr, Option<u16>), (String, String)> {
+fn parse_host(text: &str) -> Result<(IpAddr, Option<u16>), Problem> {
     let (address, port) = match (text.parse::<IpAddr>(), text.parse::<SocketAddr>()) {
         (Ok(address), _) => (address, None),
         (_, Ok(socket)) if socket.port() != 0 => (socket.ip(), Some(socket.port())),
@@ -202,7 +203,7 @@ fn parse_host(text: &str) -> Result<(IpAddr, Option<u16>), (String, String)> {
                     shown(text)
                 ),
                 "write the address of a host in this gateway's LAN, such as 10.2.0.10 or \
-                 10.2.0.10:443 (names are not taken: a name server that is away is no dead LAN)"
+                 10.2.0.10:443 (no host name: an unreachable name server does not mean a dead LAN)"
                     .to_owned(),
             ));
         }
@@ -263,7 +264,10 @@ fn read_interface(section: &Section<'_>, lan: &[Option<Lan>]) -> Option<String> 
             section.error(
                 "interface",
                 found.offset,
-                format!("{} is no LAN interface of this gateway", shown(found.value)),
+                format!(
+                    "{} is not a LAN interface of this gateway",
+                    shown(found.value)
+                ),
                 format!("write one of [[gateway.lan]]: {}", names.join(", ")),
             );
             None
@@ -274,7 +278,7 @@ fn read_interface(section: &Section<'_>, lan: &[Option<Lan>]) -> Option<String> 
             section.missing(
                 "interface",
                 format!(
-                    "there are several LANs: write the one that the target is in, of {}",
+                    "there are several LANs: write the one that the target is on: {}",
                     names.join(", ")
                 ),
             );

@@ -62,7 +62,7 @@ fn refuse_an_interface_used_twice(tun: &str, roles: [(&'static str, &[Section<'_
             } else {
                 (
                     "is both LAN and WAN",
-                    "keep the one that is true; a VLAN interface of its own can take the other role",
+                    "keep the right one; a separate VLAN interface can take the other role",
                 )
             };
             interface.error(
@@ -148,7 +148,7 @@ fn read_interface(section: &Section<'_>) -> Option<String> {
             name.len()
         )
     } else if name == "." || name == ".." || name.contains(is_no_interface_character) {
-        "is no interface name: Linux allows no space, slash or colon".to_owned()
+        "is not an interface name: Linux allows no space, slash or colon".to_owned()
     } else if name == "lo" {
         "is the loopback interface: no host is behind it".to_owned()
     } else {
@@ -176,7 +176,7 @@ fn read_xdp(section: &Section<'_>) -> Option<At<XdpChoice>> {
         section.error(
             "xdp",
             found.offset,
-            format!("{} is no XDP mode", shown(found.value)),
+            format!("{} is not an XDP mode", shown(found.value)),
             "write \"auto\", \"native\", \"generic\" or \"off\"",
         );
     }

@@ -66,7 +66,7 @@ fn read(
                 report.warning(
                     offset,
                     place,
-                    format!("{shown} has mode {mode:04o}, others than its owner can use the key"),
+                    format!("{shown} has mode {mode:04o}, so other users can read the key"),
                     format!("chmod 600 {shown}"),
                 );
             }

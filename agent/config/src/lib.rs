@@ -7,12 +7,14 @@
 
 mod diagnostic;
 pub mod endpoint;
+mod engine;
 mod gateway;
 mod health;
 mod interface;
 mod key_files;
 mod liveness;
 mod name;
+mod new;
 mod read;
 mod remote;
 mod restart;
@@ -33,6 +35,7 @@ pub use self::read::{Accepted, Files, Rejected};
 pub use crossway_liveness::settings::{BfdAddresses, Liveness, LivenessMode};
 use crossway_liveness::vrrp::Interval;
 use crossway_types::address::Family;
+use crossway_types::engine::Engine;
 pub use crossway_types::interface::{InterfaceAddress, Lan, OnDown, Wan, XdpChoice};
 use crossway_types::prefix::Prefix;
 
@@ -56,6 +59,8 @@ pub struct Gateway {
     pub listen: SocketAddr,
     /// Addresses of this gateway on the TUN, each with its prefix length.
     pub tunnel_addresses: Vec<InterfaceAddress>,
+    /// What runs the sessions of the gateways that name no engine themselves.
+    pub engine: Engine,
     /// Lanes to run.
     pub lanes: Lanes,
     /// MTU inside the tunnel; without it, the smallest WAN MTU less the tunnel's overhead.
@@ -172,6 +177,8 @@ pub struct RemoteGateway {
     pub public_key: [u8; 32],
     /// File that holds a pre-shared key in WireGuard's base64 form.
     pub preshared_key_file: Option<PathBuf>,
+    /// What runs its sessions.
+    pub engine: Engine,
     /// Parallel sessions; 1 for any stock WireGuard peer.
     pub lanes: u16,
     /// Seconds between keepalives; without it, those of `gateway::links::DEFAULT_KEEPALIVE`.

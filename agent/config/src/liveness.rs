@@ -56,7 +56,7 @@ fn read_mode(section: &Section<'_>) -> Option<LivenessMode> {
         section.error(
             "liveness",
             found.offset,
-            format!("{} is no way to watch a link", shown(found.value)),
+            format!("{} is not a way to monitor a link", shown(found.value)),
             "write \"auto\", \"bfd\" or \"wireguard\"",
         );
     }
@@ -134,7 +134,7 @@ fn read_address(section: &Section<'_>, key: &'static str, place: &str) -> Option
         section.error(
             key,
             text.offset,
-            format!("{} is no unicast IP address", shown(text.value)),
+            format!("{} is not a unicast IP address", shown(text.value)),
             format!("write an address in {place}, such as 10.255.0.1"),
         );
     }

@@ -85,7 +85,7 @@ impl Config {
         })?;
         let mut accepted = read(&text, file, Some(files))?;
         if let Some(mode) = files.mode(file).filter(|mode| mode & 0o002 != 0) {
-            let problem = format!("has mode {mode:04o}: everybody can say where packets go");
+            let problem = format!("has mode {mode:04o}: every user can change where packets go");
             let mend = format!("chmod 644 {}", file.display());
             accepted
                 .warnings
@@ -134,7 +134,7 @@ fn read_document(root: &Section<'_>, base: &Path, files: Option<&dyn Files>) -> 
         .map(|site| SiteDraft::read(site, base))
         .collect();
     if !root.has("site") {
-        let mend = "add a [[site]] for each site that it shall reach";
+        let mend = "add a [[site]] for each site that it should reach";
         root.report
             .warning(0, "", "no [[site]]: the gateway reaches nothing", mend);
     }
@@ -142,12 +142,13 @@ fn read_document(root: &Section<'_>, base: &Path, files: Option<&dyn Files>) -> 
     if let Some(files) = files {
         key_files::check(files, root.report, gateway.as_ref(), &sites);
     }
+    let gateway = gateway?.finish()?;
     Some(Config {
-        gateway: gateway?.finish()?,
         sites: sites
             .into_iter()
-            .map(SiteDraft::finish)
+            .map(|site| site.finish(gateway.engine))
             .collect::<Option<_>>()?,
+        gateway,
     })
 }
 
@@ -175,7 +176,7 @@ fn report_syntax(report: &Report<'_>, text: &str, error: &TomlError) {
         .filter(|found| (1..=LONGEST).contains(&found.len()) && !found.contains('\n'));
     let mend = match found {
         Some(found) if error.message() == "duplicate key" => {
-            format!("{found} is there twice, keep one")
+            format!("{found} appears twice: keep one")
         }
         Some(found) if error.message().starts_with("string values must be quoted") => {
             format!("write {found:?}")

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use super::diagnostic::shown;
 use super::section::{At, Section};
 use super::site::place;
-use super::{Endpoint, Link, Liveness, MAX_LANES, RemoteGateway, endpoint, liveness, name};
+use super::{Endpoint, Link, Liveness, MAX_LANES, RemoteGateway, endpoint, engine, liveness, name};
+use crossway_types::engine::Engine;
 use crossway_types::keys::{KEY_BYTES, parse_public_key};
 
 /// Highest `priority`: five digits are enough to leave gaps and short enough to read.
@@ -22,6 +23,7 @@ pub(super) struct RemoteDraft {
     pub(super) public_key: Option<At<[u8; KEY_BYTES]>>,
     pub(super) preshared_key_file: Option<At<PathBuf>>,
     pub(super) links: Vec<LinkDraft>,
+    engine: Option<Engine>,
     lanes: u16,
     persistent_keepalive: Option<u16>,
 }
@@ -50,6 +52,7 @@ impl RemoteDraft {
             .string("preshared_key_file", "\"/etc/crossway/paris-1.psk\"")
             .map(|path| path.map(|path| base.join(path)));
         let endpoints = read_endpoints(section);
+        let engine = engine::read(section);
         let lanes = section.number("lanes", 1..=i64::from(MAX_LANES), "1");
         let priority = read_priority(section);
         let keepalive = section.number("persistent_keepalive", 0..=65_535, "25");
@@ -69,17 +72,19 @@ impl RemoteDraft {
             public_key,
             preshared_key_file,
             links: read_links(section, own),
+            engine,
             lanes: lanes.map_or(1, |lanes| lanes.value as u16),
             persistent_keepalive: keepalive.map(|seconds| seconds.value as u16),
         }
     }
 
-    /// The section, if nothing was wrong with it.
-    pub(super) fn finish(self) -> Option<RemoteGateway> {
+    /// The section, if nothing was wrong with it, with `engine` where it names none.
+    pub(super) fn finish(self, engine: Engine) -> Option<RemoteGateway> {
         Some(RemoteGateway {
             name: self.name?.value,
             public_key: self.public_key?.value,
             preshared_key_file: self.preshared_key_file.map(|path| path.value),
+            engine: self.engine.unwrap_or(engine),
             lanes: self.lanes,
             persistent_keepalive: self.persistent_keepalive,
             links: self

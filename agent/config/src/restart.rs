@@ -12,6 +12,7 @@ impl Gateway {
             private_key_file,
             listen,
             tunnel_addresses: _,
+            engine: _,
             lanes,
             mtu: _,
             flows,

@@ -149,7 +149,7 @@ fn warn_of_default_routes(report: &Report<'_>, sites: &[SiteDraft]) {
                     "{} sends all traffic without a longer route to this site",
                     route.value
                 ),
-                "write the networks behind the site if that is not meant",
+                "if that is not meant, write the networks behind the site",
             );
         }
     }
@@ -187,8 +187,7 @@ fn warn_of_prefixes_that_nobody_takes_over(report: &Report<'_>, sites: &[SiteDra
                  is down, the kernel's own routes take the packets, unencrypted",
                 first.value
             ),
-            "give another site a shorter prefix, or write on_down = \"unreachable\", unless a line of \
-             your own is to take over",
+            "give another site a shorter prefix, or write on_down = \"unreachable\", unless a line of your own should take over",
         );
     }
 }

@@ -263,7 +263,7 @@ impl Drop for Section<'_> {
                         .to_owned()
                 }
                 Some(near) => format!("did you mean {near:?}?"),
-                None => format!("known here are {}", known.join(", ")),
+                None => format!("the known keys are {}", known.join(", ")),
             };
             self.report.error(
                 offset.unwrap_or(self.offset),

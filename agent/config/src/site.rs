@@ -10,6 +10,7 @@ use super::gateway::{prefix_problem, read_vnet};
 use super::remote::RemoteDraft;
 use super::section::{At, Section};
 use super::{OnDown, Site, name};
+use crossway_types::engine::Engine;
 use crossway_types::prefix::Prefix;
 
 /// How long a link which came back must stay up before it may take flows from one that is up.
@@ -46,8 +47,8 @@ impl SiteDraft {
         }
     }
 
-    /// The section, if nothing was wrong with it.
-    pub(super) fn finish(self) -> Option<Site> {
+    /// The section, if nothing was wrong with it; its gateways that name no engine have this one.
+    pub(super) fn finish(self, engine: Engine) -> Option<Site> {
         Some(Site {
             name: self.name?.value,
             vnet: self.vnet,
@@ -56,7 +57,7 @@ impl SiteDraft {
             gateways: self
                 .gateways
                 .into_iter()
-                .map(RemoteDraft::finish)
+                .map(|gateway| gateway.finish(engine))
                 .collect::<Option<_>>()?,
             hold_down: self.hold_down,
         })
@@ -95,7 +96,7 @@ fn read_on_down(section: &Section<'_>) -> OnDown {
             "on_down",
             found.offset,
             format!("{} is not a known on_down action", shown(found.value)),
-            "write \"unreachable\" (the sender is told), \"drop\" (without a word) or \
+            "write \"unreachable\" (the sender gets an ICMP message), \"drop\" (silently) or \
              \"next-shorter\" (a shorter prefix takes over)",
         );
         OnDown::default()

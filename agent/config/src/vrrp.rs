@@ -7,6 +7,7 @@ use datapath_abi::maps::MAX_INTERFACES;
 use toml_edit::{Item, TableLike};
 
 use super::diagnostic::shown;
+use super::endpoint::Problem;
 use super::section::{At, Section};
 use super::{InterfaceAddress, Lan, VirtualRouter};
 use crossway_liveness::vrrp::{Interval, OWNER};
@@ -78,7 +79,7 @@ fn read_one(
     if !section.has("id") {
         section.missing(
             "id",
-            "write id = 51, a number that its mates have and no other router here",
+            "write id = 51, the same number on each gateway of the virtual router, and on no other router",
         );
     }
     let id = section.number("id", 1..=255, "51");
@@ -131,7 +132,7 @@ fn read_interface(section: &Section<'_>, lan: &[Option<Lan>]) -> Option<String> 
                 lans.join(", ")
             ),
         };
-        let problem = format!("{} is no LAN of this gateway", shown(found.value));
+        let problem = format!("{} is not a LAN of this gateway", shown(found.value));
         section.error("interface", found.offset, problem, mend);
         return None;
     }
@@ -173,7 +174,7 @@ fn read_address(
     text: At<&str>,
     tunnel_addresses: &[At<InterfaceAddress>],
     seen: &mut Seen,
-) -> Result<IpAddr, (String, String)> {
+) -> Result<IpAddr, Problem> {
     let value = shown(text.value);
     let alone = text.value.split_once('/').map_or(text.value, |(it, _)| it);
     let Ok(address) = alone.parse::<IpAddr>() else {
@@ -223,7 +224,7 @@ fn check_family(section: &Section<'_>, family: Family, first: At<IpAddr>, count:
             "addresses",
             first.offset,
             format!("{address} is the first IPv6 address and not link-local"),
-            "write a link-local one before it, such as \"fe80::254\": hosts have it as their router",
+            "write a link-local one before it, such as \"fe80::254\": hosts use it as their router",
         );
     }
 }
@@ -255,7 +256,7 @@ fn read_interval(section: &Section<'_>) -> Option<Interval> {
             let value = found.value;
             let below = value / 10 * 10;
             let problem = format!(
-                "{value} ms cannot be said in an advertisement: it counts hundredths of a second"
+                "{value} ms cannot be encoded in an advertisement, which counts hundredths of a second"
             );
             section.error(
                 key,
@@ -285,6 +286,10 @@ fn read_preempt(section: &Section<'_>, priority: u8) -> bool {
 }
 
 /// Without a weight of its own, a gateway that reaches no site has priority 1.
+pub(super) fn default_weight(priority: u8) -> Option<u8> {
+    Some(priority - 1).filter(|weight| priority != OWNER && *weight > 0)
+}
+
 fn read_tracking(section: &Section<'_>, priority: u8) -> Option<u8> {
     let track = section.boolean("track");
     let weight = section.number("track_weight", 1..=254, "50");
@@ -295,7 +300,7 @@ fn read_tracking(section: &Section<'_>, priority: u8) -> Option<u8> {
         section.error("track", track.offset, problem, mend);
     }
     let Some(weight) = weight else {
-        return Some(priority - 1).filter(|weight| tracks && priority != OWNER && *weight > 0);
+        return default_weight(priority).filter(|_| tracks);
     };
     if !tracks || priority == OWNER {
         let problem = "it has no effect: the priority does not follow the sites";

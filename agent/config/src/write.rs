@@ -17,8 +17,8 @@ use super::{
     Site, VirtualRouter, Wan, XdpChoice, health, remote, site, vrrp,
 };
 use crossway_liveness::bfd::Pace;
-use crossway_liveness::vrrp::OWNER;
 use crossway_types::address::Family;
+use crossway_types::engine::Engine;
 use crossway_types::keys::public_key_text;
 use datapath_abi::maps::DEFAULT_FLOWS;
 
@@ -27,7 +27,7 @@ impl fmt::Display for Config {
         write_gateway(f, &self.gateway)?;
         for site in &self.sites {
             f.write_str("\n")?;
-            write_site(f, site)?;
+            write_site(f, site, self.gateway.engine)?;
         }
         Ok(())
     }
@@ -44,6 +44,8 @@ fn write_gateway(f: &mut fmt::Formatter<'_>, gateway: &Gateway) -> fmt::Result {
     if let Some(mtu) = gateway.mtu {
         table.set("mtu", i64::from(mtu))?;
     }
+    let default = Engine::default().as_str();
+    table.set_unless("engine", gateway.engine.as_str(), default)?;
     table.set_unless("fast_path", gateway.fast_path, true)?;
     table.set_unless("flows", gateway.flows as i64, DEFAULT_FLOWS as i64)?;
     if let Lanes::Count(lanes) = gateway.lanes {
@@ -72,7 +74,7 @@ fn write_gateway(f: &mut fmt::Formatter<'_>, gateway: &Gateway) -> fmt::Result {
         write_health(f, target, gateway.lan.len())?;
     }
     for replica in &gateway.replicas {
-        write_replica(f, replica)?;
+        write_replica(f, replica, gateway.engine)?;
     }
     Ok(())
 }
@@ -124,10 +126,9 @@ fn write_virtual_router(
     )?;
     table.set_unless("preempt", router.preempt, true)?;
     match router.track_weight {
-        // These priorities leave nothing to take off.
-        None if [1, OWNER].contains(&router.priority) => Ok(()),
+        weight if weight == vrrp::default_weight(router.priority) => Ok(()),
         None => table.set("track", false),
-        Some(weight) => table.set_unless("track_weight", i64::from(weight), priority - 1),
+        Some(weight) => table.set("track_weight", i64::from(weight)),
     }
 }
 
@@ -148,9 +149,13 @@ fn write_health(f: &mut fmt::Formatter<'_>, target: &HealthTarget, lans: usize) 
     table.set_unless("successes", successes, health::DEFAULT_SUCCESSES.into())
 }
 
-fn write_replica(f: &mut fmt::Formatter<'_>, replica: &RemoteGateway) -> fmt::Result {
+fn write_replica(
+    f: &mut fmt::Formatter<'_>,
+    replica: &RemoteGateway,
+    engine: Engine,
+) -> fmt::Result {
     let mut table = Table::begin(f, "\n[[gateway.replica]]")?;
-    write_identity(&mut table, replica)?;
+    write_identity(&mut table, replica, engine)?;
     for link in &replica.links {
         if let Some(endpoint) = link.endpoints.first() {
             table.set("endpoint", endpoint.to_string())?;
@@ -160,7 +165,7 @@ fn write_replica(f: &mut fmt::Formatter<'_>, replica: &RemoteGateway) -> fmt::Re
     Ok(())
 }
 
-fn write_site(f: &mut fmt::Formatter<'_>, site: &Site) -> fmt::Result {
+fn write_site(f: &mut fmt::Formatter<'_>, site: &Site, engine: Engine) -> fmt::Result {
     let mut table = Table::begin(f, "[[site]]")?;
     table.set("name", &site.name)?;
     table.list("routes", &site.routes)?;
@@ -173,14 +178,18 @@ fn write_site(f: &mut fmt::Formatter<'_>, site: &Site) -> fmt::Result {
     let default = OnDown::default().as_str();
     table.set_unless("on_down", site.on_down.as_str(), default)?;
     for gateway in &site.gateways {
-        write_site_gateway(f, gateway)?;
+        write_site_gateway(f, gateway, engine)?;
     }
     Ok(())
 }
 
-fn write_site_gateway(f: &mut fmt::Formatter<'_>, gateway: &RemoteGateway) -> fmt::Result {
+fn write_site_gateway(
+    f: &mut fmt::Formatter<'_>,
+    gateway: &RemoteGateway,
+    engine: Engine,
+) -> fmt::Result {
     let mut table = Table::begin(f, "\n  [[site.gateway]]")?;
-    write_identity(&mut table, gateway)?;
+    write_identity(&mut table, gateway, engine)?;
     table.set_unless("lanes", i64::from(gateway.lanes), 1)?;
     if let Some(seconds) = gateway.persistent_keepalive {
         table.set("persistent_keepalive", i64::from(seconds))?;
@@ -209,13 +218,18 @@ fn write_site_gateway(f: &mut fmt::Formatter<'_>, gateway: &RemoteGateway) -> fm
     Ok(())
 }
 
-fn write_identity(table: &mut Table<'_, '_>, gateway: &RemoteGateway) -> fmt::Result {
+/// `engine` is that of `[gateway]`.
+fn write_identity(
+    table: &mut Table<'_, '_>,
+    gateway: &RemoteGateway,
+    engine: Engine,
+) -> fmt::Result {
     table.set("name", &gateway.name)?;
     table.set("public_key", public_key_text(&gateway.public_key))?;
-    match &gateway.preshared_key_file {
-        Some(path) => table.set("preshared_key_file", path_text(path)),
-        None => Ok(()),
+    if let Some(path) = &gateway.preshared_key_file {
+        table.set("preshared_key_file", path_text(path))?;
     }
+    table.set_unless("engine", gateway.engine.as_str(), engine.as_str())
 }
 
 /// What a gateway without links says of its own.

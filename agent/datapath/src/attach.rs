@@ -213,7 +213,7 @@ impl Attacher {
                 hook: Hook::LanIngress,
                 mode: Mode::Off,
                 reason: format!(
-                    "no Ethernet interface (ARPHRD type {kind}): the kernel stack forwards its packets"
+                    "not an Ethernet interface (ARPHRD type {kind}): the kernel stack forwards its packets"
                 ),
             });
         }

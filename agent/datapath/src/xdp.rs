@@ -29,11 +29,11 @@ const NATIVE_GAINS: &[&str] = &[
 const LOSES: &[(&str, &str)] = &[
     (
         "veth",
-        "on veth an attached XDP program switches the peer's segmentation offload off",
+        "on veth an attached XDP program turns off the peer's segmentation offload",
     ),
     (
         "virtio_net",
-        "on virtio_net an attached XDP program switches the receive offloads of the guest off",
+        "on virtio_net an attached XDP program turns off the guest's receive offloads",
     ),
     (
         "tun",
@@ -116,16 +116,14 @@ pub(super) fn mend(driver: Option<&str>, error: Option<i32>) -> &'static str {
     match (driver, error) {
         // virtnet_xdp_set() of drivers/net/virtio_net.c has one error for each of these.
         (Some("virtio_net"), Some(libc::EOPNOTSUPP)) => {
-            "the hypervisor joins packets or leaves checksums to this machine, and does not let it \
-             switch that off: give the card ctrl_guest_offloads=on, or guest_csum=off and \
+            "the hypervisor joins packets or leaves checksums to this machine, and does not let it turn that off: give the card ctrl_guest_offloads=on, or guest_csum=off and \
              guest_tso4, guest_tso6, guest_ecn and guest_ufo off as well"
         }
         (Some("virtio_net"), Some(libc::ENOMEM)) => {
-            "before Linux 5.13 virtio_net needs a queue to send for every CPU beside those in use: \
-             give the card as many pairs of queues more as the machine has CPUs (queues=, mq=on)"
+            "before Linux 5.13 virtio_net needs a send queue for every CPU beside those in use: give the card one more pair of queues for each CPU (queues=, mq=on)"
         }
         (Some("virtio_net"), Some(libc::EINVAL)) => {
-            "virtio_net takes no MTU for it that is longer than one of its buffers: lower the MTU"
+            "virtio_net needs an MTU that fits one of its buffers: lower the MTU"
         }
         _ => "set xdp = \"generic\" or \"off\" for this interface if its driver has none",
     }

@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use crossway::config::{Liveness, LivenessMode};
+use crossway::engine::Engine;
 use crossway::ids::{LinkId, SiteId};
 use crossway::prefix::Prefix;
 use crossway::routes::RouteTable;
@@ -168,6 +169,7 @@ pub(super) fn specs(gateway: usize) -> Vec<PeerSpec> {
     let spec = |link: LinkId, far: usize| PeerSpec {
         link,
         site: Some(SITE),
+        engine: Engine::Crossway,
         receiver_index: 0x00ab_0000 + (gateway as u32) * 16 + link.0,
         public_key: public_key(far),
         preshared_key: None,

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::feed::{Feed, Script};
 use super::gateways::{A, B, C, FIRST, Node, REPLICA, SECOND, endpoint, ipv4, specs, state};
-use crossway::gateway::handover::{Answer, Ask, Header, Later, Offer, Word};
+use crossway::gateway::handover::{Answer, Ask, GatewayExport, Header, Offer, Word};
 use crossway::gateway::plan::Numbers;
 use crossway::io::offload::Offload;
 use crossway::journal::{self, Change, Journal};
@@ -57,7 +57,7 @@ fn words(bytes: &[u8]) {
             assert_eq!(told.is_some(), !offload.is_on());
         }
     }
-    if let Some(Later { events, .. }) = told_again(bytes) {
+    if let Some(GatewayExport { events, .. }) = told_again(bytes) {
         let mut journal = Journal::default();
         journal.adopt(events);
         let before = journal.last(None);
@@ -71,11 +71,11 @@ fn words(bytes: &[u8]) {
 }
 
 fn adopt_numbers(value: serde_json::Value) {
-    if let Some(numbers) = Numbers::told(value) {
-        let told = Numbers::told(numbers.tell()).expect("it was told here");
+    if let Some(numbers) = Numbers::import(value) {
+        let told = Numbers::import(numbers.export()).expect("it was told here");
         assert_eq!(
-            told.tell().to_string().len(),
-            numbers.tell().to_string().len()
+            told.export().to_string().len(),
+            numbers.export().to_string().len()
         );
     }
 }

@@ -122,12 +122,12 @@ impl fmt::Display for HostError {
             ),
             Self::NotATun { name, kind } => write!(
                 f,
-                "{name} is to be the TUN and exists already as {kind}: give the gateway another \
+                "{name} is the name for the TUN, but exists already as {kind}: give the gateway another \
                  name, or rename that interface"
             ),
             Self::NotAVirtualMac { name, kind } => write!(
                 f,
-                "{name} is to be the device of a virtual router and exists already as {kind}: rename \
+                "{name} is the name for the device of a virtual router, but exists already as {kind}: rename \
                  that interface, or give the virtual router another id"
             ),
             Self::TunInUse { name } => write!(
@@ -143,8 +143,7 @@ impl fmt::Display for HostError {
             Self::RouteTaken { prefix } => write!(
                 f,
                 "route {prefix} with metric {} exists on another interface: another connector or \
-                 a hand-made route owns it; remove that route (`ip route show {prefix}`) or give \
-                 the prefix to one of the two only",
+                 a hand-made route owns it; remove that route (`ip route show {prefix}`) or keep the prefix in only one of the two",
                 super::site_routes::METRIC
             ),
             Self::NoIpv6 => write!(

@@ -113,12 +113,11 @@ impl Planner<'_> {
             .collect();
         for wan in strict {
             let why =
-                "far gateways reach it as well where the best route to them leaves by another WAN";
+                "far gateways can use it even if the best route to them leaves by another WAN";
             self.set(Key::ipv4(wan, Name::RpFilter), "2", why);
         }
         if self.is_strict(need.tun) {
-            let why = "each packet's source is checked against its site's routes already; the \
-                       strict check would drop what comes back over another way";
+            let why = "each packet's source is already checked against its site's routes; the strict check would drop packets that return by another path";
             self.set(Key::ipv4(need.tun, Name::RpFilter), "2", why);
         }
     }
@@ -138,12 +137,12 @@ impl Planner<'_> {
         if self.value(&all) == Some("1") {
             let others = self.keys(Family::Ipv4, Name::SendRedirects);
             for key in others.into_iter().filter(|key| *key != all && *key != tun) {
-                self.set(key, "1", "it was on through net.ipv4.conf.all");
+                self.set(key, "1", "it was on because of net.ipv4.conf.all");
             }
             let why = "off for the TUN; every other interface keeps its own";
             self.set(all, "0", why);
         }
-        let why = "sites are not told to bypass this gateway";
+        let why = "no redirects that tell sites to bypass this gateway";
         self.set(tun, "0", why);
     }
 
@@ -154,7 +153,7 @@ impl Planner<'_> {
             let why = "IPv6 goes through the tunnel";
             self.set(Key::ipv6(tun, Name::DisableIpv6), "0", why);
         }
-        let why = "no router solicitations and redirects into the tunnel";
+        let why = "no router solicitations or redirects into the tunnel";
         self.set(Key::ipv6(tun, Name::AddrGenMode), "1", why);
     }
 
@@ -177,7 +176,7 @@ impl Planner<'_> {
             self.answer_for_itself_only(&device.wanted.lan);
         }
         for device in devices.iter().filter(|device| !of_ipv4(device)) {
-            let why = "ARP is not its business";
+            let why = "it has no IPv4 address and answers no ARP";
             self.set(Key::ipv4(&device.name, Name::ArpIgnore), "8", why);
         }
     }
@@ -188,7 +187,7 @@ impl Planner<'_> {
             let why = "it does not answer ARP for the virtual addresses with its own MAC";
             self.set(ignore, "1", why);
         }
-        let why = "it does not ask for hosts in the name of the virtual addresses";
+        let why = "it sends no ARP requests from the virtual addresses";
         self.set(Key::ipv4(lan, Name::ArpAnnounce), "2", why);
     }
 
@@ -219,7 +218,7 @@ impl Planner<'_> {
         }
         for key in self.advertised() {
             if interfaces.contains(&key.interface.as_str()) {
-                self.set(key, "2", "it goes on taking router advertisements");
+                self.set(key, "2", "it still accepts router advertisements");
             } else {
                 let change = self.change(key, "2", "advertised default routes are kept");
                 self.plan.meanwhile.extend(change);
@@ -235,9 +234,9 @@ impl Planner<'_> {
             return;
         }
         for key in self.advertised() {
-            self.set(key, "2", "it goes on taking router advertisements");
+            self.set(key, "2", "it still accepts router advertisements");
         }
-        let why = "this kernel forwards IPv6 on all interfaces or none (one by one from 6.17 on)";
+        let why = "before 6.17 the kernel forwards IPv6 on all interfaces or none";
         // Remembered also where it is 1 already: restoring `all` rewrites each.
         for key in self.keys(Family::Ipv6, Name::Forwarding) {
             let why = if key == all { why } else { "follows all" };

@@ -63,7 +63,7 @@ pub(super) fn reconcile(
 /// A line for logs and `status`.
 pub(super) fn describe(change: &FeatureChange) -> String {
     let FeatureChange { interface, feature } = change;
-    format!("{interface}: {feature} off -> on (datagrams of a flow pass in one piece)")
+    format!("{interface}: {feature} off -> on (datagrams of a flow are forwarded in one piece)")
 }
 
 impl Report {

@@ -67,7 +67,7 @@ fn restore(changes: &[SysctlChange]) -> Result<Vec<String>, HostError> {
         } else {
             if now != change.before {
                 lines.push(format!(
-                    "{} is left at {now}: somebody has changed it from {} since",
+                    "{} stays at {now}: somebody has changed it since it was set to {}",
                     change.key, change.set
                 ));
             }

@@ -303,12 +303,12 @@ impl Host {
             let interface = self.interface(name).await?;
             if !interface.up {
                 report.warnings.push(format!(
-                    "{role} interface {name} is down: nothing comes or goes by it until `ip link \
+                    "{role} interface {name} is down: it carries nothing until `ip link \
                      set {name} up`"
                 ));
             } else if !interface.carrier {
                 report.warnings.push(format!(
-                    "{role} interface {name} has no carrier: look at its cable or its other end"
+                    "{role} interface {name} has no carrier: check its cable and its other end"
                 ));
             }
             interfaces.push(interface);

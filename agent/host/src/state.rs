@@ -182,7 +182,7 @@ fn put_aside(path: &Path, why: &serde_json::Error) -> String {
         Err(_) => path.display().to_string(),
     };
     format!(
-        "the state file could not be understood ({why}) and was put aside as {place}: sysctls that \
+        "the state file could not be parsed ({why}) and was renamed to {place}: sysctls that \
          an agent killed earlier had set will not be restored; compare them with that file by hand"
     )
 }

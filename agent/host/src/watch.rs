@@ -68,7 +68,7 @@ impl Watch {
                 .next()
                 .await
                 .ok_or_else(|| HostError::Netlink {
-                    what: "to go on watching links, addresses and routes".to_owned(),
+                    what: "to keep watching links, addresses and routes".to_owned(),
                     error: io::Error::from(io::ErrorKind::ConnectionAborted),
                 })?;
             changes.note(&message);

@@ -190,7 +190,8 @@ fn a_sysctl_that_somebody_else_set_meanwhile_is_left_alone() {
         let report = host.restore().await.unwrap();
         assert_eq!(sysctl("ipv6/conf/lan/accept_ra"), "0");
         let lines = report.changes.join("\n");
-        let expected = "net.ipv6.conf.lan.accept_ra is left at 0: somebody has changed it from 2";
+        let expected =
+            "net.ipv6.conf.lan.accept_ra stays at 0: somebody has changed it since it was set to 2";
         assert!(lines.contains(expected), "{lines}");
     });
 }

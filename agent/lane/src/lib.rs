@@ -229,7 +229,7 @@ impl Lane {
             }
         }
         if let Err(error) = self.udp.turn_away() {
-            tracing::debug!(%error, "the socket goes on to let datagrams in");
+            tracing::debug!(%error, "the socket still lets datagrams in");
         }
         for _ in 0..MOST_LAST_TURNS {
             if !self.turn_inbound().unwrap_or(false) {

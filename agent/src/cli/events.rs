@@ -28,8 +28,7 @@ const SUBJECT_WIDTH: usize = 18;
                   the time (UTC), the kind, the name, the old and the new state, and the cause.\n\n\
                   The gateway keeps the last 1,024 events since its start.",
     after_help = "With --json each event is one line of JSON (NDJSON): sequence, unix_milliseconds, \
-                  kind, subject, from (or null), to, cause. A line {\"missed\":N} says that N events \
-                  were gone before this reader took them.\n\n\
+                  kind, subject, from (or null), to, cause. A line {\"missed\":N} means that N events were discarded before this reader had read them.\n\n\
                   With --follow the exit code is 1 when the gateway ends.\n\n\
                   Examples:\n  \
                   crossway events --last 20\n  \
@@ -65,12 +64,14 @@ pub(super) fn events(options: &Options, wanted: &Events) -> Result<(), Failure> 
         &run_dir(),
         options.gateway.as_deref(),
         &request,
-        |response| match pick(response) {
+        |response| {
+            match pick(response) {
             Some(reply) => show(options, &reply, look),
             None => Err(anyhow!(
-                "the gateway answered something else: use the program that the gateway runs"
+                "unexpected answer from the gateway: use the same version of crossway as the gateway"
             )
             .into()),
+        }
         },
     )?;
     Err(anyhow!("the gateway has ended").into())
@@ -98,7 +99,7 @@ fn show(options: &Options, reply: &EventsReply, look: Look) -> Result<(), Failur
     if reply.missed > 0 {
         let missed = counted(reply.missed, "event was", "events were");
         text += &look.paint(
-            &format!("-- {missed} gone before they were read --\n"),
+            &format!("-- {missed} events were discarded before they were read --\n"),
             Some(Colour::Yellow),
         );
     }

@@ -142,7 +142,7 @@ fn foot(reply: &FlowsReply) -> String {
     if reply.evicted_packets > 0 {
         let _ = writeln!(
             text,
-            "{} ({}) are in the sites' totals and in no flow of the table any more",
+            "{} ({}) count in the sites' totals but in no flow of the table, because theirs were evicted",
             counted(reply.evicted_packets, "packet", "packets"),
             bytes(reply.evicted_bytes),
         );
@@ -152,7 +152,7 @@ fn foot(reply: &FlowsReply) -> String {
 
 fn parse_protocol(text: &str) -> Result<u8, String> {
     protocol::number(text).ok_or_else(|| {
-        "no IP protocol known here: write tcp, udp, icmp, icmpv6, sctp, gre, esp or a number from 0 \
+        "not a known IP protocol: write tcp, udp, icmp, icmpv6, sctp, gre, esp or a number from 0 \
          to 255"
             .to_owned()
     })

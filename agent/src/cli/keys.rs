@@ -17,11 +17,10 @@ const INPUT_BYTES: u64 = 4096;
 
 /// Prints a new private key.
 pub(super) fn keygen() -> Result<(), Failure> {
-    let key = SecretKey::generate().context("the kernel gives no random numbers")?;
+    let key = SecretKey::generate().context("cannot get random numbers from the kernel")?;
     if let Some(mode) = exposed_mode_of_stdout() {
         eprintln!(
-            "crossway: warning: the key goes to a file of mode {mode:04o}, which others than its \
-             owner can use: chmod 600 it, or write (umask 077; crossway keygen > FILE)"
+            "crossway: warning: the key goes to a file with mode {mode:04o}, which other users can read: chmod 600 it, or use (umask 077; crossway keygen > FILE)"
         );
     }
     let text = key.to_base64();
@@ -38,7 +37,7 @@ pub(super) fn pubkey() -> Result<(), Failure> {
     io::stdin()
         .take(INPUT_BYTES)
         .read_to_string(&mut text)
-        .context("standard input is no text: write `crossway pubkey < KEYFILE`")?;
+        .context("standard input is not text: write `crossway pubkey < KEYFILE`")?;
     let key = SecretKey::from_base64(&text)
         .map_err(|error| anyhow!("standard input {error}: write `crossway pubkey < KEYFILE`"))?;
     print(&format!("{}\n", public_key_text(&key.public_key())))

@@ -18,7 +18,10 @@ pub(super) fn ask<T>(
 ) -> Result<T, Failure> {
     let response = client::ask(&run_dir(), options.gateway.as_deref(), request)?;
     pick(response).ok_or_else(|| {
-        anyhow!("the gateway answered something else: use the program that the gateway runs").into()
+        anyhow!(
+            "unexpected answer from the gateway: use the same version of crossway as the gateway"
+        )
+        .into()
     })
 }
 

@@ -35,11 +35,11 @@ fn tell(reload: &Reload) -> Result<(), Failure> {
         Outcome::Applied => print("The new configuration is in force.\n"),
         Outcome::Unchanged => print("Nothing changed.\n"),
         Outcome::Rejected => {
-            eprintln!("crossway: the file is wrong: the gateway goes on with what it has");
+            eprintln!("crossway: the file has mistakes: the gateway keeps its configuration");
             Ok(())
         }
         Outcome::Failed => {
-            eprintln!("crossway: the new configuration is not wholly in force");
+            eprintln!("crossway: the new configuration was not put in force");
             Ok(())
         }
     }

@@ -13,13 +13,16 @@ use crate::disk::Disk;
 use crate::posture::capabilities::{Part, settle_thread};
 use crate::{gateway, posture};
 
+/// What is logged without it. boringtun logs each handshake that nobody answers as a warning; what that means for a
+/// link is told by the link's state.
+const USUAL_LOG: &str = "info,boringtun=off";
 /// Environment variable that sets what is logged, such as `debug` or `crossway::host=debug`.
 const LOG_VARIABLE: &str = "CROSSWAY_LOG";
 
 /// Runs the gateway until it is told to stop.
 pub(super) fn run(file: &Path, take_over: bool) -> Result<(), Failure> {
     // Relative paths must mean the same after any change of folder, at a reload, and in `status`.
-    let file = std::path::absolute(file).context("the working folder is not readable")?;
+    let file = std::path::absolute(file).context("cannot read the working directory")?;
     let starter = posture::begin(&file)?;
     let accepted = Config::load(&file, &Disk).map_err(|rejected| tell_rejected(&rejected))?;
     for warning in &accepted.warnings {
@@ -30,13 +33,13 @@ pub(super) fn run(file: &Path, take_over: bool) -> Result<(), Failure> {
         .enable_all()
         .on_thread_start(|| settle_thread(Part::Worker))
         .build()
-        .context("the control runtime does not start")?;
+        .context("cannot start the control runtime")?;
     runtime.block_on(gateway::run(accepted.config, file, take_over, starter))?;
     Ok(())
 }
 
 fn log_to_stderr() -> Result<(), Failure> {
-    let wanted = std::env::var(LOG_VARIABLE).unwrap_or_else(|_| "info".to_owned());
+    let wanted = std::env::var(LOG_VARIABLE).unwrap_or_else(|_| USUAL_LOG.to_owned());
     let filter = EnvFilter::try_new(&wanted)
         .map_err(|error| Failure::Wrong(format!("{LOG_VARIABLE}={wanted}: {error}: write info")))?;
     tracing_subscriber::fmt()

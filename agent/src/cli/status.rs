@@ -9,6 +9,7 @@ use super::units::{bytes, count, counted, duration, rate};
 use super::{Options, Watch, links, reading, sites, vrrp};
 use crate::control::message::{Attachment, HealthTarget, Link, Offload, Posture, Status};
 use crate::control::{Request, Response};
+use crate::engine::Engine;
 
 /// Shows the whole gateway.
 pub(super) fn status(options: &Options, watch: Watch) -> Result<(), Failure> {
@@ -39,7 +40,7 @@ fn text(status: &Status, look: Look) -> String {
     }
     list(
         &mut text,
-        "Changed on this host, put back at the end",
+        "Changed on this host, restored when the gateway stops",
         &status.host_changes,
     );
     let warnings = look.paint("Warnings", Some(Colour::Yellow));
@@ -68,6 +69,7 @@ fn head(status: &Status, look: Look) -> String {
         "{name}  up {}  crossway {} (abi {})  pid {}  memory {}\n\
          \x20 listen      {}, {}\n\
          \x20 tunnel      {}, MTU {} ({})\n\
+         \x20 engine      {}\n\
          \x20 fast path   {fast_path}\n\
          \x20 LAN         {lan} for {}, {}\n\
          \x20 to sites    {}, {}\n\
@@ -85,6 +87,7 @@ fn head(status: &Status, look: Look) -> String {
         status.tun.name,
         status.tun.mtu_bytes,
         status.tun.why,
+        engines(status),
         duration(status.health.since_seconds),
         status.health.why,
         bytes(totals.to_site_bytes),
@@ -95,6 +98,27 @@ fn head(status: &Status, look: Look) -> String {
         status.config_file,
         posture(&status.posture),
     )
+}
+
+/// What runs the sessions, and what those cannot do.
+fn engines(status: &Status) -> String {
+    let links = status.sites.iter().flat_map(|site| &site.links);
+    let links: Vec<&Link> = links.chain(&status.replicas).collect();
+    let described = Engine::ALL.into_iter().filter_map(|engine| {
+        let run = links.iter().filter(|link| link.engine == engine);
+        let mut run: Vec<&str> = run.map(|link| link.gateway.as_str()).collect();
+        run.dedup();
+        let name = match (engine == status.engine, run.is_empty()) {
+            (true, _) => engine.to_string(),
+            (false, true) => return None,
+            (false, false) => format!("{engine} for {}", run.join(", ")),
+        };
+        Some(match engine.limits().filter(|_| !run.is_empty()) {
+            Some(limits) => format!("{name} ({limits})"),
+            None => name,
+        })
+    });
+    described.collect::<Vec<_>>().join("; ")
 }
 
 fn posture(posture: &Posture) -> String {

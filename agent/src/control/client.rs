@@ -60,20 +60,20 @@ impl fmt::Display for ClientError {
             ),
             Self::SeveralRun(names) => write!(
                 f,
-                "several gateways run here ({}): say which with --gateway {}",
+                "several gateways run here ({}): choose one with --gateway {}",
                 names.join(", "),
                 names.first().map_or("NAME", String::as_str)
             ),
             Self::Denied(path) => write!(
                 f,
-                "{} may not be opened by this user: {}",
+                "this user may not open {}: {}",
                 path.display(),
                 admission::mend(path)
             ),
             Self::Io(path, error) => write!(f, "{} does not answer: {error}", path.display()),
             Self::Answer(error) => write!(
                 f,
-                "the gateway's answer is not understood ({error}): use the program that the gateway runs"
+                "cannot parse the gateway's answer ({error}): use the same version of crossway as the gateway"
             ),
             Self::Refused(message) => f.write_str(message),
         }

@@ -59,7 +59,7 @@ impl Followers {
                 journal: self.journal.clone(),
             })),
             Err(_) => Err(format!(
-                "{MAX_FOLLOWERS} readers follow the events already: end one of them"
+                "{MAX_FOLLOWERS} readers already follow the events: stop one of them"
             )),
         }
     }

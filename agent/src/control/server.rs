@@ -71,19 +71,19 @@ impl fmt::Display for BindError {
         match self {
             Self::InUse(path) => write!(
                 f,
-                "a gateway of this name runs already and answers at {}: take over from it with \
+                "a gateway of this name is already running and answers at {}: take over from it with \
                  --take-over, stop it, or give this one another name",
                 path.display()
             ),
             Self::NoSocket(path) => write!(
                 f,
-                "{} is in the way and no socket: remove it",
+                "{} exists and is not a socket: remove it",
                 path.display()
             ),
             Self::Io(path, error) => {
                 write!(
                     f,
-                    "the control socket {} cannot be made: {error}",
+                    "cannot create the control socket {}: {error}",
                     path.display()
                 )
             }
@@ -189,7 +189,7 @@ impl Server {
                     });
                 }
                 Err(error) => {
-                    warn!(%error, "control socket does not accept");
+                    warn!(%error, "control socket cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -230,7 +230,7 @@ async fn serve_connection(
             Err(refused) => Response::error(refused),
         },
         Ok(Err(response)) => response,
-        Err(_) => Response::error("no request came: send one line of JSON"),
+        Err(_) => Response::error("no request received: send one line of JSON"),
     };
     let line = line_of(&response)?;
     timeout(PEER_PATIENCE, stream.write_all(&line)).await??;
@@ -346,7 +346,7 @@ impl Drop for SocketFileGuard {
             && !left
             && let Err(error) = fs::remove_file(&self.path)
         {
-            warn!(%error, path = %self.path.display(), "the control socket stays behind");
+            warn!(%error, path = %self.path.display(), "could not remove the control socket");
         }
     }
 }

@@ -1,14 +1,16 @@
 //! What the command line asks, answered from the state of the loop and from the maps themselves.
 
 mod flows;
+mod orders;
 mod routes;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use datapath_abi::ABI_VERSION;
 use datapath_abi::outcome::{DropReason, StackReason, Tally};
 
 pub(super) use flows::{PendingFlows, Rates};
+use routes::RouteView;
 
 use super::Gateway;
 use super::links::{LinkStatus, Links, site_state};
@@ -19,53 +21,55 @@ use crate::control::message::{
     Attachment, DropCount, DropsReply, Link, LinksReply, Offload, Request, Response, Site,
     SitesReply, StackCount, Status, Tun, Version, WatchedBy,
 };
-use crate::datapath;
+use crate::datapath::{self, Datapath};
 use crate::io::offload;
 use crate::keys::public_key_text;
 use crate::posture;
-use crossway_sys::clock;
+
+/// How long `flows` watches before it tells rates.
+const RATE_WINDOW: Duration = Duration::from_millis(500);
 
 impl Gateway {
     /// Answers a request. `flows` is answered a moment later, when its rates are known.
-    pub(super) async fn handle_request(&mut self, request: ControlRequest) {
+    pub(super) async fn handle_request(&mut self, request: ControlRequest, now: Instant) {
+        let asks_for_links = matches!(
+            request.request,
+            Request::Status | Request::Sites | Request::Links | Request::Drops | Request::Events(_)
+        );
+        if asks_for_links {
+            self.look_at_links(now).await;
+            self.reconcile(now).await;
+        }
         let response = match request.request {
             Request::Flows(wanted) => {
-                self.begin_flows(wanted, request.reply);
+                self.begin_flows(wanted, request.reply, now);
                 return;
             }
-            Request::Status => Response::Status(Box::new(self.status().await)),
-            Request::Sites => {
-                self.refresh().await;
-                Response::Sites(SitesReply {
-                    sites: self.sites(),
-                })
-            }
+            Request::Status => Response::Status(Box::new(self.status(now))),
+            Request::Sites => Response::Sites(SitesReply {
+                sites: self.sites(now),
+            }),
             Request::Links => {
-                self.refresh().await;
-                let links = self.sites().into_iter().flat_map(|site| site.links);
-                let links = links.chain(self.replica_links()).collect();
+                let links = self.sites(now).into_iter().flat_map(|site| site.links);
+                let links = links
+                    .chain(self.replicas.describe(&self.forwarding.links, now))
+                    .collect();
                 Response::Links(LinksReply { links })
             }
-            Request::Routes => self.routes(),
-            Request::RouteGet { address } => self.route_get(address).await,
-            Request::RoutesOverlaps => self.overlaps(),
-            Request::Drops => {
-                self.refresh().await;
-                match self.drops() {
-                    Ok(drops) => Response::Drops(drops),
-                    Err(error) => Response::error(format!("{error:#}")),
-                }
-            }
+            Request::Routes => self.view_of_routes().all(),
+            Request::RouteGet { address } => self.view_of_routes().find(address).await,
+            Request::RoutesOverlaps => self.view_of_routes().overlaps(),
+            Request::Drops => match self.drops() {
+                Ok(drops) => Response::Drops(drops),
+                Err(error) => Response::error(format!("{error:#}")),
+            },
             Request::OrderLinks { target, order } => {
-                self.order_links(&target, order, request.asker)
+                self.order_links(&target, order, request.asker, now).await
             }
-            Request::Events(wanted) => {
-                self.refresh().await;
-                Response::Events(self.journal.borrow().last(wanted.last))
-            }
-            Request::Reload => Response::Reload(self.reload(Some(request.asker)).await),
+            Request::Events(wanted) => Response::Events(self.journal.borrow().last(wanted.last)),
+            Request::Reload => Response::Reload(self.reload(Some(request.asker), now).await),
             Request::Version => Response::Version(Version {
-                gateway: self.config.gateway.name.clone(),
+                gateway: self.desired.config.gateway.name.clone(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 abi_version: ABI_VERSION,
             }),
@@ -74,51 +78,52 @@ impl Gateway {
         let _ = request.reply.send(response);
     }
 
-    /// As [`Self::refresh_links`]. A lane that has ended is found, and told, by the loop's next tick.
-    pub(super) async fn refresh(&mut self) {
-        if let Err(error) = self.refresh_links().await {
-            tracing::debug!("{error:#}");
+    fn view_of_routes(&self) -> RouteView<'_> {
+        RouteView {
+            plan: &self.desired.plan,
+            forwarding: &self.forwarding,
+            kernel: &self.host.kernel,
         }
     }
 
-    async fn status(&mut self) -> Status {
-        self.refresh().await;
-        let gateway = &self.config.gateway;
-        let sites = self.sites();
-        let virtual_routers = self.virtual_routers();
+    fn status(&self, now: Instant) -> Status {
+        let gateway = &self.desired.config.gateway;
+        let datapath = self.forwarding.datapath.as_ref();
+        let sites = self.sites(now);
+        let virtual_routers = self.lan.vrrp.describe(now);
         let mut warnings = self.all_warnings();
         warnings.extend(warnings_of(&virtual_routers));
+        let tun = &self.host.tun;
         Status {
             gateway: gateway.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             abi_version: ABI_VERSION,
             pid: std::process::id(),
-            started_unix_seconds: self.started_since_epoch.as_secs(),
-            uptime_seconds: seconds_since(self.started),
-            config_file: self.path.display().to_string(),
+            started_unix_seconds: self.process.started_since_epoch.as_secs(),
+            uptime_seconds: seconds_between(self.process.started, now),
+            config_file: self.process.path.display().to_string(),
             public_key: public_key_text(&self.identity.public_key()),
-            lanes: self.lanes.count(),
+            lanes: self.forwarding.lanes.count(),
+            engine: gateway.engine,
             listen: gateway.listen.to_string(),
             tun: Tun {
-                name: self.tun.name.clone(),
-                mtu_bytes: u32::from(self.tun.mtu.mtu),
-                why: self.tun.mtu.reason.clone(),
+                name: tun.name.clone(),
+                mtu_bytes: u32::from(tun.mtu.mtu),
+                why: tun.mtu.reason.clone(),
             },
-            fast_path: self.datapath.is_some(),
-            pins: self
-                .datapath
-                .as_ref()
+            fast_path: datapath.is_some(),
+            pins: datapath
                 .map(|datapath| datapath.pin_directory().display().to_string())
                 .unwrap_or_default(),
-            attachments: self.attachments(),
-            offloads: self.offloads(),
-            host_changes: self.host.changes(),
+            attachments: datapath.map(attachments).unwrap_or_default(),
+            offloads: self.offloads(now),
+            host_changes: self.host.kernel.changes(),
             warnings,
-            health: self.health.describe(seconds_since),
+            health: self.lan.health.describe(|then| seconds_between(then, now)),
             totals: flows::total(sites.iter().map(|site| site.traffic)),
             sites,
             virtual_routers,
-            replicas: self.replica_links(),
+            replicas: self.replicas.describe(&self.forwarding.links, now),
             memory_rss_bytes: resident_bytes(),
             posture: posture::status::current(),
         }
@@ -126,19 +131,20 @@ impl Gateway {
 
     fn all_warnings(&self) -> Vec<String> {
         let mut warnings = self.warnings.all();
-        warnings.extend(self.health.warnings());
+        warnings.extend(self.agenda.warnings());
+        warnings.extend(self.lan.health.warnings());
         warnings
     }
 
-    pub(super) fn sites(&self) -> Vec<Site> {
-        let mut links = self.links.by_site();
-        let sites = self.plan.sites.iter();
+    pub(super) fn sites(&self, now: Instant) -> Vec<Site> {
+        let mut links = self.forwarding.links.by_site();
+        let sites = self.desired.plan.sites.iter();
         sites
-            .map(|site| self.site(site, links.remove(&site.id).unwrap_or_default()))
+            .map(|site| self.site(site, links.remove(&site.id).unwrap_or_default(), now))
             .collect()
     }
 
-    fn site(&self, site: &PlannedSite, links: Vec<&LinkStatus>) -> Site {
+    fn site(&self, site: &PlannedSite, links: Vec<&LinkStatus>, now: Instant) -> Site {
         let seen = self.states.site(site.id);
         let (state, why) = match seen {
             Some(seen) => (seen.state, seen.why.clone()),
@@ -148,63 +154,27 @@ impl Gateway {
             name: site.config.name.clone(),
             vnet: site.config.vnet.clone(),
             state,
-            since_seconds: seen.map_or(0, |seen| seconds_since(seen.since)),
+            since_seconds: seen.map_or(0, |seen| seconds_between(seen.since, now)),
             why,
             on_down: site.config.on_down.as_str().to_owned(),
             routes: site.config.routes.iter().map(ToString::to_string).collect(),
-            traffic: self.site_traffic(site.id),
+            traffic: self.rates.traffic(&self.forwarding, site.id),
             links: links
                 .into_iter()
-                .map(|link| describe_link(link, &self.links))
+                .map(|link| describe_link(link, &self.forwarding.links, now))
                 .collect(),
         }
     }
 
-    fn attachments(&self) -> Vec<Attachment> {
-        let Some(datapath) = &self.datapath else {
-            return Vec::new();
-        };
-        datapath
-            .attachments()
-            .iter()
-            .map(|attachment| Attachment {
-                interface: attachment.interface.clone(),
-                hook: attachment.hook.program().to_owned(),
-                mode: match attachment.mode {
-                    datapath::Mode::Native => "xdp-native".to_owned(),
-                    datapath::Mode::Generic => "xdp-generic".to_owned(),
-                    other => other.as_str().to_owned(),
-                },
-                reason: attachment.reason.clone(),
-            })
-            .collect()
-    }
-
-    fn offloads(&self) -> Vec<Offload> {
-        let offloads = self.lanes.offloads();
+    fn offloads(&self, now: Instant) -> Vec<Offload> {
+        let offloads = self.forwarding.lanes.offloads();
         offloads
-            .map(|(lane, offload)| self.describe_offload(lane, offload))
+            .map(|(lane, offload)| describe_offload(lane, offload, self.process.started, now))
             .collect()
-    }
-
-    fn describe_offload(&self, lane: usize, offload: &offload::Offload) -> Offload {
-        let (why, since) = match &offload.off {
-            Some(off) => (off.why.clone(), off.since),
-            None => ("taken by the kernel at start".to_owned(), self.started),
-        };
-        Offload {
-            name: match lane {
-                0 => offload.name.to_owned(),
-                lane => format!("{} (lane {lane})", offload.name),
-            },
-            on: offload.is_on(),
-            why,
-            since_seconds: seconds_since(since),
-        }
     }
 
     fn drops(&self) -> anyhow::Result<DropsReply> {
-        let (by_programs, to_stack) = match &self.datapath {
+        let (by_programs, to_stack) = match &self.forwarding.datapath {
             Some(datapath) => (datapath.tallies.drops()?, datapath.tallies.to_stack()?),
             None => (Vec::new(), Vec::new()),
         };
@@ -220,18 +190,10 @@ impl Gateway {
         let drops = DropReason::ALL.iter().map(|reason| {
             let by_programs = by_programs.iter().filter(|(other, _)| other == reason);
             let by_programs: Tally = by_programs.map(|(_, tally)| *tally).sum();
-            let by_agent = self.lanes.drops(*reason) + self.replicas.drops(*reason);
+            let by_agent = self.forwarding.lanes.drops(*reason) + self.replicas.drops(*reason);
             DropCount::new(*reason, by_programs + by_agent)
         });
         drops.collect()
-    }
-
-    /// What the programs have dropped: it is forgotten when they are detached.
-    pub(super) fn dropped_by_programs(&self) -> Vec<(DropReason, Tally)> {
-        let tallies = self.datapath.as_ref().map(|datapath| &datapath.tallies);
-        tallies
-            .and_then(|tallies| tallies.drops().ok())
-            .unwrap_or_default()
     }
 
     /// Logs what was dropped: after a stop nobody can be asked for it.
@@ -249,7 +211,44 @@ impl Gateway {
     }
 }
 
-pub(super) fn describe_link(link: &LinkStatus, links: &Links) -> Link {
+fn attachments(datapath: &Datapath) -> Vec<Attachment> {
+    let attachments = datapath.attachments().iter();
+    attachments
+        .map(|attachment| Attachment {
+            interface: attachment.interface.clone(),
+            hook: attachment.hook.program().to_owned(),
+            mode: match attachment.mode {
+                datapath::Mode::Native => "xdp-native".to_owned(),
+                datapath::Mode::Generic => "xdp-generic".to_owned(),
+                other => other.as_str().to_owned(),
+            },
+            reason: attachment.reason.clone(),
+        })
+        .collect()
+}
+
+fn describe_offload(
+    lane: usize,
+    offload: &offload::Offload,
+    started: Instant,
+    now: Instant,
+) -> Offload {
+    let (why, since) = match &offload.off {
+        Some(off) => (off.why.clone(), off.since),
+        None => ("accepted by the kernel at start".to_owned(), started),
+    };
+    Offload {
+        name: match lane {
+            0 => offload.name.to_owned(),
+            lane => format!("{} (lane {lane})", offload.name),
+        },
+        on: offload.is_on(),
+        why,
+        since_seconds: seconds_between(since, now),
+    }
+}
+
+pub(super) fn describe_link(link: &LinkStatus, links: &Links, now: Instant) -> Link {
     let peer = link.peer.as_ref();
     let endpoint = peer.and_then(|peer| peer.endpoint);
     let bfd = peer.and_then(|peer| peer.pulse.bfd);
@@ -259,6 +258,7 @@ pub(super) fn describe_link(link: &LinkStatus, links: &Links) -> Link {
     Link {
         site: link.planned.site_name.clone(),
         gateway: link.planned.gateway.name.clone(),
+        engine: link.planned.gateway.engine,
         id: link.planned.id.0,
         lane: link.planned.lane,
         endpoint: endpoint.map(|endpoint| endpoint.remote.to_string()),
@@ -268,7 +268,7 @@ pub(super) fn describe_link(link: &LinkStatus, links: &Links) -> Link {
             .and_then(|peer| peer.handshake_age)
             .map(|age| age.as_secs()),
         state: link.state,
-        why: links.why(link, clock::now()),
+        why: links.why(link, now),
         rx_packets: peer.map_or(0, |peer| peer.received_packets),
         rx_bytes: peer.map_or(0, |peer| peer.received_bytes),
         tx_packets: peer.map_or(0, |peer| peer.sent_packets),
@@ -277,7 +277,7 @@ pub(super) fn describe_link(link: &LinkStatus, links: &Links) -> Link {
         priority: link.planned.path.priority,
         link: link.planned.path.name.clone(),
         wan: link.planned.path.wan.clone(),
-        since_seconds: seconds_since(link.since),
+        since_seconds: seconds_between(link.since, now),
         carries_flows: links.carries(link),
         watched_by: if link.is_watched_by_bfd() {
             WatchedBy::Bfd
@@ -291,8 +291,8 @@ pub(super) fn describe_link(link: &LinkStatus, links: &Links) -> Link {
     }
 }
 
-fn seconds_since(then: std::time::Instant) -> u64 {
-    clock::now().saturating_duration_since(then).as_secs()
+fn seconds_between(then: Instant, now: Instant) -> u64 {
+    now.saturating_duration_since(then).as_secs()
 }
 
 /// Resident memory of this process (proc(5), statm); 0 if it cannot be read.
@@ -304,6 +304,3 @@ fn resident_bytes() -> u64 {
     let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     pages.unwrap_or(0) * u64::try_from(page).unwrap_or(0)
 }
-
-/// How long `flows` watches before it tells rates.
-const RATE_WINDOW: Duration = Duration::from_millis(500);

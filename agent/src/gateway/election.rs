@@ -3,7 +3,7 @@
 //! Links that are up are ranked: what a person promoted or prefers, then those that are not held down,
 //! those whose gateway serves its LAN, and the priority of the file. Equals share the flows.
 
-mod told;
+mod export;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::LinkId;
-pub use told::ToldMember;
+pub use export::MemberExport;
 
 /// A link that goes down before it was up for so many hold-downs is flapping.
 const STABLE_AFTER: u32 = 10;

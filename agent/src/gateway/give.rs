@@ -1,8 +1,8 @@
-//! Handing over to another agent; see [`handover`](crate::handover) for what is said in which order.
+//! Handing over to another agent; see [`handover`](crate::handover) for the order of what is said.
 
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use tokio::io::Interest;
@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::Gateway;
-use super::handover::{Answer, Ask, Header, Later, Offer, Word};
+use super::handover::{Answer, Ask, GatewayExport, Header, Offer, Word};
 use crate::control::Server;
 use crate::control::server::SharedSocket;
 use crate::handover::STATE_VERSION;
@@ -68,11 +68,11 @@ async fn has_spoken(stream: &UnixStream) -> io::Result<bool> {
 }
 
 impl Gateway {
-    /// Somebody has come to the door.
-    pub(super) async fn hand_over_and_log(&mut self, successor: UnixStream) {
-        match self.hand_over(successor).await {
+    /// Another agent asks for the gateway.
+    pub(super) async fn hand_over_and_log(&mut self, successor: UnixStream, now: Instant) {
+        match self.hand_over(successor, now).await {
             Ok(next) => {
-                self.handed_over = true;
+                self.process.handed_over = true;
                 tracing::info!(pid = next.pid, "handed over to another agent");
                 service::succeeded_by(next.pid);
             }
@@ -81,14 +81,17 @@ impl Gateway {
     }
 
     /// Blocks the control task for the time of the hand-over. After an error all is as it was.
-    async fn hand_over(&mut self, successor: UnixStream) -> Result<PeerProcess> {
+    async fn hand_over(&mut self, successor: UnixStream, now: Instant) -> Result<PeerProcess> {
         let mut channel = Channel::new(successor.into_std()?)?;
-        ensure!(channel.is_ours()?, "a process of another user asked for it");
+        ensure!(
+            channel.is_ours()?,
+            "a process of another user asked to take over"
+        );
         channel.patience(ASK_LIMIT)?;
         let ask: Ask = channel
             .receive()
-            .context("the other agent has gone again")?;
-        if let Err(error) = self.may_hand_over(&ask).await {
+            .context("the other agent closed the connection without asking")?;
+        if let Err(error) = self.may_hand_over(&ask, now).await {
             let why = format!("{error:#}");
             channel.send(&Answer::Refused { why })?;
             return Err(error);
@@ -96,44 +99,44 @@ impl Gateway {
         channel.send(&Answer::Offer(Offer {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             state_version: STATE_VERSION,
-            numbers: self.numbers.tell(),
+            numbers: self.desired.numbers.export(),
         }))?;
         channel.patience(PLAN_LIMIT)?;
         let word: Word = channel
             .receive()
-            .context("the other agent thought better of it")?;
+            .context("the other agent closed the connection before taking over")?;
         ensure!(word == Word::Go, "the other agent said {word:?}");
 
         let _urgent = Priority::urgent();
         let asked_ns = clock::monotonic_ns();
-        let parked = self.lanes.park()?;
+        let parked = self.forwarding.lanes.park()?;
         let understood = ask.state_version == STATE_VERSION;
         let given = self
             .send_lanes(&mut channel, &parked, asked_ns, understood)
             .and_then(|()| was_taken(&mut channel));
         if let Err(error) = given {
-            self.lanes.resume(parked)?;
+            self.forwarding.lanes.resume(parked)?;
             return Err(error);
         }
         // From here on the lanes are another agent's.
         drop(parked);
-        self.sockets.iter().for_each(SharedSocket::leave);
-        let mut later = self.later();
-        later.virtual_routers = self.vrrp.leave().await;
+        self.process.sockets.iter().for_each(SharedSocket::leave);
+        let mut export = self.export();
+        export.virtual_routers = self.lan.vrrp.leave().await;
         // It has all that it cannot do without.
-        let _ = channel.send(&later);
+        let _ = channel.send(&export);
         Ok(channel.peer()?)
     }
 
     /// Whether this agent is well, and the other where it can go on.
-    async fn may_hand_over(&mut self, ask: &Ask) -> Result<()> {
+    async fn may_hand_over(&mut self, ask: &Ask, now: Instant) -> Result<()> {
         let own = netns::cookie();
         if own.is_some() && ask.network_namespace.is_some() && own != ask.network_namespace {
             bail!("the other agent is in another network namespace: start it in that of this one");
         }
-        let answered = timeout(HEALTH_LIMIT, self.lanes.refresh()).await;
+        let answered = timeout(HEALTH_LIMIT, self.forwarding.lanes.refresh()).await;
         let peers = answered.context("the lanes do not answer")??;
-        self.links.on_snapshot(peers, clock::now());
+        self.forwarding.links.on_snapshot(peers, now);
         Ok(())
     }
 
@@ -161,7 +164,7 @@ impl Gateway {
             state_ns,
             lanes: parked.iter().map(|lane| lane.tell_off(now)).collect(),
         })?;
-        let listeners = self.sockets.iter().map(SharedSocket::listener);
+        let listeners = self.process.sockets.iter().map(SharedSocket::listener);
         let mut descriptors: Vec<BorrowedFd<'_>> = listeners.collect();
         descriptors.extend(parked.iter().flat_map(ParkedLane::descriptors));
         channel.send_descriptors(&descriptors)?;
@@ -169,17 +172,18 @@ impl Gateway {
         Ok(())
     }
 
-    fn later(&self) -> Later {
+    fn export(&self) -> GatewayExport {
         let now = clock::now();
-        let uptime = now.saturating_duration_since(self.started);
-        Later {
+        let uptime = now.saturating_duration_since(self.process.started);
+        GatewayExport {
             uptime_ms: uptime.as_millis() as u64,
-            started_since_epoch_ms: self.started_since_epoch.as_millis() as u64,
-            service: self.service,
-            links: self.links.tell(now),
+            started_since_epoch_ms: self.process.started_since_epoch.as_millis() as u64,
+            service: self.forwarding.service,
+            links: self.forwarding.links.export(now),
             events: self.journal.borrow().last(None).events,
             virtual_routers: Vec::new(),
             flows: self
+                .forwarding
                 .datapath
                 .as_ref()
                 .map(|datapath| datapath.flows.account().clone()),

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::links::ToldLink;
+use super::links::LinkExport;
 use crate::control::message::Event;
 use crate::datapath::Account;
 use crate::io::offload::ToldOff;
@@ -42,7 +42,7 @@ pub struct Offer {
     pub version: String,
     /// The state it will send.
     pub state_version: u32,
-    /// Numbers of sites and links: [`Numbers::tell`](crate::gateway::plan::Numbers::tell).
+    /// Numbers of sites and links: [`Numbers::export`](crate::gateway::plan::Numbers::tell).
     pub numbers: Value,
 }
 
@@ -71,7 +71,7 @@ pub struct Header {
 
 /// What can wait until the lanes run again.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Later {
+pub struct GatewayExport {
     /// Time that the gateway has run.
     pub uptime_ms: u64,
     /// Time since the Unix epoch at which it was started.
@@ -79,7 +79,7 @@ pub struct Later {
     /// How the gateway serves its LAN.
     pub service: Service,
     /// Each link's state.
-    pub links: Vec<ToldLink>,
+    pub links: Vec<LinkExport>,
     /// The journal.
     #[serde(default)]
     pub events: Vec<Event>,

@@ -26,6 +26,8 @@ pub(super) struct Lanes {
     /// Name of the device whose queues they own, for messages.
     tun: String,
     running: Vec<Running>,
+    /// Why a lane has ended, once one has.
+    ended: Option<String>,
 }
 
 struct Running {
@@ -61,6 +63,7 @@ impl Lanes {
         let mut lanes = Self {
             tun: tun.to_owned(),
             running: running.collect(),
+            ended: None,
         };
         lanes.resume(parked)?;
         Ok(lanes)
@@ -188,19 +191,31 @@ impl Lanes {
             .collect()
     }
 
+    /// Whether every lane runs, as far as it was noticed.
+    ///
+    /// # Errors
+    /// Why one does not.
+    pub(super) fn ended(&self) -> Result<()> {
+        match &self.ended {
+            Some(why) => Err(anyhow!("{why}")),
+            None => Ok(()),
+        }
+    }
+
     /// Why a lane has ended that takes no commands any more.
     fn failure(&mut self, lane: usize) -> anyhow::Error {
         let thread = self
             .running
             .get_mut(lane)
             .and_then(|running| running.thread.take());
-        match thread.map(JoinHandle::join) {
-            Some(Ok(Err(error))) => anyhow!(error).context(format!(
-                "lane {lane} ended: its TUN {} or its socket failed (was the device deleted?)",
+        let why = match thread.map(JoinHandle::join) {
+            Some(Ok(Err(error))) => format!(
+                "lane {lane} ended: its TUN {} or its socket failed (was the device deleted?): {error}",
                 self.tun
-            )),
-            Some(Err(_)) => anyhow!("the thread of lane {lane} panicked"),
-            _ => anyhow!("lane {lane} has ended"),
-        }
+            ),
+            Some(Err(_)) => format!("the thread of lane {lane} panicked"),
+            _ => format!("lane {lane} has ended"),
+        };
+        anyhow!("{}", self.ended.get_or_insert(why))
     }
 }

@@ -1,12 +1,13 @@
 //! The links of a running gateway: which are up, which carry the flows, and where they are dialled.
 
 mod dial;
+mod export;
 mod orders;
 mod status;
-mod told;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -18,9 +19,9 @@ use crate::ids::{LinkId, SiteId};
 use crate::journal::Change;
 use crate::tunnel::{LinkChange, PeerSnapshot};
 pub use dial::Dial;
+pub use export::LinkExport;
 pub(super) use status::CONNECTING_FOR;
 pub use status::{LinkStatus, StateChange};
-pub use told::ToldLink;
 
 /// Seconds between keepalives where the file says nothing: keeps NAT mappings and the session, so
 /// that `status` tells the truth and the first packet finds the way open.
@@ -37,6 +38,17 @@ pub struct Links {
     /// Only IPv4 can be dialled.
     ipv4_only: bool,
     resolved: mpsc::Sender<Dial>,
+}
+
+/// A WAN interface as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wan {
+    /// Its name.
+    pub name: String,
+    /// Whether it is up and has carrier.
+    pub carrier: bool,
+    /// Its index; `None` while it is away.
+    pub index: Option<NonZeroU32>,
 }
 
 /// Which links carry a site's flows on a lane.
@@ -91,6 +103,15 @@ impl Links {
         }
     }
 
+    /// Takes the hold-down of a site for what comes up from now on.
+    pub fn set_hold_down(&mut self, site: SiteId, hold_down: Duration) {
+        for ((of, _), election) in &mut self.elections {
+            if *of == site {
+                election.set_hold_down(hold_down);
+            }
+        }
+    }
+
     fn rank(&mut self, planned: &PlannedLink, hold_down: Duration) {
         let Some(key) = election_of(planned) else {
             return;
@@ -114,6 +135,14 @@ impl Links {
         {
             self.elections.remove(&key);
         }
+    }
+
+    /// What the file said of each, in the order of their ids.
+    pub fn planned(&self) -> Vec<PlannedLink> {
+        let links = self.by_id.values();
+        let mut planned: Vec<_> = links.map(|link| link.planned.clone()).collect();
+        planned.sort_by_key(|link| link.id);
+        planned
     }
 
     /// A link.

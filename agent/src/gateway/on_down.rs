@@ -6,11 +6,7 @@
 //! instead; packets that still come from the site are taken as before. Its links are dialled on.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use anyhow::Result;
-
-use super::Gateway;
 use super::plan::Plan;
 use super::states::States;
 use crate::config::OnDown;
@@ -70,37 +66,6 @@ impl DownSites {
             .map(|(_, prefix, site)| (prefix, site));
         let active = self.active(plan).map(|(_, prefix, site)| (prefix, site));
         RouteTable::new(active).with_withdrawn(withdrawn)
-    }
-}
-
-impl Gateway {
-    /// Acts on sites that have gone down or come back since the last call. What fails is told, and
-    /// tried again at the next.
-    pub(super) async fn follow_down_sites(&mut self) {
-        let down = DownSites::of(&self.plan, &self.states);
-        if down == self.down {
-            return;
-        }
-        let before = std::mem::replace(&mut self.down, down);
-        match self.put_down_sites_in_force().await {
-            Ok(()) => {}
-            Err(error) => {
-                self.down = before;
-                let text = format!("the routes of sites that are down: {error:#}");
-                if !self.warnings.host.contains(&text) {
-                    tracing::warn!("{text}");
-                    self.warnings.host.push(text);
-                }
-            }
-        }
-    }
-
-    async fn put_down_sites_in_force(&mut self) -> Result<()> {
-        let routes = Arc::new(self.down.lane_routes(&self.plan));
-        self.lanes.set_routes(routes).await?;
-        self.write_sites()?;
-        self.apply_routes().await?;
-        self.write_routes()
     }
 }
 

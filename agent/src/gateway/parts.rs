@@ -1,36 +1,37 @@
-//! What a gateway is made of, by whichever way it starts, and what it listens to.
+//! Putting a gateway together, whichever way it starts, with what it listens to.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use tokio::sync::mpsc;
 
+use super::Gateway;
 use super::answer::Rates;
+use super::desired::Desired;
+use super::forwarding::Forwarding;
 use super::give;
+use super::host_side::{HostSide, Tun};
+use super::inputs::{Inputs, Signals, Timers};
+use super::lan_side::LanSide;
 use super::lanes::Lanes;
 use super::links::{Dial, Links};
-use super::on_down::DownSites;
-use super::plan::{Numbers, Plan};
+use super::process::Process;
+use super::reconcile::Agenda;
 use super::record::SharedJournal;
 use super::replicas::Replicas;
 use super::states::States;
-use super::upgrade::Upgrade;
-use super::vrrp::Vrrp;
-use super::{Gateway, Inputs, Signals, Tun, Warnings};
-use crate::config::{self, Config};
+use super::warnings::Warnings;
 use crate::control::server::SharedSocket;
 use crate::control::{Server, admission, socket_path};
 use crate::datapath::Datapath;
-use crate::health::probe::Probers;
-use crate::health::{Health, Outcome};
+use crate::health::Outcome;
 use crate::host::Host;
 use crate::host::watch::Watch;
 use crate::lane::FromLanes;
-use crate::tunnel::heartbeat::Service;
 use crate::tunnel::noise::Identity;
 use crate::vrrp::status::Event as VrrpEvent;
-use crate::{clock, handover};
+use crate::{config, handover};
 
 /// Requests and resolved names that may wait; each is small and taken at once.
 const QUEUE: usize = 64;
@@ -71,10 +72,9 @@ pub(super) struct Sources {
 
 /// What a gateway is made of, by whichever way it starts.
 pub(super) struct Parts {
-    pub(super) config: Config,
+    pub(super) desired: Desired,
     pub(super) path: PathBuf,
     pub(super) identity: Identity,
-    pub(super) numbers: Numbers,
     pub(super) host: Host,
     pub(super) datapath: Option<Datapath>,
     pub(super) lanes: Lanes,
@@ -83,44 +83,33 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// A gateway without a plan, and what it will listen to.
+    /// A gateway with nothing in force yet, and what it will listen to.
     pub(super) fn assemble(
         self,
         sockets: [SharedSocket; 2],
         from_lanes: FromLanes,
         watch: Watch,
+        now: Instant,
     ) -> (Gateway, Sources) {
         let (resolved, dials) = mpsc::channel(QUEUE);
         let (probed, outcomes) = mpsc::channel(QUEUE);
         let (vrrp_events, vrrp) = mpsc::unbounded_channel();
+        let ipv4_only = self.desired.config.gateway.listen.is_ipv4();
+        let links = Links::new(ipv4_only, resolved);
         let gateway = Gateway {
-            links: Links::new(self.config.gateway.listen.is_ipv4(), resolved),
-            states: States::default(),
-            down: DownSites::default(),
-            journal: SharedJournal::default(),
-            health: Health::new(clock::now()),
-            probers: Probers::new(probed),
-            vrrp: Vrrp::new(vrrp_events),
-            path: self.path,
-            config: self.config,
             identity: self.identity,
-            numbers: self.numbers,
-            plan: Plan::default(),
-            host: self.host,
-            datapath: self.datapath,
-            lanes: self.lanes,
-            service: Service::default(),
-            carriers: HashMap::new(),
+            desired: self.desired,
+            agenda: Agenda::default(),
+            forwarding: Forwarding::new(self.lanes, links, self.datapath),
+            host: HostSide::new(self.host, self.tun),
+            lan: LanSide::new(probed, vrrp_events, now),
             replicas: Replicas::default(),
-            tun: self.tun,
+            states: States::default(),
+            journal: SharedJournal::default(),
+            warnings: self.warnings,
             rates: Rates::default(),
             pending_flows: Vec::new(),
-            warnings: self.warnings,
-            started: clock::now(),
-            started_since_epoch: clock::since_epoch(),
-            sockets,
-            upgrade: Upgrade::default(),
-            handed_over: false,
+            process: Process::new(self.path, sockets, now),
         };
         let sources = Sources {
             dials,
@@ -145,7 +134,8 @@ impl Gateway {
         tokio::spawn(sockets.control.serve(sender, self.journal.subscribe()));
         let (asked, successors) = mpsc::channel(1);
         tokio::spawn(give::attend(sockets.door, asked));
-        let program_log = self.datapath.as_mut().map(Datapath::take_log).transpose()?;
+        let datapath = self.forwarding.datapath.as_mut();
+        let program_log = datapath.map(Datapath::take_log).transpose()?;
         Ok(Inputs {
             requests,
             dials: sources.dials,
@@ -156,6 +146,7 @@ impl Gateway {
             program_log,
             successors,
             signals,
+            timers: Timers::new(),
         })
     }
 }

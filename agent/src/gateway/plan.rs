@@ -78,16 +78,23 @@ pub struct Difference {
     pub sites_added: Vec<PlannedSite>,
     /// Sites that are gone.
     pub sites_removed: Vec<PlannedSite>,
-    /// Links that are new, or whose keys have changed so that a new session is due.
-    pub links_added: Vec<PlannedLink>,
-    /// Links that are gone, or whose keys have changed.
-    pub links_removed: Vec<PlannedLink>,
-    /// Links that are only dialled elsewhere, or from elsewhere.
-    pub links_moved: Vec<PlannedLink>,
-    /// Links that are only ranked or watched otherwise.
-    pub links_tuned: Vec<PlannedLink>,
+    /// What becomes of links.
+    pub links: LinkChanges,
     /// Whether any prefix has come, gone or moved.
     pub routes: bool,
+}
+
+/// How links differ between two plans.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct LinkChanges {
+    /// New, or with other keys so that a new session is due.
+    pub added: Vec<PlannedLink>,
+    /// Gone, or with other keys.
+    pub removed: Vec<PlannedLink>,
+    /// Only dialled elsewhere, or from elsewhere.
+    pub moved: Vec<PlannedLink>,
+    /// Only ranked or monitored in another way.
+    pub tuned: Vec<PlannedLink>,
 }
 
 impl Numbers {
@@ -149,33 +156,30 @@ impl Numbers {
     }
 
     /// For the agent that takes over.
-    pub fn tell(&self) -> Value {
+    pub fn export(&self) -> Value {
         json!({ "sites": self.sites.iter().collect::<Vec<_>>(), "links": self.links.iter().collect::<Vec<_>>() })
     }
 
-    /// What [`Self::tell`] told; `None` if an agent of another kind did.
-    pub fn told(value: Value) -> Option<Self> {
+    /// What [`Self::export`] returned; `None` if an agent of another kind did.
+    pub fn import(value: Value) -> Option<Self> {
         #[derive(Deserialize)]
-        struct Told {
+        struct Export {
             sites: Vec<(String, SiteId)>,
             links: Vec<(LinkName, (LinkId, u32))>,
         }
-        let told: Told = serde_json::from_value(value).ok()?;
-        let receiver_indices = told.links.iter().map(|(_, (_, index))| *index).collect();
+        let export: Export = serde_json::from_value(value).ok()?;
+        let receiver_indices = export.links.iter().map(|(_, (_, index))| *index).collect();
         Some(Self {
-            sites: told.sites.into_iter().collect(),
-            links: told.links.into_iter().collect(),
+            sites: export.sites.into_iter().collect(),
+            links: export.links.into_iter().collect(),
             receiver_indices,
         })
     }
 
-    /// The sites that have a number here, and under it no other name in `plan`.
-    pub fn sites_gone(&self, plan: &Plan) -> Vec<SiteId> {
-        let gone = self.sites.iter().filter(|(name, id)| {
-            let site = plan.site(**id);
-            site.is_none_or(|site| site.config.name != **name)
-        });
-        gone.map(|(_, id)| *id).collect()
+    /// Each site's name by its number.
+    pub fn site_names(&self) -> HashMap<SiteId, String> {
+        let sites = self.sites.iter();
+        sites.map(|(name, id)| (*id, name.clone())).collect()
     }
 
     fn site(&mut self, name: &str, free: &mut impl Iterator<Item = u32>) -> SiteId {
@@ -295,25 +299,7 @@ impl Plan {
         };
         difference.sites_removed = self.sites.iter().filter(gone).cloned().collect();
 
-        let old_links: HashMap<LinkId, &PlannedLink> =
-            self.links.iter().map(|link| (link.id, link)).collect();
-        for link in &new.links {
-            match old_links.get(&link.id) {
-                Some(old) if !old.same_session(link) => difference.links_added.push(link.clone()),
-                Some(old) if old.path == link.path => {}
-                Some(old) if old.same_path(link) => difference.links_tuned.push(link.clone()),
-                Some(_) => difference.links_moved.push(link.clone()),
-                None => difference.links_added.push(link.clone()),
-            }
-        }
-        let new_links: HashMap<LinkId, &PlannedLink> =
-            new.links.iter().map(|link| (link.id, link)).collect();
-        let gone = |link: &&PlannedLink| {
-            new_links
-                .get(&link.id)
-                .is_none_or(|other| !link.same_session(other))
-        };
-        difference.links_removed = self.links.iter().filter(gone).cloned().collect();
+        difference.links = LinkChanges::between(&self.links, &new.links);
 
         let sorted = |plan: &Self| {
             let mut routes: Vec<_> = plan.routes().collect();
@@ -345,9 +331,38 @@ impl PlannedLink {
         let (old, new) = (&self.gateway, &other.gateway);
         self.receiver_index == other.receiver_index
             && self.site == other.site
+            && old.engine == new.engine
             && old.public_key == new.public_key
             && old.preshared_key_file == new.preshared_key_file
             && old.persistent_keepalive == new.persistent_keepalive
+    }
+}
+
+impl LinkChanges {
+    /// What has to be done to come from the links `old` to the links `new`.
+    pub fn between(old: &[PlannedLink], new: &[PlannedLink]) -> Self {
+        let by_id = |links: &[PlannedLink]| -> HashMap<LinkId, usize> {
+            let ids = links.iter().enumerate();
+            ids.map(|(at, link)| (link.id, at)).collect()
+        };
+        let mut changes = Self::default();
+        let before = by_id(old);
+        for link in new {
+            match before.get(&link.id).map(|at| &old[*at]) {
+                Some(old) if !old.same_session(link) => changes.added.push(link.clone()),
+                Some(old) if old.path == link.path => {}
+                Some(old) if old.same_path(link) => changes.tuned.push(link.clone()),
+                Some(_) => changes.moved.push(link.clone()),
+                None => changes.added.push(link.clone()),
+            }
+        }
+        let after = by_id(new);
+        let gone = |link: &&PlannedLink| {
+            let kept = after.get(&link.id).map(|at| &new[*at]);
+            kept.is_none_or(|kept| !link.same_session(kept))
+        };
+        changes.removed = old.iter().filter(gone).cloned().collect();
+        changes
     }
 }
 
@@ -356,10 +371,7 @@ impl Difference {
     pub fn is_empty(&self) -> bool {
         self.sites_added.is_empty()
             && self.sites_removed.is_empty()
-            && self.links_added.is_empty()
-            && self.links_removed.is_empty()
-            && self.links_moved.is_empty()
-            && self.links_tuned.is_empty()
+            && self.links == LinkChanges::default()
             && !self.routes
     }
 }

@@ -1,22 +1,24 @@
-//! Applying a changed file. A file that does not validate, or that cannot be put in force without a
-//! restart, changes nothing.
+//! Putting a changed file in force. A file that does not validate, or that needs a restart, changes nothing. One
+//! that the host refuses is taken back: the gateway returns to the configuration that it had.
 
-use anyhow::Result;
+use std::time::Instant;
 
 use super::Gateway;
-use super::ground::{choose_mtu, refuse_swallowed};
-use super::plan::{Difference, Plan, PlannedLink};
+use super::desired::Desired;
+use super::plan::{Difference, PlannedLink};
+use super::preflight::{choose_mtu, refuse_swallowed};
+use super::reconcile::Event;
+use super::warnings::Source;
 use crate::config::{Config, Rejected};
 use crate::control::Asker;
 use crate::control::message::{Outcome, Reload};
 use crate::disk::Disk;
-use crate::host::tunnel_mtu::TunnelMtu;
 use crossway_sys::memory;
 
 impl Gateway {
     /// SIGHUP.
-    pub(super) async fn reload_and_log(&mut self) {
-        let reload = self.reload(None).await;
+    pub(super) async fn reload_and_log(&mut self, now: Instant) {
+        let reload = self.reload(None, now).await;
         for error in &reload.errors {
             tracing::error!("reload: {error}");
         }
@@ -28,109 +30,108 @@ impl Gateway {
         }
     }
 
-    /// Reads the file again, applies what differs, and records what came of it. Without an asker it was a
-    /// signal, of which nobody knows the sender.
-    pub(super) async fn reload(&mut self, asker: Option<Asker>) -> Reload {
+    /// Reads the file again, applies what differs, and records the outcome. Without an asker it was a
+    /// signal, whose sender is not known.
+    pub(super) async fn reload(&mut self, asker: Option<Asker>, now: Instant) -> Reload {
         let by = asker.map_or_else(|| "SIGHUP".to_owned(), |asker| asker.to_string());
-        let reload = self.read_and_apply().await;
+        let reload = self.read_and_apply(now).await;
         self.record_reload(&reload, &by);
         reload
     }
 
-    async fn read_and_apply(&mut self) -> Reload {
-        let accepted = match Config::load(&self.path, &Disk) {
+    async fn read_and_apply(&mut self, now: Instant) -> Reload {
+        let accepted = match Config::load(&self.process.path, &Disk) {
             Ok(accepted) => accepted,
             Err(rejected) => return rejected_reload(&rejected),
         };
         let warnings: Vec<String> = accepted.warnings.iter().map(ToString::to_string).collect();
         let new = accepted.config;
-        let mut errors = self
-            .config
-            .gateway
-            .refuse_change_while_running(&new.gateway);
-        if errors.is_empty()
-            && let Err(error) = refuse_swallowed(&self.host, &new).await
-        {
-            errors.extend(format!("{error:#}").lines().map(str::to_owned));
-        }
-        if !errors.is_empty() {
-            return Reload {
-                outcome: Outcome::Rejected,
-                errors,
-                warnings,
-                ..Reload::default()
-            };
-        }
-        if new == self.config {
-            return Reload {
-                outcome: Outcome::Unchanged,
-                warnings,
-                ..Reload::default()
-            };
-        }
-        self.put_in_force(new, warnings).await
-    }
-
-    async fn put_in_force(&mut self, new: Config, warnings: Vec<String>) -> Reload {
-        let plan = self.numbers.plan(&new, self.lanes.count());
-        let mtu = match choose_mtu(&self.host, &new).await {
-            Ok(mtu) => mtu,
-            Err(error) => {
-                self.numbers.plan(&self.config, self.lanes.count());
-                let errors = vec![format!("{error:#}")];
-                return Reload {
-                    outcome: Outcome::Rejected,
-                    errors,
-                    warnings,
-                    ..Reload::default()
-                };
-            }
+        let of = |outcome, errors, changes| Reload {
+            outcome,
+            errors,
+            changes,
+            warnings: warnings.clone(),
         };
-        let difference = self.plan.difference(&plan);
-        let mut changes = describe(&difference);
-        if new.gateway != self.config.gateway {
+        if let Err(errors) = self.check(&new).await {
+            return of(Outcome::Rejected, errors, Vec::new());
+        }
+        if new == self.desired.config {
+            return of(Outcome::Unchanged, Vec::new(), Vec::new());
+        }
+        let mtu = match choose_mtu(&self.host.kernel, &new).await {
+            Ok(mtu) => mtu,
+            Err(error) => return of(Outcome::Rejected, vec![format!("{error:#}")], Vec::new()),
+        };
+
+        let numbers = self.desired.numbers.clone();
+        let next = Desired::new(new, numbers, self.forwarding.lanes.count());
+        let mut changes = describe(&self.desired.plan.difference(&next.plan));
+        if next.config.gateway != self.desired.config.gateway {
             changes.push("gateway settings".to_owned());
         }
-        self.config = new;
-        self.warnings.config.clone_from(&warnings);
-        if mtu != self.tun.mtu {
+        if mtu != self.host.tun.mtu {
             changes.push(format!("MTU of the tunnel {}", mtu.mtu));
         }
-        let applied = self.put_plan_in_force(plan, difference, mtu).await;
+        let put = self.put_in_force(next, now).await;
         memory::give_back();
-        match applied {
-            Ok(()) => Reload {
-                outcome: Outcome::Applied,
-                changes,
-                warnings,
-                ..Reload::default()
-            },
-            Err(error) => Reload {
-                outcome: Outcome::Failed,
-                errors: vec![format!(
-                    "{error:#}: part of the file is in force; mend the cause and reload again"
-                )],
-                changes,
-                warnings,
-            },
+        match put {
+            Ok(()) => {
+                self.warnings.remember(Source::Config, warnings.clone());
+                of(Outcome::Applied, Vec::new(), changes)
+            }
+            Err(errors) => of(Outcome::Failed, errors, Vec::new()),
         }
+    }
+
+    /// What keeps a configuration from being put in force, before anything is changed.
+    async fn check(&self, new: &Config) -> Result<(), Vec<String>> {
+        let running = &self.desired.config.gateway;
+        let errors = running.refuse_change_while_running(&new.gateway);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let swallowed = refuse_swallowed(&self.host.kernel, new).await;
+        swallowed.map_err(|error| format!("{error:#}").lines().map(str::to_owned).collect())
+    }
+
+    /// Makes the gateway as `next` says, or else as it was: then the errors, and whether that succeeded. What
+    /// had failed before for the same reason is not held against `next`.
+    async fn put_in_force(&mut self, next: Desired, now: Instant) -> Result<(), Vec<String>> {
+        let before = self.agenda.failures();
+        let previous = self.turn_to(next, now).await;
+        if let Err(error) = self.forwarding.lanes.ended() {
+            return Err(vec![format!("{error:#}")]);
+        }
+        let mut errors = self.agenda.new_since(&before);
+        if errors.is_empty() {
+            return Ok(());
+        }
+        self.turn_to(previous, now).await;
+        errors.push(back_again(&self.agenda.new_since(&before)));
+        Err(errors)
+    }
+
+    /// Wants something else from now on, and acts on it; what was wanted before.
+    async fn turn_to(&mut self, next: Desired, now: Instant) -> Desired {
+        let routes = self.desired.plan.difference(&next.plan).routes;
+        let previous = std::mem::replace(&mut self.desired, next);
+        self.mark(Event::Reloaded { routes });
+        self.reconcile(now).await;
+        previous
     }
 }
 
-impl Gateway {
-    async fn put_plan_in_force(
-        &mut self,
-        plan: Plan,
-        difference: Difference,
-        mtu: TunnelMtu,
-    ) -> Result<()> {
-        self.stop_unwanted_virtual_routers().await;
-        self.set_mtu(mtu)?;
-        self.follow_health_targets();
-        self.apply(plan, difference).await?;
-        self.record_interfaces().await;
-        self.follow_interfaces().await
+/// What a person is told of a return to the previous configuration, by what fails after it.
+fn back_again(failures: &[String]) -> String {
+    if failures.is_empty() {
+        return "the previous configuration is in force again: mend the cause and reload"
+            .to_owned();
     }
+    format!(
+        "the previous configuration is wanted again, but not wholly in force ({}); this is tried again until it \
+         succeeds",
+        failures.join("; ")
+    )
 }
 
 /// The answer to a file that is wrong.
@@ -151,10 +152,10 @@ fn describe(difference: &Difference) -> Vec<String> {
     for site in &difference.sites_added {
         changes.push(format!("site {} added", site.config.name));
     }
-    for link in &difference.links_added {
+    for link in &difference.links.added {
         changes.push(format!("link to {} begins anew", far_end(link)));
     }
-    for link in &difference.links_moved {
+    for link in &difference.links.moved {
         changes.push(format!("link to {} dialled anew", far_end(link)));
     }
     if difference.routes {
@@ -167,5 +168,21 @@ fn far_end(link: &PlannedLink) -> String {
     match link.site {
         Some(_) => format!("{} of site {}", link.gateway.name, link.site_name),
         None => format!("replica {}", link.gateway.name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_return_says_whether_it_succeeded() {
+        assert!(back_again(&[]).starts_with("the previous configuration is in force again"));
+        let failures = ["no lan0".to_owned(), "a route is taken".to_owned()];
+        let said = back_again(&failures);
+        assert!(
+            said.contains("not wholly in force (no lan0; a route is taken)"),
+            "{said}"
+        );
     }
 }

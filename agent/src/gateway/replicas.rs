@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use anyhow::Result;
 use datapath_abi::flow::{FlowCounters, FlowKey};
 use datapath_abi::outcome::{DropReason, Tally};
 
-use super::Gateway;
 use super::answer::describe_link;
+use super::forwarding::Forwarding;
 use super::links::Links;
+use super::plan::Plan;
 use crate::control::message::{Link, LinkState, ReplicaFlows};
 use crate::datapath::{Flows, IdleLimits, Told};
 use crate::ids::LinkId;
@@ -96,18 +96,18 @@ impl Replicas {
     }
 }
 
-impl Gateway {
+impl Replicas {
     /// Takes a step through the flow table: removes what is idle, and tells the replicas what was
     /// forwarded here.
-    pub(super) fn sweep_flows(&mut self) {
-        let any = self.replicas.follow(&self.links);
-        let Some(datapath) = &mut self.datapath else {
+    pub(super) fn sweep_flows(&mut self, forwarding: &mut Forwarding, plan: &Plan, now: Instant) {
+        let any = self.follow(&forwarding.links);
+        let Some(datapath) = &mut forwarding.datapath else {
             return;
         };
-        let (now, now_ns) = (clock::now(), clock::monotonic_ns());
-        let standby = self.service == Service::Standby;
-        let telling = self.replicas.pass.begin_step(standby, now_ns) && any;
-        let pass = self.replicas.pass;
+        let now_ns = clock::monotonic_ns();
+        let standby = forwarding.service == Service::Standby;
+        let telling = self.pass.begin_step(standby, now_ns) && any;
+        let pass = self.pass;
         let mut flows = Vec::new();
         let show = |key: &FlowKey, counters: &FlowCounters| {
             if telling && pass.wants(counters) {
@@ -121,55 +121,63 @@ impl Gateway {
                 tracing::warn!("idle flows could not be removed: {error:#}");
                 crate::datapath::Swept::default()
             });
-        self.replicas.pass.end_step(swept.finished);
+        self.pass.end_step(swept.finished);
         if !flows.is_empty() {
-            let sites = self.plan.sites.iter();
+            let sites = plan.sites.iter();
             let names = sites.map(|site| (site.id.0, site.config.name.as_str()));
-            self.replicas.tell(flows, &names.collect(), now);
+            self.tell(flows, &names.collect(), now);
         }
     }
 
-    /// Hands the datagrams that are due to the lanes of the replicas that are there.
-    pub(super) fn send_to_replicas(&mut self) -> Result<()> {
-        let burst = self
-            .replicas
-            .outbox
-            .poll(clock::now(), clock::monotonic_ns());
+    /// Hands the datagrams that are due to the lanes of the replicas that are there. A lane that has ended is
+    /// noticed at the end of the turn.
+    pub(super) fn send_due(&mut self, forwarding: &mut Forwarding, now: Instant) {
+        let burst = self.outbox.poll(now, clock::monotonic_ns());
         if burst.is_empty() {
-            return Ok(());
+            return;
         }
-        let mates = self.replicas.mates.iter();
+        let mates = self.mates.iter();
         let there = mates.filter(|(_, mate)| mate.up_since.is_some());
         for (id, _) in there {
-            if let Some(link) = self.links.get(*id) {
+            if let Some(link) = forwarding.links.get(*id) {
                 let command = Command::SendToReplica(*id, burst.clone());
-                self.lanes.send(link.planned.lane, command)?;
+                drop(forwarding.lanes.send(link.planned.lane, command));
             }
         }
-        Ok(())
     }
 
     /// A replica tells of flows.
-    pub(super) fn on_replica(&mut self, from: &FromReplica) {
+    pub(super) fn on_datagram(
+        &mut self,
+        from: &FromReplica,
+        forwarding: &mut Forwarding,
+        plan: &Plan,
+    ) {
         let now_ns = clock::monotonic_ns();
         if let Ok(datagram) = datagram::read(&from.payload) {
-            self.take_flows(from.link, datagram, now_ns);
+            self.take_flows((from.link, datagram), forwarding, plan, now_ns);
         } else {
             let bytes = from.payload.len() as u64;
             let one = Tally { packets: 1, bytes };
-            self.replicas.count_drops(DropReason::ReplicaMalformed, one);
+            self.count_drops(DropReason::ReplicaMalformed, one);
         }
     }
 
-    fn take_flows(&mut self, link: LinkId, datagram: Datagram<'_>, now_ns: u64) {
-        let (Some(datapath), Some(mate)) = (&mut self.datapath, self.replicas.mates.get_mut(&link))
+    fn take_flows(
+        &mut self,
+        (link, datagram): (LinkId, Datagram<'_>),
+        forwarding: &mut Forwarding,
+        plan: &Plan,
+        now_ns: u64,
+    ) {
+        let (Some(datapath), Some(mate)) = (&mut forwarding.datapath, self.mates.get_mut(&link))
         else {
             return;
         };
         let mut unknown = Tally::default();
         for section in datagram.sections {
             mate.flows.flows_received += section.flows.len() as u64;
-            let mut sites = self.plan.sites.iter();
+            let mut sites = plan.sites.iter();
             let Some(site) = sites.find(|site| site.config.name == section.site) else {
                 unknown.packets += section.flows.len() as u64;
                 unknown.bytes += section.length as u64;
@@ -185,18 +193,17 @@ impl Gateway {
                 take_flow(&mut datapath.flows, &mut mate.flows, told, site.id.0);
             }
         }
-        self.replicas
-            .count_drops(DropReason::ReplicaUnknownSite, unknown);
+        self.count_drops(DropReason::ReplicaUnknownSite, unknown);
     }
 
     /// The links to replicas, as `links` shows them.
-    pub(super) fn replica_links(&self) -> Vec<Link> {
-        let links = self.links.to_replicas().into_iter();
-        let describe = links.map(|link| {
-            let mate = self.replicas.mates.get(&link.planned.id);
+    pub(super) fn describe(&self, links: &Links, now: Instant) -> Vec<Link> {
+        let to_replicas = links.to_replicas().into_iter();
+        let describe = to_replicas.map(|link| {
+            let mate = self.mates.get(&link.planned.id);
             Link {
                 replica: Some(mate.map(|mate| mate.flows).unwrap_or_default()),
-                ..describe_link(link, &self.links)
+                ..describe_link(link, links, now)
             }
         });
         describe.collect()

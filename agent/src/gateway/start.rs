@@ -1,24 +1,28 @@
-//! Bringing a gateway up: `ground.rs` looks at what can be refused, `parts.rs` puts it together. Nothing is
-//! changed on the host before all that has been looked at.
+//! Bringing a gateway up: `preflight.rs` checks what can be refused, `parts.rs` puts it together. Nothing is
+//! changed on the host before those checks have passed.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use super::ground::Ground;
+use super::Gateway;
+use super::desired::Desired;
+use super::host_side::Tun;
+use super::inputs::{Inputs, Signals};
 use super::lanes::Lanes;
 use super::parts::{Parts, Sockets};
-use super::plan::{Numbers, Plan};
-use super::{Gateway, Inputs, Signals, Tun, Warnings};
+use super::plan::Numbers;
+use super::preflight::Preflight;
+use super::reconcile::Event;
+use super::warnings::{Source, Warnings};
+use crate::clock;
 use crate::config::Config;
-use crate::control::message::EventKind;
 use crate::datapath::{Datapath, TcAttach};
 use crate::host::Host;
 use crate::ids::IfIndex;
 use crate::io::tun::TunQueue;
 use crate::io::udp::UdpSocket;
-use crate::journal::Change;
 use crate::lane::ToControl;
 use crate::tunnel::noise::Identity;
 
@@ -29,12 +33,12 @@ pub(super) async fn start(
     signals: Signals,
 ) -> Result<(Gateway, Inputs)> {
     let sockets = Sockets::bind(&config.gateway)?;
-    let Ground {
+    let Preflight {
         identity,
         mut host,
         watch,
         mtu,
-    } = Ground::look(&config).await?;
+    } = Preflight::look(&config).await?;
 
     let mut warnings = Warnings::default();
     let datapath = load_datapath(&config, &mut warnings);
@@ -54,25 +58,24 @@ pub(super) async fn start(
             return Err(error);
         }
     };
-    let mut numbers = Numbers::default();
-    let plan = numbers.plan(&config, lanes.count());
     let parts = Parts {
         tun: Tun {
             name: config.gateway.tun_name(),
             index,
             mtu,
         },
-        config,
+        desired: Desired::new(config, Numbers::default(), lanes.count()),
         path,
         identity,
-        numbers,
         host,
         datapath,
         lanes,
         warnings,
     };
-    let (mut gateway, sources) = parts.assemble(sockets.share()?, from_lanes, watch);
-    if let Err(error) = gateway.bring_up(plan).await {
+    let now = clock::now();
+    let (mut gateway, sources) = parts.assemble(sockets.share()?, from_lanes, watch, now);
+    gateway.mark(Event::Started);
+    if let Err(error) = gateway.reconcile_or_refuse(now).await {
         // What has been done is undone; the reason for the failure matters more than one of that.
         if let Err(second) = gateway.stop().await {
             tracing::warn!("{second:#}");
@@ -83,7 +86,7 @@ pub(super) async fn start(
     Ok((gateway, inputs))
 }
 
-/// What every lane is given.
+/// What every lane gets.
 struct LaneParts<'a> {
     identity: &'a Identity,
     mtu: u16,
@@ -149,8 +152,7 @@ pub(super) fn lanes_to_run(config: &Config, fast_path: bool, warnings: &mut Warn
     let wanted = config.gateway.lanes_to_run(&config.sites, cores);
     if wanted > 1 && !fast_path {
         let warning = format!("one lane runs instead of {wanted}: several need the fast path");
-        tracing::warn!("{warning}");
-        warnings.fast_path.push(warning);
+        warnings.add(Source::FastPath, warning);
         return 1;
     }
     wanted
@@ -169,46 +171,13 @@ pub(super) fn load_datapath(config: &Config, warnings: &mut Warnings) -> Option<
         Datapath::remove_left_behind(name).map(|()| None)
     };
     loaded.unwrap_or_else(|error| {
-        warnings.fast_path = vec![without_fast_path(&error)];
+        warnings.replace(Source::FastPath, vec![without_fast_path(&error)]);
         None
     })
 }
 
 pub(super) fn without_fast_path(error: &anyhow::Error) -> String {
-    let warning = format!("the fast path is off, the kernel stack forwards instead: {error:#}");
-    tracing::warn!("{warning}");
-    warning
-}
-
-impl Gateway {
-    /// Peers first, then the kernel's routes, then the fast path: a packet never meets a step whose
-    /// next is missing.
-    async fn bring_up(&mut self, plan: Plan) -> Result<()> {
-        let difference = self.plan.difference(&plan);
-        self.apply(plan, difference).await?;
-        self.record_interfaces().await;
-        self.follow_health_targets();
-        self.write_interfaces().await?;
-        self.attach();
-        self.follow_vrrp().await
-    }
-
-    /// Goes on without the fast path.
-    pub(super) fn leave_fast_path(&mut self, error: &anyhow::Error) {
-        self.warnings.fast_path = vec![without_fast_path(error)];
-        self.record(Change {
-            kind: EventKind::FastPath,
-            subject: self.config.gateway.name.clone(),
-            from: Some("on".to_owned()),
-            to: "off".to_owned(),
-            cause: format!("{error:#}"),
-        });
-        if let Some(datapath) = self.datapath.take()
-            && let Err(error) = datapath.detach()
-        {
-            tracing::warn!("eBPF programs could not be detached: {error:#}");
-        }
-    }
+    format!("the fast path is off, the kernel stack forwards instead: {error:#}")
 }
 
 pub(super) fn tun_failure(name: &str) -> String {

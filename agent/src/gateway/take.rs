@@ -1,41 +1,39 @@
-//! Taking over from the agent that runs; see [`handover`] for what is said in which
-//! order.
+//! Taking over from the agent that runs; see [`handover`](crate::handover) for the order of what is said.
+
+mod new_lanes;
+mod received;
 
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
-use zeroize::Zeroizing;
+use anyhow::{Context, Result, bail, ensure};
 
-use super::apply::spec_of;
-use super::ground::Ground;
-use super::handover::{Answer, Ask, Header, Later, Offer, Word};
+use self::new_lanes::NewLanes;
+use self::received::Received;
+use super::Gateway;
+use super::desired::Desired;
+use super::handover::{Answer, Ask, GatewayExport, Offer, Word};
+use super::host_side::Tun;
+use super::inputs::{Inputs, Signals};
 use super::lanes::Lanes;
-use super::parts::{Parts, Sockets};
-use super::plan::{Numbers, Plan};
-use super::start::{address_of, bind, lanes_to_run, load_datapath, tun_failure, without_fast_path};
-use super::{Gateway, Inputs, Signals, Tun, Warnings};
-use crate::clock;
+use super::links::LinkExport;
+use super::parts::Parts;
+use super::plan::Numbers;
+use super::preflight::Preflight;
+use super::reconcile::Event;
+use super::start::{lanes_to_run, load_datapath, without_fast_path};
+use super::warnings::{Source, Warnings};
 use crate::config::Config;
 use crate::control::message::LinkState;
-use crate::control::{Server, socket_path};
 use crate::datapath::{Datapath, Prepared, TcAttach};
 use crate::handover::priority::Priority;
 use crate::handover::socket::Channel;
 use crate::handover::{self, STATE_VERSION};
-use crate::ids::SiteId;
-use crate::io::tun::{self, TunQueue};
-use crate::io::udp::UdpSocket;
-use crate::lane::{LaneHandle, ParkedLane, ToControl};
-use crate::routes::RouteTable;
-use crate::tunnel::{Imported, PeerSpec};
-use crossway_sys::memory;
-use crossway_sys::netns;
-use crossway_types::codec::{Damaged, Reader};
+use crate::lane::{FromLanes, ToControl};
+use crossway_sys::{clock, memory, netns};
 
 /// How long the running agent may take to answer: it may be reloading.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
@@ -76,12 +74,12 @@ pub(super) async fn take_over(
         "the running agent is another user's: to take over, be the same"
     );
     let patient = Priority::patient();
-    let Ground {
+    let Preflight {
         identity,
         mut host,
         watch,
         mtu,
-    } = Ground::look(&config).await?;
+    } = Preflight::look(&config).await?;
     let mut warnings = Warnings::default();
     let prepared = prepare(&config, &mut warnings);
     let count = lanes_to_run(&config, config.gateway.fast_path, &mut warnings);
@@ -89,74 +87,88 @@ pub(super) async fn take_over(
 
     let offer = ask(&mut channel)?;
     let before = numbers_of(&offer);
-    let mut numbers = before.clone();
-    let plan = numbers.plan(&config, count);
-    let coming = Coming::of(&plan, &config, count)?;
-
+    let desired = Desired::new(config, before.clone(), count);
+    let new_lanes = NewLanes::of(&desired, count, &identity, mtu.mtu)?;
     drop(patient);
-    let urgent = Priority::urgent();
-    channel.patience(SEND_LIMIT)?;
-    channel.send(&Word::Go)?;
-    let mut given = Given::receive(&mut channel)?;
-    let received = clock::now();
-    let pairs = given.pairs(&config, count)?;
-    let steered = pairs.first().map(|(queue, _)| queue.try_clone());
-    let steered = steered.context("a gateway has a lane")??;
-    let (to_control, from_lanes) = ToControl::new();
-    let mut made = Vec::new();
-    for (queue, socket) in pairs {
-        let (identity, to_control) = (identity.clone(), to_control.clone());
-        made.push(ParkedLane::new(
-            queue,
-            socket,
-            identity,
-            mtu.mtu.into(),
-            to_control,
-        )?);
-    }
-    let imported = coming.fill(&mut made, &given);
-    let filled = clock::now();
-    channel
-        .send(&Word::Taken)
-        .context("the running agent goes on by itself")?;
-    // The point of no return. If this agent ends now, the next start takes over as after a kill.
-    let name = config.gateway.tun_name();
-    // Its threads are as urgent as any other's.
-    drop(urgent);
-    let lanes = Lanes::run(&name, made)?;
-    given.tell_gap(received, filled, &imported);
-    given.state = Zeroizing::default();
+    let mut taken = Taken::take(&mut channel, &new_lanes, &desired.config, count)?;
 
-    let mut later: Later = channel.receive().unwrap_or_else(|error| {
-        tracing::warn!(%error, "the agent before did not tell the links' states");
-        Later::default()
+    let export: GatewayExport = channel.receive().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the agent before did not send the links' states");
+        GatewayExport::default()
     });
-    let sockets = given.sockets(&config)?;
+    let config = &desired.config;
+    let sockets = taken.received.sockets(config)?;
     host.take_over()?;
     host.keep_virtual_macs();
-    let datapath = finish(prepared, &config, &mut warnings, &later);
+    let datapath = finish(prepared, config, &mut warnings, &export);
+    let name = config.gateway.tun_name();
     let index = host.interface(&name).await?.index;
     let parts = Parts {
         tun: Tun { name, index, mtu },
-        config,
+        desired,
         path,
         identity,
-        numbers,
         host,
         datapath,
-        lanes,
+        lanes: taken.lanes,
         warnings,
     };
-    let (mut gateway, sources) = parts.assemble(sockets.share()?, from_lanes, watch);
-    gateway.adopt_past(&mut later);
-    if let Err(error) = gateway.settle(plan, &before, later, &steered).await {
-        // What the agent before has set up is there and works.
-        let warning = format!("part of the file is not in force: {error:#}: mend it and reload");
-        tracing::error!("{warning}");
-        gateway.warnings.host.push(warning);
-    }
+    let now = clock::now();
+    let (mut gateway, sources) = parts.assemble(sockets.share()?, taken.from_lanes, watch, now);
+    gateway.forwarding.continue_counting(&before);
+    gateway.forwarding.spread_by_another(taken.queue);
+    gateway.continue_from(export, now).await;
+    // What fails is a warning: what the agent before has set up is there and works.
+    gateway.mark(Event::TakenOver);
+    gateway.reconcile(now).await;
     let inputs = gateway.listen(sockets, sources, signals)?;
     Ok((gateway, inputs))
+}
+
+/// The lanes are ours, and run.
+struct Taken {
+    lanes: Lanes,
+    from_lanes: FromLanes,
+    received: Received,
+    /// The first queue of the TUN.
+    queue: OwnedFd,
+}
+
+impl Taken {
+    /// Has the running agent stop its lanes, and starts ours in their place.
+    fn take(
+        channel: &mut Channel,
+        new_lanes: &NewLanes,
+        config: &Config,
+        count: u16,
+    ) -> Result<Self> {
+        let urgent = Priority::urgent();
+        channel.patience(SEND_LIMIT)?;
+        channel.send(&Word::Go)?;
+        let mut received = Received::receive(channel)?;
+        let at = clock::now();
+        let pairs = received.pairs(config, count)?;
+        let queue = pairs.first().map(|(queue, _)| queue.try_clone());
+        let queue = queue.context("a gateway has a lane")??;
+        let (to_control, from_lanes) = ToControl::new();
+        let (made, imported) = new_lanes.make(pairs, &received, &to_control)?;
+        let filled = clock::now();
+        channel
+            .send(&Word::Taken)
+            .context("the running agent goes on by itself")?;
+        // The point of no return. If this agent ends now, the next start takes over as after a kill.
+        // Its threads are as urgent as any other's.
+        drop(urgent);
+        let lanes = Lanes::run(&config.gateway.tun_name(), made)?;
+        received.log_gap(at, filled, &imported);
+        received.forget_state();
+        Ok(Self {
+            lanes,
+            from_lanes,
+            received,
+            queue,
+        })
+    }
 }
 
 /// Loads the programs as far as that is possible beside the running agent.
@@ -166,7 +178,7 @@ fn prepare(config: &Config, warnings: &mut Warnings) -> Option<Prepared> {
         return None;
     }
     Prepared::load_for(&gateway.name, TcAttach::Auto, gateway.flows).unwrap_or_else(|error| {
-        warnings.fast_path = vec![without_fast_path(&error)];
+        warnings.replace(Source::FastPath, vec![without_fast_path(&error)]);
         None
     })
 }
@@ -176,20 +188,20 @@ fn finish(
     prepared: Option<Prepared>,
     config: &Config,
     warnings: &mut Warnings,
-    later: &Later,
+    export: &GatewayExport,
 ) -> Option<Datapath> {
     let Some(prepared) = prepared else {
         return load_datapath(config, warnings);
     };
     match prepared.finish() {
         Ok(mut datapath) => {
-            if let Some(account) = &later.flows {
+            if let Some(account) = &export.flows {
                 datapath.flows.set_account(account.clone());
             }
             Some(datapath)
         }
         Err(error) => {
-            warnings.fast_path = vec![without_fast_path(&error)];
+            warnings.replace(Source::FastPath, vec![without_fast_path(&error)]);
             None
         }
     }
@@ -212,7 +224,7 @@ fn ask(channel: &mut Channel) -> Result<Offer> {
 }
 
 fn numbers_of(offer: &Offer) -> Numbers {
-    Numbers::told(offer.numbers.clone()).unwrap_or_else(|| {
+    Numbers::import(offer.numbers.clone()).unwrap_or_else(|| {
         tracing::warn!(
             version = offer.version,
             "the running agent numbers sites otherwise: counters of sites begin anew"
@@ -221,230 +233,37 @@ fn numbers_of(offer: &Offer) -> Numbers {
     })
 }
 
-/// What the new lanes will have.
-struct Coming {
-    /// The peers of each lane.
-    specs: Vec<Vec<PeerSpec>>,
-    routes: Arc<RouteTable>,
-}
-
-impl Coming {
-    fn of(plan: &Plan, config: &Config, lanes: u16) -> Result<Self> {
-        let mut specs = vec![Vec::new(); lanes.into()];
-        for link in &plan.links {
-            specs[usize::from(link.lane)].push(spec_of(link, config)?);
-        }
-        let routes = plan.routes().map(|(_, prefix, site)| (prefix, site));
-        Ok(Self {
-            specs,
-            routes: Arc::new(RouteTable::new(routes)),
-        })
-    }
-
-    /// Gives the lanes their peers with their sessions, and their routes.
-    fn fill(&self, made: &mut [(ParkedLane, LaneHandle)], given: &Given) -> Imported {
-        let (mut sum, now) = (Imported::default(), clock::now());
-        let mut states = given.lanes(now);
-        for ((lane, _), specs) in made.iter_mut().zip(&self.specs) {
-            let imported = match states.next() {
-                Some(state) => state.and_then(|mut state| lane.import(&mut state, specs, now)),
-                None => Err(Damaged),
-            };
-            let imported = imported.unwrap_or_else(|Damaged| {
-                lane.add_peers(specs, now);
-                Imported {
-                    sessions: 0,
-                    anew: specs.len(),
-                }
-            });
-            sum.sessions += imported.sessions;
-            sum.anew += imported.anew;
-            lane.set_routes(Arc::clone(&self.routes));
-        }
-        if let Some((first, _)) = made.first_mut() {
-            for mut state in states.flatten() {
-                // Only a count: what cannot be read of it is not worth more.
-                let _ = first.import_drops_of(&mut state);
-            }
-        }
-        sum
-    }
-}
-
-/// What the agent before has sent.
-struct Given {
-    header: Header,
-    /// Of the control socket and of the door.
-    listeners: Option<[OwnedFd; 2]>,
-    /// Of each lane.
-    descriptors: Vec<[OwnedFd; 2]>,
-    state: Zeroizing<Vec<u8>>,
-}
-
-impl Given {
-    fn receive(channel: &mut Channel) -> Result<Self> {
-        let header: Header = channel
-            .receive()
-            .context("the running agent goes on by itself")?;
-        let mut descriptors = channel.receive_descriptors()?.into_iter();
-        let mut pair = || Some([descriptors.next()?, descriptors.next()?]);
-        let listeners = Some(pair().context("no control socket came")?);
-        let lanes = std::iter::from_fn(&mut pair).take(header.lanes.len());
-        Ok(Self {
-            header,
-            listeners,
-            descriptors: lanes.collect(),
-            state: channel.receive_bytes()?,
-        })
-    }
-
-    /// The queue and the socket of each lane: those that came, as far as they are what the file wants.
-    fn pairs(&mut self, config: &Config, count: u16) -> Result<Vec<(TunQueue, UdpSocket)>> {
-        let name = config.gateway.tun_name();
-        let came = std::mem::take(&mut self.descriptors).into_iter();
-        let mut came = came.zip(&self.header.lanes);
-        let mut pairs = Vec::new();
-        for lane in 0..count {
-            let wanted = address_of(config.gateway.listen, lane)?;
-            let (queue, socket) = match came.next() {
-                Some(([udp, queue], off)) => {
-                    let socket = UdpSocket::taken_over(udp, off)?;
-                    let fits = socket.local_address()? == wanted;
-                    (TunQueue::taken_over(queue, off), fits.then_some(socket))
-                }
-                None => (
-                    TunQueue::open(&name).with_context(|| tun_failure(&name))?,
-                    None,
-                ),
-            };
-            let socket = match socket {
-                Some(socket) => socket,
-                None => bind(config.gateway.listen, lane)?,
-            };
-            pairs.push((queue, socket));
-        }
-        Ok(pairs)
-    }
-
-    /// The state of each lane, none from an agent of another version.
-    fn lanes(&self, now: Instant) -> impl Iterator<Item = Result<Reader<'_>, Damaged>> {
-        let passed = clock::monotonic_ns().saturating_sub(self.header.state_ns);
-        let written = now.checked_sub(Duration::from_nanos(passed)).unwrap_or(now);
-        let mut state = Reader::new(&self.state, written);
-        std::iter::from_fn(move || (!state.is_empty()).then(|| state.part()))
-    }
-
-    fn sockets(&mut self, config: &Config) -> Result<Sockets> {
-        let name = &config.gateway.name;
-        let [control, door] = self.listeners.take().context("no control socket came")?;
-        let control = Server::taken_over(control, &socket_path(name));
-        let door = Server::taken_over(door, &handover::socket_path(name));
-        match (control, door) {
-            (Ok(control), Ok(door)) => Ok(Sockets { control, door }),
-            // Somebody has removed the files.
-            _ => Sockets::bind(&config.gateway),
-        }
-    }
-
-    /// Tells how long no packet was carried, and what took the time.
-    fn tell_gap(&self, received: Instant, filled: Instant, imported: &Imported) {
-        let (now, now_ns) = (clock::now(), clock::monotonic_ns());
-        let header = &self.header;
-        let since = |then: u64| now_ns.saturating_sub(then) / 1000;
-        let ago = |then: Instant| (now - then).as_micros() as u64;
-        tracing::info!(
-            gap_us = since(header.parked_ns),
-            stopping_us = since(header.asked_ns).saturating_sub(since(header.state_ns)),
-            carrying_us = since(header.state_ns).saturating_sub(ago(received)),
-            filling_us = ago(received) - ago(filled),
-            starting_us = ago(filled),
-            state_bytes = self.state.len(),
-            sessions = imported.sessions,
-            handshakes = imported.anew,
-            "took over from the agent before"
-        );
-    }
-}
-
 impl Gateway {
     /// It runs since the first of its agents was started, serves its LAN as before, and remembers.
-    fn adopt_past(&mut self, later: &mut Later) {
-        self.service = later.service;
-        self.vrrp.resumed = std::mem::take(&mut later.virtual_routers);
-        let events = std::mem::take(&mut later.events);
-        self.journal.send_modify(|journal| journal.adopt(events));
-        let uptime = Duration::from_millis(later.uptime_ms);
-        if let Some(started) = self.started.checked_sub(uptime)
-            && later.started_since_epoch_ms > 0
-        {
-            self.started = started;
-            self.started_since_epoch = Duration::from_millis(later.started_since_epoch_ms);
+    async fn continue_from(&mut self, export: GatewayExport, now: Instant) {
+        self.forwarding.service = export.service;
+        self.lan.vrrp.resume(export.virtual_routers);
+        self.journal
+            .send_modify(|journal| journal.adopt(export.events));
+        let uptime = Duration::from_millis(export.uptime_ms);
+        let since_epoch = Duration::from_millis(export.started_since_epoch_ms);
+        self.process.continue_from(uptime, since_epoch, now);
+        if let Err(error) = self.import_links(export.links, now).await {
+            tracing::debug!("{error:#}");
         }
     }
 
-    /// Brings everything but the lanes from what the agent before wanted to what this one wants.
-    async fn settle(
-        &mut self,
-        plan: Plan,
-        before: &Numbers,
-        later: Later,
-        steered: &OwnedFd,
-    ) -> Result<()> {
-        let now = clock::now();
-        if let Some(datapath) = &mut self.datapath {
-            let indices = plan.links.iter().map(|link| link.receiver_index << 8);
-            datapath.sessions.retain(indices)?;
-            for link in &plan.links {
-                datapath
-                    .sessions
-                    .insert(link.receiver_index << 8, link.id)?;
-            }
-        }
+    /// The lanes have their links already.
+    async fn import_links(&mut self, exports: Vec<LinkExport>, now: Instant) -> Result<()> {
+        let (plan, links) = (&self.desired.plan, &mut self.forwarding.links);
         for link in &plan.links {
-            let hold_down = plan.hold_down(link.site);
-            self.links.insert(link.clone(), hold_down, now);
+            links.insert(link.clone(), plan.hold_down(link.site), now);
         }
-        let peers = self.lanes.refresh().await?;
-        let told = later.links.into_iter();
+        let peers = self.forwarding.lanes.refresh().await?;
         let with_session = |link| {
             let mut peers = peers.iter();
             peers.any(|peer| peer.link == link && peer.handshake_age.is_some())
         };
-        for link in told.filter(|told| told.state != LinkState::Up || with_session(told.link)) {
-            self.links.adopt(link, now);
+        let is_so = |link: &LinkExport| link.state != LinkState::Up || with_session(link.link);
+        for export in exports.into_iter().filter(is_so) {
+            self.forwarding.links.import(export, now);
         }
-        self.links.on_snapshot(peers.clone(), now);
-        let gone = before.sites_gone(&plan);
-        self.plan = plan;
-        self.dial_due(now)?;
-
-        let (reused, free): (Vec<SiteId>, Vec<SiteId>) = gone
-            .into_iter()
-            .partition(|id| self.plan.site(*id).is_some());
-        // A number that goes to another site starts counting at zero.
-        self.forget_sites(&reused)?;
-        self.record_interfaces().await;
-        self.follow_health_targets();
-        self.follow_wans().await?;
-        self.apply_host().await?;
-        // Before their mates miss three advertisements.
-        self.follow_vrrp().await?;
-        self.write_routes()?;
-        self.forget_sites(&free)?;
-        self.write_interfaces().await?;
-        self.attach();
-        self.steer(steered)
-    }
-
-    /// The lane of a packet is chosen by our program from now on, not by that of the agent before.
-    fn steer(&self, queue: &OwnedFd) -> Result<()> {
-        use std::os::fd::AsFd;
-        match &self.datapath {
-            Some(datapath) if self.lanes.count() > 1 => {
-                let steered = tun::steer(queue.as_fd(), datapath.steering()?);
-                steered.map_err(|error| anyhow!(error).context("to let eBPF choose the lane"))
-            }
-            _ => Ok(()),
-        }
+        self.forwarding.links.on_snapshot(peers, now);
+        Ok(())
     }
 }

@@ -96,13 +96,12 @@ async fn connect(target: SocketAddr, interface: &str) -> io::Result<()> {
 fn answer_of(error: &io::Error) -> Answer {
     match error.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => Answer::Unknown(format!(
-            "it cannot be probed ({error}): give the agent CAP_NET_RAW, or its group a place in \
-             net.ipv4.ping_group_range"
+            "it cannot be probed ({error}): give the agent CAP_NET_RAW, or include its group in net.ipv4.ping_group_range"
         )),
         Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS | libc::EAFNOSUPPORT) => {
             Answer::Unknown(format!("it cannot be probed: {error}"))
         }
-        Some(libc::ENODEV) => Answer::No("its LAN interface is gone".to_owned()),
+        Some(libc::ENODEV) => Answer::No("its LAN interface does not exist".to_owned()),
         _ => Answer::No(error.to_string()),
     }
 }

@@ -42,8 +42,7 @@ const START: &[Capability] = &[
 /// How a file is mended that may not be read.
 pub fn mend_of_file() -> &'static str {
     if nix::unistd::Uid::effective().is_root() {
-        "the running agent is root without CAP_DAC_OVERRIDE: make the file and its folders root's (chown \
-         root), as those in /etc/crossway are"
+        "the running agent is root without CAP_DAC_OVERRIDE: give the file and its folders to root (chown root), like those in /etc/crossway"
     } else {
         "run this as root (sudo)"
     }
@@ -92,7 +91,7 @@ pub fn settle(part: Part) -> io::Result<()> {
 /// each thread holds.
 pub fn settle_thread(part: Part) {
     if let Err(error) = settle(part) {
-        tracing::warn!(%error, ?part, "a thread keeps its capabilities");
+        tracing::warn!(%error, ?part, "a thread could not drop its capabilities");
     }
 }
 
@@ -131,7 +130,7 @@ fn bound_to(wanted: &[Capability]) {
         if !wanted.contains(&capability)
             && let Err(error) = caps::drop(None, CapSet::Bounding, capability)
         {
-            tracing::debug!(%error, "the bounding set stays as it is");
+            tracing::debug!(%error, "could not shrink the bounding set");
             return;
         }
     }

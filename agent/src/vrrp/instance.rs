@@ -117,7 +117,7 @@ impl Instance {
             };
             if moved {
                 let why = match &setup.place {
-                    Ok(_) => "the interface is another one now",
+                    Ok(_) => "the interface was replaced by another of its name",
                     Err(why) => why,
                 };
                 self.router.stop(why);
@@ -154,7 +154,8 @@ impl Instance {
                 if let Some((_, _, old)) = &mut self.sockets {
                     *old = place;
                 } else if let Err(error) = self.open(place) {
-                    let text = format!("no socket for VRRP: {error}; it needs CAP_NET_RAW");
+                    let text =
+                        format!("cannot open a socket for VRRP: {error}; it needs CAP_NET_RAW");
                     self.router.stop(text.clone());
                     self.note_trouble(text);
                     return;
@@ -409,7 +410,7 @@ fn hear(
 }
 
 fn refused(source: IpAddr, refusal: Refusal) -> String {
-    format!("an advertisement from {source} is not taken: {refusal}")
+    format!("ignored an advertisement from {source}: {refusal}")
 }
 
 /// What is taken, but will not do.
@@ -422,7 +423,7 @@ fn misfit(router: &Router, setup: &Setup, source: IpAddr, heard: &Advertisement)
     if differs {
         let theirs: Vec<String> = heard.addresses.iter().map(ToString::to_string).collect();
         return Some(format!(
-            "{source} advertises other addresses ({}): both must have the same",
+            "{source} advertises other addresses ({}): both gateways need the same",
             theirs.join(", ")
         ));
     }

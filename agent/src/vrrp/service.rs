@@ -124,7 +124,7 @@ fn go_before_others() {
     let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
     if result < 0 {
         let error = io::Error::last_os_error();
-        tracing::debug!("the thread of VRRP keeps its priority: {error}");
+        tracing::debug!("could not raise the priority of the VRRP thread: {error}");
     }
 }
 
@@ -145,7 +145,7 @@ async fn serve(
             handle
         }
         Err(error) => {
-            tracing::error!("VRRP has no netlink socket and stays off: {error}");
+            tracing::error!("cannot open a netlink socket, so VRRP stays off: {error}");
             return;
         }
     };

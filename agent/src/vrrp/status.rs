@@ -144,16 +144,14 @@ impl Status {
 
 fn silent_mate(mate: IpAddr) -> String {
     format!(
-        "{mate} answers on the LAN, but its advertisements do not come: its VRRP has ended, or the \
-         LAN or a firewall drops them (IP protocol 112 to 224.0.0.18 and ff02::12), and both are master"
+        "{mate} answers on the LAN, but its advertisements do not arrive: either its VRRP has stopped, or the LAN or a firewall drops them (IP protocol 112 to 224.0.0.18 and ff02::12) and both are master"
     )
 }
 
 fn split(rival: &Heard, now: Instant) -> String {
     let ago = now.saturating_duration_since(rival.at).as_secs();
     format!(
-        "split brain: {} with priority {} was master too {ago} s ago: the LAN was cut between the \
-         two, or still lets advertisements pass in one direction only",
+        "split brain: {} with priority {} was also master {ago} s ago: the LAN was cut between the two, or still passes advertisements in one direction only",
         rival.address, rival.priority
     )
 }

@@ -21,7 +21,7 @@ pub fn make(folder: &Path) -> io::Result<()> {
         return Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
             format!(
-                "everybody may write to {0} (mode {mode:04o}), and so take the socket's place: chmod 755 {0}",
+                "every user may write to {0} (mode {mode:04o}) and could replace the socket: chmod 755 {0}",
                 folder.display()
             ),
         ));

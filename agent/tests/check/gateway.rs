@@ -60,7 +60,7 @@ const CASES: &[Case] = &[
         replace: r#"lanes = "auto""#,
         with: r#"lanes = "many""#,
         errors: &[
-            r#"berlin.toml:6:9: gateway, lanes: many is no number of lanes: write a number from 1 to 32, or lanes = "auto""#,
+            r#"berlin.toml:6:9: gateway, lanes: many is not a number of lanes: write a number from 1 to 32, or lanes = "auto""#,
         ],
     },
     Case {

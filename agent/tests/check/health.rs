@@ -38,7 +38,7 @@ fn health_targets_are_read_with_their_defaults_and_every_fault_is_told() {
         ),
         (
             "target = \"10.1.0.10:443\"\nkind = \"icmp\"",
-            r#"berlin.toml:14:10: gateway.health "10.1.0.10:443", target: 10.1.0.10:443 has a port, which ICMP has not: write 10.1.0.10, or kind = "tcp" to connect to port 443"#,
+            r#"berlin.toml:14:10: gateway.health "10.1.0.10:443", target: 10.1.0.10:443 has a port, but ICMP has none: write 10.1.0.10, or kind = "tcp" to connect to port 443"#,
         ),
         (
             "target = \"2001:db8::10\"\nkind = \"tcp\"",
@@ -46,11 +46,11 @@ fn health_targets_are_read_with_their_defaults_and_every_fault_is_told() {
         ),
         (
             "target = \"10.1.0.10\"\nkind = \"http\"",
-            r#"berlin.toml:15:8: gateway.health "10.1.0.10", kind: http is no kind of probe: write "icmp", or "tcp" with a port behind the target"#,
+            r#"berlin.toml:15:8: gateway.health "10.1.0.10", kind: http is not a kind of probe: write "icmp", or "tcp" with a port behind the target"#,
         ),
         (
             "target = \"server.lan\"",
-            r#"berlin.toml:14:10: gateway.health "server.lan", target: server.lan is not an IP address, with or without a port: write the address of a host in this gateway's LAN, such as 10.2.0.10 or 10.2.0.10:443 (names are not taken: a name server that is away is no dead LAN)"#,
+            r#"berlin.toml:14:10: gateway.health "server.lan", target: server.lan is not an IP address, with or without a port: write the address of a host in this gateway's LAN, such as 10.2.0.10 or 10.2.0.10:443 (no host name: an unreachable name server does not mean a dead LAN)"#,
         ),
         (
             "target = \"127.0.0.1\"",
@@ -78,15 +78,15 @@ fn health_targets_are_read_with_their_defaults_and_every_fault_is_told() {
         ),
         (
             "target = \"10.1.0.10\"\ninterface = \"eth0\"",
-            r#"berlin.toml:15:13: gateway.health "10.1.0.10", interface: eth0 is no LAN interface of this gateway: write one of [[gateway.lan]]: eth1"#,
+            r#"berlin.toml:15:13: gateway.health "10.1.0.10", interface: eth0 is not a LAN interface of this gateway: write one of [[gateway.lan]]: eth1"#,
         ),
         (
             second_lan,
-            r#"berlin.toml:13:1: gateway.health "10.1.0.10": interface is missing: there are several LANs: write the one that the target is in, of eth1, eth2"#,
+            r#"berlin.toml:13:1: gateway.health "10.1.0.10": interface is missing: there are several LANs: write the one that the target is on: eth1, eth2"#,
         ),
         (
             "target = \"10.1.0.10\"\n[[gateway.health]]\ntarget = \"10.1.0.10\"\nfailures = 9",
-            r#"berlin.toml:15:1: gateway.health "10.1.0.10": the same target is there twice (line 13): keep one of them"#,
+            r#"berlin.toml:15:1: gateway.health "10.1.0.10": the same target is listed twice (line 13): keep one of them"#,
         ),
     ];
     for (lines, expected) in cases {

@@ -13,7 +13,7 @@ const CASES: &[Case] = &[
         replace: r#"xdp = "native""#,
         with: r#"xdp = "fast""#,
         errors: &[
-            r#"berlin.toml:15:7: gateway.wan "eth0", xdp: fast is no XDP mode: write "auto", "native", "generic" or "off""#,
+            r#"berlin.toml:15:7: gateway.wan "eth0", xdp: fast is not an XDP mode: write "auto", "native", "generic" or "off""#,
         ],
     },
     Case {
@@ -45,7 +45,7 @@ const CASES: &[Case] = &[
         replace: r#"interface = "eth1""#,
         with: r#"interface = "eth/1""#,
         errors: &[
-            r#"berlin.toml:10:13: gateway.lan "eth/1", interface: eth/1 is no interface name: Linux allows no space, slash or colon: `ip -brief link` lists the names"#,
+            r#"berlin.toml:10:13: gateway.lan "eth/1", interface: eth/1 is not an interface name: Linux allows no space, slash or colon: `ip -brief link` lists the names"#,
         ],
     },
     Case {
@@ -77,7 +77,7 @@ const CASES: &[Case] = &[
         replace: r#"interface = "eth0""#,
         with: r#"interface = "eth1""#,
         errors: &[
-            r#"berlin.toml:14:13: gateway.wan "eth1", interface: eth1 is both LAN and WAN (line 10): keep the one that is true; a VLAN interface of its own can take the other role"#,
+            r#"berlin.toml:14:13: gateway.wan "eth1", interface: eth1 is both LAN and WAN (line 10): keep the right one; a separate VLAN interface can take the other role"#,
         ],
     },
     Case {

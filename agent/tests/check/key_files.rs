@@ -42,8 +42,7 @@ fn key_files_are_looked_at() {
     assert_eq!(
         warnings(Config::load(&file, &crossway::disk::Disk)),
         [format!(
-            "{at}warning: gateway, private_key_file: {0} has mode 0644, others than its owner can \
-             use the key: chmod 600 {0}",
+            "{at}warning: gateway, private_key_file: {0} has mode 0644, so other users can read the key: chmod 600 {0}",
             key_file.display()
         )]
     );

@@ -111,7 +111,7 @@ fn every_fault_of_a_link_is_told_with_line_value_reason_and_mend() {
         (
             r#"wan = "eth2""#,
             r#"wan = "eth7""#,
-            format!(r#"berlin.toml:30:11: {paris_1}, link "isp-b", wan: eth7 is no WAN of this gateway: write one of eth0, eth2, or add a [[gateway.wan]]"#),
+            format!(r#"berlin.toml:30:11: {paris_1}, link "isp-b", wan: eth7 is not a WAN of this gateway: write one of eth0, eth2, or add a [[gateway.wan]]"#),
         ),
         (
             "  priority = 200",
@@ -141,7 +141,7 @@ fn every_fault_of_a_link_is_told_with_line_value_reason_and_mend() {
         (
             r#"liveness = "wireguard""#,
             r#"liveness = "ping""#,
-            r#"berlin.toml:37:14: site "paris", gateway "paris-2", liveness: ping is no way to watch a link: write "auto", "bfd" or "wireguard""#.to_owned(),
+            r#"berlin.toml:37:14: site "paris", gateway "paris-2", liveness: ping is not a way to monitor a link: write "auto", "bfd" or "wireguard""#.to_owned(),
         ),
         (
             r#"liveness = "wireguard""#,
@@ -151,13 +151,13 @@ fn every_fault_of_a_link_is_told_with_line_value_reason_and_mend() {
         (
             r#"probe = "10.2.0.10""#,
             r#"probe = "2001:db8::1""#,
-            r#"berlin.toml:33:3: site "paris", gateway "paris-2", probe: 2001:db8::1 cannot be asked: no address of its family in gateway, tunnel_addresses: add one that the far end routes back to this gateway
-berlin.toml:33:3: warning: site "paris", gateway "paris-2", probe: 2001:db8::1 is in no route of this site: its answers would not be let in: name a host of the far LAN"#.to_owned(),
+            r#"berlin.toml:33:3: site "paris", gateway "paris-2", probe: 2001:db8::1 cannot be probed: gateway, tunnel_addresses has no address of its family: add one that the far end routes back to this gateway
+berlin.toml:33:3: warning: site "paris", gateway "paris-2", probe: 2001:db8::1 is in no route of this site: its answers would be dropped: name a host of the far LAN"#.to_owned(),
         ),
         (
             "  endpoints = [\"203.0.113.8:51820\", \"paris-2.example.net:51820\"]\n",
             "",
-            r#"berlin.toml:34:10: warning: site "paris", gateway "paris-2": this replica has no endpoint: it is of use only while it dials us: write where it is reached, if it can be"#.to_owned(),
+            r#"berlin.toml:34:10: warning: site "paris", gateway "paris-2": this replica has no endpoint: it is used only while it connects to this gateway: write where it is reached, if it can be"#.to_owned(),
         ),
         (
             "hold_down_ms = 2000",

@@ -1,5 +1,7 @@
 //! What `crossway check` says of `[[site.gateway]]`: keys, endpoints, numbers.
 
+use crossway::engine::Engine;
+
 use crate::{Case, GOOD, parse, tell_all, warnings};
 
 #[test]
@@ -20,6 +22,34 @@ fn an_endpoint_inside_a_route_is_accepted_with_a_warning() {
     );
 }
 
+#[test]
+fn a_far_gateway_has_the_engine_of_the_gateway_unless_it_names_one() {
+    let listen = "listen = \"0.0.0.0:51820\"";
+    let paris = "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=\"";
+    for (gateway, far, expected) in [
+        ("", "", [Engine::Crossway; 2]),
+        ("engine = \"boringtun\"", "", [Engine::Boringtun; 2]),
+        (
+            "",
+            "engine = \"boringtun\"",
+            [Engine::Boringtun, Engine::Crossway],
+        ),
+        (
+            "engine = \"boringtun\"",
+            "engine = \"crossway\"",
+            [Engine::Crossway, Engine::Boringtun],
+        ),
+    ] {
+        let text = GOOD
+            .replacen(listen, &format!("{listen}\n{gateway}"), 1)
+            .replacen(paris, &format!("{paris}\n{far}"), 1);
+        let config = parse(&text).unwrap().config;
+        let sites = config.sites.iter();
+        let engines: Vec<Engine> = sites.map(|site| site.gateways[0].engine).collect();
+        assert_eq!(engines, expected, "{text}");
+    }
+}
+
 const CASES: &[Case] = &[
     Case {
         about: "one key at two gateways",
@@ -27,6 +57,14 @@ const CASES: &[Case] = &[
         with: "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=",
         errors: &[
             r#"berlin.toml:33:14: site "rome", gateway "rome-1", public_key: hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo= is already the key of another gateway (line 22): each gateway has a key pair of its own, make one with `crossway keygen`"#,
+        ],
+    },
+    Case {
+        about: "an engine that is none",
+        replace: "dw9XL3P5LVBwUdFzAoSVNGJhYnQhpZXsQBhPhaRgtFs=\"",
+        with: "dw9XL3P5LVBwUdFzAoSVNGJhYnQhpZXsQBhPhaRgtFs=\"\n  engine = \"wireguard-go\"",
+        errors: &[
+            r#"berlin.toml:34:12: site "rome", gateway "rome-1", engine: wireguard-go is no engine of a tunnel: write "crossway" (the fastest) or "boringtun" (the one with the longest record)"#,
         ],
     },
     Case {
@@ -149,7 +187,7 @@ const CASES: &[Case] = &[
         replace: r#""203.0.113.7:51820""#,
         with: r#""vpn_paris.example.net:51820""#,
         errors: &[
-            r#"berlin.toml:23:14: site "paris", gateway "paris-1", endpoints: vpn_paris.example.net:51820 is no host name: its parts are letters, digits and inner hyphens: write an address or a host name, such as 203.0.113.7:51820 or vpn.example.net:51820"#,
+            r#"berlin.toml:23:14: site "paris", gateway "paris-1", endpoints: vpn_paris.example.net:51820 is not a host name: its parts are letters, digits and inner hyphens: write an address or a host name, such as 203.0.113.7:51820 or vpn.example.net:51820"#,
         ],
     },
     Case {
@@ -157,7 +195,7 @@ const CASES: &[Case] = &[
         replace: r#""203.0.113.7:51820""#,
         with: r#""vpn..example.net:51820""#,
         errors: &[
-            r#"berlin.toml:23:14: site "paris", gateway "paris-1", endpoints: vpn..example.net:51820 is no host name: its parts have 1 to 63 characters, the whole at most 253: write an address or a host name, such as 203.0.113.7:51820 or vpn.example.net:51820"#,
+            r#"berlin.toml:23:14: site "paris", gateway "paris-1", endpoints: vpn..example.net:51820 is not a host name: its parts have 1 to 63 characters, the whole at most 253: write an address or a host name, such as 203.0.113.7:51820 or vpn.example.net:51820"#,
         ],
     },
     Case {

@@ -83,7 +83,7 @@ fn a_replica_without_an_endpoint_is_warned_of() {
     assert_eq!(
         warnings,
         [
-            r#"berlin.toml:9:1: warning: gateway.replica "berlin-2": this replica has no endpoint: flows are kept in step only while it dials us: write where it is reached on the LAN, or on a cable of its own, such as endpoint = "10.1.0.3:51820""#
+            r#"berlin.toml:9:1: warning: gateway.replica "berlin-2": this replica has no endpoint: flows are replicated only while it connects to this gateway: write where it is reached on the LAN, or on a cable of its own, such as endpoint = "10.1.0.3:51820""#
         ]
     );
 }
@@ -134,7 +134,7 @@ fn each_fault_is_told_with_line_value_reason_and_mend() {
         ),
         (
             replica("berlin-2", KEY, "routes = [\"10.1.0.0/24\"]"),
-            r#"berlin.toml:12:1: gateway.replica "berlin-2": unknown key "routes": known here are name, public_key, preshared_key_file, endpoint, bfd"#,
+            r#"berlin.toml:12:1: gateway.replica "berlin-2": unknown key "routes": the known keys are name, public_key, preshared_key_file, endpoint, bfd, engine"#,
         ),
         (
             "[[gateway.replica]]\nname = \"berlin-2\"".to_owned(),

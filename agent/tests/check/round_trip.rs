@@ -11,6 +11,7 @@ use crossway::config::{
     Lanes, Link, Liveness, LivenessMode, OnDown, RemoteGateway, Site, VirtualRouter, Wan,
     XdpChoice,
 };
+use crossway::engine::Engine;
 use crossway::liveness::bfd::Pace;
 use crossway::prefix::Prefix;
 use crossway_liveness::vrrp::Interval;
@@ -35,6 +36,7 @@ private_key_file = "/etc/crossway/berlin-1.key"
 listen = "[::]:51820"
 tunnel_addresses = ["10.255.0.1/32"]
 mtu = 1400
+engine = "boringtun"
 fast_path = false
 flows = 65536
 lanes = 2
@@ -90,6 +92,7 @@ on_down = "drop"
   name = "paris-1"
   public_key = "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo="
   preshared_key_file = "/etc/crossway/paris-1.psk"
+  engine = "crossway"
   lanes = 2
   persistent_keepalive = 0
 
@@ -183,6 +186,7 @@ impl Generator {
                     length: it.random.random_range(0..=longest),
                 }
             }),
+            engine: self.one_of(&Engine::ALL),
             lanes: match self.random.random_range(0..33) {
                 0 => Lanes::Auto,
                 lanes => Lanes::Count(lanes),
@@ -268,6 +272,7 @@ impl Generator {
             name: self.name(),
             public_key: self.random.random(),
             preshared_key_file: self.maybe(Self::path),
+            engine: self.one_of(&Engine::ALL),
             lanes: 1,
             persistent_keepalive: None,
             links: vec![Link {
@@ -314,6 +319,7 @@ impl Generator {
             name: self.name(),
             public_key: self.random.random(),
             preshared_key_file: self.maybe(Self::path),
+            engine: self.one_of(&Engine::ALL),
             lanes: self.one_of(&[1, 2, 32]),
             persistent_keepalive: self.maybe(|it| it.one_of(&[0, 25, 65_535])),
             links,

@@ -22,7 +22,7 @@ fn a_site_that_stands_back_for_nobody_is_accepted_with_a_warning() {
             "berlin.toml:30:11: warning: site \"rome\", on_down: next-shorter, but no other site has a \
              shorter prefix for 10.3.0.0/24 and 1 more: while this site is down, the kernel's own \
              routes take the packets, unencrypted: give another site a shorter prefix, or write \
-             on_down = \"unreachable\", unless a line of your own is to take over"
+             on_down = \"unreachable\", unless a line of your own should take over"
         ]
     );
     let covered = "routes = [\"10.2.0.0/25\"]\non_down = \"next-shorter\"";
@@ -37,15 +37,14 @@ fn a_default_route_and_a_file_without_sites_are_accepted_with_a_warning() {
         warnings(parse(&text)),
         [
             "berlin.toml:30:11: warning: site \"rome\", routes: 0.0.0.0/0 sends all traffic without a \
-             longer route to this site: write the networks behind the site if that is not meant"
+             longer route to this site: if that is not meant, write the networks behind the site"
         ]
     );
     let text = GOOD.split("[[site]]").next().unwrap();
     assert_eq!(
         warnings(parse(text)),
         [
-            "berlin.toml:1:1: warning: no [[site]]: the gateway reaches nothing: add a [[site]] for each \
-             site that it shall reach"
+            "berlin.toml:1:1: warning: no [[site]]: the gateway reaches nothing: add a [[site]] for each site that it should reach"
         ]
     );
 }
@@ -171,7 +170,7 @@ const CASES: &[Case] = &[
         replace: "routes = [\"10.3.0.0/24\"]",
         with: "routes = [\"10.3.0.0/24\"]\non_down = \"reject\"",
         errors: &[
-            r#"berlin.toml:31:11: site "rome", on_down: reject is not a known on_down action: write "unreachable" (the sender is told), "drop" (without a word) or "next-shorter" (a shorter prefix takes over)"#,
+            r#"berlin.toml:31:11: site "rome", on_down: reject is not a known on_down action: write "unreachable" (the sender gets an ICMP message), "drop" (silently) or "next-shorter" (a shorter prefix takes over)"#,
         ],
     },
     Case {

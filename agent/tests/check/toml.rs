@@ -56,7 +56,7 @@ const CASES: &[Case] = &[
         replace: "priority = 100",
         with: "weight = 100",
         errors: &[
-            r#"berlin.toml:25:1: site "paris", gateway "paris-1": unknown key "weight": known here are name, public_key, preshared_key_file, endpoints, lanes, priority, persistent_keepalive, liveness, bfd, probe, link"#,
+            r#"berlin.toml:25:1: site "paris", gateway "paris-1": unknown key "weight": the known keys are name, public_key, preshared_key_file, endpoints, engine, lanes, priority, persistent_keepalive, liveness, bfd, probe, link"#,
         ],
     },
     Case {
@@ -76,7 +76,7 @@ const CASES: &[Case] = &[
 x = 1
 [gateway]
 ",
-        errors: &[r#"berlin.toml:1:2: unknown key "general": known here are gateway, site"#],
+        errors: &[r#"berlin.toml:1:2: unknown key "general": the known keys are gateway, site"#],
     },
     Case {
         about: "a misspelt section",
@@ -99,7 +99,7 @@ name = "rome""#,
         replace: "mtu = 1420",
         with: "mtu = 1420
 mtu = 1400",
-        errors: &["berlin.toml:8:1: TOML: duplicate key: mtu is there twice, keep one"],
+        errors: &["berlin.toml:8:1: TOML: duplicate key: mtu appears twice: keep one"],
     },
     Case {
         about: "a bracket that is not closed",
@@ -117,7 +117,7 @@ port = 3",
         errors: &[
             r#"berlin.toml:6:9: gateway, lanes: 99 is not possible: write a number from 1 to 32, or lanes = "auto""#,
             "berlin.toml:7:7: gateway, mtu: 1 is out of range: write a number from 576 to 65455, such as 1420",
-            r#"berlin.toml:8:1: gateway: unknown key "port": known here are name, private_key_file, listen, tunnel_addresses, lanes, mtu, flows, fast_path, seccomp, control_group, lan, wan, health, vrrp, replica"#,
+            r#"berlin.toml:8:1: gateway: unknown key "port": the known keys are name, private_key_file, listen, tunnel_addresses, engine, lanes, mtu, flows, fast_path, seccomp, control_group, lan, wan, health, vrrp, replica"#,
         ],
     },
 ];

@@ -45,7 +45,7 @@ const CASES: &[(&str, &str, &str)] = &[
     (
         "interface = \"eth2\"\nid = 51",
         "interface = \"eth9\"\nid = 51",
-        "23:13: gateway.vrrp \"eth9\" 51, interface: eth9 is no LAN of this gateway: write one of eth1, eth2, or add it as [[gateway.lan]]",
+        "23:13: gateway.vrrp \"eth9\" 51, interface: eth9 is not a LAN of this gateway: write one of eth1, eth2, or add it as [[gateway.lan]]",
     ),
     (
         "id = 51\naddresses = [\"10.9",
@@ -55,7 +55,7 @@ const CASES: &[(&str, &str, &str)] = &[
     (
         "id = 51\naddresses = [\"10.9",
         "addresses = [\"10.9",
-        "22:1: gateway.vrrp #2: id is missing: write id = 51, a number that its mates have and no other router here",
+        "22:1: gateway.vrrp #2: id is missing: write id = 51, the same number on each gateway of the virtual router, and on no other router",
     ),
     (
         "interface = \"eth2\"\nid = 51",
@@ -100,7 +100,7 @@ const CASES: &[(&str, &str, &str)] = &[
     (
         "\"fe80::254\", \"2001:db8:1::254\"",
         "\"2001:db8:1::254\"",
-        "16:28: gateway.vrrp \"eth1\" 51, addresses: 2001:db8:1::254 is the first IPv6 address and not link-local: write a link-local one before it, such as \"fe80::254\": hosts have it as their router",
+        "16:28: gateway.vrrp \"eth1\" 51, addresses: 2001:db8:1::254 is the first IPv6 address and not link-local: write a link-local one before it, such as \"fe80::254\": hosts use it as their router",
     ),
     (
         "priority = 150",
@@ -115,7 +115,7 @@ const CASES: &[(&str, &str, &str)] = &[
     (
         "advertisement_interval = 200",
         "advertisement_interval = 205",
-        "18:26: gateway.vrrp \"eth1\" 51, advertisement_interval: 205 ms cannot be said in an advertisement: it counts hundredths of a second: write 200 or 210",
+        "18:26: gateway.vrrp \"eth1\" 51, advertisement_interval: 205 ms cannot be encoded in an advertisement, which counts hundredths of a second: write 200 or 210",
     ),
     (
         "track_weight = 60",

@@ -9,6 +9,7 @@ use crossway::control::message::{
     StackCount, Status, ThreadPosture, Traffic, Tun, Version, VirtualRouter, WatchedBy,
 };
 use crossway::control::{FlowEnds, Request, Response, overlaps};
+use crossway::engine::Engine;
 use crossway::journal::{Change, Journal};
 
 /// The answer to `request`.
@@ -103,6 +104,7 @@ fn status() -> Status {
         config_file: "/etc/crossway/berlin-1.toml".to_owned(),
         public_key: "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=".to_owned(),
         lanes: 1,
+        engine: Engine::Crossway,
         listen: "0.0.0.0:51820".to_owned(),
         tun: Tun {
             name: "cw-berlin-1".to_owned(),
@@ -231,6 +233,7 @@ fn links() -> Vec<Link> {
         Link {
             site: "paris".to_owned(),
             gateway: "paris-1".to_owned(),
+            engine: Engine::Crossway,
             id: 0,
             lane: 0,
             endpoint: Some("203.0.113.7:51820".to_owned()),
@@ -258,6 +261,7 @@ fn links() -> Vec<Link> {
         Link {
             site: "rome".to_owned(),
             gateway: "rome-1".to_owned(),
+            engine: Engine::Boringtun,
             id: 1,
             lane: 0,
             endpoint: None,
@@ -433,7 +437,7 @@ fn virtual_router() -> VirtualRouter {
         virtual_mac: "00:00:5e:00:01:33".to_owned(),
         state: "backup".to_owned(),
         since_seconds: 60,
-        why: "master 10.1.0.2 with priority 120 goes before".to_owned(),
+        why: "master 10.1.0.2 with priority 120 takes precedence".to_owned(),
         priority: 75,
         configured_priority: 150,
         advertisement_interval_ms: 200,

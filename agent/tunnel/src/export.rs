@@ -58,19 +58,20 @@ impl Tunnel {
         specs: &[PeerSpec],
         now: Instant,
     ) -> Result<Imported, Damaged> {
-        let own_key = self.local.identity.public_key();
         let records = self.read_records(from, now)?;
         let mut imported = Imported::default();
         for spec in specs {
             let known = records.get(&spec.link).cloned();
             // What cannot be read of one peer is no reason to give up the others.
             let known =
-                known.and_then(|mut from| Peer::import(&mut from, spec, &own_key, now).ok()?);
-            match known {
-                Some(_) => imported.sessions += 1,
-                None => imported.anew += 1,
+                known.and_then(|mut from| Peer::import(&mut from, spec, &self.local, now).ok()?);
+            let (peer, goes_on) =
+                known.unwrap_or_else(|| (Peer::new(spec.clone(), &self.local, now), false));
+            if goes_on {
+                imported.sessions += 1;
+            } else {
+                imported.anew += 1;
             }
-            let peer = known.unwrap_or_else(|| Peer::new(spec.clone(), &own_key, now));
             self.insert(peer, now);
         }
         self.import_ranks(from)?;

@@ -2,8 +2,15 @@
 //!
 //! Owned by a lane's thread; nothing here waits, allocates per packet or reads a socket. Datagrams
 //! to be sent are pushed into the caller's [`Transmits`].
+//!
+//! Two engines can run a session ([`engine`]): our own ([`session`], [`noise`], [`keypair`]) and boringtun. Ours is
+//! there because boringtun cannot do what a gateway on this path needs: seal from one buffer into another, a replay
+//! window for network cards with many queues, sessions that the next agent goes on with, timers that cost no packet a
+//! clock read and that tests can turn, keys that are cleared. boringtun is there for whoever prefers the implementation
+//! with the longest record.
 
 mod allowance;
+mod engine;
 mod export;
 mod familiar;
 pub mod heartbeat;
@@ -129,7 +136,7 @@ impl Tunnel {
     /// Adds a peer and dials it if its endpoint is known. A peer of the same link is replaced; returns the
     /// packets that waited for it.
     pub fn add_peer(&mut self, spec: PeerSpec, now: Instant, out: &mut Transmits) -> Tally {
-        let mut peer = Peer::new(spec, &self.local.identity.public_key(), now);
+        let mut peer = Peer::new(spec, &self.local, now);
         peer.dial(&self.local, now, out);
         self.insert(peer, now)
     }
@@ -323,7 +330,7 @@ impl Tunnel {
                 let peer = self
                     .initiator(&initiation.peer, from.remote, arrival)
                     .ok_or(DropReason::UnknownPeer)?;
-                peer.answer(initiation, from, now, out)
+                peer.answer(initiation, datagram, from, now, out)
             }
             Message::Response { receiver } => self
                 .answered_peer(receiver)?

@@ -43,6 +43,11 @@ impl Identity {
         Self { private, public }
     }
 
+    /// The private key, for another implementation's sessions.
+    pub(super) fn private(&self) -> &StaticSecret {
+        &self.private
+    }
+
     /// The public key's 32 bytes.
     pub fn public_key(&self) -> [u8; 32] {
         self.public.to_bytes()

@@ -12,14 +12,16 @@ use datapath_abi::outcome::{DropReason, Tally};
 pub(super) use export::read_link;
 
 use super::Sealed;
+use super::engine::PeerSession;
 use super::heartbeat::{Heartbeat, Pulse};
 use super::message::DATA_OVERHEAD;
 use super::noise::Responder;
 use super::replica::Channel;
-use super::session::{Held, Local, Opened, Session};
+use super::session::{Held, Local, Opened};
 use crate::transmit::{Endpoint, Transmits};
 use crossway_liveness::echo::Echo;
 use crossway_liveness::settings::Liveness;
+use crossway_types::engine::Engine;
 use crossway_types::ids::{LinkId, SiteId};
 use crossway_types::keys::SecretKey;
 
@@ -30,6 +32,8 @@ pub struct PeerSpec {
     pub link: LinkId,
     /// The site behind it; `None` where it is a replica of this gateway, which sends no traffic.
     pub site: Option<SiteId>,
+    /// What runs its session.
+    pub engine: Engine,
     /// 24 bits, unique among our peers: our receiver index without its session part.
     pub receiver_index: u32,
     /// Its WireGuard public key.
@@ -74,7 +78,7 @@ pub struct PeerSnapshot {
 /// A peer.
 pub(super) struct Peer {
     spec: PeerSpec,
-    session: Session,
+    session: PeerSession,
     endpoint: Option<Endpoint>,
     /// Where it was dialled last.
     dialled: Option<SocketAddr>,
@@ -96,14 +100,9 @@ pub(super) struct Peer {
 
 impl Peer {
     /// A peer without a session.
-    pub(super) fn new(spec: PeerSpec, own_key: &[u8; 32], now: Instant) -> Self {
-        let session = Session::new(
-            spec.public_key,
-            spec.preshared_key.as_ref().map(SecretKey::as_bytes),
-            spec.keepalive,
-            spec.receiver_index,
-            now,
-        );
+    pub(super) fn new(spec: PeerSpec, local: &Local, now: Instant) -> Self {
+        let own_key = &local.identity.public_key();
+        let session = PeerSession::new(&spec, local, now);
         let heartbeat = heartbeat_of(&spec, own_key, now);
         Self {
             endpoint: spec.endpoint,
@@ -249,15 +248,18 @@ impl Peer {
         Ok(opened)
     }
 
-    /// Answers the peer's initiation. The endpoint follows its source.
+    /// Answers the peer's initiation, which `datagram` is. The endpoint follows its source.
     pub(super) fn answer(
         &mut self,
         initiation: Responder,
+        datagram: &[u8],
         from: Endpoint,
         now: Instant,
         out: &mut Transmits,
     ) -> Result<(), DropReason> {
-        let length = self.session.answer(initiation, now, out.spare())?;
+        let length = self
+            .session
+            .answer(initiation, datagram, now, out.spare())?;
         self.follow(from);
         self.on_session(now);
         out.push(length, from);

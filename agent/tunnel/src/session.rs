@@ -20,7 +20,7 @@ use crossway_types::packet;
 
 /// Shortest time between two initiations of a peer that are answered (whitepaper 5.1), as in the
 /// kernel.
-const INITIATION_INTERVAL: Duration = Duration::from_millis(20);
+pub(super) const INITIATION_INTERVAL: Duration = Duration::from_millis(20);
 /// What this gateway's sessions have in common.
 pub(super) struct Local {
     /// Its key pair.

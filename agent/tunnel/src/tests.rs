@@ -1,5 +1,6 @@
 //! Gateways that talk through a network of vectors: what is asserted is what crossed it.
 
+mod engines;
 mod floods;
 mod pulses;
 mod replicas;
@@ -7,6 +8,7 @@ mod replicas;
 use super::*;
 use crossway_liveness::settings::{Liveness, LivenessMode};
 use crossway_sys::clock;
+use crossway_types::engine::Engine;
 use crossway_types::ids::SiteId;
 
 /// A gateway with a tunnel, seen from the wire.
@@ -14,6 +16,9 @@ struct Node {
     tunnel: Tunnel,
     out: Transmits,
     address: Endpoint,
+    /// What runs the sessions of the peers that are added.
+    engine: Engine,
+    keepalive: Option<u16>,
     now: Instant,
 }
 
@@ -28,6 +33,8 @@ impl Node {
             tunnel: Tunnel::new(Identity::new([key; 32]), calendar, now),
             out: Transmits::new(),
             address: Endpoint::new(address.parse().unwrap()),
+            engine: Engine::Crossway,
+            keepalive: None,
             now,
         }
     }
@@ -41,10 +48,11 @@ impl Node {
         let spec = PeerSpec {
             link: LinkId(site),
             site: Some(SiteId(site)),
+            engine: self.engine,
             receiver_index: 0x00ab_0000 + site,
             public_key: peer.public_key(),
             preshared_key: None,
-            keepalive: None,
+            keepalive: self.keepalive,
             endpoint: dials.then_some(peer.address),
             interface: None,
             liveness: Liveness {
@@ -120,130 +128,151 @@ fn inner(source: [u8; 4], destination: [u8; 4], length: u16) -> Vec<u8> {
 
 /// A (site 1) dials B (site 2), which does not know A's endpoint.
 fn pair() -> (Node, Node) {
+    pair_of(Engine::Crossway, Engine::Crossway)
+}
+
+/// The same, whose sessions these engines run.
+fn pair_of(engine_a: Engine, engine_b: Engine) -> (Node, Node) {
     let mut a = Node::new(1, "192.0.2.1:51820");
     let mut b = Node::new(2, "192.0.2.2:51820");
+    (a.engine, b.engine) = (engine_a, engine_b);
     a.add(&b, 2, true);
     b.add(&a, 1, false);
     (a, b)
 }
 
+/// A pair of each engine with each. Of a test that fails, the last line says which.
+fn pairs() -> impl Iterator<Item = (Node, Node)> {
+    let all = Engine::ALL.into_iter();
+    let both = all.flat_map(|a| Engine::ALL.map(|b| (a, b)));
+    both.map(|(a, b)| {
+        println!("{a} dials {b}");
+        pair_of(a, b)
+    })
+}
+
 #[test]
 fn packets_cross_both_ways_once_one_side_has_dialled() {
-    let (mut a, mut b) = pair();
-    let out = inner([10, 1, 0, 1], [10, 2, 0, 1], 300);
-    let back = inner([10, 2, 0, 1], [10, 1, 0, 1], 1400);
-    assert_eq!(b.seal(&back), Sealed::Dropped(DropReason::NoEndpoint));
-    assert_eq!(a.seal(&out), Sealed::Queued);
-    let (_, at_b) = exchange(&mut a, &mut b);
-    assert_eq!(
-        at_b,
-        std::slice::from_ref(&out),
-        "what waited for the handshake is sent"
-    );
-    assert_eq!(b.seal(&back), Sealed::Ready);
-    assert_eq!(a.seal(&out), Sealed::Ready);
-    let (at_a, at_b) = exchange(&mut a, &mut b);
-    assert_eq!((at_a, at_b), (vec![back], vec![out]));
-    let peer = &a.snapshot()[0];
-    assert_eq!(
-        (
-            peer.sent_packets,
-            peer.received_packets,
-            peer.received_bytes
-        ),
-        (2, 1, 1400)
-    );
+    for (mut a, mut b) in pairs() {
+        let out = inner([10, 1, 0, 1], [10, 2, 0, 1], 300);
+        let back = inner([10, 2, 0, 1], [10, 1, 0, 1], 1400);
+        assert_eq!(b.seal(&back), Sealed::Dropped(DropReason::NoEndpoint));
+        assert_eq!(a.seal(&out), Sealed::Queued);
+        let (_, at_b) = exchange(&mut a, &mut b);
+        assert_eq!(
+            at_b,
+            std::slice::from_ref(&out),
+            "what waited for the handshake is sent"
+        );
+        assert_eq!(b.seal(&back), Sealed::Ready);
+        assert_eq!(a.seal(&out), Sealed::Ready);
+        let (at_a, at_b) = exchange(&mut a, &mut b);
+        assert_eq!((at_a, at_b), (vec![back], vec![out]));
+        let peer = &a.snapshot()[0];
+        assert_eq!(
+            (
+                peer.sent_packets,
+                peer.received_packets,
+                peer.received_bytes
+            ),
+            (2, 1, 1400)
+        );
+    }
 }
 
 #[test]
 fn a_source_outside_the_senders_site_is_refused_by_name() {
-    let (mut a, mut b) = pair();
-    exchange(&mut a, &mut b);
-    assert_eq!(
-        a.seal(&inner([10, 9, 0, 1], [10, 2, 0, 1], 100)),
-        Sealed::Ready
-    );
-    let (_, datagram) = a.out.take_datagrams().remove(0);
-    let (handled, _) = b.handle(&datagram, a.address);
-    assert_eq!(handled, Handled::Dropped(DropReason::SourceNotInSite));
+    for (mut a, mut b) in pairs() {
+        exchange(&mut a, &mut b);
+        assert_eq!(
+            a.seal(&inner([10, 9, 0, 1], [10, 2, 0, 1], 100)),
+            Sealed::Ready
+        );
+        let (_, datagram) = a.out.take_datagrams().remove(0);
+        let (handled, _) = b.handle(&datagram, a.address);
+        assert_eq!(handled, Handled::Dropped(DropReason::SourceNotInSite));
+    }
 }
 
 #[test]
 fn a_replayed_or_altered_message_is_refused_by_name() {
-    let (mut a, mut b) = pair();
-    exchange(&mut a, &mut b);
-    a.seal(&inner([10, 1, 0, 1], [10, 2, 0, 1], 100));
-    let (_, datagram) = a.out.take_datagrams().remove(0);
-    let mut altered = datagram.clone();
-    altered[40] ^= 1;
-    assert_eq!(
-        b.handle(&altered, a.address).0,
-        Handled::Dropped(DropReason::AuthenticationFailed)
-    );
-    assert!(matches!(
-        b.handle(&datagram, a.address).0,
-        Handled::Packet(100)
-    ));
-    assert_eq!(
-        b.handle(&datagram, a.address).0,
-        Handled::Dropped(DropReason::Replayed)
-    );
+    for (mut a, mut b) in pairs() {
+        exchange(&mut a, &mut b);
+        a.seal(&inner([10, 1, 0, 1], [10, 2, 0, 1], 100));
+        let (_, datagram) = a.out.take_datagrams().remove(0);
+        let mut altered = datagram.clone();
+        altered[40] ^= 1;
+        assert_eq!(
+            b.handle(&altered, a.address).0,
+            Handled::Dropped(DropReason::AuthenticationFailed)
+        );
+        assert!(matches!(
+            b.handle(&datagram, a.address).0,
+            Handled::Packet(100)
+        ));
+        assert_eq!(
+            b.handle(&datagram, a.address).0,
+            Handled::Dropped(DropReason::Replayed)
+        );
+    }
 }
 
 #[test]
 fn only_an_authentic_message_moves_the_endpoint() {
-    let (mut a, mut b) = pair();
-    exchange(&mut a, &mut b);
-    let elsewhere = Endpoint {
-        remote: "198.51.100.9:4000".parse().unwrap(),
-        local: Some("192.0.2.2".parse().unwrap()),
-        interface: None,
-    };
-    a.seal(&inner([10, 1, 0, 1], [10, 2, 0, 1], 100));
-    let (_, datagram) = a.out.take_datagrams().remove(0);
-    let mut forged = datagram.clone();
-    forged[30] ^= 1;
-    b.handle(&forged, elsewhere);
-    assert_eq!(b.snapshot()[0].endpoint, Some(a.address));
-    b.handle(&datagram, elsewhere);
-    assert_eq!(b.snapshot()[0].endpoint, Some(elsewhere));
-    b.seal(&inner([10, 2, 0, 1], [10, 1, 0, 1], 100));
-    assert_eq!(
-        b.out.take_datagrams()[0].0,
-        elsewhere,
-        "and the reply leaves from what was dialled"
-    );
+    for (mut a, mut b) in pairs() {
+        exchange(&mut a, &mut b);
+        let elsewhere = Endpoint {
+            remote: "198.51.100.9:4000".parse().unwrap(),
+            local: Some("192.0.2.2".parse().unwrap()),
+            interface: None,
+        };
+        a.seal(&inner([10, 1, 0, 1], [10, 2, 0, 1], 100));
+        let (_, datagram) = a.out.take_datagrams().remove(0);
+        let mut forged = datagram.clone();
+        forged[30] ^= 1;
+        b.handle(&forged, elsewhere);
+        assert_eq!(b.snapshot()[0].endpoint, Some(a.address));
+        b.handle(&datagram, elsewhere);
+        assert_eq!(b.snapshot()[0].endpoint, Some(elsewhere));
+        b.seal(&inner([10, 2, 0, 1], [10, 1, 0, 1], 100));
+        assert_eq!(
+            b.out.take_datagrams()[0].0,
+            elsewhere,
+            "and the reply leaves from what was dialled"
+        );
+    }
 }
 
 #[test]
 fn strangers_and_noise_are_named() {
-    let (mut a, mut b) = pair();
-    let mut stranger = Node::new(3, "203.0.113.3:51820");
-    stranger.add(&b, 2, true);
-    let (_, initiation) = stranger.out.take_datagrams().remove(0);
-    assert_eq!(
-        b.handle(&initiation, stranger.address).0,
-        Handled::Dropped(DropReason::UnknownPeer)
-    );
-    let (_, mut initiation) = a.out.take_datagrams().remove(0);
-    initiation[120] ^= 1;
-    assert_eq!(
-        b.handle(&initiation, a.address).0,
-        Handled::Dropped(DropReason::BadMac)
-    );
-    for noise in [&[][..], &[4], &[0; 148], &[1, 0, 0, 1], &[9; 1000]] {
+    for (mut a, mut b) in pairs() {
+        let mut stranger = Node::new(3, "203.0.113.3:51820");
+        stranger.add(&b, 2, true);
+        let (_, initiation) = stranger.out.take_datagrams().remove(0);
         assert_eq!(
-            b.handle(noise, a.address).0,
-            Handled::Dropped(DropReason::NotWireGuard)
+            b.handle(&initiation, stranger.address).0,
+            Handled::Dropped(DropReason::UnknownPeer)
         );
+        let (_, mut initiation) = a.out.take_datagrams().remove(0);
+        initiation[120] ^= 1;
+        assert_eq!(
+            b.handle(&initiation, a.address).0,
+            Handled::Dropped(DropReason::BadMac)
+        );
+        for noise in [&[][..], &[4], &[0; 148], &[1, 0, 0, 1], &[9; 1000]] {
+            assert_eq!(
+                b.handle(noise, a.address).0,
+                Handled::Dropped(DropReason::NotWireGuard)
+            );
+        }
+        let mut data = [0; 64];
+        data[0] = 4;
+        assert_eq!(
+            b.handle(&data, a.address).0,
+            Handled::Dropped(DropReason::NoSession)
+        );
+        assert!(b.out.is_empty(), "nobody was answered");
     }
-    let mut data = [0; 64];
-    data[0] = 4;
-    assert_eq!(
-        b.handle(&data, a.address).0,
-        Handled::Dropped(DropReason::NoSession)
-    );
-    assert!(b.out.is_empty(), "nobody was answered");
 }
 
 #[test]
@@ -278,74 +307,77 @@ fn a_session_ends_when_nothing_renews_it() {
 
 #[test]
 fn a_removed_peer_is_forgotten() {
-    let (mut a, mut b) = pair();
-    exchange(&mut a, &mut b);
-    a.seal(&inner([10, 1, 0, 1], [10, 2, 0, 1], 100));
-    let (_, datagram) = a.out.take_datagrams().remove(0);
-    b.tunnel.remove_peer(LinkId(1));
-    assert_eq!(
-        b.handle(&datagram, a.address).0,
-        Handled::Dropped(DropReason::NoSession)
-    );
-    assert!(b.snapshot().is_empty());
+    for (mut a, mut b) in pairs() {
+        exchange(&mut a, &mut b);
+        a.seal(&inner([10, 1, 0, 1], [10, 2, 0, 1], 100));
+        let (_, datagram) = a.out.take_datagrams().remove(0);
+        b.tunnel.remove_peer(LinkId(1));
+        assert_eq!(
+            b.handle(&datagram, a.address).0,
+            Handled::Dropped(DropReason::NoSession)
+        );
+        assert!(b.snapshot().is_empty());
+    }
 }
 
 #[test]
 fn packets_that_wait_for_a_peer_that_is_taken_away_or_replaced_are_counted() {
-    let (mut a, b) = pair();
-    let packet = inner([10, 1, 0, 1], [10, 2, 0, 1], 100);
-    for _ in 0..2 {
-        for _ in 0..7 {
-            assert_eq!(a.seal(&packet), Sealed::Queued);
+    for (mut a, b) in pairs() {
+        let packet = inner([10, 1, 0, 1], [10, 2, 0, 1], 100);
+        for _ in 0..2 {
+            for _ in 0..7 {
+                assert_eq!(a.seal(&packet), Sealed::Queued);
+            }
+            let spec = a.tunnel.peers[0].as_ref().unwrap().spec().clone();
+            let waited = a.tunnel.add_peer(spec, a.now, &mut a.out);
+            assert_eq!((waited.packets, waited.bytes), (7, 700));
         }
-        let spec = a.tunnel.peers[0].as_ref().unwrap().spec().clone();
-        let waited = a.tunnel.add_peer(spec, a.now, &mut a.out);
-        assert_eq!((waited.packets, waited.bytes), (7, 700));
+        assert_eq!(a.tunnel.remove_peer(LinkId(2)).packets, 0);
+        a.add(&b, 2, true);
+        a.seal(&packet);
+        assert_eq!(a.tunnel.remove_peer(LinkId(2)).packets, 1);
     }
-    assert_eq!(a.tunnel.remove_peer(LinkId(2)).packets, 0);
-    a.add(&b, 2, true);
-    a.seal(&packet);
-    assert_eq!(a.tunnel.remove_peer(LinkId(2)).packets, 1);
 }
 
 #[test]
 fn mangled_messages_are_refused_and_never_panic() {
-    let (mut a, mut b) = pair();
-    let mut messages: Vec<Vec<u8>> = Vec::new();
-    for (_, datagram) in a.out.take_datagrams() {
-        b.handle(&datagram, a.address);
-        messages.push(datagram);
-    }
-    for (_, datagram) in b.out.take_datagrams() {
-        a.handle(&datagram, b.address);
-        messages.push(datagram);
-    }
-    a.seal(&inner([10, 1, 0, 1], [10, 2, 0, 1], 600));
-    messages.extend(
-        a.out
-            .take_datagrams()
-            .into_iter()
-            .map(|(_, datagram)| datagram),
-    );
-    let mut random = 0x9e37_79b9_7f4a_7c15u64;
-    let mut next = move || {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        random as usize
-    };
-    for _ in 0..20_000 {
-        let mut message = messages[next() % messages.len()].clone();
-        for _ in 0..=next() % 3 {
-            let at = next() % message.len();
-            message[at] ^= 1 << (next() % 8);
+    for (mut a, mut b) in pairs() {
+        let mut messages: Vec<Vec<u8>> = Vec::new();
+        for (_, datagram) in a.out.take_datagrams() {
+            b.handle(&datagram, a.address);
+            messages.push(datagram);
         }
-        message.truncate(message.len() - [0, 0, next() % message.len()][next() % 3]);
-        if messages.contains(&message) {
-            continue;
+        for (_, datagram) in b.out.take_datagrams() {
+            a.handle(&datagram, b.address);
+            messages.push(datagram);
         }
-        let (handled, _) = b.handle(&message, a.address);
-        assert!(!matches!(handled, Handled::Packet(_)), "{message:02x?}");
-        b.out.take_datagrams();
+        a.seal(&inner([10, 1, 0, 1], [10, 2, 0, 1], 600));
+        messages.extend(
+            a.out
+                .take_datagrams()
+                .into_iter()
+                .map(|(_, datagram)| datagram),
+        );
+        let mut random = 0x9e37_79b9_7f4a_7c15u64;
+        let mut next = move || {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            random as usize
+        };
+        for _ in 0..20_000 {
+            let mut message = messages[next() % messages.len()].clone();
+            for _ in 0..=next() % 3 {
+                let at = next() % message.len();
+                message[at] ^= 1 << (next() % 8);
+            }
+            message.truncate(message.len() - [0, 0, next() % message.len()][next() % 3]);
+            if messages.contains(&message) {
+                continue;
+            }
+            let (handled, _) = b.handle(&message, a.address);
+            assert!(!matches!(handled, Handled::Packet(_)), "{message:02x?}");
+            b.out.take_datagrams();
+        }
     }
 }

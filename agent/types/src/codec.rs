@@ -30,7 +30,7 @@ pub struct Damaged;
 
 impl fmt::Display for Damaged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the state of the agent before is damaged")
+        f.write_str("the state from the previous agent is damaged")
     }
 }
 

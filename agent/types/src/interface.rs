@@ -29,6 +29,17 @@ pub struct Lan {
     pub xdp: XdpChoice,
 }
 
+impl Lan {
+    /// An interface of this name, with the defaults of the file.
+    pub fn new(interface: impl Into<String>) -> Self {
+        Self {
+            interface: interface.into(),
+            vnet: "default".to_owned(),
+            xdp: XdpChoice::Auto,
+        }
+    }
+}
+
 /// `[[gateway.wan]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wan {
@@ -36,6 +47,16 @@ pub struct Wan {
     pub interface: String,
     /// Where `wan_guard` may be attached.
     pub xdp: XdpChoice,
+}
+
+impl Wan {
+    /// An interface of this name, with the defaults of the file.
+    pub fn new(interface: impl Into<String>) -> Self {
+        Self {
+            interface: interface.into(),
+            xdp: XdpChoice::Auto,
+        }
+    }
 }
 
 /// `xdp = "auto" | "native" | "generic" | "off"`.

@@ -6,6 +6,7 @@
 pub mod address;
 pub mod checksum;
 pub mod codec;
+pub mod engine;
 pub mod ids;
 pub mod interface;
 pub mod keys;

@@ -6,8 +6,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
-use vm_tests::failover::{Gateways, Settings, link_address, rows};
+use vm_tests::api::{Link, LinkState};
+use vm_tests::failover::{Gateways, Settings, link_address};
 use vm_tests::netns::Netns;
 use vm_tests::topology::{Near, Redundant, Replica};
 use vm_tests::{process, wait};
@@ -60,7 +60,7 @@ fn watch(results: &mut Results, args: &Args) -> Result<()> {
     let span = start.elapsed();
     let alarms = ours
         .all()
-        .map(|agent| changed(&agent.query(&["links"])?, span))
+        .map(|agent| changed(&agent.links()?, span))
         .sum::<Result<usize>>()?;
     let mut add = |figure, better, value: f64| {
         results.add(
@@ -116,23 +116,17 @@ fn server_listens(netns: &Netns) -> bool {
 }
 
 /// Links of an agent that are not up, or came up within `span`; the reason of one is told.
-fn changed(answer: &Value, span: Duration) -> Result<usize> {
-    let links = rows(answer, "links");
+fn changed(links: &[Link], span: Duration) -> Result<usize> {
     ensure!(links.len() == usize::from(LINKS), "{} links", links.len());
-    let is_young = |link: &Value| {
-        let since = link["since_seconds"].as_u64();
-        since.is_none_or(|seconds| seconds < span.as_secs())
-    };
-    let changed: Vec<&Value> = links
-        .iter()
-        .filter(|link| link["state"] != "Up" || is_young(link))
+    let is_young = |link: &Link| link.since_seconds < span.as_secs();
+    let links = links.iter();
+    let changed: Vec<&Link> = links
+        .filter(|link| link.state != LinkState::Up || is_young(link))
         .collect();
     if let Some(link) = changed.first() {
-        let (state, since, why) = (&link["state"], &link["since_seconds"], &link["why"]);
-        eprintln!(
-            "  {}: {state} since {since} s, not {span:?}: {why}",
-            link["link"]
-        );
+        let (state, since, why) = (link.state.as_str(), link.since_seconds, &link.why);
+        let name = link.link.as_deref().unwrap_or_default();
+        eprintln!("  {name}: {state} since {since} s, not {span:?}: {why}");
     }
     Ok(changed.len())
 }

@@ -93,11 +93,7 @@ impl<'a> Rival<'a> {
         let port = LISTEN_PORT + link as u16;
         for (own, gateway, far) in [(0, near, &self.net.far), (1, &self.net.far, near)] {
             let plan = GatewayPlan {
-                name: format!("{}-wg{link}", gateway.name()),
-                site: String::new(),
-                keys: keys[own].clone(),
                 listen_port: port,
-                mtu: None,
                 tunnel_addresses: vec![format!("{}/30", inner(link, own))],
                 peers: vec![PeerPlan {
                     site: String::new(),
@@ -106,10 +102,8 @@ impl<'a> Rival<'a> {
                     endpoint: Some((far.wan[path], port).into()),
                     routes: vec!["0.0.0.0/0".to_owned()],
                     keepalive: Some(25),
-                    lines: Vec::new(),
                 }],
-                gateway_lines: Vec::new(),
-                wan_lines: Vec::new(),
+                ..GatewayPlan::new(&format!("{}-wg{link}", gateway.name()), keys[own].clone())
             };
             let directory = self.net.directory();
             let started = StockGateway::start_in(implementation, &gateway.netns, directory, &plan)?;

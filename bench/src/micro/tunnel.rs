@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use crossway::clock;
 use crossway::config::{Liveness, LivenessMode};
+use crossway::engine::Engine;
 use crossway::ids::{LinkId, SiteId};
 use crossway::io::udp::{Endpoint, ReceiveBatch, UdpSocket};
 use crossway::routes::RouteTable;
@@ -60,6 +61,7 @@ fn hub() -> Result<Node> {
         let spec = PeerSpec {
             link: LinkId(number),
             site: Some(SiteId(number)),
+            engine: Engine::Crossway,
             receiver_index: number,
             public_key: Identity::new(key).public_key(),
             preshared_key: None,
@@ -157,6 +159,7 @@ impl Node {
         let spec = PeerSpec {
             link: LinkId(site),
             site: Some(SiteId(site)),
+            engine: Engine::Crossway,
             receiver_index: site,
             public_key: Identity::new([key; 32]).public_key(),
             preshared_key: None,

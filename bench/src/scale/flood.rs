@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use vm_tests::config::XdpChoice;
 use vm_tests::crossway::Crossway;
 use vm_tests::topology::{Family, LISTEN_PORT, Topology};
 use vm_tests::traffic;
@@ -33,14 +34,14 @@ enum Flood {
     Junk,
 }
 
-const VARIANTS: [(&str, &str, Flood); 7] = [
-    ("calm, guard off", "off", Flood::None),
-    ("calm, generic", "generic", Flood::None),
-    ("calm, native", "native", Flood::None),
-    ("dropped at once", "off", Flood::DroppedAtOnce),
-    ("junk, guard off", "off", Flood::Junk),
-    ("junk, generic", "generic", Flood::Junk),
-    ("junk, native", "native", Flood::Junk),
+const VARIANTS: [(&str, XdpChoice, Flood); 7] = [
+    ("calm, guard off", XdpChoice::Off, Flood::None),
+    ("calm, generic", XdpChoice::Generic, Flood::None),
+    ("calm, native", XdpChoice::Native, Flood::None),
+    ("dropped at once", XdpChoice::Off, Flood::DroppedAtOnce),
+    ("junk, guard off", XdpChoice::Off, Flood::Junk),
+    ("junk, generic", XdpChoice::Generic, Flood::Junk),
+    ("junk, native", XdpChoice::Native, Flood::Junk),
 ];
 
 pub(super) fn measure(results: &mut Results, args: &Args) -> Result<()> {
@@ -48,7 +49,7 @@ pub(super) fn measure(results: &mut Results, args: &Args) -> Result<()> {
     for run in 1..=args.runs {
         eprintln!("flood, run {run}/{}", args.runs);
         for (variant, xdp, flood) in VARIANTS {
-            plans[1].wan_lines = vec![format!("xdp = {xdp:?}")];
+            plans[1].configure(move |config| config.gateway.wan[0].xdp = xdp);
             let agents = vm_tests::crossway::start_all(&topology, &plans)?;
             let to = topology.sites[1].host_address(Family::V4);
             traffic::wait_for_ping(&topology.sites[0].host, to, UP)?;
@@ -112,15 +113,13 @@ fn junk(topology: &Topology) -> Result<LiveFrames<'_>> {
 
 /// What the gateway dropped, and that it was the guard if it was on.
 fn dropped(results: &mut Results, variant: &str, agent: &Crossway) -> Result<()> {
-    let answer = agent.query(&["drops"])?;
-    let drops = answer["drops"].as_array().context("no drops")?;
+    let drops = agent.drops()?.drops;
     for (reason, name) in [
         ("wan-unknown-receiver", "guard dropped"),
         ("no-session", "lane dropped"),
     ] {
-        let count = drops.iter().find(|drop| drop["reason"] == reason);
-        let packets = count.and_then(|drop| drop["packets"].as_f64());
-        let packets = packets.unwrap_or(0.0);
+        let count = drops.iter().find(|drop| drop.reason == reason);
+        let packets = count.map_or(0.0, |drop| drop.packets as f64);
         results.add(LOAD, variant, name, Better::Neither, packets);
     }
     Ok(())

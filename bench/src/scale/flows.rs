@@ -5,7 +5,8 @@ use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
+use vm_tests::api::FlowsReply;
 use vm_tests::crossway::Crossway;
 use vm_tests::topology::{Family, Topology};
 use vm_tests::traffic::{self, LinkCounters};
@@ -41,7 +42,7 @@ pub(super) fn measure(results: &mut Results, args: &Args) -> Result<()> {
     for plan in &mut plans {
         // The table evicts a little before it is full. Both variants have the same.
         let capacity = (args.flows + args.flows / 4).max(LEAST_TABLE);
-        plan.gateway_lines.push(format!("flows = {capacity}"));
+        plan.configure(move |config| config.gateway.flows = capacity as usize);
     }
     // Nobody listens for the datagrams, and one answer a second about that is enough.
     let far_host = &topology.sites[1].host;
@@ -97,9 +98,9 @@ fn make_live(agent: &Crossway, frames: &LiveFrames<'_>, flows: u32) -> Result<u6
             frames.send_count(count)?;
             left -= count;
         }
-        let answer = agent.query(&["flows", "--top", "1"])?;
-        present = answer["present"].as_u64().context("no count of flows")?;
-        let capacity = answer["capacity"].as_u64().unwrap_or(0);
+        let answer: FlowsReply = agent.ask(&["flows", "--top", "1"])?;
+        present = answer.present;
+        let capacity = answer.capacity;
         if present as f64 >= f64::from(flows) * LIVE_SHARE {
             return Ok(present);
         }

@@ -55,8 +55,11 @@ fn replace(results: &mut Results, load: &str, count: u32) -> Result<()> {
     let took = start.elapsed();
     let replies = ping.finish(UP)?;
     ensure!(said.contains("in force"), "reload said: {said}");
-    let answer = near.query(&["routes", "get", "64.0.0.1"])?;
-    ensure!(answer["site"] == "b", "after the reload: {answer}");
+    let answer = near.route("64.0.0.1")?;
+    ensure!(
+        answer.site.as_deref() == Some("b"),
+        "after the reload: {answer:?}"
+    );
 
     let mut add = |figure, better, sample| results.add(load, VARIANT, figure, better, sample);
     add("replaced in s", Better::Lower, took.as_secs_f64());

@@ -68,6 +68,5 @@ fn silent(number: u16) -> PeerPlan {
             format!("2001:db8:8000:{number:x}::/64"),
         ],
         keepalive: None,
-        lines: Vec::new(),
     }
 }

@@ -4,9 +4,9 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
 
-use super::{Crossway, START_LIMIT, STOP_LIMIT, query};
+use super::{Crossway, START_LIMIT, STOP_LIMIT, ask};
+use crate::api::Status;
 use crate::process::ProcessGuard;
 use crate::{sys, wait};
 
@@ -46,7 +46,7 @@ impl Crossway {
     /// with.
     pub fn succeed(&mut self, mut next: ProcessGuard) -> Result<ExitStatus> {
         let name = self.plan.name.clone();
-        let pid = u64::from(next.pid());
+        let pid = next.pid();
         next.wait_until("take over", START_LIMIT, || answers_as(&name, pid))?;
         let mut before = self.process.replace(next).context("it was not running")?;
         before.wait(STOP_LIMIT)
@@ -65,19 +65,19 @@ impl Crossway {
         sys::upgrade(before)?;
         let name = &self.plan.name;
         let pid = wait::until("the successor to answer", START_LIMIT, || {
-            let pid = query(name, &["status"]).ok()?["pid"].as_u64()?;
-            (pid != u64::from(before)).then_some(pid)
+            let status: Status = ask(name, &["status"]).ok()?;
+            (status.pid != before).then_some(status.pid)
         })?;
         let mut process = self.process.take().context("it is not running")?;
         let ended = process.wait(STOP_LIMIT)?;
         ensure!(ended.success(), "the agent before ended with {ended}");
-        Ok(u32::try_from(pid)?)
+        Ok(pid)
     }
 
     /// Takes over from an agent that [`Self::upgrade`] has left running.
     pub fn take_back(&mut self) -> Result<()> {
         let mut next = self.spawn(&["--take-over"])?;
-        let (name, pid) = (self.plan.name.clone(), u64::from(next.pid()));
+        let (name, pid) = (self.plan.name.clone(), next.pid());
         next.wait_until("take over", START_LIMIT, || answers_as(&name, pid))?;
         self.process = Some(next);
         Ok(())
@@ -89,7 +89,7 @@ impl Crossway {
         self.kill()?;
         wait::pace(pause);
         let mut next = self.spawn(&["--take-over"])?;
-        let (name, pid) = (self.plan.name.clone(), u64::from(next.pid()));
+        let (name, pid) = (self.plan.name.clone(), next.pid());
         next.wait_until("answer", START_LIMIT, || answers_as(&name, pid))?;
         self.process = Some(next);
         Ok(())
@@ -121,9 +121,9 @@ impl Gap {
     }
 }
 
-fn answers_as(gateway: &str, pid: u64) -> Option<()> {
-    let status: Value = query(gateway, &["status"]).ok()?;
-    (status["pid"].as_u64() == Some(pid)).then_some(())
+fn answers_as(gateway: &str, pid: u32) -> Option<()> {
+    let status: Status = ask(gateway, &["status"]).ok()?;
+    (status.pid == pid).then_some(())
 }
 
 #[cfg(test)]

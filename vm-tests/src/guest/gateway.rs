@@ -4,10 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use serde_json::Value;
+use serde::de::DeserializeOwned;
 
 use super::{Guest, Place};
-use crate::crossway::{Counters, config_text, counters};
+use crate::api::{DropsReply, Flow, Link, LinksReply, Site, SitesReply, Status};
+use crate::crossway::{Counters, replies};
 use crate::plan::GatewayPlan;
 use crate::wait;
 
@@ -52,7 +53,7 @@ impl GuestGateway {
     /// Replaces the configuration file; the agent is not told.
     pub fn write_config(&mut self, plan: &GatewayPlan) -> Result<()> {
         self.plan = plan.clone();
-        let text = config_text(plan, Path::new(&self.key_file()));
+        let text = plan.config(Path::new(&self.key_file()))?.to_string();
         let config = self.config();
         self.guest.write(&config, &text, 0o644)
     }
@@ -99,11 +100,25 @@ impl GuestGateway {
         &mut self.guest
     }
 
-    /// What a reading command answers, such as `&["flows", "--top", "5"]`.
-    pub fn query(&mut self, command: &[&str]) -> Result<Value> {
+    fn ask<T: DeserializeOwned>(&mut self, command: &[&str]) -> Result<T> {
         let name = self.plan.name.clone();
         let words = [&[AGENT, "--gateway", &name], command, &["--json"]].concat();
-        self.guest.run_json(&words)
+        Ok(serde_json::from_value(self.guest.run_json(&words)?)?)
+    }
+
+    /// As [`crate::crossway::Crossway::status`].
+    pub fn status(&mut self) -> Result<Status> {
+        self.ask(&["status"])
+    }
+
+    /// As [`crate::crossway::Crossway::sites`].
+    pub fn sites(&mut self) -> Result<Vec<Site>> {
+        self.ask(&["sites"]).map(|reply: SitesReply| reply.sites)
+    }
+
+    /// As [`crate::crossway::Crossway::links`].
+    pub fn links(&mut self) -> Result<Vec<Link>> {
+        self.ask(&["links"]).map(|reply: LinksReply| reply.links)
     }
 
     /// Runs a command of the command line against the agent, and returns what a person would read.
@@ -115,17 +130,18 @@ impl GuestGateway {
 
     /// As [`crate::crossway::Crossway::dropped`].
     pub fn dropped(&mut self) -> Result<Vec<(String, u64)>> {
-        counters::dropped(&self.query(&["drops"])?)
+        let reply: DropsReply = self.ask(&["drops"])?;
+        Ok(replies::dropped(reply.drops))
     }
 
     /// As [`crate::crossway::Crossway::flows`].
-    pub fn flows(&mut self, filter: &[&str]) -> Result<Vec<(Value, Counters)>> {
-        counters::flows(self.query(&[&["flows"], filter].concat())?)
+    pub fn flows(&mut self, filter: &[&str]) -> Result<Vec<(Flow, Counters)>> {
+        Ok(replies::flows(self.ask(&[&["flows"], filter].concat())?))
     }
 
     /// As [`crate::crossway::Crossway::site`].
     pub fn site(&mut self, name: &str) -> Result<Counters> {
-        counters::site(&self.query(&["sites"])?, name)
+        replies::site(&self.sites()?, name)
     }
 
     /// The end of what the agent has logged since the machine was switched on.

@@ -1,13 +1,9 @@
 //! What an agent says that it has counted.
 
-use std::collections::BTreeMap;
-
-use anyhow::{Context, Result};
-use serde_json::Value;
+use anyhow::Result;
 
 use super::ledger::AgentCounts;
-use crate::crossway::Crossway;
-use crate::failover::rows;
+use crate::crossway::{Crossway, link_name};
 use crate::kernel::Counts;
 
 /// Sites behind gateways that are no agents.
@@ -17,45 +13,33 @@ const TO_STACK: [&str; 1] = ["site-down"];
 
 /// All counts of an agent, by `name`.
 pub(super) fn counts_of(name: &str, agent: &Crossway) -> Result<AgentCounts> {
-    let links = agent.query(&["links"])?;
-    let status = agent.query(&["status"])?;
-    let drops = agent.query(&["drops"])?;
-    let totals = &status["totals"];
+    let (links, status, drops) = (agent.links()?, agent.status()?, agent.drops()?);
     let mut counts = AgentCounts {
-        pid: number(&status, "pid")?,
-        to_sites: number(totals, "to_site_packets")?,
-        from_sites: number(totals, "from_site_packets")?,
+        pid: status.pid.into(),
+        to_sites: status.totals.to_site_packets,
+        from_sites: status.totals.from_site_packets,
         ..AgentCounts::default()
     };
-    for link in rows(&links, "links") {
-        if !link["replica"].is_null() {
-            continue;
+    for link in links.into_iter().filter(|link| link.replica.is_none()) {
+        counts.links_sent += link.tx_packets;
+        counts.links_received += link.rx_packets;
+        if WITHOUT_AGENT.contains(&link.site.as_str()) {
+            counts.stock_sent += link.tx_packets;
+            counts.stock_received += link.rx_packets;
         }
-        let (sent, received) = (number(link, "tx_packets")?, number(link, "rx_packets")?);
-        counts.links_sent += sent;
-        counts.links_received += received;
-        if WITHOUT_AGENT.contains(&text(link, "site")) {
-            counts.stock_sent += sent;
-            counts.stock_received += received;
-        }
-        let words = ["site", "gateway", "link"].map(|word| text(link, word));
-        if let Some(age) = link["last_handshake_seconds"].as_u64() {
-            counts.ages.insert(words.join("/"), age);
+        if let Some(age) = link.last_handshake_seconds {
+            counts.ages.insert(link_name(&link), age);
         }
     }
-    let named = |list: &str, wanted: &dyn Fn(&str) -> bool| -> BTreeMap<String, u64> {
-        let rows = rows(&drops, list).iter();
-        let rows = rows.filter(|row| wanted(text(row, "reason")));
-        rows.filter_map(|row| {
-            let name = format!("{name} {}", text(row, "reason"));
-            Some((name, row["packets"].as_u64()?)).filter(|(_, packets)| *packets > 0)
-        })
-        .collect()
-    };
-    counts.dropped = named("drops", &|_| true);
-    counts
-        .dropped
-        .extend(named("to_stack", &|reason| TO_STACK.contains(&reason)));
+    let dropped = drops.drops.into_iter();
+    let dropped = dropped.map(|count| (count.reason, count.packets));
+    let to_stack = drops.to_stack.into_iter();
+    let to_stack = to_stack.filter(|count| TO_STACK.contains(&count.reason.as_str()));
+    counts.dropped = dropped
+        .chain(to_stack.map(|count| (count.reason, count.packets)))
+        .filter(|(_, packets)| *packets > 0)
+        .map(|(reason, packets)| (format!("{name} {reason}"), packets))
+        .collect();
     Ok(counts)
 }
 
@@ -73,21 +57,10 @@ pub(super) fn last_words(agent: &str, log: &str) -> Counts {
     lines.collect()
 }
 
-pub(super) fn text<'a>(row: &'a Value, field: &str) -> &'a str {
-    row[field].as_str().unwrap_or_default()
-}
-
-fn number(row: &Value, field: &str) -> Result<u64> {
-    row[field]
-        .as_u64()
-        .with_context(|| format!("no {field} in {row}"))
-}
-
 /// For how many seconds the idlest flow of an agent's table has had no packet.
 pub(super) fn idlest_flow(agent: &Crossway) -> Result<u64> {
-    let answer = agent.query(&["flows"])?;
-    let idle = rows(&answer, "flows").iter();
-    let idle = idle.filter_map(|flow| flow["idle_seconds"].as_u64());
+    let flows = agent.flows(&[])?.into_iter();
+    let idle = flows.map(|(flow, _)| flow.idle_seconds);
     Ok(idle.max().unwrap_or(0))
 }
 

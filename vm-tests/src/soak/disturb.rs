@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use super::disturbance::Disturbance;
 use super::field::Field;
 use super::files::{GHOST, Wanted};
-use crate::failover::rows;
+use crate::crossway::link_name;
 use crate::kernel::Counts;
 use crate::vitals::Vitals;
 use crate::wait;
@@ -112,8 +112,8 @@ fn reload_routes(field: &Field, routes: u16) -> Result<()> {
     reload(field, more)?;
     let last = format!("10.77.{}.9", routes - 1);
     let site = || -> Result<String> {
-        let answer = field.agents[FAR].query(&["routes", "get", &last])?;
-        Ok(answer["site"].as_str().unwrap_or_default().to_owned())
+        let answer = field.agents[FAR].route(&last)?;
+        Ok(answer.site.unwrap_or_default())
     };
     ensure!(site()? == "c", "{last} does not lead to site c");
     reload(field, Wanted::default())?;
@@ -163,12 +163,9 @@ fn refuse_file(field: &Field) -> Result<()> {
 /// The link that carries a gateway's flows to its first site.
 fn drain(field: &Field, gateway: usize) -> Result<()> {
     let agent = &field.agents[gateway];
-    let answer = agent.query(&["links"])?;
-    let mut links = rows(&answer, "links").iter();
-    let carrier = links.find(|link| link["carries_flows"] == true);
-    let carrier = carrier.context("no link carries flows")?;
-    let words = ["site", "gateway", "link"].map(|word| carrier[word].as_str().unwrap_or_default());
-    let link = words.join("/");
+    let links = agent.links()?;
+    let carrier = links.iter().find(|link| link.carries_flows);
+    let link = link_name(carrier.context("no link carries flows")?);
     agent.command(&["drain", &link])?;
     wait::pace(DRAINED);
     agent.command(&["undrain", &link]).map(drop)

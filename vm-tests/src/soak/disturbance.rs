@@ -126,14 +126,6 @@ impl Disturbance {
         }
     }
 
-    /// The gateway whose agent begins to count anew.
-    pub fn restarts(self) -> Option<usize> {
-        match self {
-            Self::Stopped { gateway, .. } | Self::Killed { gateway, .. } => Some(gateway),
-            _ => None,
-        }
-    }
-
     /// The row of the table.
     pub fn name(self) -> &'static str {
         match self {

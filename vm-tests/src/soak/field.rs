@@ -7,17 +7,18 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::canary::Canary;
 use super::connections::Connections;
-use super::counting::{WITHOUT_AGENT, counts_of, idlest_flow, last_words, text};
+use super::counting::{WITHOUT_AGENT, counts_of, idlest_flow, last_words};
 use super::files::{self, Keys, Wanted};
 use super::ground::{AGENTS, Ground, PATHS};
 use super::ledger::Snapshot;
 use super::streams::{Streams, Tally};
 use super::vitals::Vitals;
+use crate::api::LinkState;
 use crate::crossway::Crossway;
-use crate::failover::rows;
 use crate::host_state::{HostState, files_of};
 use crate::kernel::{self, Counts};
 use crate::peers::{Implementation, StockGateway};
+use crate::plan::GatewayPlan;
 use crate::wait;
 
 /// A path that was cut for four seconds, hold-downs, a handshake that met nobody.
@@ -51,10 +52,10 @@ impl Field {
         let hosts_before = settled.into_iter().collect::<Result<_>>()?;
         let mut agents = Vec::new();
         for (gateway, netns) in ground.gateways().into_iter().enumerate() {
-            let plan = files::plan(netns.name(), keys.of[gateway].clone());
+            let plan = GatewayPlan::new(netns.name(), keys.of[gateway].clone());
             let mut agent = Crossway::prepare_in(netns, ground.net.directory(), &plan)?;
-            let text = files::file(&ground, &keys, gateway, Wanted::default());
-            agent.write_config_text(&text)?;
+            let config = files::file(&ground, &keys, gateway, Wanted::default())?;
+            agent.write_config_text(&config.to_string())?;
             agent.start_again()?;
             agents.push(agent);
         }
@@ -89,8 +90,8 @@ impl Field {
 
     /// Gives a gateway another file; it is not told.
     pub(super) fn write_file(&self, gateway: usize, wanted: Wanted) -> Result<()> {
-        let text = files::file(&self.ground, &self.keys, gateway, wanted);
-        self.agents[gateway].write_config_text(&text)
+        let config = files::file(&self.ground, &self.keys, gateway, wanted)?;
+        self.agents[gateway].write_config_text(&config.to_string())
     }
 
     /// Lets all traffic flow.
@@ -139,11 +140,10 @@ impl Field {
     fn links_that_are_down(&self) -> Result<Vec<String>> {
         let mut down = Vec::new();
         for agent in &self.agents {
-            let answer = agent.query(&["links"])?;
-            for link in rows(&answer, "links") {
-                if link["state"] != "Up" && !WITHOUT_AGENT.contains(&text(link, "site")) {
-                    let path = text(link, "link");
-                    down.push(format!("{} {path}: {}", agent.name(), text(link, "why")));
+            for link in agent.links()? {
+                if link.state != LinkState::Up && !WITHOUT_AGENT.contains(&link.site.as_str()) {
+                    let path = link.link.unwrap_or_default();
+                    down.push(format!("{} {path}: {}", agent.name(), link.why));
                 }
             }
         }

@@ -1,8 +1,12 @@
 //! The gateways' configuration files, as a soak wants them at the moment.
 
-use std::fmt::Write as _;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::Result;
 
 use super::ground::{Ground, PATHS, SILENCE, VIRTUAL};
+use crate::config::{self, Config, Endpoint, Gateway, Lan, Link, RemoteGateway, Site, Wan};
 use crate::keys::KeyPair;
 use crate::plan::{GatewayPlan, PeerPlan};
 use crate::topology::{Family, LISTEN_PORT};
@@ -12,8 +16,11 @@ const EXTRA: &str = "10.77";
 /// Behind the site that never answers.
 pub(super) const GHOST: &str = "10.88.0.9";
 /// Of a link: quick enough to be watched, slow enough for a machine that has much else to do.
-const BFD: &str = "{ interval_ms = 200, multiplier = 8 }";
-const HOLD_DOWN_MS: u32 = 1500;
+const INTERVAL_MS: u32 = 200;
+const MULTIPLIER: u32 = 8;
+const HOLD_DOWN: Duration = Duration::from_millis(1500);
+/// Of the virtual router of site `a`.
+const ADVERTISEMENTS: Duration = Duration::from_millis(300);
 
 /// What of the gateways' files changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,45 +41,17 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    pub(super) fn generate() -> anyhow::Result<Self> {
+    pub(super) fn generate() -> Result<Self> {
         Ok(Self {
-            of: (0..5)
-                .map(|_| KeyPair::generate())
-                .collect::<anyhow::Result<_>>()?,
+            of: (0..5).map(|_| KeyPair::generate()).collect::<Result<_>>()?,
             ghost: KeyPair::generate()?,
         })
     }
 }
 
 /// The file of a gateway with an agent.
-pub(super) fn file(ground: &Ground, keys: &Keys, gateway: usize, wanted: Wanted) -> String {
-    let mut text = String::new();
-    let mut line = |words: &str| {
-        let _ = writeln!(text, "{words}");
-    };
-    let name = |gateway: usize| ground.gateways()[gateway].name();
-    line("[gateway]");
-    line(&format!("name = {:?}", name(gateway)));
-    line(&format!("private_key_file = \"{}.key\"", name(gateway)));
-    line(&format!("listen = \"[::]:{LISTEN_PORT}\""));
-    line("[[gateway.lan]]\ninterface = \"lan0\"");
-    for path in 0..PATHS {
-        line(&format!("[[gateway.wan]]\ninterface = \"wan{path}\""));
-    }
-    if gateway < 2 {
-        let mate = 1 - gateway;
-        line(&format!(
-            "[[gateway.vrrp]]\ninterface = \"lan0\"\nid = 1\naddresses = {VIRTUAL:?}\n\
-             priority = {}\nadvertisement_interval = 300",
-            150 - 50 * gateway
-        ));
-        line(&format!(
-            "[[gateway.replica]]\nname = {:?}\npublic_key = {:?}\nendpoint = \"{}:{LISTEN_PORT}\"",
-            name(mate),
-            keys.of[mate].public,
-            ground.net.replicas[mate].lan
-        ));
-    }
+pub(super) fn file(ground: &Ground, keys: &Keys, gateway: usize, wanted: Wanted) -> Result<Config> {
+    let mut sites = Vec::new();
     for (site, gateways) in [("a", 0..2), ("b", 2..3), ("c", 3..4)] {
         if gateways.contains(&gateway) || (site == "c" && wanted.without_c) {
             continue;
@@ -82,40 +61,85 @@ pub(super) fn file(ground: &Ground, keys: &Keys, gateway: usize, wanted: Wanted)
             let more = (0..wanted.extra_routes).map(|extra| format!("{EXTRA}.{extra}.0/24"));
             routes.extend(more);
         }
-        line(&format!("[[site]]\nname = {site:?}\nroutes = {routes:?}"));
-        line(&format!("hold_down_ms = {HOLD_DOWN_MS}"));
+        let mut site = Site::new(site, config::prefixes(&routes)?);
+        site.hold_down = HOLD_DOWN;
         for far in gateways {
-            line(&format!("  [[site.gateway]]\n  name = {:?}", name(far)));
-            line(&format!("  public_key = {:?}", keys.of[far].public));
-            line(&format!("  bfd = {BFD}"));
-            for path in 0..PATHS {
-                line(&format!(
-                    "    [[site.gateway.link]]\n    name = \"path-{}\"\n    endpoint = \"{}\"\n    \
-                     wan = \"wan{path}\"\n    priority = {}",
-                    path + 1,
-                    ground.endpoint(far, path),
-                    1000 - 100 * far - path
-                ));
-            }
+            site.gateways.push(agent(ground, keys, far)?);
         }
+        sites.push(site);
     }
     if gateway == 2 {
-        line(&format!(
-            "[[site]]\nname = \"d\"\nroutes = {:?}\n  [[site.gateway]]\n  name = \"d1\"\n  \
-             public_key = {:?}\n  endpoints = [\"{}\"]",
-            routes("d"),
-            keys.of[4].public,
-            ground.endpoint(4, 0)
-        ));
+        let (keys, endpoint) = (&keys.of[4], ground.endpoint(4, 0));
+        sites.push(stock_site("d", "d1", keys, endpoint, &routes("d"))?);
     }
     if wanted.ghost {
-        line(&format!(
-            "[[site]]\nname = \"ghost\"\nroutes = [\"10.88.0.0/24\"]\n  [[site.gateway]]\n  \
-             name = \"ghost\"\n  public_key = {:?}\n  endpoints = [\"{SILENCE}\"]",
-            keys.ghost.public
+        let routes = ["10.88.0.0/24".to_owned()];
+        let endpoint = SILENCE.parse()?;
+        sites.push(stock_site(
+            "ghost",
+            "ghost",
+            &keys.ghost,
+            endpoint,
+            &routes,
+        )?);
+    }
+    Ok(Config {
+        gateway: own(ground, keys, gateway)?,
+        sites,
+    })
+}
+
+fn own(ground: &Ground, keys: &Keys, number: usize) -> Result<Gateway> {
+    let name = |gateway: usize| ground.gateways()[gateway].name();
+    let listen = (Ipv6Addr::UNSPECIFIED, LISTEN_PORT).into();
+    let key_file = format!("{}.key", name(number));
+    let mut gateway = Gateway::new(name(number), key_file, listen);
+    gateway.lan.push(Lan::new("lan0"));
+    let wans = (0..PATHS).map(|path| Wan::new(format!("wan{path}")));
+    gateway.wan.extend(wans);
+    if number < 2 {
+        let addresses = VIRTUAL.map(str::parse);
+        let addresses = addresses.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let priority = 150 - 50 * number as u8;
+        gateway.vrrp = config::virtual_routers(1, priority, ADVERTISEMENTS, &addresses);
+        let mate = 1 - number;
+        let endpoint = (ground.net.replicas[mate].lan, LISTEN_PORT).into();
+        gateway.replicas.push(RemoteGateway::replica(
+            name(mate),
+            config::public_key(&keys.of[mate].public)?,
+            Endpoint::Address(endpoint),
         ));
     }
-    text
+    Ok(gateway)
+}
+
+/// Another gateway with an agent, by all paths.
+fn agent(ground: &Ground, keys: &Keys, number: usize) -> Result<RemoteGateway> {
+    let key = config::public_key(&keys.of[number].public)?;
+    let mut gateway = RemoteGateway::new(ground.gateways()[number].name(), key);
+    let links = (0..PATHS).map(|path| Link {
+        endpoints: vec![Endpoint::Address(ground.endpoint(number, path))],
+        wan: Some(format!("wan{path}")),
+        priority: (1000 - 100 * number - path) as u32,
+        liveness: config::watched_each(INTERVAL_MS, MULTIPLIER),
+        ..Link::new(Some(format!("path-{}", path + 1)))
+    });
+    gateway.links = links.collect();
+    Ok(gateway)
+}
+
+fn stock_site(
+    name: &str,
+    gateway: &str,
+    keys: &KeyPair,
+    endpoint: SocketAddr,
+    routes: &[String],
+) -> Result<Site> {
+    let mut gateway = RemoteGateway::new(gateway, config::public_key(&keys.public)?);
+    gateway.links[0].endpoints.push(Endpoint::Address(endpoint));
+    let mut site = Site::new(name, config::prefixes(routes)?);
+    site.gateways.push(gateway);
+    Ok(site)
 }
 
 /// What the stock peer is made from: it knows site `b`.
@@ -128,24 +152,8 @@ pub(super) fn stock_plan(ground: &Ground, keys: &Keys) -> GatewayPlan {
             endpoint: Some(ground.endpoint(2, 0)),
             routes: routes("b"),
             keepalive: None,
-            lines: Vec::new(),
         }],
-        ..plan(ground.stock().name(), keys.of[4].clone())
-    }
-}
-
-/// A plan with a name and keys alone.
-pub(super) fn plan(name: &str, keys: KeyPair) -> GatewayPlan {
-    GatewayPlan {
-        name: name.to_owned(),
-        site: String::new(),
-        keys,
-        listen_port: LISTEN_PORT,
-        mtu: None,
-        tunnel_addresses: Vec::new(),
-        peers: Vec::new(),
-        gateway_lines: Vec::new(),
-        wan_lines: Vec::new(),
+        ..GatewayPlan::new(ground.stock().name(), keys.of[4].clone())
     }
 }
 

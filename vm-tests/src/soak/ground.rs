@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::netns::Netns;
-use crate::topology::{Family, LISTEN_PORT, Near, Redundant, Wire, add_wire};
+use crate::topology::{Family, LISTEN_PORT, Near, Redundant, Wire, add_wire, address_after};
 
 /// Paths between the gateways.
 pub(super) const PATHS: usize = 2;
@@ -139,7 +139,7 @@ impl Ground {
             for (path, own) in site.wan.iter().enumerate() {
                 let (near, port) = (format!("wan{path}"), port(index));
                 let wire = Wire::new((&site.gateway, &near), (self.net.path(path), port), MTU);
-                add_wire(&wire, [*own, next(*own)], 30)?;
+                add_wire(&wire, [*own, address_after(*own)], 30)?;
             }
         }
         for path in 0..PATHS {
@@ -147,7 +147,7 @@ impl Ground {
         }
         let silence = SILENCE.split(':').next().unwrap_or_default();
         for (gateway, netns) in self.gateways().into_iter().enumerate() {
-            let by = next(self.endpoint(gateway, 0).ip());
+            let by = address_after(self.endpoint(gateway, 0).ip());
             netns.ip(&format!("route add {silence}/32 via {by} dev wan0"))?;
         }
         Ok(())
@@ -172,7 +172,7 @@ impl Ground {
             let netns = self.gateways().get(from).copied().unwrap_or(self.stock());
             netns.ip(&format!(
                 "route add {far}/32 via {} dev wan{path}",
-                next(own)
+                address_after(own)
             ))?;
         }
         Ok(())
@@ -235,14 +235,6 @@ impl Ground {
 
 fn wan(site: u8, path: usize) -> IpAddr {
     Ipv4Addr::new(203, site, 10 * (path as u8 + 1), 1).into()
-}
-
-/// The address after it.
-fn next(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(address) => Ipv4Addr::from_bits(address.to_bits() + 1).into(),
-        IpAddr::V6(_) => address,
-    }
 }
 
 /// The port of a path's router for one of the added gateways.

@@ -129,7 +129,12 @@ fn join_middle(near: &Netns, far: &Netns, mtu: u16) -> Result<()> {
 
 /// The router's address on the cable to a site: the one after the gateway's.
 pub(super) fn router_address(site: &Site, family: Family) -> IpAddr {
-    match site.wan_address(family) {
+    address_after(site.wan_address(family))
+}
+
+/// The next address: on every cable, the far end's.
+pub(crate) fn address_after(address: IpAddr) -> IpAddr {
+    match address {
         IpAddr::V4(address) => IpAddr::V4((address.to_bits() + 1).into()),
         IpAddr::V6(address) => IpAddr::V6((address.to_bits() + 1).into()),
     }

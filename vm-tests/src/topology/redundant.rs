@@ -14,12 +14,12 @@
 //! Each box is a network namespace: `<prefix>-host-a`, `<prefix>-lan-a` (a bridge), `<prefix>-gw-a1`,
 //! `<prefix>-path-1` (a router), … A gateway has one route over each path: to the other gateways' addresses there.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use anyhow::{Result, ensure};
 
-use super::build::{End, add_address, cable};
+use super::build::{End, add_address, address_after, cable};
 use super::{Directory, LISTEN_PORT};
 use crate::netns::{self, Netns};
 
@@ -75,7 +75,7 @@ impl Replica {
 
     /// The path's router as it sees it.
     pub fn next_hop(&self, path: usize) -> IpAddr {
-        next_hop(self.wan[path])
+        address_after(self.wan[path])
     }
 
     /// Where it is dialled on a path, counted from 0.
@@ -270,7 +270,7 @@ impl Redundant {
                     End::new(path, &gateway.port, MTU),
                 )?;
                 add_address(&gateway.netns, &interface, own, 30)?;
-                add_address(path, &gateway.port, next_hop(own), 30)?;
+                add_address(path, &gateway.port, address_after(own), 30)?;
             }
             for from in self.gateways() {
                 let others = self.gateways().filter(|to| to.name() != from.name());
@@ -312,14 +312,6 @@ fn far(netns: Netns, paths: u8) -> Replica {
         wan: wan.collect(),
         lan: lan_address(Near::B, ROUTER_LAST),
         port: "b1".to_owned(),
-    }
-}
-
-/// The address after it.
-fn next_hop(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(address) => Ipv4Addr::from_bits(address.to_bits() + 1).into(),
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() + 1).into(),
     }
 }
 

@@ -6,6 +6,7 @@ use std::io::{Read, Seek};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
+use vm_tests::api::DropsReply;
 use vm_tests::crossway::{self, Crossway};
 use vm_tests::netns::Netns;
 
@@ -93,13 +94,15 @@ impl Gauges {
     /// All counters now.
     pub(crate) fn read(&mut self, to: &mut Counts) -> Result<()> {
         let label = self.label;
-        let drops = crossway::query(&self.name, &["drops"])?;
-        for (kind, who) in [("drops", "agent"), ("to_stack", "left to stack")] {
-            for count in drops[kind].as_array().context("no counts")? {
-                let reason = count["reason"].as_str().context("no reason")?;
-                let packets = count["packets"].as_u64().context("no packets")?;
-                to.insert(format!("{label}/{who}/{reason}"), packets);
-            }
+        let DropsReply { drops, to_stack } = crossway::ask(&self.name, &["drops"])?;
+        for count in drops {
+            to.insert(format!("{label}/agent/{}", count.reason), count.packets);
+        }
+        for count in to_stack {
+            to.insert(
+                format!("{label}/left to stack/{}", count.reason),
+                count.packets,
+            );
         }
         for file in &mut self.files {
             for (counter, packets) in pairs(&read(file)?) {

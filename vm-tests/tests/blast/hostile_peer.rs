@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use crossway::clock;
 use crossway::config::{Liveness, LivenessMode};
+use crossway::engine::Engine;
 use crossway::ids::{LinkId, SiteId};
 use crossway::io::udp::{Endpoint, ReceiveBatch, UdpSocket};
 use crossway::routes::RouteTable;
@@ -54,6 +55,7 @@ impl HostilePeer {
         let spec = PeerSpec {
             link: LinkId(0),
             site: Some(site),
+            engine: Engine::Crossway,
             receiver_index: 0x00c0_ffee,
             public_key: far_key,
             preshared_key: None,

@@ -49,8 +49,8 @@ impl Lab {
         plans[0].peers.retain(|peer| peer.site != "c");
         plans[1].peers[1].endpoint = None;
         // A machine that is busy with all of this shall not pass for a dead link.
-        for peer in plans.iter_mut().flat_map(|plan| &mut plan.peers) {
-            peer.lines.push("liveness = \"wireguard\"".to_owned());
+        for plan in &mut plans {
+            plan.watch_by_wireguard();
         }
         let router = topology.router.as_ref().context("no router")?;
         router.ip("route add blackhole default")?;
@@ -66,8 +66,8 @@ impl Lab {
             .into_iter()
             .collect::<Result<Vec<_>>>()?;
         for gateway in &gateways {
-            let status = gateway.query(&["status"])?;
-            let tun = status["tun"]["name"].as_str().context("no TUN")?;
+            let status = gateway.status()?;
+            let tun = status.tun.name;
             let netns = &topology.sites[usize::from(gateway.name() == plans[1].name)].gateway;
             netns.ip(&format!("link set {tun} txqueuelen {TUN_ROOM}"))?;
         }
@@ -217,11 +217,11 @@ pub(crate) struct Held {
 impl Held {
     pub(crate) fn by(gateway: &mut Crossway) -> Result<Self> {
         ensure!(gateway.is_running(), "{} has ended", gateway.name());
-        let status = gateway.query(&["status"])?;
+        let status = gateway.status()?;
         let pid = gateway.pid()?;
         Ok(Self {
-            pid: status["pid"].as_u64().context("no pid")? as u32,
-            memory: status["memory_rss_bytes"].as_u64().context("no memory")?,
+            pid: status.pid,
+            memory: status.memory_rss_bytes,
             descriptors: fs::read_dir(format!("/proc/{pid}/fd"))?.count(),
         })
     }

@@ -150,8 +150,8 @@ impl Leg<'_> {
         let of = |agent: &Crossway, local: u16, remote: u16| {
             let flows = agent.flows(&["--protocol", "udp", "--port", &local.to_string()])?;
             let mut flows = flows.into_iter();
-            let found = flows
-                .find(|(flow, _)| flow["local_port"] == local && flow["remote_port"] == remote);
+            let found =
+                flows.find(|(flow, _)| flow.local_port == local && flow.remote_port == remote);
             Ok::<_, anyhow::Error>(found.map(|(_, counters)| counters).unwrap_or_default())
         };
         let near = of(self.near.0, source, target)?.to_site_packets;

@@ -107,7 +107,8 @@ mod tests {
 
     #[test]
     fn a_withdrawn_version_is_told_from_one_that_is_not() {
-        let entries = b"\x03etag\x001.0.0\x00{\"vers\":\"1.0.0\",\"yanked\":true}\x001.0.1\x00{\"vers\":\"1.0.1\",\"yanked\":false}\x00";
+        let entries = b"\x03etag\x001.0.0\x00{\"vers\":\"1.0.0\",\"yanked\":true}\
+            \x001.0.1\x00{\"vers\":\"1.0.1\",\"yanked\":false}\x00";
         assert_eq!(is_yanked(entries, "1.0.0"), Some(true));
         assert_eq!(is_yanked(entries, "1.0.1"), Some(false));
         assert_eq!(is_yanked(entries, "1.0.2"), None);

@@ -1,12 +1,12 @@
-//! One gateway's status as text. The field names are those of `crossway ... --json`; one that is
-//! missing is shown as `-`, so that a status of any version can be read.
+//! One gateway's status as text.
 
 use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
 
-use serde_json::Value;
+use vm_tests::api::{DropsReply, FlowsReply, Link, Site, Status};
 use vm_tests::crossway;
 
-use super::table::{bytes, columns, rate, text};
+use super::table::{bytes, columns, rate};
 
 /// Flows shown, those with the most traffic.
 const FLOWS: &str = "5";
@@ -20,48 +20,50 @@ pub(super) fn of(gateway: &str) -> String {
 }
 
 fn ask(gateway: &str) -> anyhow::Result<String> {
-    let status = crossway::query(gateway, &["status"])?;
-    let flows = crossway::query(gateway, &["flows", "--top", FLOWS])?;
-    let drops = crossway::query(gateway, &["drops"])?;
+    let status: Status = crossway::ask(gateway, &["status"])?;
+    let flows: FlowsReply = crossway::ask(gateway, &["flows", "--top", FLOWS])?;
+    let DropsReply { drops, to_stack } = crossway::ask(gateway, &["drops"])?;
+    let dropped = drops.iter().map(|count| (&count.reason, count.packets));
+    let to_stack = to_stack.iter().map(|count| (&count.reason, count.packets));
     Ok([
         heading(gateway, &status),
-        sites(&status),
-        links(&status),
+        sites(&status.sites),
+        links(status.sites.iter().flat_map(|site| &site.links)),
         top_flows(&flows),
-        counts("dropped", &drops["drops"]),
-        counts("left to the kernel stack", &drops["to_stack"]),
+        counts("dropped", dropped),
+        counts("left to the kernel stack", to_stack),
         "\n".to_owned(),
     ]
     .concat())
 }
 
-fn heading(gateway: &str, status: &Value) -> String {
-    let fast_path = match status["fast_path"].as_bool() {
-        Some(true) => "eBPF",
-        Some(false) => "kernel stack",
-        None => "-",
+fn heading(gateway: &str, status: &Status) -> String {
+    let fast_path = if status.fast_path {
+        "eBPF"
+    } else {
+        "kernel stack"
     };
     let mut page = format!(
         "== {gateway}   TUN {} MTU {}   fast path: {fast_path}   memory: {}\n",
-        text(&status["tun"], "name"),
-        text(&status["tun"], "mtu_bytes"),
-        bytes(status, "memory_rss_bytes"),
+        status.tun.name,
+        status.tun.mtu_bytes,
+        bytes(status.memory_rss_bytes),
     );
-    for warning in rows(&status["warnings"]) {
-        let _ = writeln!(page, "  warning: {}", warning.as_str().unwrap_or_default());
+    for warning in &status.warnings {
+        let _ = writeln!(page, "  warning: {warning}");
     }
     page
 }
 
-fn sites(status: &Value) -> String {
-    let lines = rows(&status["sites"]).iter().map(|site| {
+fn sites(sites: &[Site]) -> String {
+    let lines = sites.iter().map(|site| {
         vec![
-            text(site, "name"),
-            text(site, "state"),
-            rate(site, "to_site_bytes_per_second"),
-            rate(site, "from_site_bytes_per_second"),
-            bytes(site, "to_site_bytes"),
-            bytes(site, "from_site_bytes"),
+            site.name.clone(),
+            site.state.as_str().to_owned(),
+            rate(site.traffic.to_site_bytes_per_second),
+            rate(site.traffic.from_site_bytes_per_second),
+            bytes(site.traffic.to_site_bytes),
+            bytes(site.traffic.from_site_bytes),
         ]
     });
     columns(
@@ -77,18 +79,17 @@ fn sites(status: &Value) -> String {
     )
 }
 
-fn links(status: &Value) -> String {
-    let links = rows(&status["sites"])
-        .iter()
-        .flat_map(|site| rows(&site["links"]));
+fn links<'a>(links: impl Iterator<Item = &'a Link>) -> String {
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let lines = links.map(|link| {
+        let age = link.last_handshake_seconds;
         vec![
-            text(link, "gateway"),
-            text(link, "state"),
-            text(link, "endpoint"),
-            text(link, "last_handshake_seconds") + " s ago",
-            bytes(link, "tx_bytes"),
-            bytes(link, "rx_bytes"),
+            link.gateway.clone(),
+            link.state.as_str().to_owned(),
+            or_dash(link.endpoint.clone()),
+            or_dash(age.map(|seconds| format!("{seconds} s ago"))),
+            bytes(link.tx_bytes),
+            bytes(link.rx_bytes),
         ]
     });
     columns(
@@ -104,17 +105,18 @@ fn links(status: &Value) -> String {
     )
 }
 
-fn top_flows(flows: &Value) -> String {
-    let lines = rows(&flows["flows"]).iter().map(|flow| {
+fn top_flows(reply: &FlowsReply) -> String {
+    let end = |address: IpAddr, port: u16| SocketAddr::new(address, port).to_string();
+    let lines = reply.flows.iter().map(|flow| {
         vec![
-            text(flow, "protocol"),
-            end(flow, "local"),
-            end(flow, "remote"),
-            rate(flow, "to_site_bytes_per_second"),
-            rate(flow, "from_site_bytes_per_second"),
-            bytes(flow, "to_site_bytes"),
-            bytes(flow, "from_site_bytes"),
-            text(flow, "age_seconds") + " s",
+            flow.protocol.clone(),
+            end(flow.local, flow.local_port),
+            end(flow.remote, flow.remote_port),
+            rate(flow.to_site_bytes_per_second),
+            rate(flow.from_site_bytes_per_second),
+            bytes(flow.to_site_bytes),
+            bytes(flow.from_site_bytes),
+            format!("{} s", flow.age_seconds),
         ]
     });
     columns(
@@ -132,23 +134,11 @@ fn top_flows(flows: &Value) -> String {
     )
 }
 
-/// Address and port of one end of a flow.
-fn end(flow: &Value, side: &str) -> String {
-    let address = text(flow, side);
-    let port = text(flow, &format!("{side}_port"));
-    if address.contains(':') {
-        format!("[{address}]:{port}")
-    } else {
-        format!("{address}:{port}")
-    }
-}
-
 /// Reasons that happened, on one line.
-fn counts(title: &str, reasons: &Value) -> String {
-    let happened: Vec<String> = rows(reasons)
-        .iter()
-        .filter(|reason| reason["packets"].as_u64() != Some(0))
-        .map(|reason| format!("{} {}", text(reason, "reason"), text(reason, "packets")))
+fn counts<'a>(title: &str, reasons: impl Iterator<Item = (&'a String, u64)>) -> String {
+    let happened: Vec<String> = reasons
+        .filter(|(_, packets)| *packets > 0)
+        .map(|(reason, packets)| format!("{reason} {packets}"))
         .collect();
     let list = if happened.is_empty() {
         "nothing".to_owned()
@@ -158,30 +148,15 @@ fn counts(title: &str, reasons: &Value) -> String {
     format!("  {title}: {list}\n")
 }
 
-fn rows(value: &Value) -> &[Value] {
-    value.as_array().map_or(&[], Vec::as_slice)
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
     fn only_reasons_that_happened_are_shown() {
-        let drops = json!([
-            {"reason": "wan-bad-type", "packets": 3, "bytes": 99},
-            {"reason": "no-route", "packets": 0, "bytes": 0},
-        ]);
-        assert_eq!(counts("dropped", &drops), "  dropped: wan-bad-type 3\n");
-        assert_eq!(counts("dropped", &Value::Null), "  dropped: nothing\n");
-    }
-
-    #[test]
-    fn a_status_without_a_known_field_is_still_a_page() {
-        let status = json!({"sites": [{"name": "b", "links": [{}]}]});
-        let page = heading("gw", &status) + &sites(&status) + &links(&status);
-        assert!(page.contains("  b "), "{page}");
+        let names = ["wan-bad-type".to_owned(), "no-route".to_owned()];
+        let drops = || names.iter().zip([3, 0]);
+        assert_eq!(counts("dropped", drops()), "  dropped: wan-bad-type 3\n");
+        assert_eq!(counts("dropped", drops().skip(1)), "  dropped: nothing\n");
     }
 }

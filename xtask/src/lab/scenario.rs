@@ -1,14 +1,18 @@
 //! Scenarios: what happens to the traffic where a path or a gateway fails, played so that one can watch.
 //!
 //! ```text
-//!   wan-cut, flap:               ┌─ path 1 ─┐                 gateway-kill, split-brain:    ┌─ gateway a1 ─┐
-//!   host a ── lan a ── gateway a1┤          ├gateway b1 ── host b      host a ── lan a ────┤              ├─ path 1 ─ gateway b1 ── host b
-//!                                └─ path 2 ─┘                                             └─ gateway a2 ─┘
+//!   wan-cut, flap:               ┌─ path 1 ─┐
+//!   host a ── lan a ── gateway a1┤          ├gateway b1 ── host b
+//!                                └─ path 2 ─┘
+//!   gateway-kill, split-brain:   ┌─ gateway a1 ─┐
+//!           host a ── lan a ─────┤              ├─ path 1 ─ gateway b1 ── host b
+//!                                └─ gateway a2 ─┘
 //! ```
 
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
+use vm_tests::config::{HealthKind, HealthTarget};
 use vm_tests::crossway::Crossway;
 use vm_tests::failover::{Gateways, Settings};
 use vm_tests::sys;
@@ -30,7 +34,7 @@ const HOLD_DOWN: u32 = 5000;
 
 /// A story.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Scenario {
+pub(crate) enum Scenario {
     /// Packets vanish on the path that carries the flows, then pass again.
     WanCut,
     /// The active gateway of a pair hangs, then comes back.
@@ -49,14 +53,19 @@ const NAMED: [(Scenario, &str); 4] = [
 ];
 
 impl Scenario {
-    pub(super) fn from_name(word: &str) -> Result<Self> {
+    pub(crate) fn from_name(word: &str) -> Result<Self> {
         match NAMED.iter().find(|(_, known)| *known == word) {
             Some((scenario, _)) => Ok(*scenario),
             None => bail!("there is no scenario {word:?}: known are {}", Self::names()),
         }
     }
 
-    pub(super) fn names() -> String {
+    pub(crate) fn name(self) -> &'static str {
+        let named = NAMED.iter().find(|(scenario, _)| *scenario == self);
+        named.map_or("", |(_, name)| name)
+    }
+
+    fn names() -> String {
         NAMED.map(|(_, name)| name).join(", ")
     }
 
@@ -71,7 +80,7 @@ pub(super) fn play(scenario: Scenario, duration: Option<Duration>) -> Result<()>
     let settings = Settings {
         hold_down_ms: HOLD_DOWN,
         virtual_router: scenario.needs_a_pair(),
-        replica_lines: health_lines(scenario, &net),
+        health: health(scenario, &net),
         ..Settings::default()
     };
     let gateways = Gateways::start(&net, &settings)?;
@@ -93,14 +102,16 @@ pub(super) fn play(scenario: Scenario, duration: Option<Duration>) -> Result<()>
 }
 
 /// A gateway that reaches no host of its LAN says so to the far sites: it cannot know it from its carrier.
-fn health_lines(scenario: Scenario, net: &Redundant) -> Vec<String> {
-    let target = net.host_address(Near::A);
-    let line =
-        format!("[[gateway.health]]\ntarget = \"{target}\"\ninterval_ms = 100\nfailures = 3");
-    (scenario == Scenario::SplitBrain)
-        .then_some(line)
-        .into_iter()
-        .collect()
+fn health(scenario: Scenario, net: &Redundant) -> Vec<HealthTarget> {
+    let interval = Duration::from_millis(100);
+    let host = net.host_address(Near::A);
+    let target = HealthTarget {
+        interval,
+        timeout: interval,
+        ..HealthTarget::new(host, HealthKind::Icmp, "lan0")
+    };
+    let wanted = scenario == Scenario::SplitBrain;
+    wanted.then_some(target).into_iter().collect()
 }
 
 fn build(scenario: Scenario) -> Result<Redundant> {

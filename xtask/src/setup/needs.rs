@@ -3,8 +3,8 @@
 use anyhow::Result;
 use vm_tests::process;
 
+use super::crates::Program;
 use super::{Purpose, newest};
-use crate::{cmd, environment};
 
 /// A program, where it comes from and what for.
 #[derive(Debug)]
@@ -18,10 +18,7 @@ pub(crate) struct Need {
 #[derive(Clone, Copy, Debug)]
 enum Source {
     Debian(&'static str),
-    /// Crate and version.
-    Crate(&'static str, &'static str),
-    /// Crate and version, kept among this workspace's tools.
-    CrateTool(&'static str, &'static str),
+    Crate(Program),
     /// The newest build of a Debian package, kept among this workspace's tools.
     NewestDebian(&'static str),
 }
@@ -44,18 +41,39 @@ const fn packaged(package: &'static str) -> Source {
     Source::Debian(package)
 }
 
-const fn built(name: &'static str, version: &'static str) -> Source {
-    Source::Crate(name, version)
+const fn built(name: &'static str, version: &'static str, expected: &'static str) -> Program {
+    Program {
+        name,
+        version,
+        is_tool: false,
+        must_be_fast: true,
+        expected,
+    }
 }
 
-const fn tool(name: &'static str, version: &'static str) -> Source {
-    Source::CrateTool(name, version)
+/// Kept among this workspace's tools.
+const fn tool(name: &'static str, version: &'static str, expected: &'static str) -> Source {
+    Source::Crate(Program {
+        is_tool: true,
+        ..built(name, version, expected)
+    })
 }
+
+/// It has little to do in its own code: LLVM does the work.
+const BPF_LINKER: Source = Source::Crate(Program {
+    must_be_fast: false,
+    ..built("bpf-linker", "0.10.3", "about a minute on two cores")
+});
+const BORINGTUN: Source = Source::Crate(built(
+    "boringtun-cli",
+    "0.7.1",
+    "about a minute on two cores",
+));
 
 /// A program stands at the first purpose that needs it; see [`Purpose::includes`].
 #[rustfmt::skip]
 const NEEDS: &[Need] = &[
-    program("bpf-linker", built("bpf-linker", "0.10.3"), Purpose::Build, "links the eBPF object"),
+    program("bpf-linker", BPF_LINKER, Purpose::Build, "links the eBPF object"),
     program("ip", packaged("iproute2"), Purpose::Lab, "network namespaces"),
     program("nsenter", packaged("util-linux"), Purpose::Lab, "programs in namespaces"),
     program("ethtool", packaged("ethtool"), Purpose::Lab, "virtual cables that behave like wires"),
@@ -71,22 +89,23 @@ const NEEDS: &[Need] = &[
     program("vtysh", packaged("frr"), Purpose::Test, "BFD beside a stock WireGuard"),
     program("wg", packaged("wireguard-tools"), Purpose::Test, "sets up stock WireGuard peers"),
     program("wireguard-go", packaged("wireguard-go"), Purpose::Test, "a stock WireGuard peer"),
-    program("boringtun-cli", built("boringtun-cli", "0.7.1"), Purpose::Test, "a stock WireGuard peer"),
+    program("boringtun-cli", BORINGTUN, Purpose::Test, "a stock WireGuard peer"),
     program("qemu-system-x86_64", packaged("qemu-system-x86"), Purpose::Vm, "virtual machines"),
     program("depmod", packaged("kmod"), Purpose::Vm, "the modules of other kernels"),
     program("cpio", packaged("cpio"), Purpose::Vm, "the file system of a virtual machine"),
     program("strip", packaged("binutils"), Purpose::Vm, "small programs in virtual machines"),
     program("wireguard-go-newest", Source::NewestDebian("wireguard-go"), Purpose::Bench, "a peer to be measured against"),
-    program("gotatun", tool("gotatun-cli", "0.10.2"), Purpose::Bench, "a peer to be measured against"),
+    program("gotatun", tool("gotatun-cli", "0.10.2", "some minutes"), Purpose::Bench, "a peer to be measured against"),
 ];
 
 /// What one command needs whatever else is there: no purpose includes it.
-const ALONE: &[Need] = &[program(
-    "cargo-fuzz",
-    tool("cargo-fuzz", "0.13.2"),
-    Purpose::Build,
-    "builds and runs the fuzz targets",
-)];
+#[rustfmt::skip]
+const ALONE: &[Need] = &[
+    program("cargo-fuzz", tool("cargo-fuzz", "0.13.2", "a minute"), Purpose::Build, "builds and runs the fuzz targets"),
+    program("debootstrap", packaged("debootstrap"), Purpose::Build, "makes a bare Debian in a folder"),
+    program("slirp4netns", packaged("slirp4netns"), Purpose::Build, "the network of a bare Debian"),
+    program("git", packaged("git"), Purpose::Build, "a copy of HEAD"),
+];
 
 /// The program of this name that one command alone needs.
 pub(crate) fn alone(program: &str) -> &'static Need {
@@ -138,28 +157,28 @@ impl Need {
         }
     }
 
+    /// What cargo builds it from, if it does.
+    pub(crate) fn crate_program(&self) -> Option<Program> {
+        match self.source {
+            Source::Crate(program) => Some(program),
+            _ => None,
+        }
+    }
+
     /// Installs it, if it is no package of this system.
     pub(crate) fn install(&self) -> Result<()> {
-        let words = match self.source {
-            Source::Debian(_) => return Ok(()),
-            Source::NewestDebian(package) => return newest::install(package, self.program),
-            Source::Crate(name, version) | Source::CrateTool(name, version) => {
-                ["install", name, "--version", version, "--locked"]
-            }
-        };
-        let mut command = cmd::cargo(&words);
-        if let Source::CrateTool(..) = self.source {
-            command.arg("--root").arg(environment::tools());
+        match self.source {
+            Source::Debian(_) => Ok(()),
+            Source::NewestDebian(package) => newest::install(package, self.program),
+            Source::Crate(program) => program.install(),
         }
-        // Takes a minute or two.
-        cmd::run(&format!("installing {}", self.program), &mut command)
     }
 
     /// Where it comes from and what it is for.
     pub(crate) fn explanation(&self) -> String {
         match self.source {
             Source::Debian(package) => format!("Debian package {package}: {}", self.what_for),
-            Source::Crate(name, version) | Source::CrateTool(name, version) => {
+            Source::Crate(Program { name, version, .. }) => {
                 format!("crate {name} {version}, built by cargo: {}", self.what_for)
             }
             Source::NewestDebian(package) => format!(

@@ -101,7 +101,9 @@ impl Toolchain {
             let version = Version::of(Path::new(DEBIAN_RUSTC))?;
             if let Err(reason) = version.suits() {
                 bail!(
-                    "{DEBIAN_RUSTC} does not suit: {reason}. `apt-get update && apt-get install {}` (from the security archive), or `rustup toolchain install nightly --component rust-src`",
+                    "{DEBIAN_RUSTC} does not suit: {reason}. `apt-get update && apt-get install \
+                    {}` (from the security archive), or `rustup toolchain install nightly \
+                    --component rust-src`",
                     DEBIAN_PACKAGES.join(" ")
                 );
             }

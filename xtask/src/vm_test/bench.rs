@@ -9,14 +9,15 @@ use vm_tests::process;
 use vm_tests::wait;
 
 use super::kernels::Choice;
-use super::{ENVIRONMENT, boot, emulated, image, tests};
+use super::{Agent, ENVIRONMENT, boot, emulated, image, tests};
 use crate::setup::Purpose;
 use crate::{bench, environment};
 
 /// Emulated and beside others at work; idle it is a third of that.
 const LIMIT: Duration = Duration::from_mins(15);
 /// What tells the most in some minutes of an emulated machine.
-const ARGUMENTS: &str = "--runs 5 --seconds 2 --loads tcp-1,tcp-4 --contenders plain,crossway,wireguard-go,kernel-wireguard";
+const ARGUMENTS: &str = "--runs 5 --seconds 2 --loads tcp-1,tcp-4 --contenders \
+    plain,crossway,wireguard-go,kernel-wireguard";
 /// The build of wireguard-go that the bench knows as `wireguard-go`.
 const NEWEST_GO: &str = "wireguard-go-newest";
 
@@ -38,7 +39,7 @@ pub(super) fn run(kernels: &[&'static Choice]) -> Result<()> {
 fn on_kernel(choice: &Choice, program: &Path, init: &Path, kept: &Path) -> Result<()> {
     let kernel = choice.fetch(kept)?;
     let start = wait::now();
-    let mut image = image(kept)?;
+    let mut image = image(kept, Agent::Release)?;
     image.file(program, "usr/bin/bench")?;
     // Where it could not be had, the bench says so.
     if process::in_path(NEWEST_GO) {

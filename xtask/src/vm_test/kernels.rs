@@ -9,8 +9,8 @@ use vm_tests::guest::kernel::Kernel;
 use crate::private_apt::PrivateApt;
 
 /// A kernel by the name that users type.
-#[derive(Debug)]
-pub(super) struct Choice {
+#[derive(Debug, PartialEq)]
+pub(crate) struct Choice {
     pub(super) name: &'static str,
     /// The release of Debian that it is of.
     suite: &'static str,
@@ -26,7 +26,7 @@ const CLOUD: &str = "linux-image-cloud-amd64";
 const GENERIC: &str = "linux-image-amd64";
 
 #[rustfmt::skip]
-pub(super) const CHOICES: &[Choice] = &[
+const CHOICES: &[Choice] = &[
     Choice { name: "5.10", suite: "bullseye", package: CLOUD, has_fast_path: false, note: "too old for the eBPF programs: the kernel stack forwards; no UDP GRO in forwarding, no USO" },
     Choice { name: "6.1", suite: "bookworm", package: CLOUD, has_fast_path: true, note: "clsact; no USO for TUN" },
     Choice { name: "6.1-generic", suite: "bookworm", package: GENERIC, has_fast_path: true, note: "as 6.1, of the flavour for real machines" },
@@ -35,17 +35,15 @@ pub(super) const CHOICES: &[Choice] = &[
 ];
 
 /// The kernel of `--quick`: that of the oldest release which is still the most common one.
-pub(super) const QUICK: &str = "6.1";
+const QUICK: &str = "6.1";
 
-/// The kernels of these names; without names, all.
-pub(super) fn chosen(names: &[&str]) -> Result<Vec<&'static Choice>> {
-    if names.is_empty() {
-        return Ok(CHOICES.iter().collect());
-    }
-    names.iter().map(|name| by_name(name)).collect()
+/// The kernels where none is named: all, or the one.
+pub(super) fn usual(one: bool) -> Vec<&'static Choice> {
+    let usual = CHOICES.iter().filter(|choice| !one || choice.name == QUICK);
+    usual.collect()
 }
 
-fn by_name(name: &str) -> Result<&'static Choice> {
+pub(super) fn by_name(name: &str) -> Result<&'static Choice> {
     let found = CHOICES.iter().find(|choice| choice.name == name);
     found.with_context(|| {
         let names: Vec<&str> = CHOICES.iter().map(|choice| choice.name).collect();
@@ -127,7 +125,7 @@ mod tests {
 
     #[test]
     fn an_unknown_kernel_is_refused_with_the_names_of_all() {
-        let error = chosen(&["6.6"]).unwrap_err().to_string();
+        let error = by_name("6.6").unwrap_err().to_string();
         assert!(error.contains("6.1-generic"), "{error}");
     }
 }

@@ -15,7 +15,8 @@ use vm_tests::{cleanup, wait};
 use super::kernels::Choice;
 use super::report::Report;
 use super::tests::{self, Test};
-use crate::{build, cmd};
+use crate::build::{self, Agent};
+use crate::cmd;
 
 /// What one file of tests may take: several machines boot and verify programs at the same time.
 const LIMIT: Duration = Duration::from_mins(10);
@@ -112,7 +113,7 @@ fn pack(kernel: &Kernel, init: &Path, kept: &Path) -> Result<PathBuf> {
     for program in PROGRAMS {
         image.program(program)?;
     }
-    image.file(&build::binary(), "usr/bin/crossway")?;
+    image.file(&build::binary(Agent::Lab), "usr/bin/crossway")?;
     image.file(
         &tests::build_program("guest-traffic")?,
         "usr/bin/guest-traffic",

@@ -27,13 +27,13 @@ const LONG: &[(&str, &[&str])] = &[
 ];
 
 /// Which of them are wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Which<'a> {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Which {
     Quick,
     Usual,
     Long,
     /// This file, wherever it stands.
-    Only(&'a str),
+    Only(String),
 }
 
 /// Those of `--quick`, with the parts of names that choose among their tests: every program loads, and pings and
@@ -78,12 +78,12 @@ impl Test {
 }
 
 /// Builds the tests that are wanted.
-pub(super) fn build(which: Which<'_>) -> Result<Vec<Test>> {
+pub(super) fn build(which: &Which) -> Result<Vec<Test>> {
     let mut built = Vec::new();
     for (package, names) in TESTS.iter().chain(LONG) {
         let is_usual = TESTS.iter().any(|(_, usual)| usual == names);
         let wanted = names.iter().copied().filter(|name| match which {
-            Which::Only(only) => *name == only,
+            Which::Only(only) => name == only,
             Which::Quick => quick_filters(name).is_some(),
             Which::Usual => is_usual,
             Which::Long => true,
@@ -95,7 +95,7 @@ pub(super) fn build(which: Which<'_>) -> Result<Vec<Test>> {
     }
     for test in &mut built {
         test.filters = quick_filters(&test.name)
-            .filter(|_| which == Which::Quick)
+            .filter(|_| *which == Which::Quick)
             .unwrap_or_default();
     }
     let names = TESTS.iter().chain(LONG).flat_map(|(_, names)| names.iter());

@@ -38,7 +38,7 @@ pub struct FlowsReply {
     pub capacity: u64,
     /// Flows that gave way to newer ones since the agent started.
     pub evicted: u64,
-    /// Packets that are in the sites' totals and in no flow of the table any more.
+    /// Packets that count in the sites' totals but in no flow of the table, because theirs were evicted.
     pub evicted_packets: u64,
     /// Bytes, as `evicted_packets`.
     pub evicted_bytes: u64,

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::Traffic;
+use crossway_types::engine::Engine;
 
 /// Answer of `sites`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -73,6 +74,9 @@ pub struct Link {
     pub site: String,
     /// Remote gateway.
     pub gateway: String,
+    /// What runs its session.
+    #[serde(default)]
+    pub engine: Engine,
     /// Its number, as in the SESSIONS map.
     pub id: u32,
     /// Lane that carries it.

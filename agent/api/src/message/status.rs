@@ -4,6 +4,7 @@ use datapath_abi::outcome::{DropReason, Owner, StackReason, Tally};
 use serde::{Deserialize, Serialize};
 
 use super::{Link, Site, VirtualRouter};
+use crossway_types::engine::Engine;
 
 /// Answer of `status`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -26,6 +27,9 @@ pub struct Status {
     pub public_key: String,
     /// Lanes that run.
     pub lanes: u16,
+    /// What runs the sessions of the links that name no engine themselves.
+    #[serde(default)]
+    pub engine: Engine,
     /// UDP address of lane 0.
     pub listen: String,
     /// The tunnel device.

@@ -6,7 +6,7 @@ use super::{DEFAULT_PRIORITY, LinkDraft, RemoteDraft, read_endpoint, read_public
 use crate::liveness;
 use crate::section::Section;
 use crate::site::place;
-use crate::{Liveness, LivenessMode, name};
+use crate::{Liveness, LivenessMode, engine, name};
 
 /// More gateways than that seldom share a LAN, and every flow is told to each of them.
 const MOST: usize = 8;
@@ -50,7 +50,7 @@ fn read_one(section: &Section<'_>, base: &Path) -> RemoteDraft {
         section.report.warning(
             section.offset,
             section.place.clone(),
-            "this replica has no endpoint: flows are kept in step only while it dials us",
+            "this replica has no endpoint: flows are replicated only while it connects to this gateway",
             "write where it is reached on the LAN, or on a cable of its own, such as endpoint = \"10.1.0.3:51820\"",
         );
     }
@@ -60,6 +60,7 @@ fn read_one(section: &Section<'_>, base: &Path) -> RemoteDraft {
         public_key,
         preshared_key_file,
         links: vec![link],
+        engine: engine::read(section),
         lanes: 1,
         persistent_keepalive: None,
     }

@@ -75,7 +75,7 @@ fn wan_is_ours(report: &Report<'_>, gateway: &GatewayDraft, link: &LinkDraft) {
         report.error(
             wan.offset,
             format!("{}, wan", link.place),
-            format!("{} is no WAN of this gateway", wan.value),
+            format!("{} is not a WAN of this gateway", wan.value),
             format!("write one of {}, or add a [[gateway.wan]]", ours.join(", ")),
         );
     }
@@ -92,7 +92,7 @@ fn probe_has_a_source(report: &Report<'_>, gateway: &GatewayDraft, link: &LinkDr
             link.liveness.offset,
             format!("{}, probe", link.place),
             format!(
-                "{probe} cannot be asked: no address of its family in gateway, tunnel_addresses"
+                "{probe} cannot be probed: gateway, tunnel_addresses has no address of its family"
             ),
             "add one that the far end routes back to this gateway",
         );
@@ -109,7 +109,7 @@ fn warn_of_probes_elsewhere(report: &Report<'_>, site: &SiteDraft, remote: &Remo
             report.warning(
                 link.liveness.offset,
                 format!("{}, probe", link.place),
-                format!("{probe} is in no route of this site: its answers would not be let in"),
+                format!("{probe} is in no route of this site: its answers would be dropped"),
                 "name a host of the far LAN",
             );
         }
@@ -127,7 +127,7 @@ fn warn_of_replicas_without_reach(report: &Report<'_>, site: &SiteDraft) {
             report.warning(
                 offset,
                 remote.place.clone(),
-                "this replica has no endpoint: it is of use only while it dials us",
+                "this replica has no endpoint: it is used only while it connects to this gateway",
                 "write where it is reached, if it can be",
             );
         }

@@ -118,7 +118,7 @@ fn a_lan_that_is_no_ethernet_is_left_to_the_kernel_and_status_says_so() {
         .unwrap();
     assert_eq!((off.hook, off.mode), (Hook::LanIngress, Mode::Off));
     assert!(
-        off.reason.contains("no Ethernet interface"),
+        off.reason.contains("not an Ethernet interface"),
         "{}",
         off.reason
     );

@@ -46,8 +46,8 @@ fn an_interface_that_is_down_is_a_warning() {
         assert_eq!(
             report.warnings,
             [
-                "LAN interface lan is down: nothing comes or goes by it until `ip link set lan up`",
-                "WAN interface wan has no carrier: look at its cable or its other end",
+                "LAN interface lan is down: it carries nothing until `ip link set lan up`",
+                "WAN interface wan has no carrier: check its cable and its other end",
             ]
         );
     });
@@ -61,7 +61,7 @@ fn a_name_that_another_kind_of_interface_has_is_refused() {
         let error = host.claim_tun(TUN).await.unwrap_err().to_string();
         assert_eq!(
             error,
-            "cw-a is to be the TUN and exists already as bridge: give the gateway another name, or \
+            "cw-a is the name for the TUN, but exists already as bridge: give the gateway another name, or \
              rename that interface"
         );
     });

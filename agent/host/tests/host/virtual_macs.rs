@@ -129,7 +129,8 @@ fn an_interface_of_that_name_which_is_somebody_elses_is_refused() {
         let mut wanted = wanted();
         wanted.virtual_macs = devices();
         let refused = host.apply(&wanted).await.unwrap_err().to_string();
-        let expected = format!("{name} is to be the device of a virtual router and exists already");
+        let expected =
+            format!("{name} is the name for the device of a virtual router, but exists already");
         assert!(refused.starts_with(&expected), "{refused}");
     });
 }

@@ -40,7 +40,7 @@ impl Offload {
     /// An offload as the probe found it.
     pub fn probed(name: &'static str, probe: io::Result<()>, now: Instant) -> Self {
         let off = probe.err().map(|error| Off {
-            why: format!("not taken at start: {error}"),
+            why: format!("not accepted at start: {error}"),
             since: now,
         });
         Self { name, off }
@@ -74,7 +74,7 @@ impl Offload {
 
     /// Switches it off after a failure.
     pub fn fail(&mut self, error: &io::Error, now: Instant) {
-        tracing::warn!(offload = self.name, %error, "offload failed and is off from now on; what failed was sent again without it");
+        tracing::warn!(offload = self.name, %error, "an offload failed and is now off; the data was sent again without it");
         self.off = Some(Off {
             why: format!("failed at run time: {error}"),
             since: now,

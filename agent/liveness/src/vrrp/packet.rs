@@ -61,10 +61,13 @@ pub enum Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Truncated => f.write_str("it is cut short"),
+            Self::Truncated => f.write_str("it is truncated"),
             Self::Hops(hops) => write!(f, "its TTL is {hops} instead of {HOPS}"),
             Self::Version(version) => {
-                write!(f, "it is VRRP version {version}, set the mate to version 3")
+                write!(
+                    f,
+                    "it is VRRP version {version}: set the other router to version 3"
+                )
             }
             Self::Kind(kind) => write!(f, "its type is {kind} instead of {ADVERTISEMENT}"),
             Self::Checksum => f.write_str("its checksum is wrong"),

@@ -112,7 +112,7 @@ impl fmt::Display for Why {
         match self {
             Self::Started => f.write_str("listening for a master"),
             Self::Owner => f.write_str("priority 255 is master at once"),
-            Self::HandedOver => f.write_str("the agent before was master and handed over"),
+            Self::HandedOver => f.write_str("the previous agent was master and handed over"),
             Self::Silence(span, Some(master)) => {
                 let span = seconds(span);
                 write!(f, "no advertisement from {master} for {span} s")
@@ -120,12 +120,15 @@ impl fmt::Display for Why {
             Self::Silence(span, None) => {
                 write!(f, "no master was heard for {} s", seconds(span))
             }
-            Self::Released(master) => write!(f, "{master} stopped and gave the addresses free"),
+            Self::Released(master) => write!(f, "{master} stopped and released the addresses"),
             Self::Preempted(master, priority) => {
                 write!(f, "master {master} has the lower priority {priority}")
             }
             Self::Outranked(master, priority) => {
-                write!(f, "master {master} with priority {priority} goes before")
+                write!(
+                    f,
+                    "master {master} with priority {priority} takes precedence"
+                )
             }
             Self::Stopped(why) => f.write_str(why),
         }

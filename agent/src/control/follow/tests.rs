@@ -100,7 +100,7 @@ async fn a_reader_that_goes_away_gives_its_place_back() {
     let refused = followers.admit(&follow_request()).unwrap_err();
     assert_eq!(
         refused,
-        "16 readers follow the events already: end one of them"
+        "16 readers already follow the events: stop one of them"
     );
     assert!(followers.admit(&Request::Status).unwrap().is_none());
     let (task, theirs) = running.remove(0);

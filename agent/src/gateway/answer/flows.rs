@@ -16,12 +16,14 @@ use crate::control::message::{Flow, FlowsReply, FlowsRequest, Response, Traffic}
 use crate::control::{FlowEnds, FlowFilter};
 use crate::datapath::Datapath;
 use crate::gateway::Gateway;
+use crate::gateway::forwarding::Forwarding;
+use crate::gateway::plan::Plan;
 use crate::ids::SiteId;
 use crossway_sys::clock;
 
 /// A `flows` request whose second look is due.
 pub(in crate::gateway) struct PendingFlows {
-    due: tokio::time::Instant,
+    due: Instant,
     first_look: Instant,
     request: FlowsRequest,
     reply: oneshot::Sender<Response>,
@@ -31,7 +33,7 @@ pub(in crate::gateway) struct PendingFlows {
 
 impl PendingFlows {
     /// When the second look is due.
-    pub(in crate::gateway) fn due(&self) -> tokio::time::Instant {
+    pub(in crate::gateway) fn due(&self) -> Instant {
         self.due
     }
 }
@@ -48,21 +50,23 @@ impl Rates {
     pub(in crate::gateway) fn forget(&mut self, site: SiteId) {
         self.sites.remove(&site);
     }
-}
 
-impl Gateway {
-    /// Looks at the sites' counters.
-    pub(in crate::gateway) fn sample_rates(&mut self, now: Instant) {
-        let Some(datapath) = &self.datapath else {
+    /// Looks at the sites' counters, for their rates.
+    pub(in crate::gateway) fn sample(
+        &mut self,
+        forwarding: &Forwarding,
+        plan: &Plan,
+        now: Instant,
+    ) {
+        let Some(datapath) = &forwarding.datapath else {
             return;
         };
-        let elapsed = self.rates.looked.map_or(Duration::ZERO, |then| now - then);
-        for site in &self.plan.sites {
+        let elapsed = self.looked.map_or(Duration::ZERO, |then| now - then);
+        for site in &plan.sites {
             let Ok(counters) = datapath.sites.counters(site.id) else {
                 continue;
             };
             let before = self
-                .rates
                 .sites
                 .get(&site.id)
                 .map_or(counters, |(before, _)| *before);
@@ -71,15 +75,15 @@ impl Gateway {
                 per_second(counters.to_site_bytes, before.to_site_bytes, elapsed);
             traffic.from_site_bytes_per_second =
                 per_second(counters.from_site_bytes, before.from_site_bytes, elapsed);
-            self.rates.sites.insert(site.id, (counters, traffic));
+            self.sites.insert(site.id, (counters, traffic));
         }
-        self.rates.looked = Some(now);
+        self.looked = Some(now);
     }
 
     /// Counters of a site now; without the fast path, those of its links.
-    pub(super) fn site_traffic(&self, site: SiteId) -> Traffic {
-        let Some(datapath) = &self.datapath else {
-            let links = self.links.of_site(site);
+    pub(super) fn traffic(&self, forwarding: &Forwarding, site: SiteId) -> Traffic {
+        let Some(datapath) = &forwarding.datapath else {
+            let links = forwarding.links.of_site(site);
             let peers = links.iter().filter_map(|link| link.peer.as_ref());
             return peers.fold(Traffic::default(), |sum, peer| Traffic {
                 to_site_packets: sum.to_site_packets + peer.sent_packets,
@@ -90,7 +94,6 @@ impl Gateway {
             });
         };
         let sampled = self
-            .rates
             .sites
             .get(&site)
             .map(|(_, traffic)| *traffic)
@@ -101,10 +104,17 @@ impl Gateway {
             ..datapath.sites.counters(site).map_or(sampled, to_traffic)
         }
     }
+}
 
+impl Gateway {
     /// First look at the flow table.
-    pub(super) fn begin_flows(&mut self, request: FlowsRequest, reply: oneshot::Sender<Response>) {
-        if self.datapath.is_none() {
+    pub(super) fn begin_flows(
+        &mut self,
+        request: FlowsRequest,
+        reply: oneshot::Sender<Response>,
+        now: Instant,
+    ) {
+        if self.forwarding.datapath.is_none() {
             let _ = reply.send(Response::error(
                 "flows are counted by the eBPF programs, and the fast path is off: see the warnings \
                  of `crossway status`, or set fast_path = true",
@@ -120,8 +130,8 @@ impl Gateway {
             return;
         }
         self.pending_flows.push(PendingFlows {
-            due: tokio::time::Instant::now() + RATE_WINDOW,
-            first_look: clock::now(),
+            due: now + RATE_WINDOW,
+            first_look: now,
             request,
             reply,
             before,
@@ -129,14 +139,13 @@ impl Gateway {
     }
 
     /// Second look, for every request whose time has come.
-    pub(in crate::gateway) fn answer_pending_flows(&mut self) {
-        let now = tokio::time::Instant::now();
+    pub(in crate::gateway) fn answer_pending_flows(&mut self, now: Instant) {
         let due = self
             .pending_flows
             .partition_point(|pending| pending.due <= now);
         let pending: Vec<_> = self.pending_flows.drain(..due).collect();
         for pending in pending {
-            let response = match self.flows(&pending) {
+            let response = match self.flows(&pending, now) {
                 Ok(reply) => Response::Flows(reply),
                 Err(error) => Response::error(format!("{error:#}")),
             };
@@ -144,8 +153,8 @@ impl Gateway {
         }
     }
 
-    fn flows(&mut self, pending: &PendingFlows) -> Result<FlowsReply> {
-        let elapsed_ns = (clock::now() - pending.first_look).as_nanos() as u64;
+    fn flows(&mut self, pending: &PendingFlows, now: Instant) -> Result<FlowsReply> {
+        let elapsed_ns = (now - pending.first_look).as_nanos() as u64;
         let now_ns = clock::monotonic_ns();
         let mut flows = Vec::new();
         self.for_each_flow(&pending.request.filter, |key, counters, site| {
@@ -162,9 +171,9 @@ impl Gateway {
             .sort
             .keep_top(&mut flows, pending.request.top);
         let (packets, bytes) = self.counted_in_flows()?;
-        let sites = self.plan.sites.iter();
-        let totals = total(sites.map(|site| self.site_traffic(site.id)));
-        let (summary, told) = match &mut self.datapath {
+        let sites = self.desired.plan.sites.iter();
+        let totals = total(sites.map(|site| self.rates.traffic(&self.forwarding, site.id)));
+        let (summary, told) = match &mut self.forwarding.datapath {
             Some(datapath) => (datapath.flows.summary()?, datapath.flows.told()),
             None => Default::default(),
         };
@@ -188,7 +197,7 @@ impl Gateway {
     /// Packets and bytes that the flows in the table have counted.
     fn counted_in_flows(&mut self) -> Result<(u64, u64)> {
         let (mut packets, mut bytes) = (0, 0);
-        if let Some(datapath) = &mut self.datapath {
+        if let Some(datapath) = &mut self.forwarding.datapath {
             datapath.flows.for_each(|_, counters| {
                 packets += counters.to_site_packets + counters.from_site_packets;
                 bytes += counters.to_site_bytes + counters.from_site_bytes;
@@ -204,12 +213,13 @@ impl Gateway {
         mut visit: impl FnMut(&FlowKey, &FlowCounters, &str),
     ) -> Result<()> {
         let names: HashMap<u32, &str> = self
+            .desired
             .plan
             .sites
             .iter()
             .map(|site| (site.id.0, site.config.name.as_str()))
             .collect();
-        let Some(Datapath { flows, .. }) = &mut self.datapath else {
+        let Some(Datapath { flows, .. }) = &mut self.forwarding.datapath else {
             return Ok(());
         };
         flows.for_each(|key, counters| {

@@ -10,7 +10,9 @@ use crate::control::message::{
 };
 use crate::control::overlaps;
 use crate::datapath::Target;
-use crate::gateway::Gateway;
+use crate::gateway::forwarding::Forwarding;
+use crate::gateway::plan::Plan;
+use crate::host::Host;
 use crate::host::kernel_routes::{KernelRoute, LOCAL_TABLE};
 use crate::ids::{SiteId, VnetId};
 use crate::prefix::Prefix;
@@ -18,8 +20,15 @@ use crate::prefix::Prefix;
 const VNET: VnetId = VnetId(DEFAULT_VNET);
 const VNET_NAME: &str = "default";
 
-impl Gateway {
-    pub(super) fn routes(&self) -> Response {
+/// What decides where packets go.
+pub(super) struct RouteView<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) forwarding: &'a Forwarding,
+    pub(super) kernel: &'a Host,
+}
+
+impl RouteView<'_> {
+    pub(super) fn all(&self) -> Response {
         match self.all_routes() {
             Ok(routes) => Response::Routes(RoutesReply { routes }),
             Err(error) => Response::error(format!("{error:#}")),
@@ -27,11 +36,12 @@ impl Gateway {
     }
 
     fn all_routes(&self) -> Result<Vec<Route>> {
-        let from_map = match &self.datapath {
+        let from_map = match &self.forwarding.datapath {
             Some(datapath) => datapath.routes.dump()?,
             None => self
+                .forwarding
                 .down
-                .active(&self.plan)
+                .active(self.plan)
                 .enumerate()
                 .map(|(number, (vnet, prefix, site))| {
                     (
@@ -74,7 +84,7 @@ impl Gateway {
         })
     }
 
-    pub(super) async fn route_get(&self, address: IpAddr) -> Response {
+    pub(super) async fn find(&self, address: IpAddr) -> Response {
         match self.find_route(address).await {
             Ok(answer) => Response::Route(answer),
             Err(error) => Response::error(format!("{error:#}")),
@@ -82,7 +92,7 @@ impl Gateway {
     }
 
     async fn find_route(&self, address: IpAddr) -> Result<RouteAnswer> {
-        let (target, prefix) = match &self.datapath {
+        let (target, prefix) = match &self.forwarding.datapath {
             Some(datapath) => (
                 datapath.routes.lookup(VNET, address)?,
                 datapath.routes.prefix_of(VNET, address),
@@ -119,8 +129,9 @@ impl Gateway {
 
     fn longest_planned(&self, address: IpAddr) -> (Option<Target>, Option<Prefix>) {
         let longest = self
+            .forwarding
             .down
-            .active(&self.plan)
+            .active(self.plan)
             .enumerate()
             .filter(|(_, (_, prefix, _))| prefix.contains(address))
             .max_by_key(|(_, (_, prefix, _))| prefix.length());
@@ -145,8 +156,10 @@ impl Gateway {
 
     fn link_name(&self, target: Target) -> Option<String> {
         let up = |site: SiteId| {
-            let links = self.links.of_site(site);
-            let mut carriers = links.into_iter().filter(|link| self.links.carries(link));
+            let links = self.forwarding.links.of_site(site);
+            let mut carriers = links
+                .into_iter()
+                .filter(|link| self.forwarding.links.carries(link));
             Some(carriers.next()?.planned.name())
         };
         match target {
@@ -158,7 +171,7 @@ impl Gateway {
     /// What the kernel's own tables say: the local table first, then the longest prefix of the main
     /// one, then the lowest metric.
     async fn kernel_decision(&self, address: IpAddr) -> Result<String> {
-        let routes = self.host.kernel_routes().await?;
+        let routes = self.kernel.kernel_routes().await?;
         let best = routes
             .iter()
             .filter(|route| route.is_in_default_tables() && !route.dead)
@@ -182,7 +195,7 @@ impl Gateway {
             format!("{:?}", route.kind).to_lowercase(),
             route.prefix.to_string(),
         ];
-        let names = self.host.interfaces().await.unwrap_or_default();
+        let names = self.kernel.interfaces().await.unwrap_or_default();
         for hop in &route.hops {
             if let Some(gateway) = hop.gateway {
                 words.push(format!("via {gateway}"));

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Instant;
 
-use super::{LinkStatus, Links, election_of};
+use super::{LinkStatus, Links, Wan, election_of};
 use crate::config::Endpoint;
 use crate::control::message::LinkOrder;
 use crate::host::ways::BoundEndpoint;
@@ -93,14 +93,11 @@ impl Links {
 
     /// Which links leave by another interface than their lane knows: an interface that has come back has
     /// another index.
-    pub fn poll_interfaces(
-        &mut self,
-        wans: &[(String, bool, Option<NonZeroU32>)],
-    ) -> Vec<(LinkId, u16, Option<NonZeroU32>)> {
+    pub fn poll_interfaces(&mut self, wans: &[Wan]) -> Vec<(LinkId, u16, Option<NonZeroU32>)> {
         let links = self.by_id.values_mut();
         let changed = links.filter_map(|link| {
             let own = link.planned.path.wan.as_ref()?;
-            let index = wans.iter().find(|(wan, ..)| wan == own)?.2;
+            let index = wans.iter().find(|wan| wan.name == *own)?.index;
             let before = std::mem::replace(&mut link.interface, index);
             (before != index).then_some((link.planned.id, link.planned.lane, index))
         });
@@ -133,8 +130,8 @@ impl Links {
 
     /// Takes which WAN interfaces have no carrier; returns the links whose path has died by it. A link
     /// that is bound to no interface lives as long as any of them does.
-    pub fn on_carriers(&mut self, wans: &[(String, bool)], now: Instant) -> Vec<LinkId> {
-        let all_dead = !wans.is_empty() && wans.iter().all(|(_, carrier)| !carrier);
+    pub fn on_carriers(&mut self, wans: &[Wan], now: Instant) -> Vec<LinkId> {
+        let all_dead = !wans.is_empty() && wans.iter().all(|wan| !wan.carrier);
         let ids: Vec<LinkId> = self.by_id.keys().copied().collect();
         let mut died = Vec::new();
         for id in ids {
@@ -144,7 +141,7 @@ impl Links {
             let why = match &link.planned.path.wan {
                 Some(own) => wans
                     .iter()
-                    .any(|(wan, carrier)| wan == own && !carrier)
+                    .any(|wan| wan.name == *own && !wan.carrier)
                     .then(|| format!("{own} has no carrier")),
                 // A replica is reached by the LAN or a cable of its own.
                 None if link.planned.site.is_none() => None,

@@ -1,6 +1,7 @@
 use super::dial::{MOST_DIALS, REDIAL_AFTER};
 use super::*;
 use crate::config::{Endpoint, Link, Liveness, RemoteGateway};
+use crate::engine::Engine;
 use crate::io::udp;
 use crate::tunnel::heartbeat::{Pulse, Service};
 use crossway_sys::clock;
@@ -18,6 +19,7 @@ fn planned(id: u32, endpoints: &[&str]) -> PlannedLink {
             name: format!("paris-{id}"),
             public_key: [id as u8; 32],
             preshared_key_file: None,
+            engine: Engine::default(),
             lanes: 1,
             persistent_keepalive: None,
             links: Vec::new(),
@@ -126,13 +128,13 @@ fn a_turn_that_another_agent_told_is_taken_whatever_it_is() {
     let (mut links, _dials) = links();
     let start = clock::now();
     links.insert(planned(1, &["192.0.2.7:1", "192.0.2.8:1"]), HOLD, start);
-    let told = ToldLink {
+    let told = LinkExport {
         next_endpoint: usize::MAX,
         dial_in_ms: 0,
         since_ms: u64::MAX,
-        ..links.tell(start).remove(0)
+        ..links.export(start).remove(0)
     };
-    links.adopt(told, start);
+    links.import(told, start);
     let due = links.handle_timeout(start);
     assert_eq!(due[0].remote.to_string(), "192.0.2.8:1");
 }
@@ -197,7 +199,14 @@ fn a_link_to_a_replica_is_no_sites_and_obeys_no_order() {
     let services = links.poll_services(Service::LanDown);
     assert_eq!(services, [(LinkId(1), 0, Service::LanDown)]);
     assert_eq!(
-        links.on_carriers(&[("eth0".to_owned(), false)], now),
+        links.on_carriers(
+            &[Wan {
+                name: "eth0".to_owned(),
+                carrier: false,
+                index: None,
+            }],
+            now
+        ),
         [LinkId(1)]
     );
     links.remove(LinkId(2));

@@ -47,8 +47,8 @@ fn a_site_keeps_its_numbers_when_others_come_and_go() {
     assert_eq!(old.links[1], new.links[0]);
     let difference = old.difference(&new);
     assert_eq!(difference.sites_removed, [old.sites[0].clone()]);
-    assert_eq!(difference.links_removed, [old.links[0].clone()]);
-    assert!(difference.sites_added.is_empty() && difference.links_added.is_empty());
+    assert_eq!(difference.links.removed, [old.links[0].clone()]);
+    assert!(difference.sites_added.is_empty() && difference.links.added.is_empty());
 }
 
 #[test]
@@ -60,8 +60,8 @@ fn a_number_that_goes_to_another_name_is_given_back_first() {
     let difference = old.difference(&new);
     assert_eq!(difference.sites_removed, [old.sites[0].clone()]);
     assert_eq!(difference.sites_added, [new.sites[0].clone()]);
-    assert_eq!(difference.links_added, [new.links[0].clone()]);
-    assert_eq!(difference.links_removed, [old.links[0].clone()]);
+    assert_eq!(difference.links.added, [new.links[0].clone()]);
+    assert_eq!(difference.links.removed, [old.links[0].clone()]);
 }
 
 #[test]
@@ -70,13 +70,13 @@ fn another_endpoint_moves_the_link_and_another_key_replaces_it() {
     let old = numbers.plan(&config(&[PARIS]), 1);
     let moved = numbers.plan(&config(&[("paris", "10.2.0.0/24", 2, "192.0.2.9:1")]), 1);
     let difference = old.difference(&moved);
-    assert_eq!(difference.links_moved, [moved.links[0].clone()]);
-    assert!(difference.links_added.is_empty() && !difference.routes);
+    assert_eq!(difference.links.moved, [moved.links[0].clone()]);
+    assert!(difference.links.added.is_empty() && !difference.routes);
 
     let rekeyed = numbers.plan(&config(&[("paris", "10.2.0.0/24", 7, "192.0.2.2:1")]), 1);
     let difference = old.difference(&rekeyed);
-    assert_eq!(difference.links_removed, [old.links[0].clone()]);
-    assert_eq!(difference.links_added, [rekeyed.links[0].clone()]);
+    assert_eq!(difference.links.removed, [old.links[0].clone()]);
+    assert_eq!(difference.links.added, [rekeyed.links[0].clone()]);
 }
 
 #[test]
@@ -86,8 +86,8 @@ fn another_prefix_touches_routes_only() {
     let new = numbers.plan(&config(&[("paris", "10.2.0.0/23", 2, "192.0.2.2:1")]), 1);
     let difference = old.difference(&new);
     assert!(difference.routes && !difference.is_empty());
-    assert!(difference.links_added.is_empty() && difference.links_removed.is_empty());
-    assert!(difference.sites_added.is_empty() && difference.links_moved.is_empty());
+    assert!(difference.links.added.is_empty() && difference.links.removed.is_empty());
+    assert!(difference.sites_added.is_empty() && difference.links.moved.is_empty());
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn a_far_gateway_with_lanes_has_a_link_for_each_that_both_ends_run() {
     file.sites[0].gateways[0].lanes = 1;
     let fewer = numbers.plan(&file, 2);
     let difference = plan.difference(&fewer);
-    assert_eq!(difference.links_removed, [plan.links[1].clone()]);
+    assert_eq!(difference.links.removed, [plan.links[1].clone()]);
 }
 
 #[test]
@@ -132,6 +132,6 @@ fn a_replica_has_a_link_without_a_site_on_the_first_lane() {
     );
     file.gateway.replicas.clear();
     let difference = plan.difference(&numbers.plan(&file, 2));
-    assert_eq!(difference.links_removed, std::slice::from_ref(replica));
+    assert_eq!(difference.links.removed, std::slice::from_ref(replica));
     assert!(!difference.routes && difference.sites_removed.is_empty());
 }

@@ -8,6 +8,7 @@ use datapath_abi::outcome::Tally;
 use zeroize::Zeroizing;
 
 use super::{Peer, PeerSpec, Pulse};
+use crate::session::Local;
 use crate::transmit::Endpoint;
 use crossway_types::codec::{Damaged, Reader, Writer};
 use crossway_types::ids::LinkId;
@@ -44,14 +45,14 @@ impl Peer {
         self.session.export(to)
     }
 
-    /// What [`Self::export`] wrote, as the peer that `spec` describes now. `None` where that is not
-    /// the same peer, or its keys have changed: then it needs a new session.
+    /// What [`Self::export`] wrote, as the peer that `spec` describes now, and whether its session goes on. `None`
+    /// where that is not the same peer, or its keys have changed: then it needs a new session.
     pub(crate) fn import(
         from: &mut Reader<'_>,
         spec: &PeerSpec,
-        own_key: &[u8; 32],
+        local: &Local,
         now: Instant,
-    ) -> Result<Option<Self>, Damaged> {
+    ) -> Result<Option<(Self, bool)>, Damaged> {
         let (receiver_index, public_key) = (from.u32()?, from.array()?);
         let preshared_key = Zeroizing::new(from.array()?);
         if receiver_index != spec.receiver_index
@@ -60,7 +61,7 @@ impl Peer {
         {
             return Ok(None);
         }
-        let mut peer = Self::new(spec.clone(), own_key, now);
+        let mut peer = Self::new(spec.clone(), local, now);
         peer.endpoint = from.option(read_endpoint)?.or(peer.endpoint);
         for count in [
             &mut peer.sent_packets,
@@ -80,8 +81,8 @@ impl Peer {
         }
         // Control hears of it anew.
         peer.told = Pulse::default();
-        peer.session.import(from)?;
-        Ok(Some(peer))
+        let goes_on = peer.session.import(from)?;
+        Ok(Some((peer, goes_on)))
     }
 }
 

@@ -31,6 +31,7 @@ impl Net {
                 let spec = PeerSpec {
                     link: LinkId(link as u32),
                     site: Some(SiteId(SITES[node])),
+                    engine: Engine::Crossway,
                     receiver_index: 0x1000 * (node as u32 + 1) + link as u32,
                     public_key: keys[1 - node],
                     preshared_key: None,

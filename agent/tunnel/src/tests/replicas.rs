@@ -16,6 +16,7 @@ fn replicas() -> (Node, Node) {
         let spec = PeerSpec {
             link: LinkId(5),
             site: None,
+            engine: Engine::Crossway,
             receiver_index: 0x1000,
             public_key: key,
             preshared_key: None,

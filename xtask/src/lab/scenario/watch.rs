@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use serde_json::Value;
 use vm_tests::crossway::Crossway;
-use vm_tests::failover::{Gateways, rows};
+use vm_tests::failover::Gateways;
 use vm_tests::topology::{Near, Redundant};
 use vm_tests::traffic::{Probes, WayReport};
 use vm_tests::{sys, wait};
@@ -113,34 +112,35 @@ fn of(report: WayReport) -> String {
 
 /// Everything of a gateway that has a state: its name, the state, and why it is in it.
 fn states(gateway: &Crossway) -> Result<Vec<(String, String, String)>> {
-    let status = gateway.query(&["status"])?;
+    let status = gateway.status()?;
     let own = gateway.name();
     let own = own.rsplit('-').next().unwrap_or(own);
     let mut states = Vec::new();
-    for site in rows(&status, "sites") {
-        let name = format!("{own}  site {}", word(site, "name"));
-        states.push((name, word(site, "state"), why(site)));
-        for link in rows(site, "links") {
-            let far = word(link, "gateway");
-            let far = far.rsplit('-').next().unwrap_or_default().to_owned();
-            let name = format!("{own}  link to {far} over {}", word(link, "link"));
-            let carries = if link["carries_flows"] == true {
+    for site in status.sites {
+        let name = format!("{own}  site {}", site.name);
+        states.push((name, site.state.as_str().to_owned(), why(&site.why)));
+        for link in site.links {
+            let far = link.gateway.rsplit('-').next().unwrap_or_default();
+            let path = link.link.as_deref().unwrap_or("null");
+            let name = format!("{own}  link to {far} over {path}");
+            let carries = if link.carries_flows {
                 ", carries the flows"
             } else {
                 ", spare"
             };
-            states.push((name, word(link, "state") + carries, why(link)));
+            let state = link.state.as_str().to_owned() + carries;
+            states.push((name, state, why(&link.why)));
         }
     }
-    for router in rows(&status, "virtual_routers") {
-        let name = format!("{own}  virtual router {}", word(router, "id"));
-        states.push((name, word(router, "state"), why(router)));
+    for router in status.virtual_routers {
+        let name = format!("{own}  virtual router {}", router.id);
+        states.push((name, router.state, why(&router.why)));
         // Only what kind of warning it is: the rest counts seconds.
-        let warnings = rows(router, "warnings").iter();
+        let warnings = router.warnings.iter();
         let kinds: Vec<&str> = warnings
-            .filter_map(|warning| warning.as_str()?.split(':').next())
+            .filter_map(|warning| warning.split(':').next())
             .collect();
-        let name = format!("{own}  warning of virtual router {}", word(router, "id"));
+        let name = format!("{own}  warning of virtual router {}", router.id);
         let kinds = if kinds.is_empty() {
             "none".to_owned()
         } else {
@@ -151,16 +151,6 @@ fn states(gateway: &Crossway) -> Result<Vec<(String, String, String)>> {
     Ok(states)
 }
 
-fn why(row: &Value) -> String {
-    match row["why"].as_str() {
-        Some(why) => format!(" ({why})"),
-        None => String::new(),
-    }
-}
-
-fn word(row: &Value, field: &str) -> String {
-    match &row[field] {
-        Value::String(word) => word.clone(),
-        other => other.to_string(),
-    }
+fn why(why: &str) -> String {
+    format!(" ({why})")
 }

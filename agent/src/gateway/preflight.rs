@@ -1,4 +1,4 @@
-//! What is looked at before anything is changed, and refused.
+//! The checks before anything is changed: what they find can be refused.
 
 use anyhow::{Context, Result, bail};
 
@@ -8,18 +8,17 @@ use crate::host::Host;
 use crate::host::guard::{self, NamedEndpoint, NamedInterface, NamedRoute};
 use crate::host::tunnel_mtu::{self, TunnelMtu, WanMtu};
 use crate::host::watch::Watch;
-use crate::ids::IfIndex;
 use crate::tunnel::noise::Identity;
 
 /// What a start finds before it changes anything, and may be refused for.
-pub(super) struct Ground {
+pub(super) struct Preflight {
     pub(super) identity: Identity,
     pub(super) host: Host,
     pub(super) watch: Watch,
     pub(super) mtu: TunnelMtu,
 }
 
-impl Ground {
+impl Preflight {
     pub(super) async fn look(config: &Config) -> Result<Self> {
         let file = &config.gateway.private_key_file;
         let key =
@@ -133,10 +132,4 @@ async fn addresses_of(endpoint: &Endpoint) -> Vec<std::net::IpAddr> {
             }
         }
     }
-}
-
-/// Index of an interface, for maps that want it.
-pub(super) async fn index_of(host: &Host, name: &str) -> Result<(IfIndex, u32)> {
-    let interface = host.interface(name).await?;
-    Ok((interface.index, interface.mtu))
 }

@@ -1,4 +1,4 @@
-//! The links as one agent tells them to the next.
+//! The state of links for a hand-over to the next agent.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Links, election_of};
 use crate::control::message::LinkState;
-use crate::gateway::election::ToldMember;
+use crate::gateway::election::MemberExport;
 use crate::ids::LinkId;
 use crate::tunnel::heartbeat::Service;
 
@@ -15,7 +15,7 @@ const JUST_BEGUN: Duration = Duration::from_secs(1);
 
 /// The state of a link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ToldLink {
+pub struct LinkExport {
     /// The link.
     pub link: LinkId,
     /// Whether it can carry traffic.
@@ -33,15 +33,15 @@ pub struct ToldLink {
     /// Which of its endpoints is next.
     pub next_endpoint: usize,
     /// How it stands in its election.
-    pub member: Option<ToldMember>,
+    pub member: Option<MemberExport>,
 }
 
 impl Links {
     /// The states, for the agent that takes over.
-    pub fn tell(&self, now: Instant) -> Vec<ToldLink> {
+    pub fn export(&self, now: Instant) -> Vec<LinkExport> {
         let links = self.by_id.values();
         links
-            .map(|link| ToldLink {
+            .map(|link| LinkExport {
                 link: link.planned.id,
                 state: link.state,
                 why: link.why.clone(),
@@ -52,31 +52,31 @@ impl Links {
                 next_endpoint: link.next_endpoint,
                 member: election_of(&link.planned)
                     .and_then(|key| self.elections.get(&key))
-                    .and_then(|election| election.tell(link.planned.id, now)),
+                    .and_then(|election| election.export(link.planned.id, now)),
             })
             .collect()
     }
 
-    /// Goes on with a state that [`Self::tell`] told.
-    pub fn adopt(&mut self, told: ToldLink, now: Instant) {
-        let Some(link) = self.by_id.get_mut(&told.link) else {
+    /// Continues from a state that [`Self::export`] returned.
+    pub fn import(&mut self, export: LinkExport, now: Instant) {
+        let Some(link) = self.by_id.get_mut(&export.link) else {
             return;
         };
-        let since = Duration::from_millis(told.since_ms);
+        let since = Duration::from_millis(export.since_ms);
         link.since = now.checked_sub(since).unwrap_or(now);
-        link.state = told.state;
-        link.why = told.why;
-        link.drained = told.drained;
-        link.service = told.service;
-        if told.state != LinkState::Connecting || since > JUST_BEGUN {
+        link.state = export.state;
+        link.why = export.why;
+        link.drained = export.drained;
+        link.service = export.service;
+        if export.state != LinkState::Connecting || since > JUST_BEGUN {
             // Its handshake stays behind, but the far ends of many links may be silent for good: not all
             // of them are dialled anew at once.
-            link.next_dial = now + Duration::from_millis(told.dial_in_ms);
-            link.next_endpoint = told.next_endpoint;
+            link.next_dial = now + Duration::from_millis(export.dial_in_ms);
+            link.next_endpoint = export.next_endpoint;
         }
         let election = election_of(&link.planned).and_then(|key| self.elections.get_mut(&key));
-        if let (Some(election), Some(member)) = (election, told.member) {
-            election.adopt(told.link, &member, now);
+        if let (Some(election), Some(member)) = (election, export.member) {
+            election.import(export.link, &member, now);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A member of an election as one agent tells it to the next.
+//! The state of a member of an election for a hand-over to the next agent.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::ids::LinkId;
 
 /// How a link stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ToldMember {
+pub struct MemberExport {
     health: Health,
     preferred: bool,
     promoted: bool,
@@ -22,12 +22,12 @@ pub struct ToldMember {
 
 impl Election {
     /// How `link` stands.
-    pub fn tell(&self, link: LinkId, now: Instant) -> Option<ToldMember> {
+    pub fn export(&self, link: LinkId, now: Instant) -> Option<MemberExport> {
         let member = self.members.get(&link)?;
         let milliseconds = |span: Duration| span.as_millis() as u64;
         let came_up = member.came_up;
         let held_until = member.held_until;
-        Some(ToldMember {
+        Some(MemberExport {
             health: member.health,
             preferred: member.preferred,
             promoted: member.promoted,
@@ -37,19 +37,19 @@ impl Election {
         })
     }
 
-    /// Goes on as [`Self::tell`] told; the priority is the file's.
-    pub fn adopt(&mut self, link: LinkId, told: &ToldMember, now: Instant) {
+    /// Continues from what [`Self::export`] returned; the priority is the file's.
+    pub fn import(&mut self, link: LinkId, export: &MemberExport, now: Instant) {
         let Some(member) = self.members.get_mut(&link) else {
             return;
         };
         self.changed = true;
-        member.health = told.health;
-        member.preferred = told.preferred;
-        member.promoted = told.promoted;
+        member.health = export.health;
+        member.preferred = export.preferred;
+        member.promoted = export.promoted;
         let ago = |span| now.checked_sub(Duration::from_millis(span)).unwrap_or(now);
-        member.came_up = told.came_up_ms.map(ago);
-        member.held_until = told.held_ms.map(|span| now + Duration::from_millis(span));
-        member.flaps = told.flaps;
+        member.came_up = export.came_up_ms.map(ago);
+        member.held_until = export.held_ms.map(|span| now + Duration::from_millis(span));
+        member.flaps = export.flaps;
     }
 }
 
@@ -83,8 +83,8 @@ mod tests {
         let now = start + Duration::from_secs(2);
         let mut after = blank();
         for link in [a, b, c] {
-            let told = before.tell(link, now).unwrap();
-            after.adopt(link, &told, now);
+            let export = before.export(link, now).unwrap();
+            after.import(link, &export, now);
         }
         assert_eq!(after.poll(now), before.poll(now));
         assert_eq!(after.ranks(), [[c], [b], [a]]);

@@ -1,0 +1,54 @@
+//! Orders about links: promote, prefer, drain, and back.
+
+use std::time::Instant;
+
+use crate::control::message::{EventKind, LinkOrder, LinksReply};
+use crate::control::{Asker, Response};
+use crate::gateway::Gateway;
+use crate::gateway::reconcile::Event;
+use crate::ids::LinkId;
+use crate::journal::Change;
+
+impl Gateway {
+    /// Carries out an order; the links that it named, as they are then.
+    pub(super) async fn order_links(
+        &mut self,
+        target: &str,
+        order: LinkOrder,
+        asker: Asker,
+        now: Instant,
+    ) -> Response {
+        let links = &mut self.forwarding.links;
+        let ids = links.named(target);
+        if ids.is_empty() {
+            return Response::error(format!(
+                "{target:?} is no link of this gateway: name a site, or one of {}",
+                links.names().join(", ")
+            ));
+        }
+        if order == LinkOrder::Promote {
+            links.promote(&ids);
+        }
+        for id in &ids {
+            links.order(*id, order, now);
+        }
+        self.record(Change {
+            kind: EventKind::Link,
+            subject: target.to_owned(),
+            from: None,
+            to: format!("{} ordered", order.as_str()),
+            cause: format!("by the command line ({asker})"),
+        });
+        self.mark(Event::LinksDue);
+        self.reconcile(now).await;
+        if let Err(error) = self.forwarding.lanes.ended() {
+            return Response::error(format!("{error:#}"));
+        }
+        let links = self.sites(now).into_iter().flat_map(|site| site.links);
+        Response::Links(LinksReply {
+            links: links
+                .filter(|link| ids.contains(&LinkId(link.id)))
+                .collect(),
+        })
+    }
+}

@@ -1,0 +1,150 @@
+//! The gateway's side of its host: what it wants of it, and what it has last seen.
+
+use std::num::NonZeroU32;
+
+use anyhow::Result;
+use datapath_abi::settings::{DEFAULT_VNET, Interface, Role, SOFTWARE_GSO};
+
+use super::desired::Desired;
+use super::links::Wan;
+use super::on_down::DownSites;
+use super::preflight::choose_mtu;
+use crate::config::Config;
+use crate::datapath;
+use crate::host::error::HostError;
+use crate::host::kernel_routes::KernelRoute;
+use crate::host::links;
+use crate::host::tunnel_mtu::TunnelMtu;
+use crate::host::{Host, Report, Wanted};
+use crate::ids::IfIndex;
+
+/// The host, and the tunnel device on it.
+pub(super) struct HostSide {
+    pub(super) kernel: Host,
+    pub(super) tun: Tun,
+    /// The routes of others, from when ours were set last until the fast path has them: there may be a
+    /// million.
+    pub(super) other_routes: Option<Vec<KernelRoute>>,
+}
+
+/// The tunnel device.
+pub(super) struct Tun {
+    pub(super) name: String,
+    pub(super) index: IfIndex,
+    pub(super) mtu: TunnelMtu,
+}
+
+impl HostSide {
+    pub(super) fn new(kernel: Host, tun: Tun) -> Self {
+        Self {
+            kernel,
+            tun,
+            other_routes: None,
+        }
+    }
+
+    /// Takes the index of the tunnel device as it is; the MTU that the device should have.
+    pub(super) async fn look_at_tunnel(&mut self, config: &Config) -> Result<TunnelMtu> {
+        let mtu = choose_mtu(&self.kernel, config).await?;
+        self.tun.index = self.kernel.interface(&self.tun.name).await?.index;
+        Ok(mtu)
+    }
+
+    /// The WAN interfaces as they are.
+    pub(super) async fn wans(&self, config: &Config) -> Vec<Wan> {
+        let mut wans = Vec::new();
+        for wan in &config.gateway.wan {
+            let found = self.kernel.interface(&wan.interface).await.ok();
+            wans.push(Wan {
+                name: wan.interface.clone(),
+                carrier: found.as_ref().is_some_and(|wan| wan.up && wan.carrier),
+                index: found.and_then(|wan| NonZeroU32::new(wan.index.0)),
+            });
+        }
+        wans
+    }
+
+    /// Each of these interfaces as it is, `None` for one that is away; those that cannot be read are left out.
+    pub(super) async fn interfaces<'a>(
+        &self,
+        names: &'a [String],
+    ) -> Vec<(&'a str, Option<links::Interface>)> {
+        let mut interfaces = Vec::new();
+        for name in names {
+            match self.kernel.interface(name).await {
+                Ok(found) => interfaces.push((name.as_str(), Some(found))),
+                Err(HostError::NoSuchInterface { .. }) => interfaces.push((name.as_str(), None)),
+                Err(error) => tracing::warn!("{error}"),
+            }
+        }
+        interfaces
+    }
+
+    /// Makes the host as it should be.
+    pub(super) async fn apply(&mut self, desired: &Desired, down: &DownSites) -> Result<Report> {
+        let wanted = self.wanted(desired, down);
+        let report = self.kernel.apply(&wanted).await?;
+        self.other_routes = Some(self.kernel.take_other_routes());
+        Ok(report)
+    }
+
+    /// The routes alone of [`Self::apply`], also while an interface is away.
+    pub(super) async fn apply_routes(
+        &mut self,
+        desired: &Desired,
+        down: &DownSites,
+    ) -> Result<Report> {
+        let wanted = self.wanted(desired, down);
+        let report = self.kernel.apply_routes(&wanted).await?;
+        self.other_routes = Some(self.kernel.take_other_routes());
+        Ok(report)
+    }
+
+    fn wanted(&self, desired: &Desired, down: &DownSites) -> Wanted {
+        let Desired { config, plan, .. } = desired;
+        let gateway = &config.gateway;
+        Wanted {
+            tun: self.tun.name.clone(),
+            mtu: self.tun.mtu.mtu,
+            addresses: gateway.tunnel_addresses.clone(),
+            routes: down.reached(plan).collect(),
+            down: down.unreached(plan).collect(),
+            lan: gateway
+                .lan
+                .iter()
+                .map(|lan| lan.interface.clone())
+                .collect(),
+            wan: gateway
+                .wan
+                .iter()
+                .map(|wan| wan.interface.clone())
+                .collect(),
+            bound_wans: plan.bound_wans(),
+            hub: plan.sites.len() > 1,
+            virtual_macs: desired.virtual_macs(),
+        }
+    }
+
+    /// The interfaces that have a role for the programs. One that is away has no index; it gets its role when
+    /// it comes back.
+    pub(super) async fn roles(&self, desired: &Desired) -> Vec<(IfIndex, Interface)> {
+        let mut interfaces = Vec::new();
+        let lans = desired.lans_with(self.kernel.virtual_macs());
+        let lan = lans.iter().map(|lan| (&lan.interface, Role::Lan));
+        let wan = desired.config.gateway.wan.iter();
+        let wan = wan.map(|wan| (&wan.interface, Role::Wan));
+        for (name, role) in lan.chain(wan).chain([(&self.tun.name, Role::Tun)]) {
+            if let Ok(found) = self.kernel.interface(name).await {
+                let software_gso = role == Role::Lan && !datapath::segments_tcp(name);
+                let interface = Interface {
+                    role: role as u32,
+                    vnet: DEFAULT_VNET,
+                    mtu: found.mtu,
+                    flags: if software_gso { SOFTWARE_GSO } else { 0 },
+                };
+                interfaces.push((found.index, interface));
+            }
+        }
+        interfaces
+    }
+}

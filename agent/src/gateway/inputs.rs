@@ -1,0 +1,166 @@
+//! What a running gateway waits for, one thing at a time.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use tokio::net::UnixStream;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until};
+
+use super::links::Dial;
+use crate::control::ControlRequest;
+use crate::datapath::ProgramLog;
+use crate::health::Outcome;
+use crate::host::watch::Watch;
+use crate::lane::{FromLanes, FromReplica};
+use crate::tunnel::LinkChange;
+use crate::vrrp::status::Event as VrrpEvent;
+
+/// How often links, rates and idle flows are looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// How long changes of the host are gathered before they are acted on.
+const HOST_SETTLES: Duration = Duration::from_millis(100);
+
+/// Where everything comes from.
+pub(super) struct Inputs {
+    pub(super) requests: mpsc::Receiver<ControlRequest>,
+    pub(super) dials: mpsc::Receiver<Dial>,
+    pub(super) from_lanes: FromLanes,
+    pub(super) outcomes: mpsc::Receiver<Outcome>,
+    pub(super) vrrp: mpsc::UnboundedReceiver<VrrpEvent>,
+    pub(super) watch: Watch,
+    pub(super) program_log: Option<ProgramLog>,
+    /// Agents that ask to take over.
+    pub(super) successors: mpsc::Receiver<UnixStream>,
+    pub(super) signals: Signals,
+    pub(super) timers: Timers,
+}
+
+/// Signals that the agent handles.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+    upgrade: Signal,
+}
+
+/// What the clock alone brings.
+pub(super) struct Timers {
+    tick: Interval,
+    /// When the host counts as settled, if it has changed.
+    settled: Option<Instant>,
+}
+
+/// When the gateway itself wants to be woken.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Timeouts {
+    pub(super) links: Option<Instant>,
+    pub(super) replicas: Option<Instant>,
+    pub(super) flows: Option<Instant>,
+}
+
+/// One thing that has happened.
+pub(super) enum Input {
+    /// A signal to stop, by its name.
+    Stop(&'static str),
+    Reload,
+    Upgrade,
+    Successor(UnixStream),
+    Request(ControlRequest),
+    Dial(Dial),
+    LinkChanges(Vec<LinkChange>),
+    Replica(FromReplica),
+    Probed(Outcome),
+    VirtualRouter(VrrpEvent),
+    InterfaceChanged,
+    HostSettled,
+    LinksDue,
+    ReplicasDue,
+    FlowsDue,
+    Tick,
+}
+
+impl Signals {
+    pub(super) fn receive() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+            upgrade: signal(SignalKind::user_defined2())?,
+        })
+    }
+}
+
+impl Timers {
+    pub(super) fn new() -> Self {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            tick,
+            settled: None,
+        }
+    }
+}
+
+impl Inputs {
+    /// Waits for the next thing to happen.
+    ///
+    /// # Errors
+    /// The host cannot be watched any more.
+    pub(super) async fn next(&mut self, due: Timeouts) -> Result<Input> {
+        loop {
+            let changed = tokio::select! {
+                _ = self.signals.terminate.recv() => return Ok(Input::Stop("SIGTERM")),
+                _ = self.signals.interrupt.recv() => return Ok(Input::Stop("SIGINT")),
+                _ = self.signals.hang_up.recv() => return Ok(Input::Reload),
+                _ = self.signals.upgrade.recv() => return Ok(Input::Upgrade),
+                Some(successor) = self.successors.recv() => return Ok(Input::Successor(successor)),
+                Some(request) = self.requests.recv() => return Ok(Input::Request(request)),
+                Some(dial) = self.dials.recv() => return Ok(Input::Dial(dial)),
+                Some(change) = self.from_lanes.changes.recv() => {
+                    // All that wait: a WAN that dies takes thousands of links with it.
+                    let waiting = std::iter::from_fn(|| self.from_lanes.changes.try_recv().ok());
+                    return Ok(Input::LinkChanges(std::iter::once(change).chain(waiting).collect()));
+                }
+                Some(from) = self.from_lanes.replicas.recv() => return Ok(Input::Replica(from)),
+                Some(outcome) = self.outcomes.recv() => return Ok(Input::Probed(outcome)),
+                Some(event) = self.vrrp.recv() => return Ok(Input::VirtualRouter(event)),
+                changed = self.watch.changed() => changed.context("watching the host")?,
+                () = at(self.timers.settled) => {
+                    self.timers.settled = None;
+                    return Ok(Input::HostSettled);
+                }
+                () = at(due.links) => return Ok(Input::LinksDue),
+                () = at(due.replicas) => return Ok(Input::ReplicasDue),
+                () = at(due.flows) => return Ok(Input::FlowsDue),
+                () = follow_programs(&mut self.program_log) => continue,
+                _ = self.timers.tick.tick() => return Ok(Input::Tick),
+            };
+            let settled = tokio::time::Instant::now() + HOST_SETTLES;
+            self.timers.settled.get_or_insert(settled.into_std());
+            if changed.links {
+                return Ok(Input::InterfaceChanged);
+            }
+        }
+    }
+}
+
+/// Waits until `time`, or for ever.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Logs what the eBPF programs say; nothing else hangs on it.
+async fn follow_programs(log: &mut Option<ProgramLog>) {
+    let Some(programs) = log else {
+        return std::future::pending().await;
+    };
+    if let Err(error) = programs.follow().await {
+        tracing::warn!(%error, "what the eBPF programs say cannot be read any more");
+        *log = None;
+    }
+}

@@ -1,0 +1,64 @@
+//! Steps that have to do with links and the lanes' routes.
+
+use std::time::Instant;
+
+use anyhow::Result;
+
+use crate::gateway::Gateway;
+use crate::gateway::on_down::DownSites;
+use crate::gateway::reconcile::{Dirty, Step};
+
+/// What follows links whose state may be another.
+const LINKS_MAY_HAVE_CHANGED: Dirty = Dirty::of(&[Step::Ranks, Step::States, Step::Dials]);
+
+impl Gateway {
+    pub(in super::super) fn set_sessions(&mut self) -> Result<Dirty> {
+        self.forwarding.set_sessions(&self.desired.plan)?;
+        Ok(Dirty::NONE)
+    }
+
+    /// New links have to know their interface before they are dialled.
+    pub(in super::super) fn set_links(&mut self, now: Instant) -> Result<Dirty> {
+        let set = self.forwarding.set_links(&self.desired, now);
+        // Those that could be made are there also when another could not.
+        self.agenda.mark(LINKS_MAY_HAVE_CHANGED | Step::Wans);
+        set.map(|()| Dirty::NONE)
+    }
+
+    /// Interfaces may have come, gone, or lost their carrier.
+    pub(in super::super) async fn follow_wans(&mut self, now: Instant) -> Result<Dirty> {
+        let wans = self.host.wans(&self.desired.config).await;
+        self.forwarding.set_wans(&wans, now)?;
+        Ok(LINKS_MAY_HAVE_CHANGED)
+    }
+
+    pub(in super::super) fn tell_ranks(&mut self, now: Instant) -> Result<Dirty> {
+        for change in self.forwarding.tell_ranks(&self.desired.plan, now)? {
+            self.record(change);
+        }
+        Ok(Dirty::NONE)
+    }
+
+    /// Records what has changed of links and sites, and takes which sites are down.
+    pub(in super::super) fn follow_states(&mut self, now: Instant) -> Dirty {
+        let plan = &self.desired.plan;
+        let links = &mut self.forwarding.links;
+        for change in self.states.follow(plan, links, now) {
+            self.record(change);
+        }
+        let (plan, links) = (&self.desired.plan, &self.forwarding.links);
+        self.lan.tell_reached(plan, links, &self.desired.config);
+        let down = DownSites::of(plan, &self.states);
+        self.forwarding.set_down(down)
+    }
+
+    pub(in super::super) async fn set_lane_routes(&mut self) -> Result<Dirty> {
+        self.forwarding.set_lane_routes(&self.desired.plan).await?;
+        Ok(Dirty::NONE)
+    }
+
+    pub(in super::super) fn dial_due(&mut self, now: Instant) -> Result<Dirty> {
+        self.forwarding.dial_due(now)?;
+        Ok(Dirty::NONE)
+    }
+}

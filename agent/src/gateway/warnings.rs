@@ -1,0 +1,77 @@
+//! What a person should look at, by where it comes from.
+
+use std::collections::BTreeMap;
+
+/// Where a warning comes from. `status` lists them in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Source {
+    /// The file.
+    Config,
+    /// The host's interfaces, addresses and sysctls.
+    Host,
+    /// Routes of others that go before those of sites.
+    Routes,
+    /// Endpoints that cannot be reached by the interface that their link is bound to.
+    Paths,
+    FastPath,
+    VirtualRouters,
+    /// What this process may do.
+    Posture,
+}
+
+/// The warnings of each source.
+#[derive(Debug, Default)]
+pub(super) struct Warnings(BTreeMap<Source, Vec<String>>);
+
+impl Warnings {
+    /// Takes all that a source warns of now; what is new is logged.
+    pub(super) fn replace(&mut self, source: Source, warnings: Vec<String>) {
+        let known = self.0.get(&source).map(Vec::as_slice).unwrap_or_default();
+        for warning in warnings.iter().filter(|warning| !known.contains(warning)) {
+            tracing::warn!("{warning}");
+        }
+        self.remember(source, warnings);
+    }
+
+    /// As [`Self::replace`], for what is logged elsewhere.
+    pub(super) fn remember(&mut self, source: Source, warnings: Vec<String>) {
+        self.0.insert(source, warnings);
+    }
+
+    /// Logs one more warning of a source.
+    pub(super) fn add(&mut self, source: Source, warning: String) {
+        tracing::warn!("{warning}");
+        self.0.entry(source).or_default().push(warning);
+    }
+
+    /// All of them.
+    pub(super) fn all(&self) -> Vec<String> {
+        self.0.values().flatten().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_replaces_its_own_warnings_and_no_others() {
+        let mut warnings = Warnings::default();
+        warnings.add(Source::FastPath, "XDP stays off on wan0".to_owned());
+        warnings.replace(Source::Host, vec!["lan0 is down".to_owned()]);
+        warnings.replace(
+            Source::Config,
+            vec!["the key can be read by all".to_owned()],
+        );
+        assert_eq!(
+            warnings.all(),
+            [
+                "the key can be read by all",
+                "lan0 is down",
+                "XDP stays off on wan0"
+            ]
+        );
+        warnings.replace(Source::Host, Vec::new());
+        assert_eq!(warnings.all().len(), 2);
+    }
+}

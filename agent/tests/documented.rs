@@ -1,0 +1,106 @@
+//! `agent/README.md` describes what this build has: every command and every key of the configuration file, and
+//! nothing else.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// A key that no section knows, and that is like none that one does.
+const UNKNOWN: &str = "qqqqqqqqqqqqqqqqqqqqqqqq";
+/// How a section's message about such a key begins the list of those that it knows.
+const KNOWN: &str = "the known keys are ";
+
+/// Sections of the file as the table of the page names them, each with what it needs around it.
+const SECTIONS: [(&str, &str); 9] = [
+    ("[gateway]", ""),
+    ("[[gateway.lan]]", ""),
+    ("[[gateway.wan]]", ""),
+    ("[[gateway.vrrp]]", ""),
+    ("[[gateway.health]]", ""),
+    ("[[gateway.replica]]", ""),
+    ("[[site]]", ""),
+    ("[[site.gateway]]", "[[site]]"),
+    ("[[site.gateway.link]]", "[[site]]\n[[site.gateway]]"),
+];
+
+#[test]
+fn every_command_stands_on_the_page() {
+    let help = crossway(&["--help"]);
+    let (_, rest) = help.split_once("Commands:\n").unwrap();
+    let commands = rest
+        .lines()
+        .take_while(|line| line.starts_with("  "))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help");
+    let page = page();
+    let (_, table) = page.split_once("\n## Commands\n").unwrap();
+    let table: String = rows(table).collect();
+    for name in commands {
+        let is_there = [format!("`crossway {name}"), format!("`{name}`")]
+            .iter()
+            .any(|form| table.contains(form));
+        assert!(is_there, "agent/README.md does not list `crossway {name}`");
+    }
+}
+
+#[test]
+fn the_page_lists_the_keys_of_each_section_and_no_others() {
+    let page = page();
+    let (_, table) = page.split_once("\n## Configuration\n").unwrap();
+    for (section, outer) in SECTIONS {
+        let heading = format!("| **`{section}`**");
+        let of_section = rows(table)
+            .skip_while(|row| !row.starts_with(&heading))
+            .skip(1)
+            .take_while(|row| !row.starts_with("| **"));
+        let described: BTreeSet<String> = of_section.flat_map(first_cell_words).collect();
+        let known: BTreeSet<String> = known_keys(section, outer)
+            .into_iter()
+            .filter(|key| !is_section(section, key))
+            .collect();
+        assert_eq!(described, known, "{section} of agent/README.md");
+    }
+}
+
+/// What the agent says that it knows in a section.
+fn known_keys(section: &str, outer: &str) -> Vec<String> {
+    let name = format!("crossway-documented-{}.toml", std::process::id());
+    let file = std::env::temp_dir().join(name);
+    fs::write(&file, format!("{outer}\n{section}\n{UNKNOWN} = 1\n")).unwrap();
+    let found = crossway(&["check", file.to_str().unwrap()]);
+    fs::remove_file(&file).unwrap();
+    let finding = found.lines().find(|line| line.contains(UNKNOWN));
+    let (_, keys) = finding.and_then(|line| line.split_once(KNOWN)).unwrap();
+    keys.split(", ").map(str::to_owned).collect()
+}
+
+/// Whether `key` of `section` is a section of its own.
+fn is_section(section: &str, key: &str) -> bool {
+    let inner = format!("[[{}.{key}]]", section.trim_matches(['[', ']']));
+    SECTIONS.iter().any(|(section, _)| *section == inner)
+}
+
+fn rows(text: &str) -> impl Iterator<Item = &str> {
+    let lines = text.lines().skip_while(|line| !line.starts_with('|'));
+    lines.take_while(|line| line.starts_with('|'))
+}
+
+/// The words in backticks of a row's first cell.
+fn first_cell_words(row: &str) -> Vec<String> {
+    let cell = row.split('|').nth(1).unwrap_or_default();
+    let words = cell.split('`').skip(1).step_by(2);
+    words.map(str::to_owned).collect()
+}
+
+fn page() -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
+}
+
+/// Both outputs of a run of the program.
+fn crossway(arguments: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_crossway"));
+    let output = command.args(arguments).output().unwrap();
+    let texts = [output.stdout, output.stderr].concat();
+    String::from_utf8(texts).unwrap()
+}

@@ -1,0 +1,383 @@
+//! The one file that knows boringtun: its `Tunn` runs the handshakes, the sessions and their timers.
+//!
+//! What `Tunn` does not tell is kept beside it: whether there is a session, which handshake of ours waits for an
+//! answer, and the packets that wait for one, so that each that is given up is counted. Its own queue stays empty
+//! but for keepalives, and its rate limiter admits everything: what comes here was admitted by the `Gatekeeper`.
+//! A link that is kept alive is also dialled for ever and renewed while it is quiet, as with our own engine; `Tunn`
+//! ends such a session after three minutes.
+//!
+//! `Tunn` reads the clock by itself (`CLOCK_BOOTTIME`), in [`Tunn::update_timers`] and for each handshake, though
+//! not for a packet: between two looks its time stands still. So no test can turn its clock, unless boringtun is
+//! built with `mock-instant`, which the feature `mock-clock` of this crate asks for.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use boringtun::noise::errors::WireGuardError;
+use boringtun::noise::rate_limiter::RateLimiter;
+use boringtun::noise::{Tunn, TunnResult};
+use boringtun::x25519::PublicKey;
+use datapath_abi::outcome::{DropReason, Tally};
+
+use crate::message::{self, Message};
+use crate::noise::Identity;
+use crate::queue::PacketQueue;
+use crate::session::{Held, INITIATION_INTERVAL, Opened};
+use crate::timers::{REKEY_AFTER, REKEY_AFTER_AS_RESPONDER, REKEY_TIMEOUT};
+
+/// Time between two looks at boringtun's timers, as in its own device.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// One peer's handshakes and sessions.
+pub(crate) struct BoringtunSession {
+    tunn: Tunn,
+    /// Whether `tunn` has a session to send under. It gets one while it handles a datagram, and loses it nowhere
+    /// but in `update_timers`.
+    ready: bool,
+    /// Whether the current session was begun from here.
+    initiator: bool,
+    queue: PacketQueue,
+    /// Packets that waited in vain.
+    given_up: Tally,
+    /// The handshake under way that we began, and the receiver index of the one before it: `tunn` takes a late
+    /// answer to that as well.
+    begun: Option<Begun>,
+    begun_before: Option<u32>,
+    /// When the last initiation of the peer was answered.
+    answered: Option<Instant>,
+    look_at: Instant,
+    /// Time between two messages on a link that is kept alive.
+    interval: Option<Duration>,
+    keepalive_at: Option<Instant>,
+    /// Whether anything was sent since the last look.
+    sent: bool,
+}
+
+/// A handshake that we began.
+struct Begun {
+    local_index: u32,
+    /// When the first of its initiations was sent.
+    at: Instant,
+    /// Whether it was tried again for a cookie.
+    hastened: bool,
+}
+
+impl BoringtunSession {
+    /// A session to be. `index` has 24 bits and is the receiver index without its session part; `keepalive` is in
+    /// seconds.
+    pub(super) fn new(
+        identity: &Identity,
+        peer: [u8; 32],
+        preshared: Option<&[u8; 32]>,
+        keepalive: Option<u16>,
+        index: u32,
+        now: Instant,
+    ) -> Self {
+        let own_key = PublicKey::from(identity.public_key());
+        let limiter = Arc::new(RateLimiter::new(&own_key, u64::MAX));
+        let (private, peer) = (identity.private().clone(), PublicKey::from(peer));
+        // Keepalives are sent from here: `tunn` dials at each that is due without a session, even a peer that
+        // nobody knows the endpoint of.
+        let tunn = Tunn::new(
+            private,
+            peer,
+            preshared.copied(),
+            None,
+            index,
+            Some(limiter),
+        );
+        Self {
+            tunn,
+            ready: false,
+            initiator: false,
+            queue: PacketQueue::default(),
+            given_up: Tally::default(),
+            begun: None,
+            begun_before: None,
+            answered: None,
+            look_at: now,
+            interval: keepalive
+                .filter(|seconds| *seconds > 0)
+                .map(|seconds| Duration::from_secs(seconds.into())),
+            keepalive_at: None,
+            sent: false,
+        }
+    }
+
+    /// As [`super::PeerSession::seal`].
+    #[inline]
+    pub(super) fn seal(&mut self, packet: &[u8], to: &mut [u8]) -> Option<usize> {
+        if !self.ready {
+            return None;
+        }
+        let length = written(&self.tunn.encapsulate(packet, to));
+        self.sent = true;
+        length
+    }
+
+    /// As [`super::PeerSession::hold`].
+    pub(super) fn hold(&mut self, packet: &[u8], now: Instant, to: &mut [u8]) -> Held {
+        if !self.queue.push(packet) {
+            return Held::QueueFull;
+        }
+        if !self.may_begin(now) {
+            return Held::Queued;
+        }
+        self.initiate(now, to)
+            .map_or(Held::Queued, Held::Initiation)
+    }
+
+    /// As [`super::PeerSession::open`].
+    #[inline]
+    pub(super) fn open(
+        &mut self,
+        datagram: &[u8],
+        landing: &mut [u8],
+    ) -> Result<Opened, DropReason> {
+        let opened = match self.tunn.decapsulate(None, datagram, landing) {
+            TunnResult::WriteToTunnelV4(packet, _) | TunnResult::WriteToTunnelV6(packet, _) => {
+                Opened::Packet(packet.len())
+            }
+            TunnResult::Done => Opened::Keepalive,
+            TunnResult::Err(error) => return Err(reason(&error)),
+            // Only a handshake is answered.
+            TunnResult::WriteToNetwork(_) => return Err(DropReason::NoSession),
+        };
+        // The session that it came under is the current one now, unless a newer is.
+        self.ready = true;
+        Ok(opened)
+    }
+
+    /// As [`super::PeerSession::has_held`].
+    #[inline]
+    pub(super) fn has_held(&self) -> bool {
+        self.ready && !self.queue.is_empty()
+    }
+
+    /// As [`super::PeerSession::poll_held`].
+    pub(super) fn poll_held(&mut self, to: &mut [u8]) -> Option<usize> {
+        if !self.ready {
+            return None;
+        }
+        let length = written(&self.tunn.encapsulate(self.queue.front()?, to))?;
+        self.queue.pop();
+        self.sent = true;
+        Some(length)
+    }
+
+    /// As [`super::PeerSession::take_given_up`].
+    pub(super) fn take_given_up(&mut self) -> Tally {
+        std::mem::take(&mut self.given_up)
+    }
+
+    /// As [`super::PeerSession::waiting`].
+    pub(super) fn waiting(&self) -> Tally {
+        let waiting = self.queue.tally();
+        Tally {
+            packets: self.given_up.packets + waiting.packets,
+            bytes: self.given_up.bytes + waiting.bytes,
+        }
+    }
+
+    /// As [`super::PeerSession::initiate`].
+    pub(super) fn initiate(&mut self, now: Instant, to: &mut [u8]) -> Option<usize> {
+        self.send_initiation(false, now, to)
+    }
+
+    /// As [`super::PeerSession::answer`]. `tunn` decrypts the initiation once more, for it takes nothing but whole
+    /// datagrams; one with a public key of low order, which it would take, does not come so far.
+    pub(super) fn answer(
+        &mut self,
+        datagram: &[u8],
+        now: Instant,
+        to: &mut [u8],
+    ) -> Result<usize, DropReason> {
+        if self
+            .answered
+            .is_some_and(|at| now < at + INITIATION_INTERVAL)
+        {
+            return Err(DropReason::HandshakeInvalid);
+        }
+        if self.is_due(now) {
+            // The session is to count from now, not from the last look, which may be long ago where nobody could
+            // be dialled. A handshake of ours that begins here gives way to this one.
+            self.look(now, to);
+        }
+        let length = written(&self.tunn.decapsulate(None, datagram, to));
+        let length = length.ok_or(DropReason::HandshakeInvalid)?;
+        self.answered = Some(now);
+        self.initiator = false;
+        // `tunn` leaves off trying by itself, but still takes an answer.
+        self.begun_before = self.begun.take().map(|begun| begun.local_index);
+        self.sent = true;
+        Ok(length)
+    }
+
+    /// As [`super::PeerSession::handle_response`]; the keepalive is always written.
+    pub(super) fn handle_response(
+        &mut self,
+        receiver: u32,
+        response: &[u8],
+        to: &mut [u8],
+    ) -> Result<Option<usize>, DropReason> {
+        let keepalive = written(&self.tunn.decapsulate(None, response, to));
+        let keepalive = keepalive.ok_or(DropReason::HandshakeInvalid)?;
+        self.begun = self
+            .begun
+            .take()
+            .filter(|begun| begun.local_index != receiver);
+        self.begun_before = self.begun_before.filter(|before| *before != receiver);
+        self.ready = true;
+        self.initiator = true;
+        self.sent = true;
+        Ok(Some(keepalive))
+    }
+
+    /// As [`super::PeerSession::handle_cookie`].
+    pub(super) fn handle_cookie(
+        &mut self,
+        reply: &[u8],
+        now: Instant,
+        to: &mut [u8],
+    ) -> Result<Option<usize>, DropReason> {
+        if let TunnResult::Err(_) = self.tunn.decapsulate(None, reply, to) {
+            return Err(DropReason::HandshakeInvalid);
+        }
+        if self.begun.as_ref().is_none_or(|begun| begun.hastened) {
+            return Ok(None);
+        }
+        let again = self.send_initiation(true, now, to);
+        if let Some(begun) = &mut self.begun {
+            begun.hastened = true;
+        }
+        Ok(again)
+    }
+
+    /// As [`super::PeerSession::awaits`].
+    pub(super) fn awaits(&self, receiver: u32) -> bool {
+        let begun = self.begun.as_ref().map(|begun| begun.local_index);
+        [begun, self.begun_before].contains(&Some(receiver))
+    }
+
+    /// As [`super::PeerSession::handshake_age`], by boringtun's clock.
+    pub(super) fn handshake_age(&self) -> Option<Duration> {
+        self.tunn.time_since_last_handshake().filter(|_| self.ready)
+    }
+
+    /// As [`super::PeerSession::unanswered_for`].
+    pub(super) fn unanswered_for(&self, now: Instant) -> Option<Duration> {
+        let begun = self.begun.as_ref()?;
+        Some(now.saturating_duration_since(begun.at))
+    }
+
+    /// As [`super::PeerSession::is_due`].
+    #[inline]
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        now >= self.look_at
+    }
+
+    /// As [`super::PeerSession::handle_timeout`].
+    pub(super) fn handle_timeout(&mut self, now: Instant, to: &mut [u8]) -> Option<usize> {
+        self.look(now, to)
+            .or_else(|| self.begin_if_due(now, to))
+            .or_else(|| self.keep_alive_if_due(now, to))
+    }
+
+    /// Lets `tunn` look at its clock, and writes what it sends.
+    fn look(&mut self, now: Instant, to: &mut [u8]) -> Option<usize> {
+        self.look_at = now + LOOK_EVERY;
+        let result = self.tunn.update_timers(to);
+        let length = written(&result);
+        if let TunnResult::Err(WireGuardError::ConnectionExpired) = result {
+            self.give_up();
+        }
+        self.ready = self.tunn.time_since_last_handshake().is_some();
+        let length = length?;
+        self.on_sent(&to[..length], now);
+        Some(length)
+    }
+
+    /// `tunn` has given up its handshake, or had nothing to do for nine minutes.
+    fn give_up(&mut self) {
+        (self.begun, self.begun_before) = (None, None);
+        let given_up = self.queue.clear();
+        self.given_up.packets += given_up.packets;
+        self.given_up.bytes += given_up.bytes;
+    }
+
+    /// Dials for what `tunn` does not: packets that wait here, and a link that is kept alive.
+    fn begin_if_due(&mut self, now: Instant, to: &mut [u8]) -> Option<usize> {
+        let kept_alive = self.interval.is_some();
+        let due = match self.handshake_age() {
+            Some(age) if self.initiator => kept_alive && age >= REKEY_AFTER,
+            Some(age) => kept_alive && age >= REKEY_AFTER_AS_RESPONDER,
+            None => kept_alive || !self.queue.is_empty(),
+        };
+        if due && self.may_begin(now) {
+            self.initiate(now, to)
+        } else {
+            None
+        }
+    }
+
+    fn keep_alive_if_due(&mut self, now: Instant, to: &mut [u8]) -> Option<usize> {
+        let interval = self.interval?;
+        if std::mem::take(&mut self.sent) {
+            self.keepalive_at = None;
+        }
+        let at = *self.keepalive_at.get_or_insert(now + interval);
+        if now < at || !self.ready {
+            return None;
+        }
+        self.keepalive_at = Some(now + interval);
+        written(&self.tunn.encapsulate(&[], to))
+    }
+
+    /// Whether a packet is a reason for a handshake. A response that was just sent is likely to give a session
+    /// soon.
+    fn may_begin(&self, now: Instant) -> bool {
+        self.begun.is_none() && self.answered.is_none_or(|at| now >= at + REKEY_TIMEOUT)
+    }
+
+    /// Writes an initiation; a second one of the same handshake only if `again`.
+    fn send_initiation(&mut self, again: bool, now: Instant, to: &mut [u8]) -> Option<usize> {
+        let length = written(&self.tunn.format_handshake_initiation(to, again))?;
+        self.on_sent(&to[..length], now);
+        Some(length)
+    }
+
+    /// `tunn` has written a message by itself.
+    fn on_sent(&mut self, datagram: &[u8], now: Instant) {
+        self.sent = true;
+        if let (Some(Message::Initiation), Some(local_index)) =
+            (Message::parse(datagram), message::sender(datagram))
+        {
+            let before = self.begun.take();
+            self.begun_before = before.as_ref().map(|before| before.local_index);
+            self.begun = Some(Begun {
+                local_index,
+                at: before.as_ref().map_or(now, |before| before.at),
+                hastened: before.is_some_and(|before| before.hastened),
+            });
+        }
+    }
+}
+
+/// The length of what is to be sent, which lies at the start of the buffer that was given.
+#[inline]
+fn written(result: &TunnResult<'_>) -> Option<usize> {
+    match result {
+        TunnResult::WriteToNetwork(datagram) => Some(datagram.len()),
+        _ => None,
+    }
+}
+
+/// Why a data message was refused.
+fn reason(error: &WireGuardError) -> DropReason {
+    match error {
+        WireGuardError::InvalidCounter | WireGuardError::DuplicateCounter => DropReason::Replayed,
+        WireGuardError::InvalidAeadTag => DropReason::AuthenticationFailed,
+        WireGuardError::InvalidPacket => DropReason::InnerMalformed,
+        _ => DropReason::NoSession,
+    }
+}

@@ -1,0 +1,228 @@
+//! What is to hold whichever engine runs the sessions, at either end.
+
+#[cfg(feature = "mock-clock")]
+mod by_the_clock;
+
+use super::*;
+use crate::export::Imported;
+use crossway_types::codec::{Reader, Writer};
+use crossway_types::keys::SecretKey;
+
+const THERE: ([u8; 4], [u8; 4]) = ([10, 1, 0, 1], [10, 2, 0, 1]);
+const BACK: ([u8; 4], [u8; 4]) = (THERE.1, THERE.0);
+
+/// Packets of every size cross both ways.
+fn assert_traffic(a: &mut Node, b: &mut Node) {
+    let sizes = [20, 21, 36, 576, 1420, 9000, 65_000];
+    let there: Vec<_> = sizes.map(|size| inner(THERE.0, THERE.1, size)).into();
+    let back: Vec<_> = sizes.map(|size| inner(BACK.0, BACK.1, size)).into();
+    for packet in &there {
+        assert_eq!(a.seal(packet), Sealed::Ready);
+    }
+    for packet in &back {
+        assert_eq!(b.seal(packet), Sealed::Ready);
+    }
+    assert_eq!(exchange(a, b), (back, there));
+}
+
+/// Begins anew with another preshared key.
+fn set_preshared(node: &mut Node, letter: &str) {
+    let mut spec = node.tunnel.peers[0].as_ref().unwrap().spec().clone();
+    spec.preshared_key = Some(SecretKey::from_base64(&(letter.repeat(43) + "=")).unwrap());
+    node.out.take_datagrams();
+    node.tunnel.add_peer(spec, node.now, &mut node.out);
+}
+
+#[test]
+fn packets_of_every_size_cross() {
+    for (mut a, mut b) in pairs() {
+        exchange(&mut a, &mut b);
+        assert_traffic(&mut a, &mut b);
+    }
+}
+
+#[test]
+fn both_ends_need_the_same_preshared_key() {
+    for (mut a, mut b) in pairs() {
+        set_preshared(&mut a, "E");
+        set_preshared(&mut b, "I");
+        exchange(&mut a, &mut b);
+        assert_eq!(a.snapshot()[0].handshake_age, None);
+        set_preshared(&mut a, "Q");
+        set_preshared(&mut b, "Q");
+        exchange(&mut a, &mut b);
+        assert_traffic(&mut a, &mut b);
+    }
+}
+
+#[test]
+fn what_waits_for_the_handshake_is_bounded_and_arrives_in_order() {
+    for (mut a, mut b) in pairs() {
+        let packets: Vec<_> = (0..300_u16)
+            .map(|number| {
+                let mut packet = inner(THERE.0, THERE.1, 100);
+                packet[20..22].copy_from_slice(&number.to_be_bytes());
+                packet
+            })
+            .collect();
+        for (number, packet) in packets.iter().enumerate() {
+            let expected = if number < 256 {
+                Sealed::Queued
+            } else {
+                Sealed::Dropped(DropReason::HandshakeQueueFull)
+            };
+            assert_eq!(a.seal(packet), expected);
+        }
+        assert_eq!(a.tunnel.waiting().packets, 256);
+        let (_, arrived) = exchange(&mut a, &mut b);
+        assert!(arrived == packets[..256], "{} arrived", arrived.len());
+        assert_eq!(a.tunnel.waiting(), Tally::default());
+    }
+}
+
+#[test]
+fn an_initiation_is_answered_once() {
+    for (mut a, mut b) in pairs() {
+        let (_, initiation) = a.out.take_datagrams().remove(0);
+        assert_eq!(b.handle(&initiation, a.address).0, Handled::Control);
+        b.now += Duration::from_secs(1);
+        let again = b.handle(&initiation, a.address).0;
+        assert_eq!(again, Handled::Dropped(DropReason::HandshakeInvalid));
+    }
+}
+
+#[test]
+fn a_response_is_taken_once_and_a_forged_one_leaves_the_handshake_as_it_was() {
+    for (mut a, mut b) in pairs() {
+        let (_, initiation) = a.out.take_datagrams().remove(0);
+        b.handle(&initiation, a.address);
+        let (_, response) = b.out.take_datagrams().remove(0);
+        let refused = Handled::Dropped(DropReason::HandshakeInvalid);
+        let mut forged = response.clone();
+        forged[50] ^= 1;
+        macs::Stamper::new(&a.public_key()).stamp(&mut forged, a.now);
+        assert_eq!(a.handle(&forged, b.address).0, refused);
+        assert_eq!(a.handle(&response, b.address).0, Handled::Control);
+        assert_eq!(a.handle(&response, b.address).0, refused);
+        exchange(&mut a, &mut b);
+        assert_traffic(&mut a, &mut b);
+    }
+}
+
+#[test]
+fn two_ends_that_dial_at_once_agree() {
+    for (mut a, mut b) in pairs() {
+        b.tunnel
+            .set_endpoint(LinkId(1), a.address, b.now, &mut b.out);
+        let (by_a, by_b) = (a.out.take_datagrams(), b.out.take_datagrams());
+        assert_eq!((by_a.len(), by_b.len()), (1, 1));
+        b.handle(&by_a[0].1, a.address);
+        a.handle(&by_b[0].1, b.address);
+        exchange(&mut a, &mut b);
+        assert_traffic(&mut a, &mut b);
+    }
+}
+
+#[test]
+fn both_engines_live_in_one_gateway() {
+    let mut hub = Node::new(9, "192.0.2.9:51820");
+    let mut spokes: Vec<Node> = [(1, "192.0.2.1:51820"), (2, "192.0.2.2:51820")]
+        .map(|(key, address)| Node::new(key, address))
+        .into();
+    for (spoke, engine) in spokes.iter_mut().zip(Engine::ALL) {
+        let site = u32::from(spoke.public_key() != hub.public_key()) + engine as u32;
+        hub.engine = engine;
+        hub.add(spoke, site, false);
+        spoke.add(&hub, 9, true);
+        exchange(spoke, &mut hub);
+    }
+    for (number, spoke) in spokes.iter_mut().enumerate() {
+        let site = number as u8 + 1;
+        let route = [1, 2].map(|site| (format!("10.{site}.0.0/16").parse().unwrap(), SiteId(site)));
+        hub.tunnel.set_routes(Arc::new(RouteTable::new(route)));
+        let out = inner([10, site, 0, 1], [10, 9, 0, 1], 300);
+        let back = inner([10, 9, 0, 1], [10, site, 0, 1], 300);
+        assert_eq!(spoke.seal(&out), Sealed::Ready);
+        let (_, arrived) = exchange(spoke, &mut hub);
+        assert_eq!(arrived, [out]);
+        assert_eq!(hub.seal(&back), Sealed::Ready);
+        let (arrived, _) = exchange(spoke, &mut hub);
+        assert_eq!(arrived, [back]);
+    }
+}
+
+/// Goes on as the next agent would.
+fn hand_over(node: &mut Node) -> Imported {
+    let specs: Vec<PeerSpec> = {
+        let peers = node.tunnel.peers.iter().flatten();
+        peers.map(|peer| peer.spec().clone()).collect()
+    };
+    let mut writer = Writer::new(node.now);
+    node.tunnel.export(node.now, &mut writer);
+    let state = writer.finish();
+    let calendar = Calendar::new(node.now, clock::since_epoch());
+    let mut next = Tunnel::new(node.tunnel.local.identity.clone(), calendar, node.now);
+    next.set_routes(node.tunnel.set_routes(Arc::default()));
+    let imported = next.import(&mut Reader::new(&state, node.now), &specs, node.now);
+    node.tunnel = next;
+    imported.unwrap()
+}
+
+#[test]
+fn the_next_agent_goes_on_with_our_own_sessions_and_dials_for_those_of_boringtun() {
+    for (mut a, mut b) in pairs() {
+        for node in [&mut a, &mut b] {
+            let mut spec = node.tunnel.peers[0].as_ref().unwrap().spec().clone();
+            spec.keepalive = Some(25);
+            node.out.take_datagrams();
+            node.tunnel.add_peer(spec, node.now, &mut node.out);
+        }
+        exchange(&mut a, &mut b);
+        assert_traffic(&mut a, &mut b);
+        let sent = a.snapshot()[0].sent_packets;
+        let imported = hand_over(&mut a);
+        let own = a.engine == Engine::Crossway;
+        assert_eq!(imported.sessions, usize::from(own));
+        assert_eq!(imported.anew, usize::from(!own));
+        assert_eq!(a.snapshot()[0].sent_packets, sent, "counted on");
+        assert_eq!(a.snapshot()[0].endpoint, Some(b.address));
+        let packet = inner(THERE.0, THERE.1, 300);
+        let expected = if own { Sealed::Ready } else { Sealed::Queued };
+        assert_eq!(a.seal(&packet), expected);
+        b.now += Duration::from_secs(1);
+        let (_, arrived) = exchange(&mut a, &mut b);
+        assert_eq!(arrived, [packet]);
+        assert_traffic(&mut a, &mut b);
+
+        // Without a packet, too.
+        hand_over(&mut a);
+        a.now += Duration::from_secs(1);
+        b.now += Duration::from_secs(1);
+        a.tick(0);
+        exchange(&mut a, &mut b);
+        assert_traffic(&mut a, &mut b);
+    }
+}
+
+#[test]
+fn what_one_engine_hands_over_gives_the_other_no_session() {
+    for engine in Engine::ALL {
+        let (mut a, mut b) = pair_of(engine, Engine::Crossway);
+        exchange(&mut a, &mut b);
+        let mut spec = a.tunnel.peers[0].as_ref().unwrap().spec().clone();
+        spec.engine = match engine {
+            Engine::Crossway => Engine::Boringtun,
+            Engine::Boringtun => Engine::Crossway,
+        };
+        let mut writer = Writer::new(a.now);
+        a.tunnel.export(a.now, &mut writer);
+        let state = writer.finish();
+        let mut next = Node::new(1, "192.0.2.1:51820");
+        let imported = next
+            .tunnel
+            .import(&mut Reader::new(&state, a.now), &[spec], a.now);
+        let imported = imported.unwrap();
+        assert_eq!((imported.sessions, imported.anew), (0, 1));
+        assert_eq!(next.snapshot()[0].handshake_age, None);
+    }
+}
