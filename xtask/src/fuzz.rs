@@ -1,7 +1,7 @@
 //! `cargo xtask fuzz`: hostile bytes for every parser of what comes from outside.
 //!
 //! cargo-fuzz builds the targets of `agent/fuzz` with libFuzzer, one runs after the other, and the last lines
-//! say of each what it did. What a run learns stays in `agent/fuzz/target`; `--keep` minimises it into the
+//! say of each what it did. What a run learns stays in `agent/fuzz/libfuzzer/target`; `--keep` minimises it into the
 //! committed corpus, which the pure ring of the tests replays.
 
 use std::fs::{self, File};
