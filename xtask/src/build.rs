@@ -14,9 +14,9 @@ const TARGET: &str = "bpfel-unknown-none";
 /// How the agent is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Agent {
-    /// For gateways and for measurements.
+    /// For gateways, for measurements and for tests, which try what is shipped.
     Release,
-    /// For the lab and the tests: in half the time.
+    /// For the lab: in half the time.
     Lab,
 }
 

@@ -27,7 +27,7 @@ pub(crate) fn run(filter: Option<&str>) -> Result<()> {
     let mut times = Times::default();
     times.of("setup and build", || {
         let toolchain = setup::ensure(Purpose::Test)?;
-        build::build(&toolchain, Agent::Lab)
+        build::build(&toolchain, Agent::Release)
     })?;
     let mut failed = Vec::new();
     for mut ring in rings()? {
@@ -143,7 +143,7 @@ fn as_root(tests: &[String]) -> Command {
         ["vm-tests", "crossway-datapath", "crossway-host", "xtask"].map(|package| ["-p", package]);
     let mut command = cmd::cargo(&["test", "--no-fail-fast"]);
     command.args(packages.concat());
-    command.env("CROSSWAY_BIN", build::binary(Agent::Lab));
+    command.env("CROSSWAY_BIN", build::binary(Agent::Release));
     let mut command = with_tests(command, tests);
     let words = environment::as_root();
     if !words.is_empty() {

@@ -107,14 +107,6 @@ impl Request {
             kernels,
         }
     }
-
-    fn agent(&self) -> Agent {
-        if self.bench {
-            Agent::Release
-        } else {
-            Agent::Lab
-        }
-    }
 }
 
 /// The kernel of this name.
@@ -124,7 +116,7 @@ pub(crate) fn kernel(name: &str) -> Result<&'static Choice> {
 
 pub(crate) fn run(request: &Request) -> Result<()> {
     let toolchain = setup::ensure(Purpose::Vm)?;
-    build::build(&toolchain, request.agent())?;
+    build::build(&toolchain, Agent::Release)?;
     if request.bench {
         return bench::run(&request.kernels);
     }
@@ -184,7 +176,7 @@ fn in_one_guest(
     report: &mut Report,
 ) -> Result<()> {
     let start = wait::now();
-    let mut image = image(kept, Agent::Lab)?;
+    let mut image = image(kept, Agent::Release)?;
     for test in tests {
         let place = test.path_in_guest();
         image.file(&test.executable, place.trim_start_matches('/'))?;

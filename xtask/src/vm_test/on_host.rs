@@ -113,7 +113,7 @@ fn pack(kernel: &Kernel, init: &Path, kept: &Path) -> Result<PathBuf> {
     for program in PROGRAMS {
         image.program(program)?;
     }
-    image.file(&build::binary(Agent::Lab), "usr/bin/crossway")?;
+    image.file(&build::binary(Agent::Release), "usr/bin/crossway")?;
     image.file(
         &tests::build_program("guest-traffic")?,
         "usr/bin/guest-traffic",
