@@ -134,13 +134,7 @@ impl Inputs {
                 () = at(due.links) => return Ok(Input::LinksDue),
                 () = at(due.replicas) => return Ok(Input::ReplicasDue),
                 () = at(due.flows) => return Ok(Input::FlowsDue),
-                result = follow_programs(&mut self.program_log) => {
-                    if let Err(error) = result {
-                        tracing::warn!(%error, "what the eBPF programs say cannot be read any more");
-                        self.program_log = None;
-                    }
-                    continue;
-                }
+                () = follow_programs(&mut self.program_log) => continue,
                 _ = self.timers.tick.tick() => return Ok(Input::Tick),
             };
             let settled = tokio::time::Instant::now() + HOST_SETTLES;
@@ -160,10 +154,13 @@ async fn at(time: Option<Instant>) {
     }
 }
 
-/// Takes what the eBPF programs say into the agent's own log; returns only with an error.
-async fn follow_programs(log: &mut Option<ProgramLog>) -> std::io::Result<()> {
-    match log {
-        Some(log) => log.follow().await,
-        None => std::future::pending().await,
+/// Logs what the eBPF programs have said since the last look; nothing else depends on it.
+async fn follow_programs(log: &mut Option<ProgramLog>) {
+    let Some(programs) = log else {
+        return std::future::pending().await;
+    };
+    if let Err(error) = programs.follow().await {
+        tracing::warn!(%error, "what the eBPF programs say cannot be read any more");
+        *log = None;
     }
 }

@@ -32,11 +32,7 @@ impl Tunnel {
         let mut waiting = Tally::default();
         to.u32(self.peers.iter().flatten().count() as u32);
         for peer in self.peers.iter().flatten() {
-            to.part(|to| {
-                let tally = peer.export(to);
-                waiting.packets += tally.packets;
-                waiting.bytes += tally.bytes;
-            });
+            to.part(|to| waiting += peer.export(to));
         }
         self.export_ranks(to);
         waiting

@@ -432,9 +432,7 @@ impl Tunnel {
         self.local.calendar.adjust(now, since_epoch);
         let mut given_up = Tally::default();
         for peer in self.peers.iter_mut().flatten() {
-            let tally = peer.handle_timeout(&self.local, now, out);
-            given_up.packets += tally.packets;
-            given_up.bytes += tally.bytes;
+            given_up += peer.handle_timeout(&self.local, now, out);
             if !out.has_room(4, 4096) {
                 flush(out);
             }

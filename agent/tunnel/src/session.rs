@@ -182,11 +182,7 @@ impl Session {
 
     /// Packets that wait, and those that waited in vain since that was asked last.
     pub(super) fn waiting(&self) -> Tally {
-        let waiting = self.queue.tally();
-        Tally {
-            packets: self.given_up.packets + waiting.packets,
-            bytes: self.given_up.bytes + waiting.bytes,
-        }
+        self.given_up + self.queue.tally()
     }
 
     /// Writes a handshake initiation, unless a handshake is under way; its length.

@@ -172,11 +172,7 @@ impl BoringtunSession {
 
     /// As [`super::PeerSession::waiting`].
     pub(super) fn waiting(&self) -> Tally {
-        let waiting = self.queue.tally();
-        Tally {
-            packets: self.given_up.packets + waiting.packets,
-            bytes: self.given_up.bytes + waiting.bytes,
-        }
+        self.given_up + self.queue.tally()
     }
 
     /// As [`super::PeerSession::initiate`].
@@ -300,9 +296,7 @@ impl BoringtunSession {
     /// `tunn` has given up its handshake, or had nothing to do for nine minutes.
     fn give_up(&mut self) {
         (self.begun, self.begun_before) = (None, None);
-        let given_up = self.queue.clear();
-        self.given_up.packets += given_up.packets;
-        self.given_up.bytes += given_up.bytes;
+        self.given_up += self.queue.clear();
     }
 
     /// Dials for what `tunn` does not: packets that wait here, and a link that is kept alive.

@@ -58,9 +58,7 @@ impl Session {
             return self.send_initiation(local, began, now, to);
         }
         self.attempt = None;
-        let given_up = self.queue.clear();
-        self.given_up.packets += given_up.packets;
-        self.given_up.bytes += given_up.bytes;
+        self.given_up += self.queue.clear();
         if self.kept_alive {
             self.initiate(local, now, to)
         } else {

@@ -106,14 +106,14 @@ impl UdpSocket {
         let mut next = 0;
         while let Some(transmit) = transmits.get(next) {
             if !self.gso.is_on() {
-                add(&mut refused, self.send_singly(transmit, payload));
+                refused += self.send_singly(transmit, payload);
                 next += 1;
                 continue;
             }
             match self.send_from(&transmits[next..], payload) {
                 Ok(sent) => next += sent,
                 Err(error) => {
-                    add(&mut refused, self.after_failure(transmit, payload, &error));
+                    refused += self.after_failure(transmit, payload, &error);
                     next += 1;
                 }
             }
@@ -194,16 +194,11 @@ impl UdpSocket {
             if let Err(error) = sent {
                 tracing::debug!(to = %single.to.remote, %error, "a datagram refused by the kernel");
                 let bytes = single.bytes() as u64;
-                add(&mut refused, Tally { packets: 1, bytes });
+                refused += Tally { packets: 1, bytes };
             }
         }
         refused
     }
-}
-
-fn add(sum: &mut Tally, more: Tally) {
-    sum.packets += more.packets;
-    sum.bytes += more.bytes;
 }
 
 /// Writes the control messages of a transmit; the bytes used.
