@@ -205,7 +205,10 @@ impl Gateway {
                 self.mark(Event::LanChanged);
             }
             Input::InterfaceChanged => self.mark(Event::InterfaceChanged),
-            Input::HostSettled => self.mark(Event::HostSettled),
+            Input::HostSettled => {
+                self.forwarding.links.ask_about_sources();
+                self.mark(Event::HostSettled);
+            }
             Input::LinksDue => self.mark(Event::LinksDue),
             Input::ReplicasDue => self.replicas.send_due(&mut self.forwarding, now),
             Input::FlowsDue => self.answer_pending_flows(now),

@@ -35,6 +35,7 @@ mod tunnel;
 pub mod tunnel_mtu;
 pub mod virtual_mac;
 pub mod watch;
+mod way_out;
 pub mod ways;
 
 use std::path::PathBuf;

@@ -3,6 +3,7 @@
 mod dial;
 mod export;
 mod orders;
+pub mod sources;
 mod status;
 
 use std::collections::HashMap;
