@@ -153,7 +153,7 @@ impl PeerSession {
         match self {
             Crossway(session) => session.answer(initiation, now, to),
             #[cfg(feature = "boringtun")]
-            Boringtun(session) => session.answer(datagram, now, to),
+            Boringtun(session) => session.answer(initiation.timestamp, datagram, now, to),
         }
     }
 

@@ -23,6 +23,7 @@
 mod allowance;
 mod engine;
 mod export;
+pub mod initiations;
 mod keypair;
 mod known_addresses;
 pub mod link_bfd;
@@ -57,6 +58,7 @@ use crossway_types::ids::{LinkId, SiteId};
 use crossway_types::packet;
 use crossway_types::routes::RouteTable;
 pub use export::Imported;
+use initiations::Initiations;
 use known_addresses::KnownAddresses;
 use link_bfd::LinkLiveness;
 use macs::{Admission, Gatekeeper, Standing};
@@ -109,6 +111,8 @@ pub struct LinkChange {
 /// The peers and the routes that lead to them.
 pub struct Tunnel {
     local: Local,
+    /// What was taken here and in the other lanes.
+    initiations: Arc<Initiations>,
     gatekeeper: Gatekeeper,
     /// Where peers are, looked up under load.
     known_addresses: KnownAddresses,
@@ -127,9 +131,15 @@ pub struct Tunnel {
 }
 
 impl Tunnel {
-    /// A tunnel without peers.
-    pub fn new(identity: Identity, calendar: Calendar, now: Instant) -> Self {
+    /// A tunnel without peers. All tunnels of a gateway share its `initiations`.
+    pub fn new(
+        identity: Identity,
+        calendar: Calendar,
+        initiations: Arc<Initiations>,
+        now: Instant,
+    ) -> Self {
         Self {
+            initiations,
             gatekeeper: Gatekeeper::new(&identity.public_key(), now),
             known_addresses: KnownAddresses::default(),
             local: Local { identity, calendar },
@@ -360,9 +370,15 @@ impl Tunnel {
             Message::Initiation => {
                 let initiation = Responder::read(&self.local.identity, datagram)
                     .ok_or(DropReason::HandshakeInvalid)?;
-                let peer = self
-                    .initiator(&initiation.peer, from.remote, arrival)
+                let (key, timestamp) = (initiation.peer, initiation.timestamp);
+                let slot = self
+                    .initiator(&key, from.remote, arrival)
                     .ok_or(DropReason::UnknownPeer)?;
+                let peer = self.peers[slot.0].as_mut();
+                let peer = peer.ok_or(DropReason::UnknownPeer)?;
+                if !self.initiations.take(&key, timestamp, initiation.ephemeral) {
+                    return Err(DropReason::HandshakeReplayed);
+                }
                 peer.answer(initiation, datagram, from, now, out)
             }
             Message::Response { receiver } => self
@@ -397,20 +413,20 @@ impl Tunnel {
     /// The link of a far gateway that an initiation is for. It says only whose it is; of several links
     /// the one that fits its way best is meant.
     fn initiator(
-        &mut self,
+        &self,
         key: &[u8; 32],
         from: SocketAddr,
         arrival: Option<NonZeroU32>,
-    ) -> Option<&mut Peer> {
-        let slot = match self.by_key.get(key)?.as_slice() {
-            [only] => *only,
+    ) -> Option<PeerSlot> {
+        match self.by_key.get(key)?.as_slice() {
+            [only] => Some(*only),
             // Of equals the first, as at the far end.
-            several => *several
+            several => several
                 .iter()
                 .rev()
-                .max_by_key(|slot| Some(self.peers[slot.0].as_ref()?.fit(from, arrival)))?,
-        };
-        self.peers[slot.0].as_mut()
+                .max_by_key(|slot| Some(self.peers[slot.0].as_ref()?.fit(from, arrival)))
+                .copied(),
+        }
     }
 
     /// The peer that a handshake message with this receiver index answers.

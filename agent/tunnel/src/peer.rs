@@ -248,7 +248,9 @@ impl Peer {
         Ok(opened)
     }
 
-    /// Answers the peer's initiation, which `datagram` is. The endpoint follows its source.
+    /// Answers the peer's initiation, which `datagram` is. The endpoint follows its source where there is no session:
+    /// else the first message of the new one moves it, for an initiation may have been held back by somebody on the
+    /// way and sent from elsewhere.
     pub(super) fn answer(
         &mut self,
         initiation: Responder,
@@ -260,7 +262,9 @@ impl Peer {
         let length = self
             .session
             .answer(initiation, datagram, now, out.spare())?;
-        self.follow(from);
+        if self.session.handshake_age(now).is_none() {
+            self.follow(from);
+        }
         self.on_session(now);
         out.push(length, from);
         Ok(())

@@ -20,7 +20,23 @@ use crossway_types::packet;
 
 /// Shortest time between two initiations of a peer that are answered (whitepaper 5.1), as in the
 /// kernel.
-pub(super) const INITIATION_INTERVAL: Duration = Duration::from_millis(20);
+const INITIATION_INTERVAL: Duration = Duration::from_millis(20);
+/// The initiation of the peer that was answered last: when, and its timestamp.
+pub(super) type Answered = (Instant, Timestamp);
+
+/// Whether an initiation of this timestamp is to be answered now, after `last`.
+pub(super) fn may_answer(
+    last: Option<Answered>,
+    timestamp: Timestamp,
+    now: Instant,
+) -> Result<(), DropReason> {
+    match last {
+        Some((_, last)) if timestamp <= last => Err(DropReason::HandshakeReplayed),
+        Some((at, _)) if now < at + INITIATION_INTERVAL => Err(DropReason::HandshakeRateLimited),
+        _ => Ok(()),
+    }
+}
+
 /// What this gateway's sessions have in common.
 pub(super) struct Local {
     /// Its key pair.
@@ -60,8 +76,7 @@ pub(super) struct Session {
     given_up: Tally,
     /// The handshake that we began.
     attempt: Option<Attempt>,
-    /// When the last initiation of the peer was answered, and its timestamp.
-    answered: Option<(Instant, Timestamp)>,
+    answered: Option<Answered>,
     stamper: Stamper,
     peer: [u8; 32],
     preshared: PresharedKey,
@@ -200,11 +215,7 @@ impl Session {
         now: Instant,
         to: &mut [u8],
     ) -> Result<usize, DropReason> {
-        if let Some((at, timestamp)) = self.answered
-            && (initiation.timestamp <= timestamp || now < at + INITIATION_INTERVAL)
-        {
-            return Err(DropReason::HandshakeInvalid);
-        }
+        may_answer(self.answered, initiation.timestamp, now)?;
         let (timestamp, remote) = (initiation.timestamp, initiation.sender);
         let local_index = self.next_index();
         let response = to

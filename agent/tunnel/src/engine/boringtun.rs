@@ -22,7 +22,8 @@ use datapath_abi::outcome::{DropReason, Tally};
 use crate::message::{self, Message};
 use crate::noise::Identity;
 use crate::queue::PacketQueue;
-use crate::session::{Held, INITIATION_INTERVAL, Opened};
+use crate::session::{Answered, Held, Opened, may_answer};
+use crate::tai64n::Timestamp;
 use crate::timers::{REKEY_AFTER, REKEY_AFTER_AS_RESPONDER, REKEY_TIMEOUT};
 
 /// Time between two looks at boringtun's timers, as in its own device.
@@ -43,8 +44,7 @@ pub(crate) struct BoringtunSession {
     /// answer to that as well.
     begun: Option<Begun>,
     begun_before: Option<u32>,
-    /// When the last initiation of the peer was answered.
-    answered: Option<Instant>,
+    answered: Option<Answered>,
     look_at: Instant,
     /// Time between two messages on a link that is kept alive.
     interval: Option<Duration>,
@@ -184,16 +184,12 @@ impl BoringtunSession {
     /// datagrams; one with a public key of low order, which it would take, does not come so far.
     pub(super) fn answer(
         &mut self,
+        timestamp: Timestamp,
         datagram: &[u8],
         now: Instant,
         to: &mut [u8],
     ) -> Result<usize, DropReason> {
-        if self
-            .answered
-            .is_some_and(|at| now < at + INITIATION_INTERVAL)
-        {
-            return Err(DropReason::HandshakeInvalid);
-        }
+        may_answer(self.answered, timestamp, now)?;
         if self.is_due(now) {
             // The session is to count from now, not from the last look, which may be long ago where nobody could
             // be dialled. A handshake of ours that begins here gives way to this one.
@@ -201,7 +197,7 @@ impl BoringtunSession {
         }
         let length = written(&self.tunn.decapsulate(None, datagram, to));
         let length = length.ok_or(DropReason::HandshakeInvalid)?;
-        self.answered = Some(now);
+        self.answered = Some((now, timestamp));
         self.initiator = false;
         // `tunn` leaves off trying by itself, but still takes an answer.
         self.begun_before = self.begun.take().map(|begun| begun.local_index);
@@ -330,7 +326,10 @@ impl BoringtunSession {
     /// Whether a packet is a reason for a handshake. A response that was just sent is likely to give a session
     /// soon.
     fn may_begin(&self, now: Instant) -> bool {
-        self.begun.is_none() && self.answered.is_none_or(|at| now >= at + REKEY_TIMEOUT)
+        self.begun.is_none()
+            && self
+                .answered
+                .is_none_or(|(at, _)| now >= at + REKEY_TIMEOUT)
     }
 
     /// Writes an initiation; a second one of the same handshake only if `again`.

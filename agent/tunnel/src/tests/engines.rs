@@ -87,7 +87,7 @@ fn an_initiation_is_answered_once() {
         assert_eq!(b.handle(&initiation, a.address).0, Handled::Control);
         b.now += Duration::from_secs(1);
         let again = b.handle(&initiation, a.address).0;
-        assert_eq!(again, Handled::Dropped(DropReason::HandshakeInvalid));
+        assert_eq!(again, Handled::Dropped(DropReason::HandshakeReplayed));
     }
 }
 
@@ -152,7 +152,7 @@ fn both_engines_live_in_one_gateway() {
 }
 
 /// Goes on as the next agent would.
-fn hand_over(node: &mut Node) -> Imported {
+pub(super) fn hand_over(node: &mut Node, taken: &Arc<Initiations>) -> Imported {
     let specs: Vec<PeerSpec> = {
         let peers = node.tunnel.peers.iter().flatten();
         peers.map(|peer| peer.spec().clone()).collect()
@@ -161,7 +161,8 @@ fn hand_over(node: &mut Node) -> Imported {
     node.tunnel.export(node.now, &mut writer);
     let state = writer.finish();
     let calendar = Calendar::new(node.now, clock::since_epoch());
-    let mut next = Tunnel::new(node.tunnel.local.identity.clone(), calendar, node.now);
+    let identity = node.tunnel.local.identity.clone();
+    let mut next = Tunnel::new(identity, calendar, Arc::clone(taken), node.now);
     next.set_routes(node.tunnel.set_routes(Arc::default()));
     let imported = next.import(&mut Reader::new(&state, node.now), &specs, node.now);
     node.tunnel = next;
@@ -180,7 +181,7 @@ fn the_next_agent_goes_on_with_our_own_sessions_and_dials_for_those_of_boringtun
         exchange(&mut a, &mut b);
         assert_traffic(&mut a, &mut b);
         let sent = a.snapshot()[0].sent_packets;
-        let imported = hand_over(&mut a);
+        let imported = hand_over(&mut a, &Arc::default());
         let own = a.engine == Engine::Crossway;
         assert_eq!(imported.sessions, usize::from(own));
         assert_eq!(imported.anew, usize::from(!own));
@@ -195,7 +196,7 @@ fn the_next_agent_goes_on_with_our_own_sessions_and_dials_for_those_of_boringtun
         assert_traffic(&mut a, &mut b);
 
         // Without a packet, too.
-        hand_over(&mut a);
+        hand_over(&mut a, &Arc::default());
         a.now += Duration::from_secs(1);
         b.now += Duration::from_secs(1);
         a.tick(0);
