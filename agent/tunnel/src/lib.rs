@@ -125,6 +125,8 @@ pub struct Tunnel {
     by_site: Vec<Serving>,
     /// When BFD or a probe of a link has something to do.
     next_pulse: Instant,
+    /// When all links were looked at last.
+    looked_at: Option<Instant>,
     routes: RouteCache,
     /// The peer that the last data message came from: runs of datagrams are the rule.
     last: Option<(u32, PeerSlot)>,
@@ -149,6 +151,7 @@ impl Tunnel {
             by_key: HashMap::new(),
             by_site: Vec::new(),
             next_pulse: now,
+            looked_at: None,
             routes: RouteCache::new(),
             last: None,
         }
@@ -179,7 +182,7 @@ impl Tunnel {
             self.serving_of(site).add(slot);
             self.choose(site);
         }
-        self.next_pulse = now;
+        self.hasten_pulses(now);
         waiting
     }
 
@@ -315,7 +318,7 @@ impl Tunnel {
                 .map(|()| Handled::Control);
         }
         if peer.take_echo(inner) {
-            self.next_pulse = now;
+            self.hasten_pulses(now);
             return Ok(Handled::Control);
         }
         let (source, _) = addresses;
@@ -364,8 +367,6 @@ impl Tunnel {
             }
             Admission::Refused(reason) => return Err(reason),
         }
-        // A control packet goes out as soon as there is a session for it.
-        self.next_pulse = now;
         match message {
             Message::Initiation => {
                 let initiation = Responder::read(&self.local.identity, datagram)
@@ -379,19 +380,22 @@ impl Tunnel {
                 if !self.initiations.take(&key, timestamp, initiation.ephemeral) {
                     return Err(DropReason::HandshakeReplayed);
                 }
-                peer.answer(initiation, datagram, from, now, out)
+                peer.answer(initiation, datagram, from, now, out)?;
             }
             Message::Response { receiver } => self
                 .answered_peer(receiver)?
-                .handle_response(receiver, datagram, from, now, out),
+                .handle_response(receiver, datagram, from, now, out)?,
             Message::Cookie { receiver } => {
                 let slot = self.slot_of(receiver);
                 let peer = slot.and_then(|slot| self.peers[slot.0].as_mut());
                 let peer = peer.ok_or(DropReason::HandshakeInvalid)?;
-                peer.handle_cookie(datagram, &self.local, now, out)
+                return peer.handle_cookie(datagram, &self.local, now, out);
             }
-            Message::Data { .. } => Err(DropReason::HandshakeInvalid),
+            Message::Data { .. } => return Err(DropReason::HandshakeInvalid),
         }
+        // A control packet goes out as soon as there is a session for it.
+        self.hasten_pulses(now);
+        Ok(())
     }
 
     /// What is known of a handshake message by its head and its source.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use datapath_abi::outcome::{DropReason, Tally};
 
 pub(super) use export::read_link;
+use pulse::Told;
 
 use super::Sealed;
 use super::engine::PeerSession;
@@ -86,8 +87,8 @@ pub(super) struct Peer {
     /// To a replica of this gateway.
     pub(super) channel: Option<Channel>,
     echo: Option<Echo>,
-    /// What was last told of both.
-    told: LinkLiveness,
+    /// What of both control was told.
+    told: Told,
     /// Has died and is not chosen again until control says so.
     benched: bool,
     sent_packets: u64,
@@ -107,7 +108,7 @@ impl Peer {
         Self {
             endpoint: spec.endpoint,
             dialled: spec.endpoint.map(|endpoint| endpoint.remote),
-            told: LinkLiveness::default(),
+            told: Told::new(now),
             bfd,
             channel: channel_of(&spec, own_key),
             echo: echo_of(&spec, now),
