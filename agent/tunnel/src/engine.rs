@@ -215,6 +215,16 @@ impl PeerSession {
         }
     }
 
+    /// For how long the peer has begun handshake after handshake and got none of our answers; `None` where that is
+    /// not so.
+    pub(super) fn unheard_for(&self, now: Instant) -> Option<Duration> {
+        match self {
+            Crossway(session) => session.unheard_for(now),
+            #[cfg(feature = "boringtun")]
+            Boringtun(session) => session.unheard_for(now),
+        }
+    }
+
     /// Whether [`Self::handle_timeout`] has anything to do.
     #[inline]
     pub(super) fn is_due(&self, now: Instant) -> bool {

@@ -64,6 +64,8 @@ pub struct PeerSnapshot {
     pub handshake_age: Option<Duration>,
     /// Age of the handshake that waits for its answer.
     pub unanswered_for: Option<Duration>,
+    /// For how long it has begun handshake after handshake and got none of our answers; `None` where that is not so.
+    pub unheard_for: Option<Duration>,
     /// What BFD and its probe say.
     pub pulse: LinkLiveness,
     /// Inner packets sent.
@@ -360,6 +362,7 @@ impl Peer {
             endpoint: self.endpoint,
             handshake_age: self.session.handshake_age(now),
             unanswered_for: self.session.unanswered_for(now),
+            unheard_for: self.session.unheard_for(now),
             pulse: self.pulse(),
             sent_packets: self.sent_packets,
             sent_bytes: self.sent_bytes,

@@ -110,6 +110,35 @@ fn a_response_is_taken_once_and_a_forged_one_leaves_the_handshake_as_it_was() {
 }
 
 #[test]
+fn a_peer_that_gets_none_of_our_answers_is_known_until_it_gets_one() {
+    for engine in Engine::ALL {
+        let (mut a, mut b) = pair_of(Engine::Crossway, engine);
+        exchange(&mut a, &mut b);
+        for (seconds, unheard) in [(1, None), (4, Some(4)), (8, Some(12))] {
+            for node in [&mut a, &mut b] {
+                node.now += Duration::from_secs(seconds);
+            }
+            let mut anew = Node::at(1, "192.0.2.1:51820", a.now, Duration::from_secs(1 << 40));
+            anew.tunnel.local.calendar = a.tunnel.local.calendar;
+            anew.add(&b, 2, true);
+            let (_, initiation) = anew.out.take_datagrams().remove(0);
+            assert_eq!(b.handle(&initiation, a.address).0, Handled::Control);
+            let answers = b.out.take_datagrams();
+            assert_eq!(
+                b.snapshot()[0].unheard_for.map(|time| time.as_secs()),
+                unheard
+            );
+            a = anew;
+            if seconds == 8 {
+                a.handle(&answers[0].1, b.address);
+                exchange(&mut a, &mut b);
+                assert_eq!(b.snapshot()[0].unheard_for, None);
+            }
+        }
+    }
+}
+
+#[test]
 fn two_ends_that_dial_at_once_agree() {
     for (mut a, mut b) in pairs() {
         b.tunnel
