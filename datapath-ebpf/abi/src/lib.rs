@@ -30,7 +30,7 @@ pub mod site;
 pub mod user;
 
 /// Version of everything in this crate. The agent refuses to take over pinned maps of another.
-pub const ABI_VERSION: u32 = 8;
+pub const ABI_VERSION: u32 = 9;
 
 /// Declares that a boundary struct may be copied from and to map memory.
 macro_rules! pod {

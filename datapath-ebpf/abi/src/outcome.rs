@@ -160,6 +160,9 @@ outcomes! {
         LivenessInvalid = "liveness-invalid" by Lane,
         /// The packet waited for a handshake with a peer that was taken out of the configuration.
         PeerRemoved = "peer-removed" by Lane,
+        /// A handshake initiation that was taken before, or whose timestamp is not after those that its sender has
+        /// used: somebody repeats what was recorded, or the far gateway's clock was set back.
+        HandshakeReplayed = "handshake-replayed" by Lane,
     }
 }
 

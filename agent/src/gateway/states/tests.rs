@@ -73,6 +73,7 @@ impl Paris {
             endpoint: Some(udp::Endpoint::new("192.0.2.7:51820".parse().unwrap())),
             handshake_age: session.then_some(Duration::ZERO),
             unanswered_for: None,
+            unheard_for: None,
             pulse: LinkLiveness::default(),
             sent_packets: 0,
             sent_bytes: 0,
