@@ -160,6 +160,12 @@ outcomes! {
         LivenessInvalid = "liveness-invalid" by Lane,
         /// The packet waited for a handshake with a peer that was taken out of the configuration.
         PeerRemoved = "peer-removed" by Lane,
+        /// A datagram for an uplink that takes less than it is given: the send buffer of that way was full.
+        SendBufferFull = "send-buffer-full" by Lane,
+        /// A datagram of the tunnel itself that the host's routes led into the tunnel.
+        OwnDatagram = "own-datagram" by Lane,
+        /// A decrypted packet that does not know ECN, in a datagram that met congestion on its way (RFC 6040 4.2).
+        EcnIllegal = "ecn-illegal" by Lane,
     }
 }
 
