@@ -2,6 +2,8 @@
 
 use datapath_abi::outcome::{DropReason, Tally};
 
+use crate::io::udp::Unsent;
+
 /// Counters of one lane; only its thread writes them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Drops([Tally; DropReason::COUNT]);
@@ -19,9 +21,10 @@ impl Drops {
         self.0[reason.index() as usize] += more;
     }
 
-    /// Counts what a send refused.
-    pub(super) fn add_send(&mut self, refused: Tally) {
-        self.add(DropReason::SendFailed, refused);
+    /// Counts what could not be sent.
+    pub(super) fn add_send(&mut self, unsent: Unsent) {
+        self.add(DropReason::SendFailed, unsent.failed);
+        self.add(DropReason::SendBufferFull, unsent.no_room);
     }
 
     /// All of them, by index.

@@ -362,7 +362,7 @@ impl Tunnel {
         {
             Admission::Admitted => {}
             Admission::Cookie(length) => {
-                out.push(length, from);
+                out.push_data(length, from);
                 return Err(DropReason::CookieDemanded);
             }
             Admission::Refused(reason) => return Err(reason),

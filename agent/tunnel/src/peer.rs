@@ -197,20 +197,24 @@ impl Peer {
         let Some(length) = self.session.seal(packet, out.spare()) else {
             return self.hold(packet, endpoint, local, now, out);
         };
-        out.push(length, endpoint);
+        out.push_data(length, endpoint);
         self.sent_packets += 1;
         self.sent_bytes += packet.len() as u64;
         Sealed::Ready
     }
 
-    /// Encrypts an inner packet that is no traffic; says whether there was a session for it.
+    /// Encrypts a packet for a replica; says whether there was a session for it.
     pub(super) fn send_counted(&mut self, packet: &[u8], out: &mut Transmits) -> bool {
-        let sent = self.send_control(packet, out);
-        if sent {
-            self.sent_packets += 1;
-            self.sent_bytes += packet.len() as u64;
-        }
-        sent
+        let Some(endpoint) = self.endpoint else {
+            return false;
+        };
+        let Some(length) = self.session.seal(packet, out.spare()) else {
+            return false;
+        };
+        out.push_data(length, endpoint);
+        self.sent_packets += 1;
+        self.sent_bytes += packet.len() as u64;
+        true
     }
 
     #[cold]
@@ -388,7 +392,7 @@ impl Peer {
             let Some(length) = self.session.poll_held(out.spare()) else {
                 return;
             };
-            out.push(length, endpoint);
+            out.push_data(length, endpoint);
             self.sent_packets += 1;
             self.sent_bytes += (length - DATA_OVERHEAD) as u64;
         }

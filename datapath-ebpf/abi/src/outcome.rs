@@ -163,6 +163,12 @@ outcomes! {
         /// A handshake initiation that was taken before, or whose timestamp is not after those that its sender has
         /// used: somebody repeats what was recorded, or the far gateway's clock was set back.
         HandshakeReplayed = "handshake-replayed" by Lane,
+        /// A datagram for an uplink that takes less than it is given: the send buffer of that way was full.
+        SendBufferFull = "send-buffer-full" by Lane,
+        /// A datagram of the tunnel itself that the host's routes led into the tunnel.
+        OwnDatagram = "own-datagram" by Lane,
+        /// A decrypted packet that does not know ECN, in a datagram that met congestion on its way (RFC 6040 4.2).
+        EcnIllegal = "ecn-illegal" by Lane,
     }
 }
 
