@@ -21,8 +21,7 @@ pub(super) struct Preflight {
 impl Preflight {
     pub(super) async fn look(config: &Config) -> Result<Self> {
         let file = &config.gateway.private_key_file;
-        let key =
-            disk::read_key(file).with_context(|| format!("private key file {}", file.display()))?;
+        let key = disk::key_of(file).context("private_key_file")?;
         let identity = Identity::new(key.expose().to_bytes());
         let host = Host::connect(&config.gateway.name).await?;
         // Subscribed before the host is read, so that no change falls in between.

@@ -191,21 +191,15 @@ fn note_carriers(
 
 /// A link as its lane must know it.
 pub(in crate::gateway) fn spec_of(link: &PlannedLink, config: &Config) -> Result<PeerSpec> {
-    let preshared_key = match &link.gateway.preshared_key_file {
-        Some(file) => {
-            let key = disk::read_key(file)
-                .with_context(|| format!("pre-shared key file {}", file.display()))?;
-            Some(key)
-        }
-        None => None,
-    };
+    let file = link.gateway.preshared_key_file.as_ref();
+    let preshared_key = file.map(disk::key_of).transpose();
     Ok(PeerSpec {
         link: link.id,
         site: link.site,
         engine: link.gateway.engine,
         receiver_index: link.receiver_index,
         public_key: link.gateway.public_key,
-        preshared_key,
+        preshared_key: preshared_key.context("preshared_key_file")?,
         keepalive: link.keepalive(),
         endpoint: None,
         // Told before it is dialled.
