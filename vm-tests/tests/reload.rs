@@ -199,7 +199,10 @@ fn a_private_key_that_is_replaced_in_its_file_needs_a_restart() {
     fs::write(mesh.agent.key_file(), KeyPair::generate().unwrap().private).unwrap();
     let (code, said) = mesh.agent.failing_command(&["reload"]).unwrap();
     assert_eq!(code, 2, "{said}");
-    assert!(said.contains("the key in ") && said.contains("restart it"), "{said}");
+    assert!(
+        said.contains("the key in ") && said.contains("restart it"),
+        "{said}"
+    );
     assert_eq!(mesh.state(), before);
 }
 

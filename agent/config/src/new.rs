@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::{
-    Endpoint, Gateway, HealthKind, HealthTarget, KeyFile, Lanes, Link, Liveness, LivenessMode, OnDown,
-    RemoteGateway, Site, VirtualRouter, health, remote, site, vrrp,
+    Endpoint, Gateway, HealthKind, HealthTarget, KeyFile, Lanes, Link, Liveness, LivenessMode,
+    OnDown, RemoteGateway, Site, VirtualRouter, health, remote, site, vrrp,
 };
 use crossway_liveness::vrrp::Interval;
 use crossway_types::address::Family;

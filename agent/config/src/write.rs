@@ -36,7 +36,10 @@ impl fmt::Display for Config {
 fn write_gateway(f: &mut fmt::Formatter<'_>, gateway: &Gateway) -> fmt::Result {
     let mut table = Table::begin(f, "[gateway]")?;
     table.set("name", &gateway.name)?;
-    table.set("private_key_file", path_text(&gateway.private_key_file.path))?;
+    table.set(
+        "private_key_file",
+        path_text(&gateway.private_key_file.path),
+    )?;
     table.set("listen", gateway.listen.to_string())?;
     if !gateway.tunnel_addresses.is_empty() {
         table.list("tunnel_addresses", &gateway.tunnel_addresses)?;

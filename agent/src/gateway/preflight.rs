@@ -95,11 +95,12 @@ pub(super) async fn refuse_swallowed(host: &Host, config: &Config) -> Result<()>
     for (site, gateways) in named_gateways(config) {
         for gateway in gateways {
             for endpoint in gateway.links.iter().flat_map(|link| &link.endpoints) {
-                for address in addresses_of(endpoint).await {
+                // What a name leads to is looked at when that is known.
+                if let Endpoint::Address(address) = endpoint {
                     endpoints.push(NamedEndpoint {
                         site,
                         gateway: &gateway.name,
-                        address,
+                        address: address.ip(),
                     });
                 }
             }
@@ -118,17 +119,4 @@ fn named_gateways(config: &Config) -> impl Iterator<Item = (&str, &[RemoteGatewa
     let of_sites = config.sites.iter();
     let of_sites = of_sites.map(|site| (site.name.as_str(), site.gateways.as_slice()));
     of_sites.chain([("", config.gateway.replicas.as_slice())])
-}
-
-/// The addresses of an endpoint; none for a name that does not resolve now (it is tried again later).
-async fn addresses_of(endpoint: &Endpoint) -> Vec<std::net::IpAddr> {
-    match endpoint {
-        Endpoint::Address(address) => vec![address.ip()],
-        Endpoint::Name { host, port } => {
-            match tokio::net::lookup_host((host.as_str(), *port)).await {
-                Ok(addresses) => addresses.map(|address| address.ip()).collect(),
-                Err(_) => Vec::new(),
-            }
-        }
-    }
 }
