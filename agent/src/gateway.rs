@@ -260,8 +260,9 @@ impl Gateway {
                 "dropped while it ran"
             );
         }
-        if let Err(error) = self.host.kernel.restore().await {
-            failures.push(error.to_string());
+        match self.host.kernel.restore().await {
+            Ok(report) => failures.extend(report.failures),
+            Err(error) => failures.push(error.to_string()),
         }
         if !failures.is_empty() {
             bail!(
