@@ -13,6 +13,8 @@ pub(super) enum Source {
     Routes,
     /// Endpoints that cannot be reached by the interface that their link is bound to.
     Paths,
+    /// Endpoints that the host's routes lead to through the tunnel.
+    Swallowed,
     FastPath,
     VirtualRouters,
     /// What this process may do.
