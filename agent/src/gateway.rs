@@ -225,6 +225,8 @@ impl Gateway {
         if let Err(error) = self.forwarding.look_at_links(now).await {
             tracing::debug!("{error:#}");
         }
+        let swallowed = self.forwarding.swallowed();
+        self.warnings.replace(Source::Swallowed, swallowed);
         self.mark(Event::LinksDue);
     }
 

@@ -15,6 +15,8 @@ pub(super) enum Source {
     Names,
     /// Endpoints that cannot be reached by the interface that their link is bound to.
     Paths,
+    /// Endpoints that the host's routes lead to through the tunnel.
+    Swallowed,
     FastPath,
     VirtualRouters,
     /// What this process may do.

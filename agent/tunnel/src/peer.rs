@@ -305,9 +305,13 @@ impl Peer {
 
     /// Where it is: where it was last heard from, or is dialled.
     pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
-        let heard = self.endpoint.map(|endpoint| endpoint.remote.ip());
-        let dialled = self.dialled.map(|remote| remote.ip());
-        heard.into_iter().chain(dialled)
+        self.remotes().map(|remote| remote.ip())
+    }
+
+    /// As [`Self::addresses`], with the ports.
+    pub(super) fn remotes(&self) -> impl Iterator<Item = SocketAddr> {
+        let heard = self.endpoint.map(|endpoint| endpoint.remote);
+        heard.into_iter().chain(self.dialled)
     }
 
     /// Takes a cookie reply. It proves too little to move the endpoint.
