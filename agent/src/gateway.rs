@@ -154,10 +154,14 @@ impl Gateway {
         loop {
             let input = inputs.next(self.timeouts()).await?;
             let now = clock::now();
+            let looks_at_host = matches!(input, Input::HostSettled);
             if let ControlFlow::Break(why) = self.handle_input(input, now).await {
                 return Ok(why);
             }
             self.reconcile(now).await;
+            if looks_at_host {
+                inputs.on_host_followed(now, clock::now());
+            }
             self.forwarding.lanes.ended()?;
         }
     }
@@ -218,6 +222,10 @@ impl Gateway {
         self.replicas.sweep_flows(forwarding, plan, now);
         self.rates.sample(forwarding, plan, now);
         self.process.upgrade.look();
+        self.host.set_endpoints(self.forwarding.links.endpoints());
+        if self.host.has_drifted() {
+            self.mark(Event::HostSettled);
+        }
     }
 
     /// Asks the lanes for their state. A lane that has ended is noticed at the end of the turn.

@@ -2,6 +2,7 @@
 //! keeps from being done, is told, and the rest is done all the same.
 
 use super::addresses::preferred_source;
+use super::drift::Seen;
 use super::error::HostError;
 use super::forwarding::{self, Facts, Need};
 use super::links::Interface;
@@ -34,13 +35,15 @@ impl Host {
 
         let set = tunnel::set_mtu(&self.handle, &tun, wanted.mtu, &mut report).await;
         report.note(set);
+        let set = tunnel::set_queue_length(&self.handle, &tun, &mut report).await;
+        report.note(set);
         let first = self.virtual_macs.is_none();
         let (file, devices) = (&mut self.file, &wanted.virtual_macs);
         let made = virtual_mac::reconcile(&self.handle, file, devices, first, &mut report).await;
+        kept_features::reconcile(&mut self.file, &wanted.lan, &mut report);
         let set = self.set_sysctls(wanted, &made, &mut report);
         report.note(set);
         self.virtual_macs = Some(made);
-        kept_features::reconcile(&mut self.file, &wanted.lan, &mut report);
         let file = &mut self.file;
         let added = tunnel::add_addresses(&self.handle, file, &tun, &wanted.addresses, &mut report);
         let leftover = added.await;
@@ -190,7 +193,10 @@ impl Host {
             hub: wanted.hub,
             virtual_macs,
         };
-        apply_plan(&mut self.file, forwarding::plan(need, &facts), report);
+        let plan = forwarding::plan(need, &facts);
+        let looked_at = plan.looked_at.clone();
+        apply_plan(&mut self.file, plan, report);
+        self.seen = Seen::look(looked_at, wanted);
         Ok(())
     }
 }

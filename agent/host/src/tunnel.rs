@@ -59,6 +59,22 @@ pub(super) async fn claim(
     Ok(())
 }
 
+/// What the kernel gives a TUN (`TUN_READQ_SIZE` in drivers/net/tun.c).
+const QUEUE_LENGTH: u32 = 500;
+
+/// Gives the TUN room for packets again, if somebody has taken all of it: it would drop each.
+pub(super) async fn set_queue_length(
+    handle: &Handle,
+    tun: &Interface,
+    report: &mut Report,
+) -> Result<(), HostError> {
+    if tun.queue_length == 0 {
+        links::set_queue_length(handle, tun, QUEUE_LENGTH).await?;
+        report.changed(format!("{}: queue length 0 -> {QUEUE_LENGTH}", tun.name));
+    }
+    Ok(())
+}
+
 /// Sets the largest packet; before anything else, because below 1280 the kernel takes IPv6 away.
 pub(super) async fn set_mtu(
     handle: &Handle,

@@ -1,5 +1,6 @@
 //! The gateway's side of its host: what it wants of it, and what it has last seen.
 
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 
 use anyhow::Result;
@@ -11,11 +12,17 @@ use super::on_down::DownSites;
 use super::preflight::{choose_mtu, wan_mtus};
 use crate::config::Config;
 use crate::datapath;
+use crate::host::guard;
 use crate::host::kernel_routes::KernelRoute;
 use crate::host::links;
 use crate::host::tunnel_mtu::TunnelMtu;
+use crate::host::watch::{Interest, SharedInterest};
 use crate::host::{Host, Report, Wanted};
 use crate::ids::IfIndex;
+use crate::prefix::Prefix;
+
+/// Seconds between two looks at sysctls and device features: some are set behind our back without a note of the kernel's.
+const TICKS_BETWEEN_LOOKS: u32 = 3;
 
 /// The host, and the tunnel device on it.
 pub(super) struct HostSide {
@@ -24,6 +31,9 @@ pub(super) struct HostSide {
     /// The routes of others, from when ours were set last until the fast path has them: there may be a
     /// million.
     pub(super) other_routes: Option<Vec<KernelRoute>>,
+    /// Which of others' routes are worth a look.
+    interest: SharedInterest,
+    ticks: u32,
 }
 
 /// The tunnel device.
@@ -34,12 +44,46 @@ pub(super) struct Tun {
 }
 
 impl HostSide {
-    pub(super) fn new(kernel: Host, tun: Tun) -> Self {
+    pub(super) fn new(kernel: Host, tun: Tun, interest: SharedInterest) -> Self {
         Self {
             kernel,
             tun,
             other_routes: None,
+            interest,
+            ticks: 0,
         }
+    }
+
+    /// At each tick: whether others have changed what the kernel has no notes of, which is looked at now and then.
+    pub(super) fn has_drifted(&mut self) -> bool {
+        self.ticks = (self.ticks + 1) % TICKS_BETWEEN_LOOKS;
+        self.ticks == 0 && self.kernel.has_drifted()
+    }
+
+    /// From now on the host is looked at for routes that have to do with these prefixes, with the far gateways, or
+    /// with the routers of the uplinks in `others`.
+    pub(super) async fn set_interest(
+        &self,
+        prefixes: &[Prefix],
+        endpoints: Vec<IpAddr>,
+        others: &[KernelRoute],
+        config: &Config,
+    ) {
+        let mut wans = Vec::new();
+        for wan in &config.gateway.wan {
+            wans.extend(self.kernel.find(&wan.interface).await.ok().flatten());
+        }
+        let wans: Vec<IfIndex> = wans.iter().map(|wan| wan.index).collect();
+        let routers = guard::routers_of(others, &wans);
+        let mut interest = Interest::new(prefixes.iter().copied(), routers);
+        interest.set_endpoints(endpoints);
+        self.interest.set(interest);
+    }
+
+    /// Takes where far gateways are now.
+    pub(super) fn set_endpoints(&self, endpoints: Vec<IpAddr>) {
+        self.interest
+            .change(|interest| interest.set_endpoints(endpoints));
     }
 
     /// Takes the index of the tunnel device as it is.
