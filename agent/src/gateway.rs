@@ -23,6 +23,7 @@ mod lanes;
 pub mod links;
 pub mod names;
 pub mod on_down;
+mod own_packets;
 mod parts;
 pub mod plan;
 mod preflight;
@@ -187,7 +188,10 @@ impl Gateway {
                 }
             }
             Input::Request(request) => self.handle_request(request, now).await,
-            Input::Names(answers) => self.on_names(answers, now),
+            Input::Names(answers) => {
+                self.on_names(answers, now);
+                self.guard_moved(now).await;
+            }
             Input::LinkChanges(changes) => {
                 self.forwarding.on_link_changes(changes, now);
                 self.mark(Event::LinksChanged);
@@ -217,6 +221,7 @@ impl Gateway {
     async fn handle_tick(&mut self, now: Instant) {
         self.look_at_links(now).await;
         self.follow_names(now);
+        self.guard_moved(now).await;
         self.mark(Event::Tick);
         let (forwarding, plan) = (&mut self.forwarding, &self.desired.plan);
         self.replicas.sweep_flows(forwarding, plan, now);

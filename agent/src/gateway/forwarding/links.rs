@@ -124,6 +124,17 @@ impl Forwarding {
         Ok(())
     }
 
+    /// Has links be down whose packets would enter the tunnel, by the address that they go to.
+    pub(in crate::gateway) fn set_swallowed(
+        &mut self,
+        swallowed: HashMap<IpAddr, String>,
+        now: Instant,
+    ) -> Result<()> {
+        let died = self.links.set_swallowed(swallowed, now);
+        died.into_iter()
+            .try_for_each(|(link, lane)| self.lanes.send(lane, Command::PathDown(link)))
+    }
+
     /// Tells the lanes which links carry flows now, and the far ends how they are served; what has changed of
     /// that, for the journal.
     pub(in crate::gateway) fn tell_ranks(

@@ -212,6 +212,70 @@ fn a_name_that_leads_elsewhere_is_dialled_there_at_once_unless_the_link_is_up() 
 }
 
 #[test]
+fn a_link_whose_packets_would_enter_the_tunnel_is_down_and_dialled_elsewhere() {
+    let mut links = links();
+    let start = clock::now();
+    let swallows = |address: &str| {
+        let why = "packets would go into the tunnel".to_owned();
+        HashMap::from([(address.parse().unwrap(), why)])
+    };
+    links.insert(planned(1, &["192.0.2.7:1", "192.0.2.8:1"]), HOLD, start);
+    links.insert(planned(2, &["192.0.2.9:1"]), HOLD, start);
+    links.on_snapshot(vec![peer(1, true)], start);
+    assert!(links.poll_moved() && !links.poll_moved());
+    assert_eq!(links.own_addresses().len(), 3);
+
+    let died = links.set_swallowed(swallows("192.0.2.7"), start);
+    assert_eq!(died, [(LinkId(1), 0)]);
+    assert_eq!(state(&links, 1), LinkState::Down);
+    assert_eq!(
+        links.get(LinkId(1)).unwrap().why,
+        "packets would go into the tunnel"
+    );
+    assert_eq!(
+        state(&links, 2),
+        LinkState::Connecting,
+        "no other is disturbed"
+    );
+    assert_eq!(
+        links.set_swallowed(swallows("192.0.2.7"), start),
+        [],
+        "it has died already"
+    );
+    // The other address is as good as ever.
+    let to = dialled(&mut links, start);
+    assert_eq!(to, ["192.0.2.8:1", "192.0.2.9:1"]);
+    assert!(links.poll_moved());
+    let answers = PeerSnapshot {
+        endpoint: Some(udp::Endpoint::new("192.0.2.8:1".parse().unwrap())),
+        ..peer(1, true)
+    };
+    links.on_snapshot(vec![answers], start);
+    assert_eq!(state(&links, 1), LinkState::Up);
+
+    // All that there is: not dialled, until there is a way.
+    links.set_swallowed(swallows("192.0.2.9"), start);
+    let later = start + REDIAL_AFTER * 9;
+    assert_eq!(dialled(&mut links, later), [""; 0]);
+    links.set_swallowed(HashMap::new(), later);
+    assert_eq!(dialled(&mut links, later), ["192.0.2.9:1"]);
+}
+
+#[test]
+fn a_link_that_is_bound_to_an_interface_leaves_by_it_whatever_routes_say() {
+    let mut links = links();
+    let start = clock::now();
+    let mut bound = planned(1, &["192.0.2.7:51820"]);
+    bound.path.wan = Some("eth0".to_owned());
+    links.insert(bound, HOLD, start);
+    links.on_snapshot(vec![peer(1, true)], start);
+    assert_eq!(links.own_addresses(), []);
+    let swallowed = HashMap::from([("192.0.2.7".parse().unwrap(), "no".to_owned())]);
+    assert_eq!(links.set_swallowed(swallowed, start), []);
+    assert_eq!(state(&links, 1), LinkState::Up);
+}
+
+#[test]
 fn links_whose_names_nobody_knows_keep_none_from_being_dialled() {
     let mut links = links();
     let start = clock::now();
