@@ -21,6 +21,7 @@ mod inputs;
 mod lan_side;
 mod lanes;
 pub mod links;
+pub mod names;
 pub mod on_down;
 mod parts;
 pub mod plan;
@@ -182,8 +183,7 @@ impl Gateway {
                 }
             }
             Input::Request(request) => self.handle_request(request, now).await,
-            // A lane that has ended is noticed at the end of the turn.
-            Input::Dial(dial) => drop(self.forwarding.dial(dial)),
+            Input::Names(answers) => self.on_names(answers, now),
             Input::LinkChanges(changes) => {
                 self.forwarding.on_link_changes(changes, now);
                 self.mark(Event::LinksChanged);
@@ -212,6 +212,7 @@ impl Gateway {
 
     async fn handle_tick(&mut self, now: Instant) {
         self.look_at_links(now).await;
+        self.follow_names(now);
         self.mark(Event::Tick);
         let (forwarding, plan) = (&mut self.forwarding, &self.desired.plan);
         self.replicas.sweep_flows(forwarding, plan, now);
@@ -240,6 +241,7 @@ impl Gateway {
         self.lan.vrrp.stop().await;
         // For the last words.
         self.look_at_links(clock::now()).await;
+        failures.extend(self.remember_names());
         let by_programs = self.forwarding.dropped_by_programs();
         if let Err(error) = self.forwarding.detach() {
             failures.push(format!("{error:#}"));
@@ -258,8 +260,9 @@ impl Gateway {
                 "dropped while it ran"
             );
         }
-        if let Err(error) = self.host.kernel.restore().await {
-            failures.push(error.to_string());
+        match self.host.kernel.restore().await {
+            Ok(report) => failures.extend(report.failures),
+            Err(error) => failures.push(error.to_string()),
         }
         if !failures.is_empty() {
             bail!(

@@ -18,6 +18,7 @@ use crate::io::offload::ToldOff;
 use crate::io::tun::{self, TunQueue};
 use crate::io::udp::{ReceiveBatch, UdpSocket};
 use crossway_sys::clock;
+use crossway_tunnel::initiations::Initiations;
 use crossway_tunnel::noise::Identity;
 use crossway_tunnel::tai64n::Calendar;
 use crossway_tunnel::transmit::Transmits;
@@ -39,11 +40,13 @@ impl fmt::Debug for ParkedLane {
 }
 
 impl ParkedLane {
-    /// A lane without peers and routes, and what commands it once it runs.
+    /// A lane without peers and routes, and what commands it once it runs. All lanes of a gateway share its
+    /// `initiations`.
     pub fn new(
         tun: TunQueue,
         udp: UdpSocket,
         identity: Identity,
+        initiations: Arc<Initiations>,
         mtu: usize,
         to_control: ToControl,
     ) -> io::Result<(Self, LaneHandle)> {
@@ -53,7 +56,7 @@ impl ParkedLane {
         let lane = Lane {
             tun,
             udp,
-            tunnel: Tunnel::new(identity, calendar, now),
+            tunnel: Tunnel::new(identity, calendar, initiations, now),
             send: Transmits::new(),
             receive: ReceiveBatch::new(),
             coalescer: Coalescer::new(),

@@ -8,10 +8,9 @@ use datapath_abi::settings::{DEFAULT_VNET, Interface, Role, SOFTWARE_GSO};
 use super::desired::Desired;
 use super::links::Wan;
 use super::on_down::DownSites;
-use super::preflight::choose_mtu;
+use super::preflight::{choose_mtu, wan_mtus};
 use crate::config::Config;
 use crate::datapath;
-use crate::host::error::HostError;
 use crate::host::kernel_routes::KernelRoute;
 use crate::host::links;
 use crate::host::tunnel_mtu::TunnelMtu;
@@ -43,18 +42,26 @@ impl HostSide {
         }
     }
 
-    /// Takes the index of the tunnel device as it is; the MTU that the device should have.
-    pub(super) async fn look_at_tunnel(&mut self, config: &Config) -> Result<TunnelMtu> {
-        let mtu = choose_mtu(&self.kernel, config).await?;
+    /// Takes the index of the tunnel device as it is.
+    pub(super) async fn look_at_tunnel(&mut self) -> Result<()> {
         self.tun.index = self.kernel.interface(&self.tun.name).await?.index;
-        Ok(mtu)
+        Ok(())
+    }
+
+    /// The MTU that the tunnel device should have: the present one while no WAN is there to tell.
+    pub(super) async fn choose_mtu(&self, config: &Config) -> Result<TunnelMtu> {
+        let wans = wan_mtus(&self.kernel, config).await?;
+        if wans.is_empty() && config.gateway.mtu.is_none() {
+            return Ok(self.tun.mtu.clone());
+        }
+        choose_mtu(&wans, config)
     }
 
     /// The WAN interfaces as they are.
     pub(super) async fn wans(&self, config: &Config) -> Vec<Wan> {
         let mut wans = Vec::new();
         for wan in &config.gateway.wan {
-            let found = self.kernel.interface(&wan.interface).await.ok();
+            let found = self.kernel.find(&wan.interface).await.ok().flatten();
             wans.push(Wan {
                 name: wan.interface.clone(),
                 carrier: found.as_ref().is_some_and(|wan| wan.up && wan.carrier),
@@ -71,9 +78,8 @@ impl HostSide {
     ) -> Vec<(&'a str, Option<links::Interface>)> {
         let mut interfaces = Vec::new();
         for name in names {
-            match self.kernel.interface(name).await {
-                Ok(found) => interfaces.push((name.as_str(), Some(found))),
-                Err(HostError::NoSuchInterface { .. }) => interfaces.push((name.as_str(), None)),
+            match self.kernel.find(name).await {
+                Ok(found) => interfaces.push((name.as_str(), found)),
                 Err(error) => tracing::warn!("{error}"),
             }
         }
@@ -84,7 +90,7 @@ impl HostSide {
     pub(super) async fn apply(&mut self, desired: &Desired, down: &DownSites) -> Result<Report> {
         let wanted = self.wanted(desired, down);
         let report = self.kernel.apply(&wanted).await?;
-        self.other_routes = Some(self.kernel.take_other_routes());
+        self.take_other_routes();
         Ok(report)
     }
 
@@ -96,8 +102,14 @@ impl HostSide {
     ) -> Result<Report> {
         let wanted = self.wanted(desired, down);
         let report = self.kernel.apply_routes(&wanted).await?;
-        self.other_routes = Some(self.kernel.take_other_routes());
+        self.take_other_routes();
         Ok(report)
+    }
+
+    /// Those that were read before are as good as any where they could not be read now.
+    fn take_other_routes(&mut self) {
+        let read = self.kernel.take_other_routes();
+        self.other_routes = read.or_else(|| self.other_routes.take());
     }
 
     fn wanted(&self, desired: &Desired, down: &DownSites) -> Wanted {
@@ -134,7 +146,7 @@ impl HostSide {
         let wan = desired.config.gateway.wan.iter();
         let wan = wan.map(|wan| (&wan.interface, Role::Wan));
         for (name, role) in lan.chain(wan).chain([(&self.tun.name, Role::Tun)]) {
-            if let Ok(found) = self.kernel.interface(name).await {
+            if let Ok(Some(found)) = self.kernel.find(name).await {
                 let software_gso = role == Role::Lan && !datapath::segments_tcp(name);
                 let interface = Interface {
                     role: role as u32,

@@ -16,6 +16,7 @@ use crate::lane::{Command, LaneGone, LaneHandle, LaneSnapshot, ParkedLane, ToCon
 use crate::posture::capabilities::{Part, settle_thread};
 use crate::routes::RouteTable;
 use crate::tunnel::PeerSnapshot;
+use crate::tunnel::initiations::Initiations;
 use crate::tunnel::noise::Identity;
 
 /// How long a lane may take to stop: some batches.
@@ -45,9 +46,18 @@ impl Lanes {
         mtu: u16,
         to_control: &ToControl,
     ) -> Result<Self> {
+        let initiations = Arc::<Initiations>::default();
         let made = pairs.into_iter().map(|(tun, udp)| {
-            ParkedLane::new(tun, udp, identity.clone(), mtu.into(), to_control.clone())
-                .context("to make a lane")
+            let (identity, initiations) = (identity.clone(), Arc::clone(&initiations));
+            ParkedLane::new(
+                tun,
+                udp,
+                identity,
+                initiations,
+                mtu.into(),
+                to_control.clone(),
+            )
+            .context("to make a lane")
         });
         Self::run(tun, made.collect::<Result<_>>()?)
     }

@@ -10,10 +10,9 @@ use std::fmt::Write as _;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
-
 use crate::control::message::{LinkState, SiteState};
 use crate::gateway::election::Election;
+use crate::gateway::names::Names;
 use crate::gateway::plan::PlannedLink;
 use crate::ids::{LinkId, SiteId};
 use crate::journal::Change;
@@ -37,7 +36,8 @@ pub struct Links {
     changes: Vec<Change>,
     /// Only IPv4 can be dialled.
     ipv4_only: bool,
-    resolved: mpsc::Sender<Dial>,
+    /// Where the names of their endpoints lead.
+    pub resolved: Names,
 }
 
 /// A WAN interface as it is now.
@@ -75,14 +75,14 @@ impl PlannedLink {
 }
 
 impl Links {
-    /// No links. What is resolved comes out of the other end of `resolved`.
-    pub fn new(ipv4_only: bool, resolved: mpsc::Sender<Dial>) -> Self {
+    /// No links.
+    pub fn new(ipv4_only: bool) -> Self {
         Self {
             by_id: HashMap::new(),
             elections: HashMap::new(),
             changes: Vec::new(),
             ipv4_only,
-            resolved,
+            resolved: Names::default(),
         }
     }
 
@@ -207,6 +207,7 @@ impl Links {
                 link.on_snapshot(peer, now);
             }
             self.assess(id, now);
+            self.learn_from(id);
         }
     }
 

@@ -11,6 +11,8 @@ pub(super) enum Source {
     Host,
     /// Routes of others that go before those of sites.
     Routes,
+    /// Names of endpoints.
+    Names,
     /// Endpoints that cannot be reached by the interface that their link is bound to.
     Paths,
     FastPath,

@@ -173,17 +173,18 @@ impl Keypairs {
         self.keep(keypair);
     }
 
-    /// Opens a data message under the session it is for.
+    /// Opens a data message under the session it is for; its length, and whether it is the first under a session
+    /// that the far side began.
     pub(super) fn open(
         &mut self,
         receiver: u32,
         datagram: &[u8],
         landing: &mut [u8],
-    ) -> Result<usize, DropReason> {
+    ) -> Result<(usize, bool), DropReason> {
         if let Some(current) = &mut self.current
             && current.local == receiver
         {
-            return current.open(datagram, landing);
+            return Ok((current.open(datagram, landing)?, false));
         }
         let at = self
             .others
@@ -191,10 +192,11 @@ impl Keypairs {
             .position(|keypair| keypair.local == receiver)
             .ok_or(DropReason::NoSession)?;
         let length = self.others[at].open(datagram, landing)?;
-        if !self.others[at].confirmed {
+        let first = !self.others[at].confirmed;
+        if first {
             self.confirm(at);
         }
-        Ok(length)
+        Ok((length, first))
     }
 
     /// For the agent that takes over.

@@ -163,6 +163,15 @@ outcomes! {
         /// A packet out of the tunnel whose route leads back to the site that it came from: a loop. Its sender is told
         /// that the host is unreachable.
         TurnedBack = "turned-back" by TunIngress,
+        /// A handshake initiation that was taken before, or whose timestamp is not after those that its sender has
+        /// used: somebody repeats what was recorded, or the far gateway's clock was set back.
+        HandshakeReplayed = "handshake-replayed" by Lane,
+        /// A datagram for an uplink that takes less than it is given: the send buffer of that way was full.
+        SendBufferFull = "send-buffer-full" by Lane,
+        /// A datagram of the tunnel itself that the host's routes led into the tunnel.
+        OwnDatagram = "own-datagram" by Lane,
+        /// A decrypted packet that does not know ECN, in a datagram that met congestion on its way (RFC 6040 4.2).
+        EcnIllegal = "ecn-illegal" by Lane,
     }
 }
 

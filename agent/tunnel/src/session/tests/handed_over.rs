@@ -93,7 +93,7 @@ fn an_old_initiation_is_refused_by_the_next_agent_too() {
     let now = link.now;
     link.b.hand_over(now);
     let replayed = link.b.handle(&initiation, now).0;
-    assert_eq!(replayed, Err(DropReason::HandshakeInvalid));
+    assert_eq!(replayed, Err(DropReason::HandshakeReplayed));
 }
 
 #[test]
