@@ -21,7 +21,9 @@ mod inputs;
 mod lan_side;
 mod lanes;
 pub mod links;
+pub mod names;
 pub mod on_down;
+mod own_packets;
 mod parts;
 pub mod plan;
 mod preflight;
@@ -186,8 +188,10 @@ impl Gateway {
                 }
             }
             Input::Request(request) => self.handle_request(request, now).await,
-            // A lane that has ended is noticed at the end of the turn.
-            Input::Dial(dial) => drop(self.forwarding.dial(dial)),
+            Input::Names(answers) => {
+                self.on_names(answers, now);
+                self.guard_moved(now).await;
+            }
             Input::LinkChanges(changes) => {
                 self.forwarding.on_link_changes(changes, now);
                 self.mark(Event::LinksChanged);
@@ -219,6 +223,8 @@ impl Gateway {
 
     async fn handle_tick(&mut self, now: Instant) {
         self.look_at_links(now).await;
+        self.follow_names(now);
+        self.guard_moved(now).await;
         self.mark(Event::Tick);
         let (forwarding, plan) = (&mut self.forwarding, &self.desired.plan);
         self.replicas.sweep_flows(forwarding, plan, now);
@@ -235,6 +241,8 @@ impl Gateway {
         if let Err(error) = self.forwarding.look_at_links(now).await {
             tracing::debug!("{error:#}");
         }
+        let swallowed = self.forwarding.swallowed();
+        self.warnings.replace(Source::Swallowed, swallowed);
         self.mark(Event::LinksDue);
     }
 
@@ -251,6 +259,7 @@ impl Gateway {
         self.lan.vrrp.stop().await;
         // For the last words.
         self.look_at_links(clock::now()).await;
+        failures.extend(self.remember_names());
         let by_programs = self.forwarding.dropped_by_programs();
         if let Err(error) = self.forwarding.detach() {
             failures.push(format!("{error:#}"));

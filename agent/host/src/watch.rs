@@ -86,8 +86,10 @@ impl Watch {
                 other => other?,
             }
         }
+        // SAFETY: a `Socket` gives the same open descriptor as long as it lives.
+        let socket = unsafe { AsyncFd::register(socket) }?;
         Ok(Self {
-            socket: AsyncFd::new(socket)?,
+            socket,
             buffer: Vec::with_capacity(LONGEST),
             interest: SharedInterest::default(),
         })

@@ -8,7 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until};
 
-use super::links::Dial;
+use super::names::Answer;
 use crate::control::ControlRequest;
 use crate::datapath::ProgramLog;
 use crate::health::Outcome;
@@ -30,7 +30,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 /// Where everything comes from.
 pub(super) struct Inputs {
     pub(super) requests: mpsc::Receiver<ControlRequest>,
-    pub(super) dials: mpsc::Receiver<Dial>,
+    pub(super) names: mpsc::UnboundedReceiver<Answer>,
     pub(super) from_lanes: FromLanes,
     pub(super) outcomes: mpsc::Receiver<Outcome>,
     pub(super) vrrp: mpsc::UnboundedReceiver<VrrpEvent>,
@@ -75,7 +75,8 @@ pub(super) enum Input {
     Upgrade,
     Successor(UnixStream),
     Request(ControlRequest),
-    Dial(Dial),
+    /// What names lead to.
+    Names(Vec<Answer>),
     LinkChanges(Vec<LinkChange>),
     Replica(FromReplica),
     Probed(Outcome),
@@ -125,7 +126,11 @@ impl Inputs {
                 _ = self.signals.upgrade.recv() => return Ok(Input::Upgrade),
                 Some(successor) = self.successors.recv() => return Ok(Input::Successor(successor)),
                 Some(request) = self.requests.recv() => return Ok(Input::Request(request)),
-                Some(dial) = self.dials.recv() => return Ok(Input::Dial(dial)),
+                Some(answer) = self.names.recv() => {
+                    // All that wait: a name server that comes back answers for thousands.
+                    let waiting = std::iter::from_fn(|| self.names.try_recv().ok());
+                    return Ok(Input::Names(std::iter::once(answer).chain(waiting).collect()));
+                }
                 Some(change) = self.from_lanes.changes.recv() => {
                     // All that wait: a WAN that dies takes thousands of links with it.
                     let waiting = std::iter::from_fn(|| self.from_lanes.changes.try_recv().ok());

@@ -21,8 +21,7 @@ pub(super) struct Preflight {
 impl Preflight {
     pub(super) async fn look(config: &Config) -> Result<Self> {
         let file = &config.gateway.private_key_file;
-        let key =
-            disk::read_key(file).with_context(|| format!("private key file {}", file.display()))?;
+        let key = disk::key_of(file).context("private_key_file")?;
         let identity = Identity::new(key.expose().to_bytes());
         let host = Host::connect(&config.gateway.name).await?;
         // Subscribed before the host is read, so that no change falls in between.
@@ -102,11 +101,12 @@ pub(super) async fn refuse_swallowed(host: &Host, config: &Config) -> Result<()>
     for (site, gateways) in named_gateways(config) {
         for gateway in gateways {
             for endpoint in gateway.links.iter().flat_map(|link| &link.endpoints) {
-                for address in addresses_of(endpoint).await {
+                // What a name leads to is looked at when that is known.
+                if let Endpoint::Address(address) = endpoint {
                     endpoints.push(NamedEndpoint {
                         site,
                         gateway: &gateway.name,
-                        address,
+                        address: address.ip(),
                     });
                 }
             }
@@ -125,17 +125,4 @@ fn named_gateways(config: &Config) -> impl Iterator<Item = (&str, &[RemoteGatewa
     let of_sites = config.sites.iter();
     let of_sites = of_sites.map(|site| (site.name.as_str(), site.gateways.as_slice()));
     of_sites.chain([("", config.gateway.replicas.as_slice())])
-}
-
-/// The addresses of an endpoint; none for a name that does not resolve now (it is tried again later).
-async fn addresses_of(endpoint: &Endpoint) -> Vec<std::net::IpAddr> {
-    match endpoint {
-        Endpoint::Address(address) => vec![address.ip()],
-        Endpoint::Name { host, port } => {
-            match tokio::net::lookup_host((host.as_str(), *port)).await {
-                Ok(addresses) => addresses.map(|address| address.ip()).collect(),
-                Err(_) => Vec::new(),
-            }
-        }
-    }
 }

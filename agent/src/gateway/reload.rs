@@ -45,7 +45,8 @@ impl Gateway {
             Err(rejected) => return rejected_reload(&rejected),
         };
         let warnings: Vec<String> = accepted.warnings.iter().map(ToString::to_string).collect();
-        let new = accepted.config;
+        let mut new = accepted.config;
+        new.keep_unread_keys(&self.desired.config);
         let of = |outcome, errors, changes| Reload {
             outcome,
             errors,
