@@ -188,9 +188,9 @@ impl Host {
         let need = Need {
             tun: &wanted.tun,
             lan: &wanted.lan,
+            wan: &wanted.wan,
             bound: &wanted.bound_wans,
             ipv6,
-            hub: wanted.hub,
             virtual_macs,
         };
         let plan = forwarding::plan(need, &facts);

@@ -91,8 +91,6 @@ pub struct Wanted {
     pub wan: Vec<String>,
     /// Those of them that links are bound to.
     pub bound_wans: Vec<String>,
-    /// Whether packets may go from site to site through this gateway: there is more than one.
-    pub hub: bool,
     /// Devices that virtual routers need.
     pub virtual_macs: Vec<WantedVirtualMac>,
 }

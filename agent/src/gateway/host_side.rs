@@ -176,7 +176,6 @@ impl HostSide {
                 .map(|wan| wan.interface.clone())
                 .collect(),
             bound_wans: plan.bound_wans(),
-            hub: plan.sites.len() > 1,
             virtual_macs: desired.virtual_macs(),
         }
     }
