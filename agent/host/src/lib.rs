@@ -33,6 +33,7 @@ pub mod state;
 pub mod sysctl;
 mod tunnel;
 pub mod tunnel_mtu;
+mod turn_back;
 pub mod virtual_mac;
 pub mod watch;
 mod way_out;
@@ -91,6 +92,8 @@ pub struct Wanted {
     pub wan: Vec<String>,
     /// Those of them that links are bound to.
     pub bound_wans: Vec<String>,
+    /// Whether packets may go from site to site through this gateway: there is more than one.
+    pub hub: bool,
     /// Devices that virtual routers need.
     pub virtual_macs: Vec<WantedVirtualMac>,
 }

@@ -48,6 +48,7 @@ fn wanted() -> Wanted {
         down: Vec::new(),
         lan: vec!["lan".to_owned()],
         wan: vec!["wan".to_owned()],
+        hub: true,
         virtual_macs: Vec::new(),
     }
 }

@@ -156,6 +156,22 @@ impl HostSide {
         self.other_routes = read.or_else(|| self.other_routes.take());
     }
 
+    /// A warning while no interface has the address that the gateway listens on.
+    pub(super) async fn why_deaf(&self, config: &Config) -> Option<String> {
+        let listen = config.gateway.listen.ip();
+        if listen.is_unspecified() {
+            return None;
+        }
+        let addresses = self.kernel.addresses().await.ok()?;
+        let there = addresses.iter().any(|own| own.address.address == listen);
+        (!there && !listen.is_loopback()).then(|| {
+            format!(
+                "no interface has the address {listen} of `listen`: nobody is heard until one does; give it to an \
+                 interface, or write 0.0.0.0 or [::] for all addresses"
+            )
+        })
+    }
+
     fn wanted(&self, desired: &Desired, down: &DownSites) -> Wanted {
         let Desired { config, plan, .. } = desired;
         let gateway = &config.gateway;
@@ -176,6 +192,7 @@ impl HostSide {
                 .map(|wan| wan.interface.clone())
                 .collect(),
             bound_wans: plan.bound_wans(),
+            hub: plan.sites.len() > 1,
             virtual_macs: desired.virtual_macs(),
         }
     }
