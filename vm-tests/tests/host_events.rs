@@ -169,10 +169,10 @@ fn a_gateway_may_listen_on_an_address_that_comes_later() {
     })
     .unwrap();
     assert!(pair.a.stop().unwrap().success());
-    let gateway = &pair.site_a().gateway;
-    gateway
-        .ip("address delete 203.0.113.1/24 dev wan0")
-        .unwrap();
+    let on_gateway = |pair: &Pair, words: &str| {
+        pair.site_a().gateway.ip(words).unwrap();
+    };
+    on_gateway(&pair, "address delete 203.0.113.1/24 dev wan0");
     pair.a.start_again().unwrap();
     let deaf = |there: bool| {
         wait::until("the warning of the address", UP, || {
@@ -185,7 +185,7 @@ fn a_gateway_may_listen_on_an_address_that_comes_later() {
         .unwrap();
     };
     deaf(true);
-    gateway.ip("address add 203.0.113.1/24 dev wan0").unwrap();
+    on_gateway(&pair, "address add 203.0.113.1/24 dev wan0");
     deaf(false);
     pair.wait_until_up().unwrap();
 }
