@@ -193,7 +193,10 @@ impl Lane {
                 // Nobody waits for it any more: then it is freed here.
                 let _ = reply.send(self.tunnel.set_routes(routes));
             }
-            Command::SetMtu(mtu) => self.mtu = mtu,
+            Command::SetMtu(mtu) => {
+                self.mtu = mtu;
+                self.tunnel.set_mtu(mtu);
+            }
             Command::Snapshot(reply) => {
                 let _ = reply.send(self.snapshot());
             }

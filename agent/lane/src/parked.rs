@@ -53,10 +53,12 @@ impl ParkedLane {
         let (handle, commands, waker) = command::channel()?;
         let now = clock::now();
         let calendar = Calendar::new(now, clock::since_epoch());
+        let mut tunnel = Tunnel::new(identity, calendar, initiations, now);
+        tunnel.set_mtu(mtu);
         let lane = Lane {
             tun,
             udp,
-            tunnel: Tunnel::new(identity, calendar, initiations, now),
+            tunnel,
             send: Transmits::new(),
             receive: ReceiveBatch::new(),
             coalescer: Coalescer::new(),

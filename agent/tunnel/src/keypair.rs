@@ -64,16 +64,17 @@ impl Keypair {
         })
     }
 
-    /// Writes `packet` as a data message to the start of `to`; its length. `None` when the session
+    /// Writes `packet` as a data message to the start of `to`, padded within `mtu`; its length. `None` when the session
     /// is used up.
-    pub(super) fn seal(&mut self, packet: &[u8], to: &mut [u8]) -> Option<usize> {
+    pub(super) fn seal(&mut self, packet: &[u8], mtu: usize, to: &mut [u8]) -> Option<usize> {
         let counter = self.counter;
         if counter >= REJECT_AFTER_MESSAGES {
             return None;
         }
         self.counter = counter + 1;
         message::write_data(to, self.remote, counter);
-        Some(DATA_HEADER + self.sending.seal(counter, packet, &mut to[DATA_HEADER..]))
+        let (padded, to) = (message::padded(packet, mtu), &mut to[DATA_HEADER..]);
+        Some(DATA_HEADER + self.sending.seal_padded(counter, packet, padded, to))
     }
 
     /// Opens a data message to the start of `landing`; the length of what was in it.
