@@ -173,6 +173,36 @@ impl PeerSession {
         }
     }
 
+    /// Sends nothing more under the keys of now, which are older by `asleep`; whether there were any, or a handshake
+    /// under way that is given up. boringtun hands no key out to be dropped by itself: with it, what the far end
+    /// still sends under them is lost as well.
+    pub(super) fn forget_sending_keys(
+        &mut self,
+        asleep: Duration,
+        spec: &PeerSpec,
+        local: &Local,
+        now: Instant,
+    ) -> bool {
+        match self {
+            Crossway(session) => session.forget_sending_keys(asleep, now),
+            #[cfg(feature = "boringtun")]
+            Boringtun(session) => {
+                let preshared = spec.preshared_key.as_ref().map(SecretKey::as_bytes);
+                let (keepalive, index) = (spec.keepalive, spec.receiver_index);
+                let identity = &local.identity;
+                let blank = BoringtunSession::new(
+                    identity,
+                    spec.public_key,
+                    preshared,
+                    keepalive,
+                    index,
+                    now,
+                );
+                session.begin_anew(blank)
+            }
+        }
+    }
+
     /// Takes a cookie reply. The handshake under way is tried again at once, and once; its length.
     pub(super) fn handle_cookie(
         &mut self,

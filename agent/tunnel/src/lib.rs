@@ -23,6 +23,7 @@
 mod allowance;
 mod engine;
 mod export;
+pub mod forgetting;
 pub mod initiations;
 mod keypair;
 mod known_addresses;

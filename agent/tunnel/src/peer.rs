@@ -313,6 +313,17 @@ impl Peer {
         heard.into_iter().chain(dialled)
     }
 
+    /// Sends nothing more under the keys of now, which are older by `asleep`; whether there were any, or were about to be.
+    pub(super) fn forget_sending_keys(
+        &mut self,
+        asleep: Duration,
+        local: &Local,
+        now: Instant,
+    ) -> bool {
+        let session = &mut self.session;
+        session.forget_sending_keys(asleep, &self.spec, local, now)
+    }
+
     /// Takes a cookie reply. It proves too little to move the endpoint.
     pub(super) fn handle_cookie(
         &mut self,

@@ -256,6 +256,17 @@ impl Session {
         }
     }
 
+    /// Sends nothing more under the keys of now, which are older by `asleep`; whether there were any, or a handshake
+    /// under way, which is given up.
+    pub(super) fn forget_sending_keys(&mut self, asleep: Duration, now: Instant) -> bool {
+        let attempt = self.attempt.take();
+        let had_any = attempt.is_some() || !self.keypairs.is_empty();
+        self.keypairs.forget_sending_keys(asleep);
+        self.keypairs.expire(now);
+        self.look_at = Some(now);
+        had_any
+    }
+
     /// Takes a cookie reply. The handshake under way is tried again at once with the cookie, so that a peer
     /// under load is reached within a round trip; its length. Once only: whoever answers that with another
     /// cookie waits for the next try, as the whitepaper has it (6.6) for every one.

@@ -111,6 +111,15 @@ impl BoringtunSession {
         }
     }
 
+    /// Goes on as `blank` does, with all that is not keys; whether there was a session or a handshake under way.
+    pub(super) fn begin_anew(&mut self, blank: Self) -> bool {
+        let before = std::mem::replace(self, blank);
+        self.queue = before.queue;
+        self.given_up = before.given_up;
+        self.answers = before.answers;
+        before.ready || before.begun.is_some()
+    }
+
     /// As [`super::PeerSession::seal`].
     #[inline]
     pub(super) fn seal(&mut self, packet: &[u8], mtu: usize, to: &mut [u8]) -> Option<usize> {

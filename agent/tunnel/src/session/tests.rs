@@ -1,5 +1,6 @@
 //! Two sessions and a clock that is turned by hand.
 
+mod forgetting;
 mod handed_over;
 mod network;
 mod one_way;

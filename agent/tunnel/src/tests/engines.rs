@@ -303,6 +303,47 @@ fn the_next_agent_goes_on_with_our_own_sessions_and_dials_for_those_of_boringtun
 }
 
 #[test]
+fn a_gateway_that_forgets_its_sending_keys_begins_anew_with_everybody_and_loses_nothing() {
+    for (mut a, mut b) in pairs() {
+        exchange(&mut a, &mut b);
+        assert_traffic(&mut a, &mut b);
+        a.now += Duration::from_secs(1);
+        b.now += Duration::from_secs(1);
+        let late = inner(BACK.0, BACK.1, 200);
+        assert_eq!(b.seal(&late), Sealed::Ready);
+        let (tunnel, out) = (&mut a.tunnel, &mut a.out);
+        let times = (a.now, Duration::ZERO);
+        tunnel.forget_sending_keys(Duration::ZERO, times, out, |_| panic!("there is room"));
+        let packet = inner(THERE.0, THERE.1, 300);
+        assert_eq!(a.seal(&packet), Sealed::Queued);
+        let sent = a.out.take_datagrams();
+        let kinds: Vec<u8> = sent.iter().map(|(_, datagram)| datagram[0]).collect();
+        assert_eq!(kinds, [1], "a handshake, and nothing under the old keys");
+        // What was on its way arrives, where the engine can tell its keys apart.
+        let (_, datagram) = b.out.take_datagrams().remove(0);
+        let expected = match a.engine {
+            Engine::Crossway => Handled::Packet(200),
+            Engine::Boringtun => Handled::Dropped(DropReason::NoSession),
+        };
+        assert_eq!(a.handle(&datagram, b.address).0, expected);
+        assert_eq!(b.handle(&sent[0].1, a.address).0, Handled::Control);
+        let (_, arrived) = exchange(&mut a, &mut b);
+        assert_eq!(arrived, [packet]);
+        assert_traffic(&mut a, &mut b);
+    }
+}
+
+#[test]
+fn nobody_is_dialled_anew_who_was_not_spoken_to() {
+    for engine in Engine::ALL {
+        let (_, mut b) = pair_of(Engine::Crossway, engine);
+        let (tunnel, out) = (&mut b.tunnel, &mut b.out);
+        tunnel.forget_sending_keys(Duration::ZERO, (b.now, Duration::ZERO), out, |_| ());
+        assert!(b.out.is_empty());
+    }
+}
+
+#[test]
 fn what_one_engine_hands_over_gives_the_other_no_session() {
     for engine in Engine::ALL {
         let (mut a, mut b) = pair_of(engine, Engine::Crossway);
