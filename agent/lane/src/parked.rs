@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 
 use super::coalesce::Coalescer;
 use super::drops::Drops;
+use super::gaps::Gaps;
 use super::{Lane, LaneHandle, ToControl, command};
 use crate::io::offload::ToldOff;
 use crate::io::tun::{self, TunQueue};
@@ -70,6 +71,7 @@ impl ParkedLane {
             commands,
             to_control,
             waker,
+            gaps: Gaps::default(),
             parks_with: None,
         };
         let lane = Box::new(lane);

@@ -16,6 +16,7 @@ use super::inputs::{Inputs, Signals, Timers};
 use super::lan_side::LanSide;
 use super::lanes::Lanes;
 use super::links::{Dial, Links};
+use super::machine::Machine;
 use super::process::Process;
 use super::reconcile::Agenda;
 use super::record::SharedJournal;
@@ -143,6 +144,7 @@ impl Gateway {
             outcomes: sources.outcomes,
             vrrp: sources.vrrp,
             watch: sources.watch,
+            machine: Machine::watch(),
             program_log,
             successors,
             signals,

@@ -8,3 +8,4 @@ pub mod netns;
 pub mod poll;
 pub mod run_folder;
 pub mod socket_option;
+pub mod uevents;
