@@ -21,6 +21,7 @@ mod inputs;
 mod lan_side;
 mod lanes;
 pub mod links;
+mod machine;
 pub mod names;
 pub mod on_down;
 mod own_packets;
@@ -208,6 +209,7 @@ impl Gateway {
                 self.record(vrrp::change(&event));
                 self.mark(Event::LanChanged);
             }
+            Input::Fate(fate) => self.on_fate(fate),
             Input::InterfaceChanged => self.mark(Event::InterfaceChanged),
             Input::HostSettled => self.mark(Event::HostSettled),
             Input::LinksDue => self.mark(Event::LinksDue),

@@ -49,6 +49,8 @@ pub enum Command {
     SetRoutes(Arc<RouteTable>, oneshot::Sender<Arc<RouteTable>>),
     /// Sets the largest inner packet, which TCP's segment size is held to.
     SetMtu(usize),
+    /// Sends nothing more under the keys of now, and begins every session anew: this machine is a copy.
+    ForgetSendingKeys,
     /// Asks for the state.
     Snapshot(oneshot::Sender<LaneSnapshot>),
     /// Ends the lane's thread and gives out the lane, for another agent or to be started again.

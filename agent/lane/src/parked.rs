@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 
 use super::coalesce::Coalescer;
 use super::drops::Drops;
+use super::gaps::Gaps;
 use super::own::OwnDatagrams;
 use super::{Lane, LaneHandle, ToControl, command};
 use crate::io::offload::ToldOff;
@@ -54,11 +55,13 @@ impl ParkedLane {
         let (handle, commands, waker) = command::channel()?;
         let now = clock::now();
         let calendar = Calendar::new(now, clock::since_epoch());
+        let mut tunnel = Tunnel::new(identity, calendar, initiations, now);
+        tunnel.set_mtu(mtu);
         let lane = Lane {
             own: OwnDatagrams::of(udp.local_address()?),
             tun,
             udp,
-            tunnel: Tunnel::new(identity, calendar, initiations, now),
+            tunnel,
             send: Transmits::new(),
             receive: ReceiveBatch::new(),
             coalescer: Coalescer::new(),
@@ -70,6 +73,7 @@ impl ParkedLane {
             commands,
             to_control,
             waker,
+            gaps: Gaps::default(),
             parks_with: None,
         };
         let lane = Box::new(lane);

@@ -128,6 +128,11 @@ impl Lanes {
         (0..self.count()).try_for_each(|lane| self.send(lane, Command::SetMtu(mtu.into())))
     }
 
+    /// Has every lane begin its sessions anew: this machine is a copy.
+    pub(super) fn forget_sending_keys(&mut self) -> Result<()> {
+        (0..self.count()).try_for_each(|lane| self.send(lane, Command::ForgetSendingKeys))
+    }
+
     /// Replaces the routes of every lane, which share one table, and frees the old one here.
     pub(super) async fn set_routes(&mut self, routes: Arc<RouteTable>) -> Result<()> {
         for lane in 0..self.running.len() {
