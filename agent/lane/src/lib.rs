@@ -29,6 +29,7 @@ use crossway_sys::poll::{self, Waker};
 use crossway_tunnel::Tunnel;
 use crossway_tunnel::transmit::Transmits;
 use crossway_types::ids::LinkId;
+use crossway_types::marks::DscpModel;
 pub use drops::Drops;
 use own::OwnDatagrams;
 pub use own::Swallowed;
@@ -61,6 +62,7 @@ struct Lane {
     drops: Drops,
     own: OwnDatagrams,
     mtu: usize,
+    dscp: DscpModel,
     /// The time of the batch under way.
     now: Instant,
     /// Whatever had come by this time has been taken from the socket.
@@ -198,6 +200,10 @@ impl Lane {
                 let _ = reply.send(self.tunnel.set_routes(routes));
             }
             Command::SetMtu(mtu) => self.mtu = mtu,
+            Command::SetDscp(dscp) => {
+                self.dscp = dscp;
+                self.send.set_dscp(dscp);
+            }
             Command::Snapshot(reply) => {
                 let _ = reply.send(self.snapshot());
             }

@@ -17,6 +17,7 @@ use crate::posture::capabilities::{Part, settle_thread};
 use crate::routes::RouteTable;
 use crate::tunnel::PeerSnapshot;
 use crate::tunnel::noise::Identity;
+use crossway_types::marks::DscpModel;
 
 /// How long a lane may take to stop: some batches.
 const PARK_LIMIT: Duration = Duration::from_secs(1);
@@ -42,12 +43,15 @@ impl Lanes {
         tun: &str,
         pairs: Vec<(TunQueue, UdpSocket)>,
         identity: &Identity,
-        mtu: u16,
+        (mtu, dscp): (u16, DscpModel),
         to_control: &ToControl,
     ) -> Result<Self> {
         let made = pairs.into_iter().map(|(tun, udp)| {
-            ParkedLane::new(tun, udp, identity.clone(), mtu.into(), to_control.clone())
-                .context("to make a lane")
+            let (identity, to_control) = (identity.clone(), to_control.clone());
+            let made = ParkedLane::new(tun, udp, identity, mtu.into(), to_control);
+            let (mut lane, handle) = made.context("to make a lane")?;
+            lane.set_dscp(dscp);
+            Ok((lane, handle))
         });
         Self::run(tun, made.collect::<Result<_>>()?)
     }
@@ -116,6 +120,11 @@ impl Lanes {
     /// Holds TCP to the size of the largest inner packet.
     pub(super) fn set_mtu(&mut self, mtu: u16) -> Result<()> {
         (0..self.count()).try_for_each(|lane| self.send(lane, Command::SetMtu(mtu.into())))
+    }
+
+    /// Has all of them show the classes of inner packets outside, or not.
+    pub(super) fn set_dscp(&mut self, dscp: DscpModel) -> Result<()> {
+        (0..self.count()).try_for_each(|lane| self.send(lane, Command::SetDscp(dscp)))
     }
 
     /// Replaces the routes of every lane, which share one table, and frees the old one here.
