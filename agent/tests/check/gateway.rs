@@ -164,7 +164,7 @@ const CASES: &[Case] = &[
         replace: "fast_path = true",
         with: r#"dscp = "copy""#,
         errors: &[
-            r#"berlin.toml:8:8: gateway, dscp: "copy" is no way to treat classes: write "pipe" (the class of a packet does not show outside) or "uniform" (datagrams have that of their packets)"#,
+            r#"berlin.toml:8:8: gateway, dscp: copy is no way to treat classes: write "pipe" (the class of a packet does not show outside) or "uniform" (datagrams have that of their packets)"#,
         ],
     },
     Case {
