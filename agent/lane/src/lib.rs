@@ -30,6 +30,7 @@ use crossway_sys::poll::{self, Waker};
 use crossway_tunnel::Tunnel;
 use crossway_tunnel::transmit::Transmits;
 use crossway_types::ids::LinkId;
+use crossway_types::marks::DscpModel;
 pub use drops::Drops;
 use gaps::Gaps;
 use own::OwnDatagrams;
@@ -63,6 +64,7 @@ struct Lane {
     drops: Drops,
     own: OwnDatagrams,
     mtu: usize,
+    dscp: DscpModel,
     /// The time of the batch under way.
     now: Instant,
     /// Whatever had come by this time has been taken from the socket.
@@ -217,6 +219,10 @@ impl Lane {
             Command::SetMtu(mtu) => {
                 self.mtu = mtu;
                 self.tunnel.set_mtu(mtu);
+            }
+            Command::SetDscp(dscp) => {
+                self.dscp = dscp;
+                self.send.set_dscp(dscp);
             }
             Command::ForgetSendingKeys => self.forget_sending_keys(Duration::ZERO),
             Command::Snapshot(reply) => {

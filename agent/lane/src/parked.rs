@@ -26,6 +26,7 @@ use crossway_tunnel::tai64n::Calendar;
 use crossway_tunnel::transmit::Transmits;
 use crossway_tunnel::{Imported, PeerSpec, Tunnel};
 use crossway_types::codec::{Damaged, Reader, Writer};
+use crossway_types::marks::DscpModel;
 use crossway_types::routes::RouteTable;
 
 /// A lane with all it owns, that carries nothing until [`Self::start`].
@@ -68,6 +69,7 @@ impl ParkedLane {
             outgoing: vec![0; tun::MAX_READ].into_boxed_slice(),
             drops: Drops::default(),
             mtu,
+            dscp: DscpModel::default(),
             now,
             drained: now,
             commands,
@@ -169,6 +171,12 @@ impl ParkedLane {
             let spec = spec.clone();
             self.lane.tunnel.add_peer(spec, now, &mut self.lane.send);
         }
+    }
+
+    /// Shows the classes of inner packets outside, or not.
+    pub fn set_dscp(&mut self, dscp: DscpModel) {
+        self.lane.dscp = dscp;
+        self.lane.send.set_dscp(dscp);
     }
 
     /// Gives it its routes.

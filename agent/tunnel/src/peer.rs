@@ -204,7 +204,7 @@ impl Peer {
         let Some(length) = self.session.seal(packet, self.mtu, out.spare()) else {
             return self.hold(packet, endpoint, local, now, out);
         };
-        out.push_data(length, endpoint);
+        out.push_packet(length, endpoint, packet);
         self.sent_packets += 1;
         self.sent_bytes += packet.len() as u64;
         Sealed::Ready
