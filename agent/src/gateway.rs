@@ -157,10 +157,14 @@ impl Gateway {
         loop {
             let input = inputs.next(self.timeouts()).await?;
             let now = clock::now();
+            let looks_at_host = matches!(input, Input::HostSettled);
             if let ControlFlow::Break(why) = self.handle_input(input, now).await {
                 return Ok(why);
             }
             self.reconcile(now).await;
+            if looks_at_host {
+                inputs.on_host_followed(now, clock::now());
+            }
             self.forwarding.lanes.ended()?;
         }
     }
@@ -226,6 +230,10 @@ impl Gateway {
         self.replicas.sweep_flows(forwarding, plan, now);
         self.rates.sample(forwarding, plan, now);
         self.process.upgrade.look();
+        self.host.set_endpoints(self.forwarding.links.endpoints());
+        if self.host.has_drifted() {
+            self.mark(Event::HostSettled);
+        }
     }
 
     /// Asks the lanes for their state. A lane that has ended is noticed at the end of the turn.
@@ -233,6 +241,8 @@ impl Gateway {
         if let Err(error) = self.forwarding.look_at_links(now).await {
             tracing::debug!("{error:#}");
         }
+        let swallowed = self.forwarding.swallowed();
+        self.warnings.replace(Source::Swallowed, swallowed);
         self.mark(Event::LinksDue);
     }
 
@@ -268,8 +278,9 @@ impl Gateway {
                 "dropped while it ran"
             );
         }
-        if let Err(error) = self.host.kernel.restore().await {
-            failures.push(error.to_string());
+        match self.host.kernel.restore().await {
+            Ok(report) => failures.extend(report.failures),
+            Err(error) => failures.push(error.to_string()),
         }
         if !failures.is_empty() {
             bail!(

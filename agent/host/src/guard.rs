@@ -2,6 +2,7 @@
 //! to the router that leads there. Pure: it looks at lists, not at the host.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -166,6 +167,14 @@ fn next_hops<'a>(
         }
     }
     found
+}
+
+/// The routers that routes over these interfaces lead to, each once.
+pub fn routers_of(kernel: &[KernelRoute], wans: &[IfIndex]) -> Vec<IpAddr> {
+    let hops = kernel.iter().flat_map(|route| &route.hops);
+    let by_wan = hops.filter(|hop| hop.interface.is_some_and(|index| wans.contains(&index)));
+    let routers: BTreeSet<IpAddr> = by_wan.filter_map(|hop| hop.gateway).collect();
+    routers.into_iter().collect()
 }
 
 fn refuse_endpoint(

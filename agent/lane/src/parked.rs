@@ -13,11 +13,13 @@ use nix::unistd::Pid;
 
 use super::coalesce::Coalescer;
 use super::drops::Drops;
+use super::own::OwnDatagrams;
 use super::{Lane, LaneHandle, ToControl, command};
 use crate::io::offload::ToldOff;
 use crate::io::tun::{self, TunQueue};
 use crate::io::udp::{ReceiveBatch, UdpSocket};
 use crossway_sys::clock;
+use crossway_tunnel::initiations::Initiations;
 use crossway_tunnel::noise::Identity;
 use crossway_tunnel::tai64n::Calendar;
 use crossway_tunnel::transmit::Transmits;
@@ -39,11 +41,13 @@ impl fmt::Debug for ParkedLane {
 }
 
 impl ParkedLane {
-    /// A lane without peers and routes, and what commands it once it runs.
+    /// A lane without peers and routes, and what commands it once it runs. All lanes of a gateway share its
+    /// `initiations`.
     pub fn new(
         tun: TunQueue,
         udp: UdpSocket,
         identity: Identity,
+        initiations: Arc<Initiations>,
         mtu: usize,
         to_control: ToControl,
     ) -> io::Result<(Self, LaneHandle)> {
@@ -51,9 +55,10 @@ impl ParkedLane {
         let now = clock::now();
         let calendar = Calendar::new(now, clock::since_epoch());
         let lane = Lane {
+            own: OwnDatagrams::of(udp.local_address()?),
             tun,
             udp,
-            tunnel: Tunnel::new(identity, calendar, now),
+            tunnel: Tunnel::new(identity, calendar, initiations, now),
             send: Transmits::new(),
             receive: ReceiveBatch::new(),
             coalescer: Coalescer::new(),
@@ -71,18 +76,20 @@ impl ParkedLane {
         Ok((Self { lane, since: now }, handle))
     }
 
-    /// Starts its thread, as that of lane `number`, on a core of its own if `pin`. The first thing that it does is
-    /// `settle`: it gives up the privileges that a lane does not need.
+    /// Starts its thread, as that of lane `number` of `count`. Alone, the scheduler places a lane better than we can;
+    /// several must not share a core. The first thing that the thread does is `settle`: it gives up the privileges that
+    /// a lane does not need.
     pub fn start(
-        self,
+        mut self,
         number: usize,
-        pin: bool,
+        count: usize,
         settle: fn(),
     ) -> io::Result<JoinHandle<io::Result<()>>> {
+        self.lane.own.seat(number as u16, count as u16);
         std::thread::Builder::new()
             .name(format!("lane-{number}"))
             .spawn(move || {
-                if pin {
+                if count > 1 {
                     pin_to_core(number);
                 }
                 settle();

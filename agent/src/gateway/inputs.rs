@@ -21,6 +21,11 @@ use crate::vrrp::status::Event as VrrpEvent;
 const TICK: Duration = Duration::from_secs(1);
 /// How long changes of the host are gathered before they are acted on.
 const HOST_SETTLES: Duration = Duration::from_millis(100);
+/// Where a look at the host takes long, as with a million routes, the next is at least this many times as long away:
+/// following changes costs a twentieth of a core.
+const PAUSE_BEHIND_LOOK: u32 = 19;
+/// But no change waits longer than this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
 /// Where everything comes from.
 pub(super) struct Inputs {
@@ -50,6 +55,8 @@ pub(super) struct Timers {
     tick: Interval,
     /// When the host counts as settled, if it has changed.
     settled: Option<Instant>,
+    /// When it may be looked at again at the soonest.
+    next_look: Option<Instant>,
 }
 
 /// When the gateway itself wants to be woken.
@@ -100,6 +107,7 @@ impl Timers {
         Self {
             tick,
             settled: None,
+            next_look: None,
         }
     }
 }
@@ -142,12 +150,25 @@ impl Inputs {
                 () = follow_programs(&mut self.program_log) => continue,
                 _ = self.timers.tick.tick() => return Ok(Input::Tick),
             };
-            let settled = tokio::time::Instant::now() + HOST_SETTLES;
-            self.timers.settled.get_or_insert(settled.into_std());
+            let settled = tokio::time::Instant::now().into_std() + HOST_SETTLES;
+            let settled = self
+                .timers
+                .next_look
+                .map_or(settled, |next| next.max(settled));
+            self.timers.settled.get_or_insert(settled);
             if changed.links {
                 return Ok(Input::InterfaceChanged);
             }
         }
+    }
+}
+
+impl Inputs {
+    /// The host has been looked at, from `start` to `end`.
+    pub(super) fn on_host_followed(&mut self, start: Instant, end: Instant) {
+        let took = end.saturating_duration_since(start);
+        let pause = (took * PAUSE_BEHIND_LOOK).min(LONGEST_PAUSE);
+        self.timers.next_look = Some(end + pause);
     }
 }
 

@@ -107,7 +107,7 @@ impl Parts {
             desired: self.desired,
             agenda: Agenda::default(),
             forwarding: Forwarding::new(self.lanes, links, lookups, self.datapath),
-            host: HostSide::new(self.host, self.tun),
+            host: HostSide::new(self.host, self.tun, watch.interest()),
             lan: LanSide::new(probed, vrrp_events, now),
             replicas: Replicas::default(),
             states: States::default(),

@@ -93,7 +93,7 @@ impl Gateway {
             Step::Routers => self.run_routers().await,
             Step::FastPathRoutes => {
                 self.guard_own_packets(now).await;
-                self.write_fast_path_routes()
+                self.write_fast_path_routes().await
             }
             Step::FreeSites => self.forget_free_sites(),
             Step::InterfaceRoles => self.write_roles().await,

@@ -17,6 +17,8 @@ pub(super) enum Source {
     OwnPackets,
     /// Endpoints that cannot be reached by the interface that their link is bound to.
     Paths,
+    /// Endpoints that the host's routes lead to through the tunnel.
+    Swallowed,
     FastPath,
     VirtualRouters,
     /// What this process may do.

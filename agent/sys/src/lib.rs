@@ -5,6 +5,7 @@ pub mod cmsg;
 pub mod interface;
 pub mod memory;
 pub mod netns;
+pub mod own_address;
 pub mod poll;
 pub mod run_folder;
 pub mod socket_option;

@@ -1,7 +1,6 @@
 //! What `crossway check` says about `[[gateway.replica]]`.
 
 use std::fs;
-use std::path::Path;
 
 use crossway::config::{Accepted, Config, KeyFile, LivenessMode};
 use crossway::disk::Disk;

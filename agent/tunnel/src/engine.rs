@@ -153,7 +153,7 @@ impl PeerSession {
         match self {
             Crossway(session) => session.answer(initiation, now, to),
             #[cfg(feature = "boringtun")]
-            Boringtun(session) => session.answer(datagram, now, to),
+            Boringtun(session) => session.answer(initiation.timestamp, datagram, now, to),
         }
     }
 
@@ -212,6 +212,16 @@ impl PeerSession {
             Crossway(session) => session.unanswered_for(now),
             #[cfg(feature = "boringtun")]
             Boringtun(session) => session.unanswered_for(now),
+        }
+    }
+
+    /// For how long the peer has begun handshake after handshake and got none of our answers; `None` where that is
+    /// not so.
+    pub(super) fn unheard_for(&self, now: Instant) -> Option<Duration> {
+        match self {
+            Crossway(session) => session.unheard_for(now),
+            #[cfg(feature = "boringtun")]
+            Boringtun(session) => session.unheard_for(now),
         }
     }
 

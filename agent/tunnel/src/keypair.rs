@@ -17,9 +17,9 @@ pub(super) const REKEY_AFTER_MESSAGES: u64 = 1 << 60;
 pub(super) const REJECT_AFTER_MESSAGES: u64 = u64::MAX - (1 << 13);
 /// Age at which a session ends.
 pub(super) const REJECT_AFTER: Duration = Duration::from_mins(3);
-/// Sessions kept beside the current one: the next, and those before, under which messages may
+/// Sessions kept beside the current one: two that may be the next, and those before, under which messages may
 /// still be on their way.
-const OTHERS: usize = 3;
+const OTHERS: usize = 4;
 
 /// One session.
 pub(super) struct Keypair {
@@ -166,24 +166,28 @@ impl Keypairs {
         self.make_current(keypair);
     }
 
-    /// Adds one that the far side began, and may not have until it sends under it. It takes the
-    /// place of another such: the far side has begun anew, so it has not got our answer to that.
+    /// Adds one that the far side began, and may not have until it sends under it. Of other such only the newest is
+    /// kept: a far side that begins anew may have got our answer to that after all, and data under way.
     pub(super) fn add_unconfirmed(&mut self, keypair: Box<Keypair>) {
-        self.others.retain(|other| other.confirmed);
+        let newest = self.others.iter().rposition(|other| !other.confirmed);
+        let mut at = 0..;
+        self.others
+            .retain(|other| at.next() == newest || other.confirmed);
         self.keep(keypair);
     }
 
-    /// Opens a data message under the session it is for.
+    /// Opens a data message under the session it is for; its length, and whether it is the first under a session
+    /// that the far side began.
     pub(super) fn open(
         &mut self,
         receiver: u32,
         datagram: &[u8],
         landing: &mut [u8],
-    ) -> Result<usize, DropReason> {
+    ) -> Result<(usize, bool), DropReason> {
         if let Some(current) = &mut self.current
             && current.local == receiver
         {
-            return current.open(datagram, landing);
+            return Ok((current.open(datagram, landing)?, false));
         }
         let at = self
             .others
@@ -191,10 +195,11 @@ impl Keypairs {
             .position(|keypair| keypair.local == receiver)
             .ok_or(DropReason::NoSession)?;
         let length = self.others[at].open(datagram, landing)?;
-        if !self.others[at].confirmed {
+        let first = !self.others[at].confirmed;
+        if first {
             self.confirm(at);
         }
-        Ok(length)
+        Ok((length, first))
     }
 
     /// For the agent that takes over.

@@ -63,6 +63,11 @@ pub fn sender(datagram: &[u8]) -> Option<u32> {
     word(datagram, 4)
 }
 
+/// Our receiver index in a data message.
+pub fn receiver(datagram: &[u8]) -> Option<u32> {
+    word(datagram, 4)
+}
+
 /// The counter of a data message.
 pub fn counter(datagram: &[u8]) -> Option<u64> {
     let bytes = datagram.get(8..DATA_HEADER)?;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use datapath_abi::outcome::{DropReason, Tally};
 
 pub(super) use export::read_link;
+use pulse::Told;
 
 use super::Sealed;
 use super::engine::PeerSession;
@@ -63,6 +64,8 @@ pub struct PeerSnapshot {
     pub handshake_age: Option<Duration>,
     /// Age of the handshake that waits for its answer.
     pub unanswered_for: Option<Duration>,
+    /// For how long it has begun handshake after handshake and got none of our answers; `None` where that is not so.
+    pub unheard_for: Option<Duration>,
     /// What BFD and its probe say.
     pub pulse: LinkLiveness,
     /// Inner packets sent.
@@ -86,8 +89,8 @@ pub(super) struct Peer {
     /// To a replica of this gateway.
     pub(super) channel: Option<Channel>,
     echo: Option<Echo>,
-    /// What was last told of both.
-    told: LinkLiveness,
+    /// What of both control was told.
+    told: Told,
     /// Has died and is not chosen again until control says so.
     benched: bool,
     sent_packets: u64,
@@ -107,7 +110,7 @@ impl Peer {
         Self {
             endpoint: spec.endpoint,
             dialled: spec.endpoint.map(|endpoint| endpoint.remote),
-            told: LinkLiveness::default(),
+            told: Told::new(now),
             bfd,
             channel: channel_of(&spec, own_key),
             echo: echo_of(&spec, now),
@@ -194,20 +197,24 @@ impl Peer {
         let Some(length) = self.session.seal(packet, out.spare()) else {
             return self.hold(packet, endpoint, local, now, out);
         };
-        out.push(length, endpoint);
+        out.push_data(length, endpoint);
         self.sent_packets += 1;
         self.sent_bytes += packet.len() as u64;
         Sealed::Ready
     }
 
-    /// Encrypts an inner packet that is no traffic; says whether there was a session for it.
+    /// Encrypts a packet for a replica; says whether there was a session for it.
     pub(super) fn send_counted(&mut self, packet: &[u8], out: &mut Transmits) -> bool {
-        let sent = self.send_control(packet, out);
-        if sent {
-            self.sent_packets += 1;
-            self.sent_bytes += packet.len() as u64;
-        }
-        sent
+        let Some(endpoint) = self.endpoint else {
+            return false;
+        };
+        let Some(length) = self.session.seal(packet, out.spare()) else {
+            return false;
+        };
+        out.push_data(length, endpoint);
+        self.sent_packets += 1;
+        self.sent_bytes += packet.len() as u64;
+        true
     }
 
     #[cold]
@@ -248,7 +255,9 @@ impl Peer {
         Ok(opened)
     }
 
-    /// Answers the peer's initiation, which `datagram` is. The endpoint follows its source.
+    /// Answers the peer's initiation, which `datagram` is. The endpoint follows its source where there is no session:
+    /// else the first message of the new one moves it, for an initiation may have been held back by somebody on the
+    /// way and sent from elsewhere.
     pub(super) fn answer(
         &mut self,
         initiation: Responder,
@@ -260,7 +269,9 @@ impl Peer {
         let length = self
             .session
             .answer(initiation, datagram, now, out.spare())?;
-        self.follow(from);
+        if self.session.handshake_age(now).is_none() {
+            self.follow(from);
+        }
         self.on_session(now);
         out.push(length, from);
         Ok(())
@@ -294,9 +305,13 @@ impl Peer {
 
     /// Where it is: where it was last heard from, or is dialled.
     pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
-        let heard = self.endpoint.map(|endpoint| endpoint.remote.ip());
-        let dialled = self.dialled.map(|remote| remote.ip());
-        heard.into_iter().chain(dialled)
+        self.remotes().map(|remote| remote.ip())
+    }
+
+    /// As [`Self::addresses`], with the ports.
+    pub(super) fn remotes(&self) -> impl Iterator<Item = SocketAddr> {
+        let heard = self.endpoint.map(|endpoint| endpoint.remote);
+        heard.into_iter().chain(self.dialled)
     }
 
     /// Takes a cookie reply. It proves too little to move the endpoint.
@@ -355,6 +370,7 @@ impl Peer {
             endpoint: self.endpoint,
             handshake_age: self.session.handshake_age(now),
             unanswered_for: self.session.unanswered_for(now),
+            unheard_for: self.session.unheard_for(now),
             pulse: self.pulse(),
             sent_packets: self.sent_packets,
             sent_bytes: self.sent_bytes,
@@ -380,7 +396,7 @@ impl Peer {
             let Some(length) = self.session.poll_held(out.spare()) else {
                 return;
             };
-            out.push(length, endpoint);
+            out.push_data(length, endpoint);
             self.sent_packets += 1;
             self.sent_bytes += (length - DATA_OVERHEAD) as u64;
         }

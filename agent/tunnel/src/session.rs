@@ -1,6 +1,7 @@
 //! One peer's sessions from handshake to handshake (whitepaper 5 and 6). It reads no clock and no
 //! socket: time and datagrams come in as arguments, messages to be sent go into the caller's buffer.
 
+pub(super) mod answers;
 mod due;
 mod export;
 
@@ -14,13 +15,11 @@ use super::macs::Stamper;
 use super::message::{self, INITIATION_BYTES, RESPONSE_BYTES};
 use super::noise::{Identity, Initiator, PresharedKey, Responder};
 use super::queue::PacketQueue;
-use super::tai64n::{Calendar, Timestamp};
+use super::tai64n::Calendar;
 use super::timers::{REKEY_TIMEOUT, Timers, jitter};
+use answers::Answers;
 use crossway_types::packet;
 
-/// Shortest time between two initiations of a peer that are answered (whitepaper 5.1), as in the
-/// kernel.
-pub(super) const INITIATION_INTERVAL: Duration = Duration::from_millis(20);
 /// What this gateway's sessions have in common.
 pub(super) struct Local {
     /// Its key pair.
@@ -60,8 +59,7 @@ pub(super) struct Session {
     given_up: Tally,
     /// The handshake that we began.
     attempt: Option<Attempt>,
-    /// When the last initiation of the peer was answered, and its timestamp.
-    answered: Option<(Instant, Timestamp)>,
+    answers: Answers,
     stamper: Stamper,
     peer: [u8; 32],
     preshared: PresharedKey,
@@ -103,7 +101,7 @@ impl Session {
             queue: PacketQueue::default(),
             given_up: Tally::default(),
             attempt: None,
-            answered: None,
+            answers: Answers::default(),
             stamper: Stamper::new(&peer),
             peer,
             preshared: Zeroizing::new(preshared.copied().unwrap_or_default()),
@@ -148,7 +146,10 @@ impl Session {
         datagram: &[u8],
         landing: &mut [u8],
     ) -> Result<Opened, DropReason> {
-        let length = self.keypairs.open(receiver, datagram, landing)?;
+        let (length, first) = self.keypairs.open(receiver, datagram, landing)?;
+        if first {
+            self.answers.on_confirmed();
+        }
         if length == 0 {
             self.timers.on_control_received();
             return Ok(Opened::Keepalive);
@@ -200,11 +201,7 @@ impl Session {
         now: Instant,
         to: &mut [u8],
     ) -> Result<usize, DropReason> {
-        if let Some((at, timestamp)) = self.answered
-            && (initiation.timestamp <= timestamp || now < at + INITIATION_INTERVAL)
-        {
-            return Err(DropReason::HandshakeInvalid);
-        }
+        self.answers.check(initiation.timestamp, now)?;
         let (timestamp, remote) = (initiation.timestamp, initiation.sender);
         let local_index = self.next_index();
         let response = to
@@ -214,10 +211,10 @@ impl Session {
             .answer(&self.preshared, local_index, response)
             .ok_or(DropReason::HandshakeInvalid)?;
         self.stamper.stamp(response, now);
-        self.answered = Some((now, timestamp));
+        self.answers.on_answered(timestamp, now);
         self.keypairs
             .add_unconfirmed(Keypair::new(keys, local_index, remote, false, now));
-        self.timers.on_control_received();
+        // It answers nothing that we have sent: the peer may send it because it hears nothing of us.
         self.timers.on_control_sent();
         Ok(RESPONSE_BYTES)
     }
@@ -242,6 +239,7 @@ impl Session {
             .finish(response)
             .ok_or(DropReason::HandshakeInvalid)?;
         self.attempt = None;
+        self.answers.on_confirmed();
         self.keypairs
             .add_confirmed(Keypair::new(keys, receiver, remote, true, now));
         self.timers.on_control_received();
@@ -294,11 +292,14 @@ impl Session {
         Some(now.saturating_duration_since(attempt.began))
     }
 
-    /// Whether a packet is a reason for a handshake. A response that was just sent is likely to
-    /// give a session soon.
+    /// For how long the peer has begun handshakes and got none of our answers.
+    pub(super) fn unheard_for(&self, now: Instant) -> Option<Duration> {
+        self.answers.ignored_for(now)
+    }
+
+    /// Whether a packet is a reason for a handshake.
     fn may_begin(&self, now: Instant) -> bool {
-        let answered = self.answered.map(|(at, _)| at);
-        self.attempt.is_none() && answered.is_none_or(|at| now >= at + REKEY_TIMEOUT)
+        self.attempt.is_none() && !self.answers.may_give_a_session(now)
     }
 
     fn send_initiation(

@@ -1,7 +1,7 @@
 //! Links: the lanes' peers, which interface they leave by, who carries the flows, and what far ends are
 //! told.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -94,6 +94,22 @@ impl Forwarding {
         Ok(())
     }
 
+    /// A warning for each endpoint that the host's routes lead to through the tunnel, as of the last look.
+    pub(in crate::gateway) fn swallowed(&self) -> Vec<String> {
+        let known = self.lanes.swallowed();
+        // Several lanes may tell of one endpoint, and not all know whose it is.
+        let mut endpoints: BTreeMap<IpAddr, Option<&PlannedLink>> = BTreeMap::new();
+        for swallowed in known {
+            let link = swallowed.link.and_then(|link| self.links.get(link));
+            let of = endpoints.entry(swallowed.endpoint).or_default();
+            *of = of.or(link.map(|link| &link.planned));
+        }
+        let warnings = endpoints.into_iter();
+        warnings
+            .map(|(endpoint, link)| swallowed_warning(endpoint, link))
+            .collect()
+    }
+
     /// Has links leave by their interfaces as these are now, and be down where their path is.
     pub(in crate::gateway) fn set_wans(&mut self, wans: &[Wan], now: Instant) -> Result<()> {
         for (link, lane, index) in self.links.poll_interfaces(wans) {
@@ -172,6 +188,20 @@ impl Forwarding {
             self.lanes.send(lane, Command::SetEndpoint(link, endpoint))
         })
     }
+}
+
+fn swallowed_warning(endpoint: IpAddr, link: Option<&PlannedLink>) -> String {
+    let whose = match link {
+        Some(link) if link.site.is_none() => format!("replica {}: ", link.gateway.name),
+        Some(link) => format!("site {}: ", link.site_name),
+        None => String::new(),
+    };
+    let length = if endpoint.is_ipv4() { 32 } else { 128 };
+    format!(
+        "{whose}the host's routes lead the tunnel's own packets to {endpoint} into the tunnel, where they are dropped \
+         (own-datagram): add a more specific route to it (ip route add {endpoint}/{length} via the next hop of the \
+         uplink), or narrow the site's route that covers it"
+    )
 }
 
 /// Notes who carries a site's flows on a lane, where that has changed.

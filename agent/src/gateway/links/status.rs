@@ -241,6 +241,12 @@ impl LinkStatus {
                 LinkState::Down,
                 format!("{remote} answers no handshake and sends nothing"),
             ),
+            (Some(_), Some(remote)) if self.is_unheard() => (
+                LinkState::Down,
+                format!(
+                    "{remote} begins handshakes and gets no answer: what is sent to it does not arrive"
+                ),
+            ),
             (Some(_), _) => (LinkState::Up, "handshake completed".to_owned()),
             // A session that ended (nothing heard for 180 s) is down at once.
             (None, Some(remote)) => {
@@ -271,6 +277,12 @@ impl LinkStatus {
             LinkState::Drained => true,
             LinkState::Up | LinkState::Down => false,
         }
+    }
+
+    /// Whether the far end does not hear us, whatever it sends.
+    fn is_unheard(&self) -> bool {
+        let unheard = self.peer.as_ref().and_then(|peer| peer.unheard_for);
+        unheard.is_some_and(|time| time >= SILENT_FOR)
     }
 
     fn is_silent(&self, now: Instant) -> bool {

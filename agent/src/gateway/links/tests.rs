@@ -44,6 +44,7 @@ fn peer(id: u32, session: bool) -> PeerSnapshot {
         endpoint: Some(udp::Endpoint::new("192.0.2.7:51820".parse().unwrap())),
         handshake_age: session.then_some(Duration::from_secs(1)),
         unanswered_for: None,
+        unheard_for: None,
         pulse: LinkLiveness::default(),
         sent_packets: 0,
         sent_bytes: 0,

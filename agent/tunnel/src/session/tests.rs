@@ -2,6 +2,7 @@
 
 mod handed_over;
 mod network;
+mod one_way;
 mod oracle;
 mod rules;
 
@@ -143,6 +144,8 @@ struct Link {
     now: Instant,
     /// Whether datagrams arrive.
     up: bool,
+    /// The end that nothing arrives at, though what it sends does.
+    deaf: Option<char>,
     /// Seconds since the start, sender and message type of each datagram sent.
     wire: Vec<(f64, char, u8)>,
 }
@@ -157,6 +160,7 @@ impl Link {
             start,
             now: start,
             up: true,
+            deaf: None,
             wire: Vec::new(),
         }
     }
@@ -175,11 +179,11 @@ impl Link {
         let mut way = vec![(from, datagram)];
         while let Some((from, datagram)) = way.pop() {
             self.wire.push((self.seconds(), from, datagram[0]));
-            if self.up {
-                let (end, name) = match from {
-                    'a' => (&mut self.b, 'b'),
-                    _ => (&mut self.a, 'a'),
-                };
+            let (end, name) = match from {
+                'a' => (&mut self.b, 'b'),
+                _ => (&mut self.a, 'a'),
+            };
+            if self.up && self.deaf != Some(name) {
                 let (_, answers) = end.handle(&datagram, self.now);
                 way.extend(answers.into_iter().map(|answer| (name, answer)));
             }

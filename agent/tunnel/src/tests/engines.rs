@@ -87,7 +87,7 @@ fn an_initiation_is_answered_once() {
         assert_eq!(b.handle(&initiation, a.address).0, Handled::Control);
         b.now += Duration::from_secs(1);
         let again = b.handle(&initiation, a.address).0;
-        assert_eq!(again, Handled::Dropped(DropReason::HandshakeInvalid));
+        assert_eq!(again, Handled::Dropped(DropReason::HandshakeReplayed));
     }
 }
 
@@ -106,6 +106,35 @@ fn a_response_is_taken_once_and_a_forged_one_leaves_the_handshake_as_it_was() {
         assert_eq!(a.handle(&response, b.address).0, refused);
         exchange(&mut a, &mut b);
         assert_traffic(&mut a, &mut b);
+    }
+}
+
+#[test]
+fn a_peer_that_gets_none_of_our_answers_is_known_until_it_gets_one() {
+    for engine in Engine::ALL {
+        let (mut a, mut b) = pair_of(Engine::Crossway, engine);
+        exchange(&mut a, &mut b);
+        for (seconds, unheard) in [(1, None), (4, Some(4)), (8, Some(12))] {
+            for node in [&mut a, &mut b] {
+                node.now += Duration::from_secs(seconds);
+            }
+            let mut anew = Node::at(1, "192.0.2.1:51820", a.now, Duration::from_secs(1 << 40));
+            anew.tunnel.local.calendar = a.tunnel.local.calendar;
+            anew.add(&b, 2, true);
+            let (_, initiation) = anew.out.take_datagrams().remove(0);
+            assert_eq!(b.handle(&initiation, a.address).0, Handled::Control);
+            let answers = b.out.take_datagrams();
+            assert_eq!(
+                b.snapshot()[0].unheard_for.map(|time| time.as_secs()),
+                unheard
+            );
+            a = anew;
+            if seconds == 8 {
+                a.handle(&answers[0].1, b.address);
+                exchange(&mut a, &mut b);
+                assert_eq!(b.snapshot()[0].unheard_for, None);
+            }
+        }
     }
 }
 
@@ -152,7 +181,7 @@ fn both_engines_live_in_one_gateway() {
 }
 
 /// Goes on as the next agent would.
-fn hand_over(node: &mut Node) -> Imported {
+pub(super) fn hand_over(node: &mut Node, taken: &Arc<Initiations>) -> Imported {
     let specs: Vec<PeerSpec> = {
         let peers = node.tunnel.peers.iter().flatten();
         peers.map(|peer| peer.spec().clone()).collect()
@@ -161,7 +190,8 @@ fn hand_over(node: &mut Node) -> Imported {
     node.tunnel.export(node.now, &mut writer);
     let state = writer.finish();
     let calendar = Calendar::new(node.now, clock::since_epoch());
-    let mut next = Tunnel::new(node.tunnel.local.identity.clone(), calendar, node.now);
+    let identity = node.tunnel.local.identity.clone();
+    let mut next = Tunnel::new(identity, calendar, Arc::clone(taken), node.now);
     next.set_routes(node.tunnel.set_routes(Arc::default()));
     let imported = next.import(&mut Reader::new(&state, node.now), &specs, node.now);
     node.tunnel = next;
@@ -180,7 +210,7 @@ fn the_next_agent_goes_on_with_our_own_sessions_and_dials_for_those_of_boringtun
         exchange(&mut a, &mut b);
         assert_traffic(&mut a, &mut b);
         let sent = a.snapshot()[0].sent_packets;
-        let imported = hand_over(&mut a);
+        let imported = hand_over(&mut a, &Arc::default());
         let own = a.engine == Engine::Crossway;
         assert_eq!(imported.sessions, usize::from(own));
         assert_eq!(imported.anew, usize::from(!own));
@@ -195,7 +225,7 @@ fn the_next_agent_goes_on_with_our_own_sessions_and_dials_for_those_of_boringtun
         assert_traffic(&mut a, &mut b);
 
         // Without a packet, too.
-        hand_over(&mut a);
+        hand_over(&mut a, &Arc::default());
         a.now += Duration::from_secs(1);
         b.now += Duration::from_secs(1);
         a.tick(0);
