@@ -47,6 +47,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use crate::config::Config;
+use crate::journal::Damper;
 use crate::posture::{Part, Starter, capabilities, seccomp};
 use crate::systemd;
 use crate::tunnel::link_bfd::LanRole;
@@ -80,6 +81,7 @@ struct Gateway {
     /// Sites and interfaces as they were last seen.
     states: States,
     journal: SharedJournal,
+    damper: Damper,
     warnings: Warnings,
     rates: Rates,
     pending_flows: Vec<PendingFlows>,
@@ -222,6 +224,7 @@ impl Gateway {
 
     async fn handle_tick(&mut self, now: Instant) {
         self.look_at_links(now).await;
+        self.record_suppressed(now);
         self.follow_names(now);
         self.guard_moved(now).await;
         self.mark(Event::Tick);
