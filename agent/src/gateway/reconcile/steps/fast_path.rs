@@ -41,7 +41,7 @@ impl Gateway {
 
     /// Routes of the sites, and those that the kernel keeps inside them. There is nothing to do if the kernel's
     /// routes are as they were.
-    pub(in super::super) fn write_fast_path_routes(&mut self) -> Result<Dirty> {
+    pub(in super::super) async fn write_fast_path_routes(&mut self) -> Result<Dirty> {
         let Some(others) = self.host.other_routes.take() else {
             return Ok(Dirty::NONE);
         };
@@ -52,7 +52,15 @@ impl Gateway {
         self.warnings.replace(Source::Paths, missing);
         let mirror = mirror::mirror(&others, &prefixes, self.host.tun.index);
         self.warnings.replace(Source::Routes, mirror.warnings);
-        match self.forwarding.write_routes(plan, mirror.kernel) {
+        let config = &self.desired.config;
+        let around = self.host.surroundings(config).await;
+        let forwarding = &mut self.forwarding;
+        // The routes last: they have the flows ask again, for their sources as well.
+        let written = around
+            .and_then(|around| forwarding.set_surroundings(around))
+            .and_then(|()| forwarding.set_local_addresses(mirror::local_addresses(&others)))
+            .and_then(|()| forwarding.write_routes(plan, mirror.kernel));
+        match written {
             Ok(changes) => tracing::debug!(?changes, "routes of the fast path"),
             Err(error) => {
                 self.host.other_routes = Some(others);
@@ -65,6 +73,8 @@ impl Gateway {
     pub(in super::super) async fn write_roles(&mut self) -> Result<Dirty> {
         let roles = self.host.roles(&self.desired).await;
         self.forwarding.set_interfaces(&roles)?;
+        let vlans = self.host.wan_vlans(&self.desired.config).await;
+        self.forwarding.set_wan_vlans(&vlans)?;
         Ok(Dirty::NONE)
     }
 
