@@ -60,7 +60,7 @@ use host_side::HostSide;
 use inputs::{Input, Inputs, Signals, Timeouts};
 use lan_side::LanSide;
 use process::Process;
-use reconcile::{Agenda, Event};
+use reconcile::{Agenda, Event, Step};
 use record::SharedJournal;
 use replicas::Replicas;
 use states::States;
@@ -228,6 +228,9 @@ impl Gateway {
         self.follow_names(now);
         self.guard_moved(now).await;
         self.mark(Event::Tick);
+        if self.host.judges_otherwise(&self.desired) {
+            self.agenda.mark(Step::InterfaceRoles.into());
+        }
         let (forwarding, plan) = (&mut self.forwarding, &self.desired.plan);
         self.replicas.sweep_flows(forwarding, plan, now);
         self.rates.sample(forwarding, plan, now);

@@ -166,6 +166,7 @@ mod tests {
             ethernet: true,
             open_queues: 0,
             queue_length: 1000,
+            vlan: None,
         }
     }
 
