@@ -21,6 +21,7 @@ mod inputs;
 mod lan_side;
 mod lanes;
 pub mod links;
+mod machine;
 pub mod names;
 pub mod on_down;
 mod own_packets;
@@ -46,6 +47,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use crate::config::Config;
+use crate::journal::Damper;
 use crate::posture::{Part, Starter, capabilities, seccomp};
 use crate::systemd;
 use crate::tunnel::link_bfd::LanRole;
@@ -58,7 +60,7 @@ use host_side::HostSide;
 use inputs::{Input, Inputs, Signals, Timeouts};
 use lan_side::LanSide;
 use process::Process;
-use reconcile::{Agenda, Event};
+use reconcile::{Agenda, Event, Step};
 use record::SharedJournal;
 use replicas::Replicas;
 use states::States;
@@ -79,6 +81,7 @@ struct Gateway {
     /// Sites and interfaces as they were last seen.
     states: States,
     journal: SharedJournal,
+    damper: Damper,
     warnings: Warnings,
     rates: Rates,
     pending_flows: Vec<PendingFlows>,
@@ -208,6 +211,7 @@ impl Gateway {
                 self.record(vrrp::change(&event));
                 self.mark(Event::LanChanged);
             }
+            Input::Fate(fate) => self.on_fate(fate),
             Input::InterfaceChanged => self.mark(Event::InterfaceChanged),
             Input::HostSettled => {
                 self.forwarding.links.ask_about_sources();
@@ -223,9 +227,13 @@ impl Gateway {
 
     async fn handle_tick(&mut self, now: Instant) {
         self.look_at_links(now).await;
+        self.record_suppressed(now);
         self.follow_names(now);
         self.guard_moved(now).await;
         self.mark(Event::Tick);
+        if self.host.judges_otherwise(&self.desired) {
+            self.agenda.mark(Step::InterfaceRoles.into());
+        }
         let (forwarding, plan) = (&mut self.forwarding, &self.desired.plan);
         self.replicas.sweep_flows(forwarding, plan, now);
         self.rates.sample(forwarding, plan, now);

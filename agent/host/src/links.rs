@@ -5,7 +5,7 @@ use std::io;
 use futures::TryStreamExt;
 use rtnetlink::packet_core::Nla;
 use rtnetlink::packet_route::link::{
-    InfoData, InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
+    InfoData, InfoKind, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
 };
 use rtnetlink::{Handle, LinkUnspec};
 
@@ -38,6 +38,8 @@ pub struct Interface {
     pub group: u32,
     /// Packets that may wait for it (`txqueuelen`).
     pub queue_length: u32,
+    /// Of a VLAN interface, the interface below and the id of its frames there.
+    pub vlan: Option<(IfIndex, u16)>,
 }
 
 /// The interface called `name`, if there is one.
@@ -166,7 +168,9 @@ fn parse(message: &LinkMessage) -> Interface {
         open_queues: 0,
         group: 0,
         queue_length: 0,
+        vlan: None,
     };
+    let (mut below, mut vlan) = (None, None);
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => interface.name.clone_from(name),
@@ -176,10 +180,13 @@ fn parse(message: &LinkMessage) -> Interface {
             LinkAttribute::LinkInfo(infos) => {
                 interface.kind = infos.iter().find_map(kind_name);
                 interface.open_queues = infos.iter().find_map(open_queues).unwrap_or(0);
+                vlan = infos.iter().find_map(vlan_id);
             }
+            LinkAttribute::Link(index) => below = Some(IfIndex(*index)),
             _ => {}
         }
     }
+    interface.vlan = below.zip(vlan);
     interface
 }
 
@@ -192,6 +199,17 @@ fn open_queues(info: &LinkInfo) -> Option<u32> {
     let mut value = [0; 4];
     (queues.value_len() == value.len()).then(|| queues.emit_value(&mut value))?;
     Some(u32::from_ne_bytes(value))
+}
+
+/// The id of a VLAN interface.
+fn vlan_id(info: &LinkInfo) -> Option<u16> {
+    let LinkInfo::Data(InfoData::Vlan(vlan)) = info else {
+        return None;
+    };
+    vlan.iter().find_map(|info| match info {
+        InfoVlan::Id(id) => Some(*id),
+        _ => None,
+    })
 }
 
 fn kind_name(info: &LinkInfo) -> Option<String> {

@@ -18,6 +18,7 @@ use crate::routes::RouteTable;
 use crate::tunnel::PeerSnapshot;
 use crate::tunnel::initiations::Initiations;
 use crate::tunnel::noise::Identity;
+use crossway_types::marks::DscpModel;
 
 /// How long a lane may take to stop: some batches.
 const PARK_LIMIT: Duration = Duration::from_secs(1);
@@ -43,21 +44,23 @@ impl Lanes {
         tun: &str,
         pairs: Vec<(TunQueue, UdpSocket)>,
         identity: &Identity,
-        mtu: u16,
+        (mtu, dscp): (u16, DscpModel),
         to_control: &ToControl,
     ) -> Result<Self> {
         let initiations = Arc::<Initiations>::default();
         let made = pairs.into_iter().map(|(tun, udp)| {
             let (identity, initiations) = (identity.clone(), Arc::clone(&initiations));
-            ParkedLane::new(
+            let made = ParkedLane::new(
                 tun,
                 udp,
                 identity,
                 initiations,
                 mtu.into(),
                 to_control.clone(),
-            )
-            .context("to make a lane")
+            );
+            let (mut lane, handle) = made.context("to make a lane")?;
+            lane.set_dscp(dscp);
+            Ok((lane, handle))
         });
         Self::run(tun, made.collect::<Result<_>>()?)
     }
@@ -126,6 +129,16 @@ impl Lanes {
     /// Holds TCP to the size of the largest inner packet.
     pub(super) fn set_mtu(&mut self, mtu: u16) -> Result<()> {
         (0..self.count()).try_for_each(|lane| self.send(lane, Command::SetMtu(mtu.into())))
+    }
+
+    /// Has every lane begin its sessions anew: this machine is a copy.
+    pub(super) fn forget_sending_keys(&mut self) -> Result<()> {
+        (0..self.count()).try_for_each(|lane| self.send(lane, Command::ForgetSendingKeys))
+    }
+
+    /// Has all of them show the classes of inner packets outside, or not.
+    pub(super) fn set_dscp(&mut self, dscp: DscpModel) -> Result<()> {
+        (0..self.count()).try_for_each(|lane| self.send(lane, Command::SetDscp(dscp)))
     }
 
     /// Replaces the routes of every lane, which share one table, and frees the old one here.

@@ -1,5 +1,6 @@
 //! The links of a running gateway: which are up, which carry the flows, and where they are dialled.
 
+mod damping;
 mod dial;
 mod export;
 mod orders;

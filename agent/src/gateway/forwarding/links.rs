@@ -39,6 +39,7 @@ impl Forwarding {
     /// Gives the lanes the links of the plan. A link that cannot be made leaves the others as they should be.
     pub(in crate::gateway) fn set_links(&mut self, desired: &Desired, now: Instant) -> Result<()> {
         let Desired { config, plan, .. } = desired;
+        self.lanes.set_dscp(config.gateway.dscp)?;
         let changes = LinkChanges::between(&self.links.planned(), &plan.links);
         for link in &changes.removed {
             self.links.remove(link.id);
