@@ -42,7 +42,8 @@ fn carries(fast_path: bool, xdp: XdpChoice) {
     let [a, b] = [0, 1].map(|own| Crossway::start(&topology, &plans[own]).unwrap());
     let [site_a, site_b] = [&topology.sites[0], &topology.sites[1]];
     let directory = topology.directory();
-    let clear = Capture::start_in(directory, &segments.router, "any", "net 10.0.0.0/8").unwrap();
+    let clear =
+        Capture::start_in(directory, &segments.router, "any", "ip and net 10.0.0.0/8").unwrap();
     let told = Capture::start_in(directory, &site_a.host, "eth0", "icmp[0] == 5").unwrap();
 
     let [to_a, to_b] = [site_a, site_b].map(|site| site.host_address(Family::V4));
