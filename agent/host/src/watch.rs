@@ -182,7 +182,6 @@ impl Changes {
                 self.routes |= interest.is_none_or(|interest| interest.concerns(&prefix));
             }
             note::Note::Route(None) | note::Note::Rule => self.routes = true,
-
             note::Note::Overrun => *self = Self::ALL,
         }
     }
