@@ -9,8 +9,8 @@ use datapath_abi::outcome::{DropReason, Tally};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 
-use super::ParkedLane;
 use super::drops::Drops;
+use super::{ParkedLane, Swallowed};
 use crate::io::offload::Offload;
 use crate::io::udp::Endpoint;
 use crossway_liveness::settings::Liveness;
@@ -108,6 +108,8 @@ pub struct LaneSnapshot {
     pub drops: [Tally; DropReason::COUNT],
     /// Every offload of the lane's TUN queue and socket.
     pub offloads: Vec<Offload>,
+    /// Endpoints that the host's routes lead to through the tunnel.
+    pub swallowed: Vec<Swallowed>,
 }
 
 /// The controlling end of a lane.

@@ -2,9 +2,17 @@
 
 use datapath_abi::outcome::{DropReason, Tally};
 
+use crate::io::udp::Unsent;
+
 /// Counters of one lane; only its thread writes them.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Drops([Tally; DropReason::COUNT]);
+
+impl Default for Drops {
+    fn default() -> Self {
+        Self([Tally::default(); DropReason::COUNT])
+    }
+}
 
 impl Drops {
     /// Counts one packet of `bytes`.
@@ -19,9 +27,10 @@ impl Drops {
         self.0[reason.index() as usize] += more;
     }
 
-    /// Counts what a send refused.
-    pub(super) fn add_send(&mut self, refused: Tally) {
-        self.add(DropReason::SendFailed, refused);
+    /// Counts what could not be sent.
+    pub(super) fn add_send(&mut self, unsent: Unsent) {
+        self.add(DropReason::SendFailed, unsent.failed);
+        self.add(DropReason::SendBufferFull, unsent.no_room);
     }
 
     /// All of them, by index.

@@ -10,6 +10,7 @@ mod inbound;
 pub mod io;
 pub mod mss;
 mod outbound;
+mod own;
 mod parked;
 
 use std::ops::ControlFlow;
@@ -31,6 +32,8 @@ use crossway_tunnel::transmit::Transmits;
 use crossway_types::ids::LinkId;
 pub use drops::Drops;
 use gaps::Gaps;
+use own::OwnDatagrams;
+pub use own::Swallowed;
 pub use parked::ParkedLane;
 
 /// How often sessions look at their timers (rekey, keepalive, retry).
@@ -58,6 +61,7 @@ struct Lane {
     coalescer: Coalescer,
     outgoing: Box<[u8]>,
     drops: Drops,
+    own: OwnDatagrams,
     mtu: usize,
     /// The time of the batch under way.
     now: Instant,
@@ -268,6 +272,7 @@ impl Lane {
             peers: self.tunnel.snapshot(self.now),
             drops: self.drops.tallies(),
             offloads: self.offloads().map(Offload::clone).to_vec(),
+            swallowed: self.own.swallowed(self.now),
         }
     }
 

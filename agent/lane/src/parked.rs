@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 use super::coalesce::Coalescer;
 use super::drops::Drops;
 use super::gaps::Gaps;
+use super::own::OwnDatagrams;
 use super::{Lane, LaneHandle, ToControl, command};
 use crate::io::offload::ToldOff;
 use crate::io::tun::{self, TunQueue};
@@ -57,6 +58,7 @@ impl ParkedLane {
         let mut tunnel = Tunnel::new(identity, calendar, initiations, now);
         tunnel.set_mtu(mtu);
         let lane = Lane {
+            own: OwnDatagrams::of(udp.local_address()?),
             tun,
             udp,
             tunnel,
@@ -78,18 +80,20 @@ impl ParkedLane {
         Ok((Self { lane, since: now }, handle))
     }
 
-    /// Starts its thread, as that of lane `number`, on a core of its own if `pin`. The first thing that it does is
-    /// `settle`: it gives up the privileges that a lane does not need.
+    /// Starts its thread, as that of lane `number` of `count`. Alone, the scheduler places a lane better than we can;
+    /// several must not share a core. The first thing that the thread does is `settle`: it gives up the privileges that
+    /// a lane does not need.
     pub fn start(
-        self,
+        mut self,
         number: usize,
-        pin: bool,
+        count: usize,
         settle: fn(),
     ) -> io::Result<JoinHandle<io::Result<()>>> {
+        self.lane.own.seat(number as u16, count as u16);
         std::thread::Builder::new()
             .name(format!("lane-{number}"))
             .spawn(move || {
-                if pin {
+                if count > 1 {
                     pin_to_core(number);
                 }
                 settle();

@@ -12,7 +12,7 @@ use datapath_abi::outcome::{DropReason, Tally};
 use crate::io::offload::Offload;
 use crate::io::tun::TunQueue;
 use crate::io::udp::UdpSocket;
-use crate::lane::{Command, LaneGone, LaneHandle, LaneSnapshot, ParkedLane, ToControl};
+use crate::lane::{Command, LaneGone, LaneHandle, LaneSnapshot, ParkedLane, Swallowed, ToControl};
 use crate::posture::capabilities::{Part, settle_thread};
 use crate::routes::RouteTable;
 use crate::tunnel::PeerSnapshot;
@@ -100,11 +100,10 @@ impl Lanes {
 
     /// Starts lanes that were stopped, in their order.
     pub(super) fn resume(&mut self, parked: Vec<ParkedLane>) -> Result<()> {
-        // Alone, the scheduler places a lane better than we can; several must not share a core.
-        let pin = self.running.len() > 1;
+        let count = self.running.len();
         let settle = || settle_thread(Part::Lane);
         for (number, (lane, running)) in parked.into_iter().zip(&mut self.running).enumerate() {
-            let thread = lane.start(number, pin, settle);
+            let thread = lane.start(number, count, settle);
             running.thread = Some(thread.context("to start a lane's thread")?);
         }
         Ok(())
@@ -167,6 +166,12 @@ impl Lanes {
         states
             .map(|state| state.drops[reason.index() as usize])
             .sum()
+    }
+
+    /// Endpoints that the host's routes lead to through the tunnel, as of the last refresh.
+    pub(super) fn swallowed(&self) -> impl Iterator<Item = &Swallowed> {
+        let states = self.running.iter().filter_map(|lane| lane.state.as_ref());
+        states.flat_map(|state| &state.swallowed)
     }
 
     /// Every offload with its lane, as of the last refresh.

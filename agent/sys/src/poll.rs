@@ -17,11 +17,6 @@ pub fn wait(fds: &[BorrowedFd<'_>; 3], timeout: Duration) -> io::Result<()> {
     )
 }
 
-/// Waits until `fd` takes more output or `timeout` has passed.
-pub fn wait_writable(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<()> {
-    poll(&mut [PollFd::new(fd, PollFlags::POLLOUT)], timeout)
-}
-
 /// Waits until the other end of `fd` is closed; an error if that takes longer than `timeout`.
 pub fn wait_hang_up(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<()> {
     let mut entry = [PollFd::new(fd, PollFlags::empty())];

@@ -17,9 +17,9 @@ pub(super) const REKEY_AFTER_MESSAGES: u64 = 1 << 60;
 pub(super) const REJECT_AFTER_MESSAGES: u64 = u64::MAX - (1 << 13);
 /// Age at which a session ends.
 pub(super) const REJECT_AFTER: Duration = Duration::from_mins(3);
-/// Sessions kept beside the current one: the next, and those before, under which messages may
+/// Sessions kept beside the current one: two that may be the next, and those before, under which messages may
 /// still be on their way.
-const OTHERS: usize = 3;
+const OTHERS: usize = 4;
 
 /// One session.
 pub(super) struct Keypair {
@@ -179,10 +179,13 @@ impl Keypairs {
         self.make_current(keypair);
     }
 
-    /// Adds one that the far side began, and may not have until it sends under it. It takes the
-    /// place of another such: the far side has begun anew, so it has not got our answer to that.
+    /// Adds one that the far side began, and may not have until it sends under it. Of other such only the newest is
+    /// kept: a far side that begins anew may have got our answer to that after all, and data under way.
     pub(super) fn add_unconfirmed(&mut self, keypair: Box<Keypair>) {
-        self.others.retain(|other| other.confirmed);
+        let newest = self.others.iter().rposition(|other| !other.confirmed);
+        let mut at = 0..;
+        self.others
+            .retain(|other| at.next() == newest || other.confirmed);
         self.keep(keypair);
     }
 

@@ -378,7 +378,7 @@ impl Tunnel {
         {
             Admission::Admitted => {}
             Admission::Cookie(length) => {
-                out.push(length, from);
+                out.push_data(length, from);
                 return Err(DropReason::CookieDemanded);
             }
             Admission::Refused(reason) => return Err(reason),
@@ -474,6 +474,16 @@ impl Tunnel {
             }
         }
         given_up
+    }
+
+    /// The link whose far end is, or is dialled, at an address; at any of its ports if none is given. Asks all peers.
+    pub fn link_at(&self, address: IpAddr, port: Option<u16>) -> Option<LinkId> {
+        let peers = self.peers.iter().flatten();
+        let mut there = peers.filter(|peer| {
+            let mut remotes = peer.remotes();
+            remotes.any(|to| to.ip() == address && port.is_none_or(|port| port == to.port()))
+        });
+        there.next().map(Peer::link)
     }
 
     /// The peer of a link, for tests that send over it what no route leads there.

@@ -204,20 +204,24 @@ impl Peer {
         let Some(length) = self.session.seal(packet, self.mtu, out.spare()) else {
             return self.hold(packet, endpoint, local, now, out);
         };
-        out.push(length, endpoint);
+        out.push_data(length, endpoint);
         self.sent_packets += 1;
         self.sent_bytes += packet.len() as u64;
         Sealed::Ready
     }
 
-    /// Encrypts an inner packet that is no traffic; says whether there was a session for it.
+    /// Encrypts a packet for a replica; says whether there was a session for it.
     pub(super) fn send_counted(&mut self, packet: &[u8], out: &mut Transmits) -> bool {
-        let sent = self.send_control(packet, out);
-        if sent {
-            self.sent_packets += 1;
-            self.sent_bytes += packet.len() as u64;
-        }
-        sent
+        let Some(endpoint) = self.endpoint else {
+            return false;
+        };
+        let Some(length) = self.session.seal(packet, self.mtu, out.spare()) else {
+            return false;
+        };
+        out.push_data(length, endpoint);
+        self.sent_packets += 1;
+        self.sent_bytes += packet.len() as u64;
+        true
     }
 
     #[cold]
@@ -308,9 +312,13 @@ impl Peer {
 
     /// Where it is: where it was last heard from, or is dialled.
     pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
-        let heard = self.endpoint.map(|endpoint| endpoint.remote.ip());
-        let dialled = self.dialled.map(|remote| remote.ip());
-        heard.into_iter().chain(dialled)
+        self.remotes().map(|remote| remote.ip())
+    }
+
+    /// As [`Self::addresses`], with the ports.
+    pub(super) fn remotes(&self) -> impl Iterator<Item = SocketAddr> {
+        let heard = self.endpoint.map(|endpoint| endpoint.remote);
+        heard.into_iter().chain(self.dialled)
     }
 
     /// Sends nothing more under the keys of now, which are older by `asleep`; whether there were any, or were about to be.
@@ -406,7 +414,7 @@ impl Peer {
             let Some((length, packet)) = self.session.poll_held(self.mtu, out.spare()) else {
                 return;
             };
-            out.push(length, endpoint);
+            out.push_data(length, endpoint);
             self.sent_packets += 1;
             self.sent_bytes += packet as u64;
         }

@@ -47,6 +47,18 @@ pub struct Transmit {
     pub segment: usize,
     /// How many they are.
     pub count: usize,
+    /// Whether they carry inner packets, or what keeps links alive, which goes first and has its own buffer.
+    pub load: Load,
+}
+
+/// What a datagram is sent for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Load {
+    /// A session and the knowledge that its link is alive: handshakes, keepalives, BFD, probes. What a far end can
+    /// have of it is bounded.
+    Control,
+    /// Inner packets, and answers to strangers: as much as somebody likes to send.
+    Data,
 }
 
 impl Transmit {
@@ -111,9 +123,20 @@ impl Transmits {
         &mut self.payload[self.used..]
     }
 
-    /// Takes the first `length` bytes of [`Self::spare`] as a datagram for `to`.
+    /// Takes the first `length` bytes of [`Self::spare`] as a datagram for `to`, which keeps a link alive.
     #[inline]
     pub fn push(&mut self, length: usize, to: Endpoint) {
+        self.push_load(length, to, Load::Control);
+    }
+
+    /// As [`Self::push`], for an inner packet or an answer to a stranger.
+    #[inline]
+    pub fn push_data(&mut self, length: usize, to: Endpoint) {
+        self.push_load(length, to, Load::Data);
+    }
+
+    #[inline]
+    fn push_load(&mut self, length: usize, to: Endpoint, load: Load) {
         let start = self.used;
         self.used += length;
         if let Some(last) = self.waiting.last_mut() {
@@ -121,6 +144,7 @@ impl Transmits {
             let open = last.bytes().is_multiple_of(last.segment);
             if open
                 && last.to == to
+                && last.load == load
                 && length <= last.segment
                 && last.count < MAX_SEGMENTS
                 && last.bytes() + length <= MAX_TRANSMIT_BYTES
@@ -136,6 +160,7 @@ impl Transmits {
             end: self.used,
             segment: length,
             count: 1,
+            load,
         });
     }
 

@@ -13,13 +13,14 @@
 // A call costs an eBPF program registers and hides from the verifier what is known of them.
 #![allow(clippy::inline_always)]
 
-#[cfg(feature = "user")]
+#[cfg(any(feature = "user", test))]
 extern crate std;
 
 pub mod address;
 pub mod fault;
 pub mod flow;
 pub mod headers;
+pub mod local;
 pub mod maps;
 pub mod outcome;
 pub mod packet;

@@ -1,9 +1,14 @@
-//! The UDP socket of a lane: batches of datagrams out (`sendmmsg` with UDP_SEGMENT, kernel 4.18)
+//! The UDP port of a lane: batches of datagrams out (`sendmmsg` with UDP_SEGMENT, kernel 4.18)
 //! and in (`recvmmsg` with UDP_GRO, kernel 5.0; right for tunnels from 5.12).
+//!
+//! One socket receives, and sends what keeps links alive: handshakes, keepalives, BFD, probes. Inner packets are sent
+//! by sockets of their own ([`ways`]). A buffer that is full costs whoever filled it their packets, and nobody else
+//! anything: nothing here waits.
 
 pub mod address;
 mod receive;
 mod send;
+mod ways;
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -12,7 +17,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 pub use receive::{ReceiveBatch, Received};
-use send::Headers;
+pub use send::Unsent;
+use send::{Headers, Sorting};
+use ways::Ways;
 
 use super::offload::{Offload, ToldOff};
 use crossway_sys::clock;
@@ -25,16 +32,20 @@ const GRO: &str = "udp-gro";
 /// Bytes of socket buffer asked for each way: 10 Gbit/s for about 6 ms.
 const SOCKET_BUFFER: libc::c_int = 8 << 20;
 
-/// A bound UDP socket.
+/// A bound UDP port.
 #[derive(Debug)]
 pub struct UdpSocket {
+    /// Receives, and sends what is no inner packet.
     fd: OwnedFd,
+    /// Send inner packets.
+    ways: Ways,
     ipv6: bool,
     /// Several datagrams to one endpoint in one call.
     pub gso: Offload,
     /// Several datagrams from one endpoint in one call.
     pub gro: Offload,
     headers: Headers,
+    sorting: Sorting,
 }
 
 impl UdpSocket {
@@ -43,31 +54,11 @@ impl UdpSocket {
     /// # Errors
     /// What the kernel says of the address, EADDRINUSE among them.
     pub fn bind(listen: SocketAddr) -> io::Result<Self> {
-        let domain = Domain::for_address(listen);
-        let socket = Socket::new(domain, Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
-        let fd = OwnedFd::from(socket);
+        let fd = new_socket(listen.is_ipv6())?;
         if listen.is_ipv6() {
-            set(&fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, &0)?;
             set(&fd, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, &1)?;
         } else {
             set(&fd, libc::IPPROTO_IP, libc::IP_PKTINFO, &1)?;
-        }
-        // The outer packet may be fragmented on its way (as kernel WireGuard's may): a narrow link
-        // in the middle then costs speed, not the connection. Of IPv4, where routers on the way do it, no ICMP
-        // message makes us do it: anybody could send one that quotes a tunnel, and take its segmentation offload away.
-        set(
-            &fd,
-            libc::IPPROTO_IP,
-            libc::IP_MTU_DISCOVER,
-            &libc::IP_PMTUDISC_OMIT,
-        )?;
-        for (forced, plain) in [
-            (libc::SO_RCVBUFFORCE, libc::SO_RCVBUF),
-            (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF),
-        ] {
-            if set(&fd, libc::SOL_SOCKET, forced, &SOCKET_BUFFER).is_err() {
-                set(&fd, libc::SOL_SOCKET, plain, &SOCKET_BUFFER)?;
-            }
         }
         SockRef::from(&fd).bind(&listen.into())?;
 
@@ -75,11 +66,13 @@ impl UdpSocket {
         let gro = set(&fd, libc::SOL_UDP, libc::UDP_GRO, &1);
         let gso = set(&fd, libc::SOL_UDP, libc::UDP_SEGMENT, &0);
         Ok(Self {
+            ways: ways_beside(&fd),
             fd,
             ipv6: listen.is_ipv6(),
             gso: Offload::probed(GSO, gso, now),
             gro: Offload::probed(GRO, gro, now),
             headers: Headers::new(),
+            sorting: Sorting::new(),
         })
     }
 
@@ -88,16 +81,20 @@ impl UdpSocket {
         let now = clock::now();
         Ok(Self {
             ipv6: address::local(&fd)?.is_ipv6(),
+            ways: ways_beside(&fd),
             fd,
             gso: Offload::told(GSO, off, now),
             gro: Offload::told(GRO, off, now),
             headers: Headers::new(),
+            sorting: Sorting::new(),
         })
     }
 
     /// From now on nobody's datagrams are for this socket, as if it were closed (the kernel counts each, and says
     /// so to its sender); but what has come can still be taken.
-    pub fn turn_away(&self) -> io::Result<()> {
+    pub fn turn_away(&mut self) -> io::Result<()> {
+        // Of one port all are asked, also those that only send.
+        self.ways = Ways::none();
         // The discard port of this host (RFC 863): nothing comes from there.
         let nobody = if self.ipv6 {
             SocketAddr::from((Ipv6Addr::LOCALHOST, 9))
@@ -111,6 +108,44 @@ impl UdpSocket {
     pub fn local_address(&self) -> io::Result<SocketAddr> {
         address::local(&self.fd)
     }
+}
+
+/// A socket that is not bound yet, with all that matters for sending.
+fn new_socket(ipv6: bool) -> io::Result<OwnedFd> {
+    let domain = if ipv6 { Domain::IPV6 } else { Domain::IPV4 };
+    let socket = Socket::new(domain, Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+    let fd = OwnedFd::from(socket);
+    if ipv6 {
+        set(&fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, &0)?;
+    }
+    // The outer packet may be fragmented on its way (as kernel WireGuard's may): a narrow link
+    // in the middle then costs speed, not the connection. Of IPv4, where routers on the way do it, no ICMP
+    // message makes us do it: anybody could send one that quotes a tunnel, and take its segmentation offload away.
+    set(
+        &fd,
+        libc::IPPROTO_IP,
+        libc::IP_MTU_DISCOVER,
+        &libc::IP_PMTUDISC_OMIT,
+    )?;
+    for (forced, plain) in [
+        (libc::SO_RCVBUFFORCE, libc::SO_RCVBUF),
+        (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF),
+    ] {
+        if set(&fd, libc::SOL_SOCKET, forced, &SOCKET_BUFFER).is_err() {
+            set(&fd, libc::SOL_SOCKET, plain, &SOCKET_BUFFER)?;
+        }
+    }
+    Ok(fd)
+}
+
+/// The sockets that send beside `receiver`. Without them all is sent by that one: slower links then slow down others.
+fn ways_beside(receiver: &OwnedFd) -> Ways {
+    Ways::beside(receiver).unwrap_or_else(|error| {
+        tracing::warn!(
+            "all uplinks share one send buffer, so a slow one can cost the others packets: {error}"
+        );
+        Ways::none()
+    })
 }
 
 impl AsFd for UdpSocket {

@@ -1,7 +1,7 @@
 //! Links: the lanes' peers, which interface they leave by, who carries the flows, and what far ends are
 //! told.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -62,6 +62,7 @@ impl Forwarding {
         for link in &changes.tuned {
             self.tune_link(link, desired, now)?;
         }
+        self.links.keep_names(&plan.links);
         for site in &plan.sites {
             self.links.set_hold_down(site.id, site.config.hold_down);
         }
@@ -93,6 +94,22 @@ impl Forwarding {
         Ok(())
     }
 
+    /// A warning for each endpoint that the host's routes lead to through the tunnel, as of the last look.
+    pub(in crate::gateway) fn swallowed(&self) -> Vec<String> {
+        let known = self.lanes.swallowed();
+        // Several lanes may tell of one endpoint, and not all know whose it is.
+        let mut endpoints: BTreeMap<IpAddr, Option<&PlannedLink>> = BTreeMap::new();
+        for swallowed in known {
+            let link = swallowed.link.and_then(|link| self.links.get(link));
+            let of = endpoints.entry(swallowed.endpoint).or_default();
+            *of = of.or(link.map(|link| &link.planned));
+        }
+        let warnings = endpoints.into_iter();
+        warnings
+            .map(|(endpoint, link)| swallowed_warning(endpoint, link))
+            .collect()
+    }
+
     /// Has links leave by their interfaces as these are now, and be down where their path is.
     pub(in crate::gateway) fn set_wans(&mut self, wans: &[Wan], now: Instant) -> Result<()> {
         for (link, lane, index) in self.links.poll_interfaces(wans) {
@@ -105,6 +122,17 @@ impl Forwarding {
             }
         }
         Ok(())
+    }
+
+    /// Has links be down whose packets would enter the tunnel, by the address that they go to.
+    pub(in crate::gateway) fn set_swallowed(
+        &mut self,
+        swallowed: HashMap<IpAddr, String>,
+        now: Instant,
+    ) -> Result<()> {
+        let died = self.links.set_swallowed(swallowed, now);
+        died.into_iter()
+            .try_for_each(|(link, lane)| self.lanes.send(lane, Command::PathDown(link)))
     }
 
     /// Tells the lanes which links carry flows now, and the far ends how they are served; what has changed of
@@ -148,21 +176,32 @@ impl Forwarding {
         self.carriers.retain(|(id, _), _| *id != site);
     }
 
-    /// Dials the links whose turn it is.
+    /// Dials the links whose turn it is, and has their names looked up.
     pub(in crate::gateway) fn dial_due(&mut self, now: Instant) -> Result<()> {
         let due = self.links.handle_timeout(now);
-        due.into_iter().try_for_each(|dial| self.dial(dial))
+        for question in self.links.resolved.poll_questions() {
+            self.lookups.ask(question);
+        }
+        due.into_iter().try_for_each(|dial| {
+            let Dial { link, lane, remote } = dial;
+            let endpoint = Endpoint::new(remote);
+            self.lanes.send(lane, Command::SetEndpoint(link, endpoint))
+        })
     }
+}
 
-    pub(in crate::gateway) fn dial(&mut self, dial: Dial) -> Result<()> {
-        let endpoint = Endpoint::new(dial.remote);
-        let Some(link) = self.links.get(dial.link) else {
-            return Ok(());
-        };
-        let lane = link.planned.lane;
-        self.lanes
-            .send(lane, Command::SetEndpoint(dial.link, endpoint))
-    }
+fn swallowed_warning(endpoint: IpAddr, link: Option<&PlannedLink>) -> String {
+    let whose = match link {
+        Some(link) if link.site.is_none() => format!("replica {}: ", link.gateway.name),
+        Some(link) => format!("site {}: ", link.site_name),
+        None => String::new(),
+    };
+    let length = if endpoint.is_ipv4() { 32 } else { 128 };
+    format!(
+        "{whose}the host's routes lead the tunnel's own packets to {endpoint} into the tunnel, where they are dropped \
+         (own-datagram): add a more specific route to it (ip route add {endpoint}/{length} via the next hop of the \
+         uplink), or narrow the site's route that covers it"
+    )
 }
 
 /// Notes who carries a site's flows on a lane, where that has changed.
@@ -191,21 +230,15 @@ fn note_carriers(
 
 /// A link as its lane must know it.
 pub(in crate::gateway) fn spec_of(link: &PlannedLink, config: &Config) -> Result<PeerSpec> {
-    let preshared_key = match &link.gateway.preshared_key_file {
-        Some(file) => {
-            let key = disk::read_key(file)
-                .with_context(|| format!("pre-shared key file {}", file.display()))?;
-            Some(key)
-        }
-        None => None,
-    };
+    let file = link.gateway.preshared_key_file.as_ref();
+    let preshared_key = file.map(disk::key_of).transpose();
     Ok(PeerSpec {
         link: link.id,
         site: link.site,
         engine: link.gateway.engine,
         receiver_index: link.receiver_index,
         public_key: link.gateway.public_key,
-        preshared_key,
+        preshared_key: preshared_key.context("preshared_key_file")?,
         keepalive: link.keepalive(),
         endpoint: None,
         // Told before it is dialled.

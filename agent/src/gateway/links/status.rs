@@ -43,6 +43,10 @@ pub struct LinkStatus {
     pub(super) interface: Option<NonZeroU32>,
     /// Why its path is known to be dead, such as an interface without a carrier.
     pub path_down: Option<String>,
+    /// Where it was dialled or heard last.
+    pub(super) remote: Option<IpAddr>,
+    /// Why its packets would not leave this host.
+    pub(super) swallowed: Option<String>,
     pub(super) next_endpoint: usize,
     pub(super) next_dial: Instant,
     /// Inner packets that it had delivered, and when that number was another.
@@ -79,6 +83,8 @@ impl LinkStatus {
             service: LanRole::default(),
             interface: None,
             path_down: None,
+            remote: None,
+            swallowed: None,
             next_endpoint: 0,
             next_dial: now,
             received: (0, now),
@@ -148,7 +154,7 @@ impl LinkStatus {
         if self.drained {
             return (LinkState::Drained, "drained here".to_owned());
         }
-        if let Some(why) = &self.path_down {
+        if let Some(why) = self.path_down.as_ref().or(self.swallowed.as_ref()) {
             return (LinkState::Down, why.clone());
         }
         let verdict = match self.bfd().filter(|_| self.is_watched_by_bfd()) {

@@ -2,20 +2,19 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
-use std::time::Duration;
+use std::ops::AddAssign;
+use std::os::fd::{AsRawFd, RawFd};
 
 use datapath_abi::outcome::Tally;
 
 use super::UdpSocket;
 use super::address::{self, PacketInfo};
-use crossway_sys::{clock, cmsg, poll};
-use crossway_tunnel::transmit::{MAX_TRANSMITS, Transmit, Transmits};
+use super::ways::WAYS;
+use crossway_sys::{clock, cmsg};
+use crossway_tunnel::transmit::{Load, MAX_TRANSMITS, Transmit, Transmits};
 
 /// Packet info of either family and the segment size, with room to spare.
 const CONTROL_BYTES: usize = 96;
-/// How long a full socket buffer may hold up the lane before datagrams are dropped.
-const FULL_BUFFER_WAIT: Duration = Duration::from_millis(20);
 
 type Control = cmsg::Control<CONTROL_BYTES>;
 
@@ -97,34 +96,129 @@ impl fmt::Debug for Headers {
     }
 }
 
+/// Datagrams that were not sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unsent {
+    /// The kernel refused them.
+    pub failed: Tally,
+    /// Those before them fill the buffer of their way out.
+    pub no_room: Tally,
+}
+
+impl AddAssign for Unsent {
+    fn add_assign(&mut self, more: Self) {
+        self.failed += more.failed;
+        self.no_room += more.no_room;
+    }
+}
+
+/// Which socket sends a transmit: 0 is the one that receives, for control; then those of the ways, for data.
+type Door = usize;
+const DOORS: usize = 1 + WAYS;
+
+/// The door of each transmit of a batch, and the transmits of one door; allocated once.
+#[derive(Debug, Default)]
+pub(super) struct Sorting {
+    doors: Vec<Door>,
+    of_one: Vec<Transmit>,
+}
+
+impl Sorting {
+    pub(super) fn new() -> Self {
+        Self {
+            doors: Vec::with_capacity(MAX_TRANSMITS),
+            of_one: Vec::with_capacity(MAX_TRANSMITS),
+        }
+    }
+
+    /// Whether all goes by one door, as most batches do.
+    fn is_of_one(&self) -> bool {
+        self.doors.windows(2).all(|two| two[0] == two[1])
+    }
+}
+
 impl UdpSocket {
-    /// Sends everything and empties the batch; what the kernel refused for good. A segmentation offload
-    /// that fails is switched off and its transmit sent again datagram by datagram.
-    pub fn send(&mut self, batch: &mut Transmits) -> Tally {
-        let mut refused = Tally::default();
+    /// Sends everything and empties the batch, without waiting; what could not be sent. Control goes first. A
+    /// segmentation offload that fails is switched off and its transmit sent again datagram by datagram.
+    pub fn send(&mut self, batch: &mut Transmits) -> Unsent {
         let (transmits, payload) = batch.parts();
+        // Taken out, for `self` is needed meanwhile; an empty one owns no memory.
+        let mut sorting = std::mem::take(&mut self.sorting);
+        sorting.doors.clear();
+        let doors = transmits.iter().map(|transmit| self.door_of(transmit));
+        sorting.doors.extend(doors);
+        let unsent = if sorting.is_of_one() {
+            let door = sorting.doors.first().copied().unwrap_or_default();
+            self.send_by(door, transmits, payload)
+        } else {
+            self.send_in_turn(transmits, payload, &mut sorting)
+        };
+        self.sorting = sorting;
+        batch.clear();
+        unsent
+    }
+
+    /// What goes by one door after what goes by another.
+    fn send_in_turn(
+        &mut self,
+        transmits: &[Transmit],
+        payload: &[u8],
+        sorting: &mut Sorting,
+    ) -> Unsent {
+        let Sorting { doors, of_one } = sorting;
+        let mut unsent = Unsent::default();
+        for door in 0..DOORS {
+            let all = transmits.iter().zip(doors.iter());
+            let theirs = all.filter(|(_, of_this)| **of_this == door);
+            of_one.clear();
+            of_one.extend(theirs.map(|(transmit, _)| *transmit));
+            unsent += self.send_by(door, of_one, payload);
+        }
+        unsent
+    }
+
+    #[inline]
+    fn door_of(&mut self, transmit: &Transmit) -> Door {
+        match transmit.load {
+            Load::Control => 0,
+            Load::Data => self.ways.of(&transmit.to).map_or(0, |way| 1 + way),
+        }
+    }
+
+    /// Sends by one socket, as far as it has room; what could not be sent.
+    fn send_by(&mut self, door: Door, transmits: &[Transmit], payload: &[u8]) -> Unsent {
+        let (fd, ipv6) = match door {
+            0 => (self.fd.as_raw_fd(), self.ipv6),
+            _ => (self.ways.socket(door - 1).as_raw_fd(), true),
+        };
+        let mut by = Sending {
+            fd,
+            ipv6,
+            payload,
+            full: false,
+            unsent: Unsent::default(),
+        };
         let mut next = 0;
         while let Some(transmit) = transmits.get(next) {
-            if !self.gso.is_on() {
-                refused += self.send_singly(transmit, payload);
+            if by.full || !self.gso.is_on() {
+                self.send_singly(transmit, &mut by);
                 next += 1;
                 continue;
             }
-            match self.send_from(&transmits[next..], payload) {
+            match self.send_from(&transmits[next..], &by) {
                 Ok(sent) => next += sent,
                 Err(error) => {
-                    refused += self.after_failure(transmit, payload, &error);
+                    self.after_failure(transmit, &error, &mut by);
                     next += 1;
                 }
             }
         }
-        batch.clear();
-        refused
+        by.unsent
     }
 
     /// One `sendmmsg`; how many transmits the kernel took.
-    fn send_from(&mut self, transmits: &[Transmit], payload: &[u8]) -> io::Result<usize> {
-        self.headers.write(transmits, payload, self.ipv6);
+    fn send_from(&mut self, transmits: &[Transmit], by: &Sending<'_>) -> io::Result<usize> {
+        self.headers.write(transmits, by.payload, by.ipv6);
         let headers = &mut self.headers.messages;
         let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
         loop {
@@ -132,7 +226,7 @@ impl UdpSocket {
             // above; none of the vectors grows before the call returns.
             let sent = unsafe {
                 libc::sendmmsg(
-                    self.fd.as_raw_fd(),
+                    by.fd,
                     headers.as_mut_ptr(),
                     headers.len() as libc::c_uint,
                     flags,
@@ -142,62 +236,101 @@ impl UdpSocket {
                 return Ok(sent as usize);
             }
             let error = io::Error::last_os_error();
-            match error.kind() {
-                io::ErrorKind::Interrupted => {}
-                io::ErrorKind::WouldBlock => {
-                    let before = clock::now();
-                    poll::wait_writable(self.fd.as_fd(), FULL_BUFFER_WAIT)?;
-                    if before.elapsed() >= FULL_BUFFER_WAIT {
-                        return Err(error);
-                    }
-                }
-                _ => return Err(error),
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(error);
             }
         }
     }
 
-    fn after_failure(&mut self, transmit: &Transmit, payload: &[u8], error: &io::Error) -> Tally {
+    fn after_failure(&mut self, transmit: &Transmit, error: &io::Error, by: &mut Sending<'_>) {
         match error.raw_os_error() {
             // The route's device cannot segment or sum (EIO, EINVAL): that stays so.
             Some(libc::EIO | libc::EINVAL) if transmit.count > 1 => {
-                let refused = self.send_singly(transmit, payload);
+                let any = self.send_singly(transmit, by);
                 // EINVAL is also what a vanished local address gives; then nothing went through.
-                if refused.packets < transmit.count as u64 {
+                if any {
                     self.gso.fail(error, clock::now());
                 }
-                refused
             }
             // The path is narrower than a segment: single datagrams are fragmented on the way.
-            Some(libc::EMSGSIZE) if transmit.count > 1 => self.send_singly(transmit, payload),
-            // Perhaps our address of that time is gone.
-            _ if transmit.to.local.is_some() => self.send_singly(transmit, payload),
-            _ => {
-                tracing::debug!(to = %transmit.to.remote, %error, "datagrams refused by the kernel");
-                Tally {
-                    packets: transmit.count as u64,
-                    bytes: transmit.bytes() as u64,
-                }
+            Some(libc::EMSGSIZE) if transmit.count > 1 => {
+                self.send_singly(transmit, by);
             }
+            _ if transmit.to.local.is_some() && source_is_lost(error) => {
+                self.send_singly(transmit, by);
+            }
+            _ => by.refused(transmit, error),
         }
     }
 
-    /// Sends the datagrams of one transmit without segmentation offload.
-    fn send_singly(&mut self, transmit: &Transmit, payload: &[u8]) -> Tally {
-        let mut refused = Tally::default();
+    /// Sends the datagrams of one transmit without segmentation offload; whether any was sent.
+    fn send_singly(&mut self, transmit: &Transmit, by: &mut Sending<'_>) -> bool {
+        let mut any = false;
         for mut single in transmit.singles() {
-            let mut sent = self.send_from(&[single], payload);
-            if sent.is_err() && single.to.local.is_some() {
+            if by.full {
+                by.unsent.no_room += tally(&single);
+                continue;
+            }
+            let mut sent = self.send_from(&[single], by);
+            if let Err(error) = &sent
+                && single.to.local.is_some()
+                && source_is_lost(error)
+            {
                 // Our address of that time is gone: let the kernel choose another.
                 single.to.local = None;
-                sent = self.send_from(&[single], payload);
+                sent = self.send_from(&[single], by);
             }
-            if let Err(error) = sent {
-                tracing::debug!(to = %single.to.remote, %error, "a datagram refused by the kernel");
-                let bytes = single.bytes() as u64;
-                refused += Tally { packets: 1, bytes };
+            match sent {
+                Ok(_) => any = true,
+                Err(error) => by.refused(&single, &error),
             }
         }
-        refused
+        any
+    }
+}
+
+/// What is known of one socket while a batch is sent by it.
+struct Sending<'a> {
+    fd: RawFd,
+    ipv6: bool,
+    payload: &'a [u8],
+    /// Its buffer takes no more for now.
+    full: bool,
+    unsent: Unsent,
+}
+
+impl Sending<'_> {
+    #[cold]
+    fn refused(&mut self, transmit: &Transmit, error: &io::Error) {
+        self.full = error.kind() == io::ErrorKind::WouldBlock;
+        if self.full {
+            self.unsent.no_room += tally(transmit);
+        } else {
+            tracing::debug!(to = %transmit.to.remote, %error, "datagrams refused by the kernel");
+            self.unsent.failed += tally(transmit);
+        }
+    }
+}
+
+/// Whether the kernel may say so because no interface has the address any more that a datagram was to leave from.
+/// Anything else would only be refused once more, and go out from an address that the far end does not know.
+fn source_is_lost(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::EINVAL
+                | libc::ENETUNREACH
+                | libc::EHOSTUNREACH
+                | libc::EADDRNOTAVAIL
+                | libc::ENODEV
+        )
+    )
+}
+
+fn tally(transmit: &Transmit) -> Tally {
+    Tally {
+        packets: transmit.count as u64,
+        bytes: transmit.bytes() as u64,
     }
 }
 

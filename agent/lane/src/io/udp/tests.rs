@@ -2,8 +2,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use datapath_abi::outcome::Tally;
-
 use super::*;
 use crossway_sys::poll;
 use crossway_tunnel::transmit::Transmits;
@@ -38,7 +36,33 @@ fn receive(socket: &UdpSocket, wanted: usize) -> Vec<(Endpoint, Vec<u8>)> {
 
 fn push(batch: &mut Transmits, byte: u8, length: usize, to: Endpoint) {
     batch.spare()[..length].fill(byte);
+    batch.push_data(length, to);
+}
+
+fn push_control(batch: &mut Transmits, byte: u8, length: usize, to: Endpoint) {
+    batch.spare()[..length].fill(byte);
     batch.push(length, to);
+}
+
+#[test]
+fn control_that_stands_behind_data_goes_first() {
+    for listen in ["127.0.0.1:0", "[::]:0"] {
+        let (mut sender, own) = socket(listen);
+        let (receiver, address) = socket("127.0.0.1:0");
+        let to = Endpoint::new(address);
+        let mut batch = Transmits::new();
+        push(&mut batch, 1, 500, to);
+        push(&mut batch, 1, 500, to);
+        push_control(&mut batch, 2, 100, to);
+        push(&mut batch, 3, 500, to);
+        assert_eq!(sender.send(&mut batch), Unsent::default());
+        let datagrams = receive(&receiver, 4);
+        let order: Vec<u8> = datagrams.iter().map(|(_, bytes)| bytes[0]).collect();
+        assert_eq!(order, [2, 1, 1, 3], "{listen}");
+        for (from, _) in datagrams {
+            assert_eq!(from.remote.port(), own.port(), "all from one port");
+        }
+    }
 }
 
 #[test]
@@ -52,7 +76,7 @@ fn a_batch_of_mixed_sizes_arrives_datagram_by_datagram() {
         push(&mut batch, index as u8, *size, to);
     }
     assert_eq!(batch.parts().0.len(), 4, "1000x3+400, 1000+80, 80x2, 1200");
-    assert_eq!(sender.send(&mut batch), Tally::default());
+    assert_eq!(sender.send(&mut batch), Unsent::default());
     assert!(batch.is_empty());
     let datagrams = receive(&receiver, sizes.len());
     for (index, (_, bytes)) in datagrams.iter().enumerate() {
@@ -100,7 +124,7 @@ fn a_local_address_that_is_gone_does_not_stop_the_traffic() {
     push(&mut batch, 7, 100, to);
     push(&mut batch, 7, 100, to);
     let outcome = sender.send(&mut batch);
-    assert_eq!(outcome, Tally::default());
+    assert_eq!(outcome, Unsent::default());
     receive(&receiver, 2);
 }
 
@@ -116,7 +140,7 @@ fn segmentation_that_is_off_still_sends_everything() {
     for index in 0..10 {
         push(&mut batch, index, 500, to);
     }
-    assert_eq!(sender.send(&mut batch), Tally::default());
+    assert_eq!(sender.send(&mut batch), Unsent::default());
     assert_eq!(receive(&receiver, 10).len(), 10);
 }
 
@@ -130,9 +154,9 @@ fn segmentation_that_fails_is_switched_off_and_what_failed_is_sent_again() {
     let to = Endpoint::new(address);
     let mut batch = Transmits::new();
     for index in 0..10 {
-        push(&mut batch, index, 500, to);
+        push_control(&mut batch, index, 500, to);
     }
-    assert_eq!(sender.send(&mut batch), Tally::default());
+    assert_eq!(sender.send(&mut batch), Unsent::default());
     assert_eq!(receive(&receiver, 10).len(), 10);
     assert!(
         sender.gso.to_string().contains("failed at run time"),
@@ -164,7 +188,7 @@ fn more_messages_than_expected_are_sent_all_the_same() {
         push(&mut batch, 5, 100 + index, to);
     }
     assert_eq!(batch.parts().0.len(), 200);
-    assert_eq!(sender.send(&mut batch), Tally::default());
+    assert_eq!(sender.send(&mut batch), Unsent::default());
     assert_eq!(receive(&receiver, 200).len(), 200);
 }
 
@@ -172,12 +196,12 @@ fn more_messages_than_expected_are_sent_all_the_same() {
 fn a_socket_that_turns_away_gives_out_what_has_come_and_nothing_that_comes() {
     for listen in ["127.0.0.1:0", "[::]:0"] {
         let (mut sender, _) = socket("127.0.0.1:0");
-        let (receiver, address) = socket(listen);
+        let (mut receiver, address) = socket(listen);
         let to = Endpoint::new(SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())));
         let mut batch = Transmits::new();
         for (byte, comes) in [(1, true), (2, false)] {
             push(&mut batch, byte, 100, to);
-            assert_eq!(sender.send(&mut batch), Tally::default());
+            assert_eq!(sender.send(&mut batch), Unsent::default());
             if comes {
                 receiver.turn_away().unwrap();
             }
