@@ -11,6 +11,7 @@ pub mod mss;
 mod outbound;
 mod own;
 mod parked;
+pub mod ticket;
 
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
@@ -34,6 +35,7 @@ pub use drops::Drops;
 use own::OwnDatagrams;
 pub use own::Swallowed;
 pub use parked::ParkedLane;
+use ticket::Asked;
 
 /// How often sessions look at their timers (rekey, keepalive, retry).
 const TIMER_PERIOD: Duration = Duration::from_millis(100);
@@ -71,7 +73,7 @@ struct Lane {
     to_control: ToControl,
     waker: Arc<Waker>,
     /// Who gets the lane when it stops.
-    parks_with: Option<mpsc::Sender<ParkedLane>>,
+    parks_with: Option<Asked<ParkedLane>>,
 }
 
 impl Lane {
