@@ -5,9 +5,10 @@ use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use anyhow::Context;
 use zeroize::Zeroizing;
 
-use crate::config::Files;
+use crate::config::{Files, KeyFile};
 use crate::keys::{KeyError, KeyFileError, SecretKey};
 use crate::posture::capabilities;
 
@@ -33,6 +34,17 @@ impl Files for Disk {
 
     fn mend_of_unreadable(&self) -> &'static str {
         capabilities::mend_of_file()
+    }
+}
+
+/// The key that a file of the configuration held when that was read. What was not there then may be now.
+///
+/// # Errors
+/// It still is not, or holds no key: the file, and why.
+pub fn key_of(file: &KeyFile) -> anyhow::Result<SecretKey> {
+    match file.key() {
+        Some(key) => Ok(key.clone()),
+        None => read_key(&file.path).with_context(|| file.path.display().to_string()),
     }
 }
 

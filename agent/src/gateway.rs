@@ -21,7 +21,10 @@ mod inputs;
 mod lan_side;
 mod lanes;
 pub mod links;
+mod machine;
+pub mod names;
 pub mod on_down;
+mod own_packets;
 mod parts;
 pub mod plan;
 mod preflight;
@@ -153,10 +156,14 @@ impl Gateway {
         loop {
             let input = inputs.next(self.timeouts()).await?;
             let now = clock::now();
+            let looks_at_host = matches!(input, Input::HostSettled);
             if let ControlFlow::Break(why) = self.handle_input(input, now).await {
                 return Ok(why);
             }
             self.reconcile(now).await;
+            if looks_at_host {
+                inputs.on_host_followed(now, clock::now());
+            }
             self.forwarding.lanes.ended()?;
         }
     }
@@ -182,8 +189,10 @@ impl Gateway {
                 }
             }
             Input::Request(request) => self.handle_request(request, now).await,
-            // A lane that has ended is noticed at the end of the turn.
-            Input::Dial(dial) => drop(self.forwarding.dial(dial)),
+            Input::Names(answers) => {
+                self.on_names(answers, now);
+                self.guard_moved(now).await;
+            }
             Input::LinkChanges(changes) => {
                 self.forwarding.on_link_changes(changes, now);
                 self.mark(Event::LinksChanged);
@@ -200,6 +209,7 @@ impl Gateway {
                 self.record(vrrp::change(&event));
                 self.mark(Event::LanChanged);
             }
+            Input::Fate(fate) => self.on_fate(fate),
             Input::InterfaceChanged => self.mark(Event::InterfaceChanged),
             Input::HostSettled => self.mark(Event::HostSettled),
             Input::LinksDue => self.mark(Event::LinksDue),
@@ -212,11 +222,17 @@ impl Gateway {
 
     async fn handle_tick(&mut self, now: Instant) {
         self.look_at_links(now).await;
+        self.follow_names(now);
+        self.guard_moved(now).await;
         self.mark(Event::Tick);
         let (forwarding, plan) = (&mut self.forwarding, &self.desired.plan);
         self.replicas.sweep_flows(forwarding, plan, now);
         self.rates.sample(forwarding, plan, now);
         self.process.upgrade.look();
+        self.host.set_endpoints(self.forwarding.links.endpoints());
+        if self.host.has_drifted() {
+            self.mark(Event::HostSettled);
+        }
     }
 
     /// Asks the lanes for their state. A lane that has ended is noticed at the end of the turn.
@@ -242,6 +258,7 @@ impl Gateway {
         self.lan.vrrp.stop().await;
         // For the last words.
         self.look_at_links(clock::now()).await;
+        failures.extend(self.remember_names());
         let by_programs = self.forwarding.dropped_by_programs();
         if let Err(error) = self.forwarding.detach() {
             failures.push(format!("{error:#}"));
@@ -260,8 +277,9 @@ impl Gateway {
                 "dropped while it ran"
             );
         }
-        if let Err(error) = self.host.kernel.restore().await {
-            failures.push(error.to_string());
+        match self.host.kernel.restore().await {
+            Ok(report) => failures.extend(report.failures),
+            Err(error) => failures.push(error.to_string()),
         }
         if !failures.is_empty() {
             bail!(

@@ -9,7 +9,7 @@ mod entry;
 
 use datapath_abi::{
     address::Address,
-    flow::{FlowCounters, FlowKey, FlowKey4, FlowStat, FlowVerdict},
+    flow::{FlowCounters, FlowKey, FlowKey4, FlowStat, FlowVerdict, source_check},
     headers::{Family, Headers, Ports},
     settings::Settings,
 };
@@ -24,6 +24,9 @@ use crate::{
     say::Program,
     wire::{Direction, Wire},
 };
+
+/// In place of an interface: nobody has looked at the source. No interface has this index.
+pub(crate) const UNCHECKED: u32 = 0;
 
 /// The flow of a packet, in the table or not yet.
 pub(crate) struct Flow {
@@ -67,9 +70,18 @@ impl Flow {
         flow
     }
 
-    /// Counts a packet for the flow and for its site, which it must have; the flow remembers its site.
+    /// Whether the host was found to be right to send this flow by the interface.
     #[inline(always)]
-    pub(crate) fn count<P: Program>(&self, headers: &Headers, wire: &Wire) {
+    pub(crate) fn knows_source(&self, ifindex: u32) -> bool {
+        let check = source_check(ifindex, self.generation);
+        self.entry
+            .is_some_and(|entry| entry.source_check() == check)
+    }
+
+    /// Counts a packet for the flow and for its site, which it must have; the flow remembers its site, and the
+    /// interface at which its source was found right, or [`UNCHECKED`].
+    #[inline(always)]
+    pub(crate) fn count<P: Program>(&self, headers: &Headers, wire: &Wire, checked_at: u32) {
         maps::add_to_site(self.target, self.direction, wire.packets, wire.bytes);
         let now = clock::coarse_ns();
         match self.entry {
@@ -77,15 +89,18 @@ impl Flow {
                 if entry.site().1 != self.generation {
                     entry.set_site(self.target, self.generation);
                 }
+                if checked_at != UNCHECKED && !self.knows_source(checked_at) {
+                    entry.set_source_check(source_check(checked_at, self.generation));
+                }
                 entry.add(self.direction, wire, headers.tcp_flags, now);
             }
-            None => self.enter::<P>(headers, wire, now),
+            None => self.enter::<P>(headers, wire, now, checked_at),
         }
     }
 
     /// Enters the flow with its first packet.
     #[inline(always)]
-    fn enter<P: Program>(&self, headers: &Headers, wire: &Wire, now: u64) {
+    fn enter<P: Program>(&self, headers: &Headers, wire: &Wire, now: u64, checked_at: u32) {
         let mut counters = FlowCounters {
             first_seen_ns: now,
             last_seen_ns: now,
@@ -94,6 +109,9 @@ impl Flow {
             verdict: FlowVerdict::Accept as u8,
             ..FlowCounters::default()
         };
+        if checked_at != UNCHECKED {
+            counters.source_check = source_check(checked_at, self.generation);
+        }
         match self.direction {
             Direction::ToSite => {
                 counters.to_site_packets = wire.packets;

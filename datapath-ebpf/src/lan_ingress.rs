@@ -1,18 +1,23 @@
 //! Packets from the hosts of this site: into the tunnel, if a site's route says so and nothing is odd.
 
-use datapath_abi::{headers::Headers, outcome::StackReason, settings::Role, site::Site};
+use datapath_abi::{
+    headers::{Family, Headers},
+    outcome::StackReason,
+    settings::{ALSO_WAN, Role},
+    site::Site,
+};
 
 use crate::{
     fault::Fault,
-    flow::Flow,
+    flow::{Flow, UNCHECKED},
     lane,
     link::Link,
-    maps, route,
+    maps, outer, route,
     say::LanIngress,
     scope,
     skb::{Refused, Skb},
-    ttl,
-    verdict::Verdict,
+    source, ttl,
+    verdict::{Refusal, Verdict},
     wire::{Direction, Wire},
 };
 
@@ -48,8 +53,11 @@ pub(crate) fn decide<W>(
     let link = Link::of_skb(skb)?;
     let length = skb.length().saturating_sub(link.ip_offset as u32);
     let headers = Headers::read(skb, link.family, link.ip_offset, length)?;
-    if link.in_vlan {
+    if link.vlan != 0 {
         return Err(StackReason::VlanTagged.into());
+    }
+    if lan.flags & ALSO_WAN != 0 && outer::is_outer(&headers, settings) {
+        return Err(Refusal::Leave);
     }
     scope::check(&headers)?;
 
@@ -63,6 +71,11 @@ pub(crate) fn decide<W>(
     *packets = wire.packets;
     if wire.largest > site.mtu {
         return Err(StackReason::TooBig.into());
+    }
+    if let Family::V4 = headers.family
+        && !flow.knows_source(ifindex)
+    {
+        source::check(skb, &headers, lan.flags, settings.tun_ifindex)?;
     }
     then(&Crossing {
         link: &link,
@@ -80,7 +93,13 @@ pub(crate) fn decide<W>(
 pub(crate) fn carry_out(skb: &Skb, crossing: &Crossing<'_>) -> Verdict<u32> {
     let headers = crossing.headers;
     rewrite(skb, crossing.link, headers).map_err(|Refused| Fault::NOT_REWRITTEN)?;
-    crossing.flow.count::<LanIngress>(headers, crossing.wire);
+    let ifindex = match headers.family {
+        Family::V4 => skb.ifindex(),
+        Family::V6 => UNCHECKED,
+    };
+    crossing
+        .flow
+        .count::<LanIngress>(headers, crossing.wire, ifindex);
     skb.set_mark(lane::mark_for(crossing.site, headers));
     Ok(crossing.tun_ifindex)
 }

@@ -26,19 +26,22 @@ pub(crate) struct Link {
     pub(crate) ip_offset: usize,
     /// VLAN tags, the one that the kernel holds outside of the frame included.
     pub(crate) tags: u32,
-    /// One of the tags has an id other than 0.
-    pub(crate) in_vlan: bool,
+    /// The VLAN: the one id other than 0 in the tags, 0 if there is none, or [`NESTED`].
+    pub(crate) vlan: u32,
 }
+
+/// [`Link::vlan`] of a frame with two VLAN ids.
+pub(crate) const NESTED: u32 = 0xffff;
 
 impl Link {
     /// Of a frame at TC ingress, where the kernel has read the Ethernet type and holds the outer tag.
     #[inline(always)]
     pub(crate) fn of_skb(skb: &Skb) -> Result<Self, StackReason> {
-        let (tags, in_vlan) = match skb.vlan_tag() {
-            Some(tag) => (1, tag & VLAN_ID != 0),
-            None => (0, false),
+        let (tags, vlan) = match skb.vlan_tag() {
+            Some(tag) => (1, u32::from(tag & VLAN_ID)),
+            None => (0, 0),
         };
-        let mut link = walk_tags(skb, skb.protocol(), tags, in_vlan)?;
+        let mut link = walk_tags(skb, skb.protocol(), tags, vlan)?;
         if link.tags > 0 {
             blur(&mut link, skb);
         }
@@ -50,18 +53,18 @@ impl Link {
     pub(crate) fn of_frame(frame: &Frame) -> Result<Self, StackReason> {
         let mut slot = Slot::<EthHdr>::new();
         let ethernet = frame.read(0, &mut slot).ok_or(StackReason::Malformed)?;
-        walk_tags(frame, ethernet.ether_type, 0, false)
+        walk_tags(frame, ethernet.ether_type, 0, 0)
     }
 }
 
 /// Frames with tags are rare and of many kinds: the verifier walks what follows once for all of them.
 #[inline(always)]
 fn blur(link: &mut Link, skb: &Skb) {
-    let word = link.ip_offset as u32 | link.tags << 8 | u32::from(link.in_vlan) << 16;
-    let word = forget(word, 0x1031f, skb.length());
+    let word = link.ip_offset as u32 | link.tags << 8 | link.vlan << 16;
+    let word = forget(word, 0xffff_031f, skb.length());
     link.ip_offset = (word & 0x1f) as usize;
     link.tags = word >> 8 & 3;
-    link.in_vlan = word >> 16 != 0;
+    link.vlan = word >> 16;
 }
 
 #[inline(always)]
@@ -69,7 +72,7 @@ fn walk_tags(
     packet: &impl Packet,
     mut protocol: u16,
     mut tags: u32,
-    mut in_vlan: bool,
+    mut vlan: u32,
 ) -> Result<Link, StackReason> {
     let mut ip_offset = EthHdr::LEN;
     // At most two tags, so a third look is at what they hold.
@@ -82,7 +85,11 @@ fn walk_tags(
                 let tag = packet
                     .read(ip_offset, &mut slot)
                     .ok_or(StackReason::Malformed)?;
-                in_vlan |= tag.vid() != 0;
+                vlan = match (vlan, u32::from(tag.vid())) {
+                    (known, 0) => known,
+                    (0, id) => id,
+                    _ => NESTED,
+                };
                 protocol = tag.ether_type;
                 ip_offset += VlanHdr::LEN;
                 tags += 1;
@@ -94,7 +101,7 @@ fn walk_tags(
             family,
             ip_offset,
             tags,
-            in_vlan,
+            vlan,
         });
     }
     Err(StackReason::NotIp)

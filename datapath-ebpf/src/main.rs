@@ -16,19 +16,23 @@
 // The macros of aya-ebpf build the context anew and pass it by value.
 #![allow(clippy::needless_pass_by_value)]
 
+mod answer;
 mod asm;
 mod clock;
 mod fault;
+mod fib;
 mod flow;
 mod lan_ingress;
 mod lane;
 mod link;
 mod maps;
+mod outer;
 mod packet;
 mod route;
 mod say;
 mod scope;
 mod skb;
+mod source;
 mod ttl;
 mod tun_egress;
 mod tun_ingress;
@@ -47,7 +51,6 @@ use crate::{
     packet::Frame,
     say::{LanIngress, Program, TunEgress, TunIngress, WanGuard},
     skb::Skb,
-    tun_ingress::Way,
     verdict::Refusal,
 };
 
@@ -89,12 +92,12 @@ fn tun_ingress(context: TcContext) -> i32 {
     let verdict = tun_ingress::look(&skb, &mut packets, |seen| {
         // Whatever is decided. In front: the verifier walks it once, not once for each decision.
         tun_ingress::count(seen);
-        let way = tun_ingress::decide(&skb, seen)?;
-        tun_ingress::carry_out(&skb, seen, way)
+        let mut route = fib::nothing();
+        let way = tun_ingress::decide(&skb, seen, &mut route)?;
+        tun_ingress::carry_out(&skb, seen, &route, way)
     });
     match verdict {
-        Ok(Way::Lan(mut hop)) => skb::redirect_neighbour(&mut hop),
-        Ok(Way::Tunnel(tun)) => skb::redirect(tun),
+        Ok(action) => action,
         Err(refusal) => refuse::<TunIngress>(&skb, refusal, packets),
     }
 }
@@ -105,7 +108,7 @@ fn wan_guard(context: XdpContext) -> u32 {
     let frame = Frame::new(&context);
     match wan_guard::decide(&frame) {
         // What it does not judge is none of its business, and not counted.
-        Ok(()) | Err(Refusal::Stack(_)) => xdp_action::XDP_PASS,
+        Ok(()) | Err(Refusal::Stack(_) | Refusal::Leave | Refusal::Done) => xdp_action::XDP_PASS,
         Err(Refusal::Fault(fault)) => {
             WanGuard::fault(fault);
             xdp_action::XDP_PASS
@@ -122,6 +125,8 @@ fn wan_guard(context: XdpContext) -> u32 {
 fn refuse<P: Program>(skb: &Skb, refusal: Refusal, packets: u64) -> i32 {
     let reason = match refusal {
         Refusal::Stack(reason) => reason,
+        Refusal::Leave => return TC_ACT_UNSPEC,
+        Refusal::Done => return TC_ACT_SHOT,
         Refusal::Fault(fault) => {
             P::fault(fault);
             fault.reason()

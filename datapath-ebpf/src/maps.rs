@@ -8,11 +8,13 @@ use aya_ebpf::{
 };
 use datapath_abi::{
     ABI_VERSION,
+    address::{self, Address},
     fault::{FaultKind, PROGRAMS},
     flow::{FLOW_STAT_COUNT, FlowCounters, FlowKey, FlowKey4, FlowStat},
+    local::{LocalKey, VlanKey},
     maps::{
-        DEFAULT_FLOWS, INTERFACE_SLOT_COUNT, MAX_INTERFACES, MAX_SESSIONS, MAX_SITES,
-        ROUTE_ENTRIES, SESSION_WORDS, flows_of_ipv6, session_bit,
+        DEFAULT_FLOWS, INTERFACE_SLOT_COUNT, MAX_INTERFACES, MAX_LOCAL_ADDRESSES, MAX_SESSIONS,
+        MAX_SITES, ROUTE_ENTRIES, SESSION_WORDS, flows_of_ipv6, session_bit,
     },
     outcome::{DropReason, StackReason, Tally},
     route::{Route, RouteKey4, RouteKey6},
@@ -20,7 +22,7 @@ use datapath_abi::{
     site::{Site, SiteCounters},
 };
 
-use crate::wire::Direction;
+use crate::{clock, wire::Direction};
 
 #[btf_map]
 static ROUTES4: LpmTrie<RouteKey4, Route, ROUTE_ENTRIES> = LpmTrie::new();
@@ -51,6 +53,10 @@ static SETTINGS: Array<Settings, 1> = Array::new();
 static INTERFACES: HashMap<u32, Interface, MAX_INTERFACES> = HashMap::new();
 #[btf_map]
 static INTERFACE_SLOTS: Array<InterfaceSlot, INTERFACE_SLOT_COUNT> = Array::new();
+#[btf_map]
+static LOCAL_ADDRESSES: LpmTrie<LocalKey, u32, MAX_LOCAL_ADDRESSES> = LpmTrie::new();
+#[btf_map]
+static WAN_VLANS: HashMap<VlanKey, u32, MAX_INTERFACES> = HashMap::new();
 /// When a CPU last told the agent of a fault, for each program and kind. The programs' own: not pinned.
 #[btf_map]
 static LAST_SAID: PerCpuArray<u64, { PROGRAMS * KINDS }> = PerCpuArray::new();
@@ -59,6 +65,17 @@ const KINDS: usize = FaultKind::ALL.len();
 /// The tick that a CPU saw last, and its time. The programs' own: not pinned.
 #[btf_map]
 static TICK: PerCpuArray<Tick, 1> = PerCpuArray::new();
+
+/// What a CPU has answered in the present second. The programs' own: not pinned.
+#[btf_map]
+static ANSWERS: PerCpuArray<Answers, 1> = PerCpuArray::new();
+
+/// Value of `ANSWERS`.
+#[repr(C)]
+struct Answers {
+    second: u64,
+    count: u64,
+}
 
 /// Value of `TICK`.
 #[repr(C)]
@@ -119,6 +136,21 @@ pub(crate) fn site(id: u32) -> Option<&'static Site> {
 pub(crate) fn has_session(index: u32) -> bool {
     let (word, bit) = session_bit(index);
     SESSION_BITS.get(word).is_some_and(|bits| bits & bit != 0) && SESSIONS.get_ptr(index).is_some()
+}
+
+/// Whether the host takes an address for its own.
+#[inline(always)]
+pub(crate) fn is_local(address: &Address) -> bool {
+    let address = address::to_bytes(*address);
+    LOCAL_ADDRESSES
+        .get(&Key::new(128, LocalKey { address }))
+        .is_some()
+}
+
+/// Whether frames of a VLAN at an interface go to a WAN.
+#[inline(always)]
+pub(crate) fn is_wan_vlan(ifindex: u32, id: u32) -> bool {
+    WAN_VLANS.get_ptr(VlanKey { ifindex, id }).is_some()
 }
 
 /// Adds to a site's counters on this CPU.
@@ -226,6 +258,24 @@ pub(crate) fn may_say(program: u32, kind: u32, now: u64, quiet_ns: u64) -> bool 
         *last = now;
     }
     true
+}
+
+/// Whether this CPU may answer one more packet, of so many in a second.
+#[inline(always)]
+pub(crate) fn may_answer(per_second: u64) -> bool {
+    let second = clock::coarse_ns() / 1_000_000_000;
+    let Some(answers) = ANSWERS.get_ptr_mut(0) else {
+        return false;
+    };
+    // SAFETY: an element of a per-CPU array belongs to this CPU while the program runs.
+    unsafe {
+        if (*answers).second != second {
+            (*answers).second = second;
+            (*answers).count = 0;
+        }
+        (*answers).count += 1;
+        (*answers).count <= per_second
+    }
 }
 
 /// The time of a tick, if this CPU has noted it.

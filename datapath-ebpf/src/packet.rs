@@ -63,29 +63,43 @@ impl Memory {
     }
 }
 
-/// An XDP frame. `bpf_xdp_load_bytes` exists from kernel 5.18 only, and a direct read is faster.
-pub(crate) struct Frame(Memory);
+/// An XDP frame, and the index of the interface at which it arrived. `bpf_xdp_load_bytes` exists from kernel 5.18 only, and a direct read is faster.
+pub(crate) struct Frame {
+    memory: Memory,
+    ifindex: u32,
+}
 
 impl Frame {
     #[inline(always)]
     pub(crate) fn new(context: &XdpContext) -> Self {
-        Self(Memory {
-            start: context.data(),
-            end: context.data_end(),
-        })
+        Self {
+            memory: Memory {
+                start: context.data(),
+                end: context.data_end(),
+            },
+            // SAFETY: the pointer is the context that the kernel gave to this run of the program; the verifier wants
+            // a load of this very width.
+            ifindex: unsafe { (&raw const (*context.ctx).ingress_ifindex).read_volatile() },
+        }
     }
 
     /// Bytes of the frame.
     #[inline(always)]
     pub(crate) fn length(&self) -> u32 {
-        (self.0.end - self.0.start) as u32
+        (self.memory.end - self.memory.start) as u32
+    }
+
+    /// The interface at which it arrived.
+    #[inline(always)]
+    pub(crate) fn ifindex(&self) -> u32 {
+        self.ifindex
     }
 }
 
 impl Packet for Frame {
     #[inline(always)]
     fn read<'a, T: Plain>(&self, offset: usize, slot: &'a mut Slot<T>) -> Option<&'a T> {
-        let at = self.0.at(offset, mem::size_of::<T>())?;
+        let at = self.memory.at(offset, mem::size_of::<T>())?;
         // SAFETY: `at` says that so many bytes are there.
         Some(unsafe { fill(slot, at) })
     }

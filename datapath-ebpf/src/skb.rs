@@ -3,18 +3,22 @@
 use core::mem;
 
 use aya_ebpf::{
-    bindings::{__sk_buff, BPF_F_RECOMPUTE_CSUM, bpf_redir_neigh},
+    bindings::{__sk_buff, BPF_F_INVALIDATE_HASH, BPF_F_RECOMPUTE_CSUM, bpf_redir_neigh},
     helpers::{
-        bpf_fib_lookup, bpf_redirect, bpf_redirect_neigh, bpf_skb_change_head, bpf_skb_load_bytes,
-        bpf_skb_store_bytes, bpf_skb_vlan_pop,
+        bpf_clone_redirect, bpf_redirect, bpf_redirect_neigh, bpf_skb_change_head,
+        bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_store_bytes, bpf_skb_vlan_pop,
     },
     programs::{SkBuffContext, TcContext},
 };
 
-use datapath_abi::packet::{Packet, Plain, Slot};
+use datapath_abi::{
+    headers::{self, Upper},
+    outcome::StackReason,
+    packet::{Packet, Plain, Slot},
+};
 
 use crate::{
-    asm::store_u32,
+    asm::{opaque, store_u32},
     packet::{Memory, fill},
 };
 
@@ -40,6 +44,12 @@ impl Skb {
     #[inline(always)]
     pub(crate) fn new(context: &TcContext) -> Self {
         Self(context.skb.skb)
+    }
+
+    /// In a global function, which takes the context itself.
+    #[inline(always)]
+    pub(crate) fn of(context: *mut __sk_buff) -> Self {
+        Self(context)
     }
 
     /// As a socket filter sees it: fields only.
@@ -156,18 +166,56 @@ impl Skb {
         check(unsafe { bpf_skb_change_head(self.0, bytes, 0) })
     }
 
-    /// Asks the kernel's routing; the answer is a `BPF_FIB_LKUP_RET_*`, or negative for a wrong question.
+    /// Sends a copy out of an interface, as it is. The copy belongs to no socket. Whatever becomes of it, the packet
+    /// itself stays.
     #[inline(always)]
-    pub(crate) fn look_up_fib(&self, question: &mut aya_ebpf::bindings::bpf_fib_lookup) -> i64 {
-        // SAFETY: the helper reads and writes one structure of the size given.
-        unsafe {
-            bpf_fib_lookup(
-                self.0.cast(),
-                question,
-                mem::size_of::<aya_ebpf::bindings::bpf_fib_lookup>() as i32,
-                0,
-            )
-        }
+    pub(crate) fn send_copy(&self, ifindex: u32) -> Result<(), Refused> {
+        // SAFETY: a call of the kernel with its own context; a wrong index loses the copy, not memory.
+        check(unsafe { bpf_clone_redirect(self.0, ifindex, 0) })
+    }
+
+    /// Overwrites bytes at `offset`, where no sum covers them.
+    #[inline(always)]
+    pub(crate) fn store<const N: usize>(
+        &self,
+        offset: usize,
+        bytes: &[u8; N],
+    ) -> Result<(), Refused> {
+        self.store_by_helper(offset, bytes, 0)
+    }
+
+    /// Copies words from `offset` on.
+    #[inline(always)]
+    pub(crate) fn load<const N: usize>(
+        &self,
+        offset: u32,
+        words: &mut [u32; N],
+    ) -> Result<(), Refused> {
+        let to = words.as_mut_ptr().cast();
+        // SAFETY: the helper checks `offset` against the packet and writes N words into an array of N.
+        check(unsafe { bpf_skb_load_bytes(self.0.cast(), offset, to, (4 * N) as u32) })
+    }
+
+    /// Cuts the packet to `bytes`, or adds zeroes; it is no super-packet any more.
+    #[inline(always)]
+    pub(crate) fn set_length(&self, bytes: u32) -> Result<(), Refused> {
+        // SAFETY: a call of the kernel with its own context.
+        check(unsafe { bpf_skb_change_tail(self.0, bytes, 0) })
+    }
+
+    /// Replaces the first bytes, and with them whose packet it is.
+    #[inline(always)]
+    pub(crate) fn overwrite(&self, bytes: &[u8]) -> Result<(), Refused> {
+        let flags = u64::from(BPF_F_RECOMPUTE_CSUM | BPF_F_INVALIDATE_HASH);
+        let from = bytes.as_ptr().cast();
+        // SAFETY: the helper checks the length against the packet and reads the slice.
+        check(unsafe { bpf_skb_store_bytes(self.0, 0, from, bytes.len() as u32, flags) })
+    }
+
+    /// For what the kernel is asked about the packet.
+    #[inline(always)]
+    pub(crate) fn context(&self) -> *mut __sk_buff {
+        self.0
     }
 }
 
@@ -191,6 +239,14 @@ pub(crate) fn redirect_neighbour(hop: &mut NextHop) -> i32 {
             0,
         ) as i32
     }
+}
+
+/// Sends the packet of this run out of an interface to where the kernel's routing says, and lets the kernel find the
+/// link-layer address. If there is none, the kernel tells the sender. The program must return the result.
+#[inline(always)]
+pub(crate) fn redirect_unresolved(ifindex: u32) -> i32 {
+    // SAFETY: without a structure the helper reads none.
+    unsafe { bpf_redirect_neigh(ifindex, core::ptr::null_mut(), 0, 0) as i32 }
 }
 
 /// A neighbour on one of our interfaces.
@@ -220,6 +276,25 @@ impl Packet for Skb {
             (result == 0).then(|| slot.filled())
         }
     }
+
+    /// Extension headers are rare and of many kinds: the verifier walks them, and what follows, once for all of them.
+    #[inline(always)]
+    fn skip_extensions(&self, first: Upper) -> Result<Upper, StackReason> {
+        let word = skip_extensions(self.0, first.protocol.into(), first.offset as u32);
+        let mut upper = Upper::of_word(word)?;
+        // What the compiler knows of it, it does not check again, and the verifier needs that: it shall know only that
+        // half a word holds it.
+        upper.offset = opaque(upper.offset) & 0xffff;
+        Ok(upper)
+    }
+}
+
+/// A global function, which takes and returns numbers.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn skip_extensions(context: *mut __sk_buff, protocol: u32, offset: u32) -> u64 {
+    let first = Upper::at(protocol as u8, (offset & 0xff) as usize);
+    Upper::to_word(headers::skip_extensions(&Skb(context), first))
 }
 
 #[inline(always)]

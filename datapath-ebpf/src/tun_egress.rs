@@ -8,7 +8,7 @@ use datapath_abi::{
 
 use crate::{
     fault::Fault,
-    flow::Flow,
+    flow::{Flow, UNCHECKED},
     lane, maps, route,
     say::TunEgress,
     skb::Skb,
@@ -50,8 +50,9 @@ pub(crate) fn decide(skb: &Skb, then: impl FnOnce(&Routed<'_>)) -> Result<(), Fa
 /// Counts the packet and marks it with its lane.
 #[inline(always)]
 pub(crate) fn carry_out(skb: &Skb, routed: &Routed<'_>) {
-    routed.flow.count::<TunEgress>(routed.headers, routed.wire);
-    if let Some(site) = maps::site(routed.flow.target) {
+    let flow = routed.flow;
+    flow.count::<TunEgress>(routed.headers, routed.wire, UNCHECKED);
+    if let Some(site) = maps::site(flow.target) {
         skb.set_mark(lane::mark_for(site, routed.headers));
     }
 }

@@ -15,8 +15,12 @@ pub(crate) enum Refusal {
     Stack(StackReason),
     /// The kernel stack gets it, and the agent is told.
     Fault(Fault),
+    /// The kernel stack gets it, and it is not counted: it is none of the hosts' packets.
+    Leave,
     /// It ends here.
     Drop(DropReason),
+    /// All that was to be done with it is done, and counted.
+    Done,
 }
 
 impl From<StackReason> for Refusal {

@@ -1,10 +1,11 @@
-//! Frames on the WAN: judges datagrams for our UDP ports by their WireGuard header, and nothing else.
+//! Frames on the WAN: judges datagrams for our UDP ports at our addresses by their WireGuard header, and nothing else.
 
 use datapath_abi::{
+    address,
     headers::{self, Family, Upper},
     outcome::{DropReason, StackReason},
     packet::{Packet as _, Slot},
-    settings::Settings,
+    settings::{NAT, Settings},
 };
 use network_types::{
     ip::{IpProto, Ipv4Hdr, Ipv6Hdr},
@@ -20,6 +21,9 @@ use crate::{
     wireguard::{self, HEAD},
 };
 
+/// Where the destination address lies in either header.
+const DESTINATION4: usize = 16;
+const DESTINATION6: usize = 24;
 /// Bytes of a UDP header.
 const UDP_HEADER: u32 = UdpHdr::LEN as u32;
 
@@ -28,14 +32,45 @@ const UDP_HEADER: u32 = UdpHdr::LEN as u32;
 #[inline(always)]
 pub(crate) fn decide(frame: &Frame) -> Verdict<()> {
     let settings = maps::settings().ok_or(Fault::NO_SETTINGS)?;
-    match find_datagram(frame, settings)? {
-        Some(datagram) => Ok(judge_datagram(frame, &datagram)?),
-        None => Ok(()),
+    let Some(datagram) = find_datagram(frame, settings)? else {
+        return Ok(());
+    };
+    match judge_datagram(frame, &datagram) {
+        // Whose it is is asked for junk alone: good messages are most of what comes.
+        Err(reason) if is_ours(frame, &datagram, settings, reason) => Err(reason.into()),
+        _ => Ok(()),
     }
 }
 
-/// A UDP datagram for one of our ports.
+/// Whether what looks like junk for us is for us, and not for a host behind us that has a WireGuard of its own.
+#[inline(always)]
+fn is_ours(frame: &Frame, datagram: &Datagram, settings: &Settings, reason: DropReason) -> bool {
+    // The answer to a host whose address we translate comes to ours; what WireGuard it is for, it alone knows.
+    if settings.flags & NAT != 0 && matches!(reason, DropReason::WanUnknownReceiver) {
+        return false;
+    }
+    let link = &datagram.link;
+    if link.vlan != 0 && !maps::is_wan_vlan(frame.ifindex(), link.vlan) {
+        return false;
+    }
+    let destination = match link.family {
+        Family::V4 => {
+            let mut slot = Slot::<[u8; 4]>::new();
+            let bytes = frame.read(link.ip_offset + DESTINATION4, &mut slot);
+            bytes.map(|bytes| address::mapped(*bytes))
+        }
+        Family::V6 => {
+            let mut slot = Slot::<[u8; 16]>::new();
+            let bytes = frame.read(link.ip_offset + DESTINATION6, &mut slot);
+            bytes.map(|bytes| address::from_bytes(*bytes))
+        }
+    };
+    destination.is_some_and(|destination| maps::is_local(&destination))
+}
+
+/// A UDP datagram for one of our ports, at whatever address.
 struct Datagram {
+    link: Link,
     /// Where its payload starts, in bytes from the start of the frame.
     payload: usize,
     /// Bytes of header and payload, by its header.
@@ -74,6 +109,7 @@ fn find_datagram(frame: &Frame, settings: &Settings) -> Result<Option<Datagram>,
         .ok_or(StackReason::Malformed)?;
     let lane = u16::from_be_bytes(udp.dst).wrapping_sub(settings.listen_port);
     Ok((lane < settings.lanes).then(|| Datagram {
+        link,
         payload: upper.offset + UdpHdr::LEN,
         length: u32::from(u16::from_be_bytes(udp.len)),
     }))

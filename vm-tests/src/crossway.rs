@@ -60,7 +60,8 @@ pub struct Crossway {
     netns: String,
     config: PathBuf,
     log: PathBuf,
-    hosts: Option<PathBuf>,
+    /// Files that it sees in the place of others.
+    seen: Vec<(PathBuf, &'static str)>,
     variables: Vec<(String, String)>,
     wrapper: Vec<String>,
     process: Option<ProcessGuard>,
@@ -88,7 +89,7 @@ impl Crossway {
             netns: netns.name().to_owned(),
             config: directory.join(format!("{}.toml", plan.name)),
             log: directory.join(format!("{}.log", plan.name)),
-            hosts: None,
+            seen: Vec::new(),
             variables: Vec::new(),
             wrapper: Vec::new(),
             process: None,
@@ -106,7 +107,17 @@ impl Crossway {
 
     /// From the next start on, the agent sees `file` as `/etc/hosts`.
     pub fn set_hosts(&mut self, file: &Path) {
-        self.hosts = Some(file.to_owned());
+        self.see(file, "/etc/hosts");
+    }
+
+    /// From the next start on, the agent sees `file` as `/etc/resolv.conf`.
+    pub fn set_resolv_conf(&mut self, file: &Path) {
+        self.see(file, "/etc/resolv.conf");
+    }
+
+    fn see(&mut self, file: &Path, place: &'static str) {
+        self.seen.retain(|(_, other)| *other != place);
+        self.seen.push((file.to_owned(), place));
     }
 
     /// From the next start on, the agent has this environment variable.
@@ -152,10 +163,10 @@ impl Crossway {
         }
         let mut command = Command::new("nsenter");
         command.arg(format!("--net={}/{}", crate::netns::NETNS_DIR, self.netns));
-        if let Some(hosts) = &self.hosts {
-            let script = r#"mount --bind "$0" /etc/hosts && exec "$@""#;
+        for (file, place) in &self.seen {
+            let script = r#"mount --bind "$0" "$1" && shift && exec "$@""#;
             command.args(["unshare", "--mount", "sh", "-c", script]);
-            command.arg(hosts);
+            command.arg(file).arg(place);
         }
         // By relative names, as one would in the configuration's folder.
         let folder = self.config.parent().context("a file in a folder")?;

@@ -133,7 +133,7 @@ impl GatewayPlan {
     pub fn share_key(&mut self, file: &Path) {
         let file = file.to_owned();
         self.configure(move |config| {
-            config.sites[0].gateways[0].preshared_key_file = Some(file.clone());
+            config.sites[0].gateways[0].preshared_key_file = Some(file.clone().into());
         });
     }
 

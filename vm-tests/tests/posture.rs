@@ -41,7 +41,8 @@ fn after_the_start_no_thread_can_do_more_than_its_part_needs() {
         plans[0].dial_by_name("localhost", 9);
     })
     .unwrap();
-    confined(&pair.a);
+    let threads = confined(&pair.a);
+    assert!(threads.iter().any(|name| name == "names"), "{threads:?}");
     let status = pair.a.status().unwrap();
     let posture = &status.posture;
     let mut expected = vec!["CAP_BPF", "CAP_NET_ADMIN", "CAP_NET_RAW"];
@@ -307,12 +308,12 @@ fn the_agents_memory_is_kept_from_core_files_and_other_users() {
     }
 }
 
-/// Checks every thread of the agent.
-fn confined(agent: &Crossway) {
-    confined_process(agent.pid().unwrap().into());
+/// Checks every thread of the agent; their names.
+fn confined(agent: &Crossway) -> Vec<String> {
+    confined_process(agent.pid().unwrap().into())
 }
 
-fn confined_process(pid: u64) {
+fn confined_process(pid: u64) -> Vec<String> {
     let mut threads = Vec::new();
     for task in fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten() {
         let text = read_lossy(&task.path().join("status"));
@@ -324,6 +325,7 @@ fn confined_process(pid: u64) {
         let name = values["Name"];
         let set = |key: &str| u64::from_str_radix(values[key], 16).unwrap();
         let most = match name {
+            "names" => 0,
             lane if lane.starts_with("lane-") => 0,
             "crossway" if !may_raise_priorities(pid) => NET_ADMIN | NET_RAW | BPF | SYS_NICE,
             _ => NET_ADMIN | NET_RAW | BPF,
@@ -337,9 +339,10 @@ fn confined_process(pid: u64) {
         assert_eq!(values["Seccomp"], "2", "{name}");
         threads.push(name.to_owned());
     }
-    for lane in ["lane-0", "lane-1"] {
-        assert!(threads.iter().any(|name| name == lane), "{threads:?}");
+    for wanted in ["lane-0", "lane-1"] {
+        assert!(threads.iter().any(|name| name == wanted), "{threads:?}");
     }
+    threads
 }
 
 /// Whether the agent's limit of priorities (RLIMIT_NICE) is the highest: then it needs no CAP_SYS_NICE.

@@ -9,10 +9,12 @@
 
 use std::fs;
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use vm_tests::api::{LinkState, RoutesReply, Site, Status};
 use vm_tests::crossway::Crossway;
+use vm_tests::keys::KeyPair;
 use vm_tests::netns::Netns;
 use vm_tests::plan::{self, GatewayPlan, Shape};
 use vm_tests::topology::{Builder, Family, Topology};
@@ -143,6 +145,65 @@ fn an_endpoint_that_changes_is_dialled_anew() {
     assert_eq!(links[1].endpoint, Some(right.to_string()), "{links:?}");
     assert_eq!(links[1].state, LinkState::Up, "{links:?}");
     assert_eq!(ping.finish(UP).unwrap().lost(), 0);
+}
+
+#[test]
+fn a_pre_shared_key_that_is_replaced_in_its_file_is_in_force_after_a_reload() {
+    let topology = Builder::new(&["a", "b"]).build().unwrap();
+    let mut plans = plan::plan(&topology, Shape::FullMesh, Family::V4).unwrap();
+    let file = topology.directory().join("shared.psk");
+    // A key of any 32 bytes.
+    let write = |key: &str| {
+        fs::write(&file, key).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    write(&KeyPair::generate().unwrap().private);
+    for plan in &mut plans {
+        plan.share_key(&file);
+    }
+    plans[1].peers[0].endpoint = None;
+    let start = |plan| Crossway::start(&topology, plan).unwrap();
+    let [a, mut b] = [&plans[0], &plans[1]].map(start);
+    let far = topology.sites[1].host_address(Family::V4);
+    let host = &topology.sites[0].host;
+    traffic::wait_for_ping(host, far, UP).unwrap();
+    let unchanged = a.command(&["reload"]).unwrap();
+    assert!(unchanged.contains("Nothing changed"), "{unchanged}");
+
+    write(&KeyPair::generate().unwrap().private);
+    for agent in [&a, &b] {
+        let said = agent.command(&["reload"]).unwrap();
+        assert!(said.contains("begins anew"), "{said}");
+    }
+    traffic::wait_for_ping(host, far, UP).unwrap();
+    // One end begins anew, with what is in the file: the other has that too.
+    b.kill().unwrap();
+    b.start_again().unwrap();
+    traffic::wait_for_ping(host, far, UP).unwrap();
+
+    // One end alone has the next: the old is not in force any more.
+    write(&KeyPair::generate().unwrap().private);
+    a.command(&["reload"]).unwrap();
+    wait::until("the link without a session", UP, || {
+        let links = a.links().unwrap();
+        (links[0].state != LinkState::Up).then_some(())
+    })
+    .unwrap();
+    assert_eq!(traffic::ping(host, far, 1).unwrap().received, 0);
+}
+
+#[test]
+fn a_private_key_that_is_replaced_in_its_file_needs_a_restart() {
+    let mesh = Mesh::start(|_| ());
+    let before = mesh.state();
+    fs::write(mesh.agent.key_file(), KeyPair::generate().unwrap().private).unwrap();
+    let (code, said) = mesh.agent.failing_command(&["reload"]).unwrap();
+    assert_eq!(code, 2, "{said}");
+    assert!(
+        said.contains("the key in ") && said.contains("restart it"),
+        "{said}"
+    );
+    assert_eq!(mesh.state(), before);
 }
 
 #[test]

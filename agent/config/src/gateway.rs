@@ -99,7 +99,7 @@ impl GatewayDraft {
     pub(super) fn finish(self) -> Option<Gateway> {
         Some(Gateway {
             name: self.name?.value,
-            private_key_file: self.private_key_file?.value,
+            private_key_file: self.private_key_file?.value.into(),
             listen: self.listen?.value,
             tunnel_addresses: self.tunnel_addresses.iter().map(|at| at.value).collect(),
             engine: self.engine,

@@ -1,63 +1,58 @@
-//! Looks at the key files that a configuration names.
+//! Reads the key files that a configuration names.
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::diagnostic::Report;
 use super::gateway::GatewayDraft;
+use super::key_file::Keys;
 use super::read::Files;
 use super::remote::RemoteDraft;
 use super::section::At;
 use super::site::SiteDraft;
 use crossway_types::keys::{KeyFileError, SecretKey, public_key_text};
 
+/// What makes keys of both kinds.
+const MAKER: &str = "crossway keygen";
+
 /// Reads the key files. A file that is not there is a warning: the configuration may be checked on
 /// another machine than the one it is for.
-pub(super) fn check(
+pub(super) fn read(
     files: &dyn Files,
     report: &Report<'_>,
     gateway: Option<&GatewayDraft>,
     sites: &[SiteDraft],
-) {
+) -> Keys {
+    let mut keys = Keys::new();
     let replicas = gateway.into_iter().flat_map(|gateway| &gateway.replicas);
     let remotes: Vec<&RemoteDraft> = replicas
         .chain(sites.iter().flat_map(|site| &site.gateways))
         .collect();
     if let Some(file) = gateway.and_then(|gateway| gateway.private_key_file.as_ref()) {
-        let key = read(
-            files,
-            report,
-            "gateway, private_key_file",
-            file.offset,
-            &file.value,
-            "crossway keygen",
-        );
-        if let Some(key) = key {
+        let place = "gateway, private_key_file";
+        if let Some(key) = read_one(files, report, place, file.offset, &file.value) {
             refuse_own_key_as_peer(report, &key, &remotes);
+            keys.insert(file.value.clone(), Arc::new(key));
         }
     }
     for remote in &remotes {
         if let Some(file) = &remote.preshared_key_file {
             let place = format!("{}, preshared_key_file", remote.place);
-            read(
-                files,
-                report,
-                &place,
-                file.offset,
-                &file.value,
-                "crossway keygen",
-            );
+            if let Some(key) = read_one(files, report, &place, file.offset, &file.value) {
+                keys.insert(file.value.clone(), Arc::new(key));
+            }
         }
     }
+    keys
 }
 
-fn read(
+fn read_one(
     files: &dyn Files,
     report: &Report<'_>,
     place: &str,
     offset: usize,
     path: &Path,
-    maker: &str,
 ) -> Option<SecretKey> {
     let shown = path.display();
     match files.key(path) {
@@ -77,7 +72,7 @@ fn read(
                 offset,
                 place,
                 format!("{shown} does not exist here"),
-                format!("(umask 077; {maker} > {shown})"),
+                format!("(umask 077; {MAKER} > {shown})"),
             );
             None
         }
@@ -95,7 +90,7 @@ fn read(
                 offset,
                 place,
                 format!("{shown} {error}"),
-                format!("make a new one with `{maker}`, or name the right file"),
+                format!("make a new one with `{MAKER}`, or name the right file"),
             );
             None
         }

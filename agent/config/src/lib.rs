@@ -12,6 +12,7 @@ mod engine;
 mod gateway;
 mod health;
 mod interface;
+mod key_file;
 mod key_files;
 mod liveness;
 mod name;
@@ -27,11 +28,11 @@ mod write;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::time::Duration;
 
 pub use self::diagnostic::{Diagnostic, Severity};
 pub use self::health::{HealthKind, HealthTarget};
+pub use self::key_file::KeyFile;
 pub use self::read::{Accepted, Files, Rejected};
 pub use crossway_liveness::settings::{BfdAddresses, Liveness, LivenessMode};
 use crossway_liveness::vrrp::Interval;
@@ -56,7 +57,7 @@ pub struct Gateway {
     /// Names the pins, the socket and the TUN; letters, digits, `-`, `_`, `.`; at most 32.
     pub name: String,
     /// File that holds the private key in WireGuard's base64 form.
-    pub private_key_file: PathBuf,
+    pub private_key_file: KeyFile,
     /// UDP address of lane 0; `[::]` takes IPv4 as well.
     pub listen: SocketAddr,
     /// Addresses of this gateway on the TUN, each with its prefix length.
@@ -180,7 +181,7 @@ pub struct RemoteGateway {
     /// WireGuard public key.
     pub public_key: [u8; 32],
     /// File that holds a pre-shared key in WireGuard's base64 form.
-    pub preshared_key_file: Option<PathBuf>,
+    pub preshared_key_file: Option<KeyFile>,
     /// What runs its sessions.
     pub engine: Engine,
     /// Parallel sessions; 1 for any stock WireGuard peer.

@@ -2,12 +2,11 @@
 //! file has it by default.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{
-    Endpoint, Gateway, HealthKind, HealthTarget, Lanes, Link, Liveness, LivenessMode, OnDown,
-    RemoteGateway, Site, VirtualRouter, health, remote, site, vrrp,
+    Endpoint, Gateway, HealthKind, HealthTarget, KeyFile, Lanes, Link, Liveness, LivenessMode,
+    OnDown, RemoteGateway, Site, VirtualRouter, health, remote, site, vrrp,
 };
 use crossway_liveness::vrrp::Interval;
 use crossway_types::address::Family;
@@ -20,7 +19,7 @@ impl Gateway {
     /// Without interfaces, of which it needs a LAN and a WAN.
     pub fn new(
         name: impl Into<String>,
-        private_key_file: impl Into<PathBuf>,
+        private_key_file: impl Into<KeyFile>,
         listen: SocketAddr,
     ) -> Self {
         Self {

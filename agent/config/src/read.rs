@@ -139,17 +139,17 @@ fn read_document(root: &Section<'_>, base: &Path, files: Option<&dyn Files>) -> 
             .warning(0, "", "no [[site]]: the gateway reaches nothing", mend);
     }
     rules::check(root.report, gateway.as_ref(), &sites);
-    if let Some(files) = files {
-        key_files::check(files, root.report, gateway.as_ref(), &sites);
-    }
+    let keys = files.map(|files| key_files::read(files, root.report, gateway.as_ref(), &sites));
     let gateway = gateway?.finish()?;
-    Some(Config {
+    let mut config = Config {
         sites: sites
             .into_iter()
             .map(|site| site.finish(gateway.engine))
             .collect::<Option<_>>()?,
         gateway,
-    })
+    };
+    config.take_keys(&keys.unwrap_or_default());
+    Some(config)
 }
 
 fn read_gateway(root: &Section<'_>, base: &Path) -> Option<GatewayDraft> {

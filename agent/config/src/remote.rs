@@ -83,7 +83,7 @@ impl RemoteDraft {
         Some(RemoteGateway {
             name: self.name?.value,
             public_key: self.public_key?.value,
-            preshared_key_file: self.preshared_key_file.map(|path| path.value),
+            preshared_key_file: self.preshared_key_file.map(|path| path.value.into()),
             engine: self.engine.unwrap_or(engine),
             lanes: self.lanes,
             persistent_keepalive: self.persistent_keepalive,

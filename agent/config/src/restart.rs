@@ -1,6 +1,6 @@
 //! What of the file a running gateway can change.
 
-use super::Gateway;
+use super::{Gateway, KeyFile};
 
 impl Gateway {
     /// The settings in which `new` differs and that cannot change while the gateway runs, each with the
@@ -28,10 +28,6 @@ impl Gateway {
         } = self;
         let settings = [
             ("name", *name != new.name),
-            (
-                "private_key_file",
-                *private_key_file != new.private_key_file,
-            ),
             ("listen", *listen != new.listen),
             ("lanes", *lanes != new.lanes),
             ("flows", *flows != new.flows),
@@ -40,13 +36,29 @@ impl Gateway {
             ("control_group", *control_group != new.control_group),
         ];
         let changed = settings.into_iter().filter(|(_, changed)| *changed);
-        changed
-            .map(|(setting, _)| {
-                format!(
-                    "gateway.{setting} has changed and cannot change while the gateway runs: \
-                     restart it, or put the old value back"
-                )
-            })
-            .collect()
+        let settings = changed.map(|(setting, _)| {
+            format!(
+                "gateway.{setting} has changed and cannot change while the gateway runs: \
+                 restart it, or put the old value back"
+            )
+        });
+        let key = other_private_key(private_key_file, &new.private_key_file);
+        settings.chain(key).collect()
     }
+}
+
+/// The private key is what this gateway is to its far ends. What counts is the key, not its file.
+fn other_private_key(running: &KeyFile, new: &KeyFile) -> Option<String> {
+    if running.is_same_key(new) {
+        return None;
+    }
+    let changed = if running.path == new.path {
+        format!("the key in {}", new.path.display())
+    } else {
+        "private_key_file".to_owned()
+    };
+    Some(format!(
+        "gateway.private_key_file: {changed} has changed, and cannot change while the gateway runs: restart it \
+         once the far gateways know the new public key, or put the old one back"
+    ))
 }

@@ -37,7 +37,10 @@ impl fmt::Display for Config {
 fn write_gateway(f: &mut fmt::Formatter<'_>, gateway: &Gateway) -> fmt::Result {
     let mut table = Table::begin(f, "[gateway]")?;
     table.set("name", &gateway.name)?;
-    table.set("private_key_file", path_text(&gateway.private_key_file))?;
+    table.set(
+        "private_key_file",
+        path_text(&gateway.private_key_file.path),
+    )?;
     table.set("listen", gateway.listen.to_string())?;
     if !gateway.tunnel_addresses.is_empty() {
         table.list("tunnel_addresses", &gateway.tunnel_addresses)?;
@@ -229,8 +232,8 @@ fn write_identity(
 ) -> fmt::Result {
     table.set("name", &gateway.name)?;
     table.set("public_key", public_key_text(&gateway.public_key))?;
-    if let Some(path) = &gateway.preshared_key_file {
-        table.set("preshared_key_file", path_text(path))?;
+    if let Some(file) = &gateway.preshared_key_file {
+        table.set("preshared_key_file", path_text(&file.path))?;
     }
     table.set_unless("engine", gateway.engine.as_str(), engine.as_str())
 }

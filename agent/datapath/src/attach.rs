@@ -26,6 +26,9 @@ use crossway_types::interface::{Lan, Wan, XdpChoice};
 /// From linux/if_arp.h.
 const ARPHRD_ETHER: u16 = 1;
 
+/// Why an interface that is named carries no program.
+const AWAY: &str = "the interface does not exist: its program comes with it";
+
 /// The interfaces that shall carry programs.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Wanted<'a> {
@@ -105,7 +108,8 @@ impl Attacher {
         Ok(())
     }
 
-    /// TC carries the fast path, so it must be had; without XDP the agent itself drops what is junk.
+    /// An interface without its program is the kernel stack's, and the others keep theirs; without the TUN's there is
+    /// no fast path.
     fn take_step(
         &mut self,
         programs: &mut Ebpf,
@@ -114,10 +118,18 @@ impl Attacher {
     ) -> Result<Attachment> {
         let (mut mode, mut reason) = (step.place.mode, step.reason);
         if let Err(error) = self.ensure(programs, &step.place) {
-            if !matches!(mode, Mode::Native | Mode::Generic) {
-                return Err(error);
-            }
-            let refusal = format!("XDP stays off on {}: {error:#}", step.place.interface);
+            let name = &step.place.interface;
+            let refusal = match step.place.hook {
+                Hook::TunIngress | Hook::TunEgress => return Err(error),
+                // It has just gone, which is told elsewhere and followed.
+                _ if interface::index(name).ok() != Some(step.place.index) => {
+                    return Ok(off(name, step.place.hook, AWAY.to_owned()));
+                }
+                Hook::WanGuard => format!("XDP stays off on {name}: {error:#}"),
+                Hook::LanIngress => format!(
+                    "the fast path is off on LAN {name}, the kernel stack forwards its packets: {error:#}"
+                ),
+            };
             if !known.contains(&refusal) {
                 warn!("{refusal}");
             }
@@ -180,47 +192,48 @@ impl Attacher {
         Ok(())
     }
 
-    /// The steps, and the attachments that are off from the start.
+    /// The steps, and the attachments that are off from the start: an interface that the file names may be away.
     fn plan(&self, wanted: Wanted<'_>) -> Result<(Vec<Step>, Vec<Attachment>)> {
         let mut steps = Vec::new();
         let mut off = Vec::new();
         for lan in wanted.lan {
-            self.plan_lan(lan, &mut steps, &mut off)?;
+            self.plan_lan(lan, &mut steps, &mut off);
         }
         if let Some(tun) = wanted.tun {
             for hook in [Hook::TunIngress, Hook::TunEgress] {
-                steps.push(self.tc_step(hook, tun)?);
+                let index = interface::index(tun).map_err(|error| {
+                    anyhow!("interface {tun}: {error}: the TUN must be in this network namespace")
+                })?;
+                steps.push(self.tc_step(hook, tun, index));
             }
         }
         for wan in wanted.wan {
-            plan_wan(wan, &mut steps, &mut off)?;
+            plan_wan(wan, &mut steps, &mut off);
         }
         Ok((steps, off))
     }
 
-    fn plan_lan(&self, lan: &Lan, steps: &mut Vec<Step>, off: &mut Vec<Attachment>) -> Result<()> {
-        let mut step = self.tc_step(Hook::LanIngress, &lan.interface)?;
+    fn plan_lan(&self, lan: &Lan, steps: &mut Vec<Step>, without: &mut Vec<Attachment>) {
+        let (name, hook) = (&lan.interface, Hook::LanIngress);
+        let (Ok(index), Ok(kind)) = (interface::index(name), interface::hardware_type(name)) else {
+            without.push(off(name, hook, AWAY.to_owned()));
+            return;
+        };
+        let mut step = self.tc_step(hook, name, index);
         if matches!(lan.xdp, XdpChoice::Native | XdpChoice::Generic) {
             step.reason += "; xdp has no effect here, there is no XDP program for a LAN yet";
         }
-        let kind = interface::hardware_type(&lan.interface)
-            .with_context(|| format!("ask for the type of {}", lan.interface))?;
         if kind == ARPHRD_ETHER {
             steps.push(step);
         } else {
-            off.push(Attachment {
-                interface: lan.interface.clone(),
-                hook: Hook::LanIngress,
-                mode: Mode::Off,
-                reason: format!(
-                    "not an Ethernet interface (ARPHRD type {kind}): the kernel stack forwards its packets"
-                ),
-            });
+            let reason = format!(
+                "not an Ethernet interface (ARPHRD type {kind}): the kernel stack forwards its packets"
+            );
+            without.push(off(name, hook, reason));
         }
-        Ok(())
     }
 
-    fn tc_step(&self, hook: Hook, interface: &str) -> Result<Step> {
+    fn tc_step(&self, hook: Hook, interface: &str, index: u32) -> Step {
         let tcx = match self.tc {
             TcAttach::Auto => kernel_at_least(6, 6),
             TcAttach::Tcx => true,
@@ -232,10 +245,10 @@ impl Attacher {
             (_, true) => (Mode::Tcx, "asked for"),
             (_, false) => (Mode::Clsact, "asked for"),
         };
-        Ok(Step {
-            place: place(hook, mode, interface)?,
+        Step {
+            place: place(hook, mode, interface, index),
             reason: reason.to_owned(),
-        })
+        }
     }
 }
 
@@ -244,43 +257,45 @@ pub(super) fn detach_left_behind(pins: &Pins, gateway: &str) -> Result<()> {
     Attacher::new(pins.clone(), gateway, TcAttach::Auto).detach_all()
 }
 
-fn plan_wan(wan: &Wan, steps: &mut Vec<Step>, off: &mut Vec<Attachment>) -> Result<()> {
+fn plan_wan(wan: &Wan, steps: &mut Vec<Step>, without: &mut Vec<Attachment>) {
+    let (name, hook) = (&wan.interface, Hook::WanGuard);
     let driver = match wan.xdp {
         XdpChoice::Auto => interface::driver(&wan.interface).ok(),
         _ => None,
     };
     let (mode, reason) = match xdp::plan(wan.xdp, driver.as_deref()) {
         XdpPlan::Off { reason } => {
-            off.push(Attachment {
-                interface: wan.interface.clone(),
-                hook: Hook::WanGuard,
-                mode: Mode::Off,
-                reason,
-            });
-            return Ok(());
+            without.push(off(name, hook, reason));
+            return;
         }
         XdpPlan::Native { reason } => (Mode::Native, reason),
         XdpPlan::Generic { reason } => (Mode::Generic, reason),
     };
-    steps.push(Step {
-        place: place(Hook::WanGuard, mode, &wan.interface)?,
-        reason,
-    });
-    Ok(())
+    match interface::index(name) {
+        Ok(index) => steps.push(Step {
+            place: place(hook, mode, name, index),
+            reason,
+        }),
+        Err(_) => without.push(off(name, hook, AWAY.to_owned())),
+    }
 }
 
-fn place(hook: Hook, mode: Mode, name: &str) -> Result<Place> {
-    let index = interface::index(name).map_err(|error| {
-        anyhow!(
-            "interface {name}: {error}: expected one that `ip link` shows in this network namespace"
-        )
-    })?;
-    Ok(Place {
+fn off(interface: &str, hook: Hook, reason: String) -> Attachment {
+    Attachment {
+        interface: interface.to_owned(),
+        hook,
+        mode: Mode::Off,
+        reason,
+    }
+}
+
+fn place(hook: Hook, mode: Mode, name: &str, index: u32) -> Place {
+    Place {
         hook,
         index,
         mode,
         interface: name.to_owned(),
-    })
+    }
 }
 
 fn failure(place: &Place, error: &anyhow::Error) -> String {

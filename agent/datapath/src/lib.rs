@@ -11,6 +11,7 @@
 mod attach;
 mod attachment;
 mod flows;
+mod local;
 mod log;
 mod object;
 mod pins;
@@ -45,11 +46,12 @@ pub use self::attach::Wanted;
 pub use self::attach::clsact::netlink;
 pub use self::attachment::{Attachment, Hook, Mode, TcAttach};
 pub use self::flows::{Account, FlowSummary, Flows, IdleLimits, Swept, Told};
+pub use self::local::{Local, WanVlan};
 pub use self::log::ProgramLog;
 pub use self::prepared::Prepared;
 pub use self::routes::{Entry, RouteChanges, Routes, Target};
 pub use self::sessions::Sessions;
-pub use self::settings::SettingsMap;
+pub use self::settings::{SettingsMap, Surroundings};
 pub use self::sites::Sites;
 pub use self::tallies::Tallies;
 pub use self::xdp::{XdpPlan, plan as plan_xdp};
@@ -65,6 +67,8 @@ pub struct Datapath {
     pub routes: Routes,
     /// Receiver indices.
     pub sessions: Sessions,
+    /// The host's addresses.
+    pub local: Local,
     /// The flow table.
     pub flows: Flows,
     /// Drops and what went to the stack.
@@ -169,6 +173,7 @@ impl Datapath {
             routes: Routes::new(&mut programs, settings.share())?,
             settings,
             sessions: Sessions::new(&mut programs)?,
+            local: Local::new(&mut programs)?,
             flows: Flows::new(&mut programs)?,
             tallies: Tallies::new(&mut programs)?,
             attacher: Attacher::new(pins.clone(), gateway, tc),

@@ -4,6 +4,7 @@ use std::fmt;
 
 use aya::maps::{MapInfo, MapType};
 use datapath_abi::flow::{FLOW_STAT_COUNT, FlowCounters, FlowKey, FlowKey4};
+use datapath_abi::local::{LocalKey, VlanKey};
 use datapath_abi::maps;
 use datapath_abi::outcome::{DropReason, StackReason, Tally};
 use datapath_abi::route::{Route, RouteKey4, RouteKey6};
@@ -26,8 +27,8 @@ impl Shape {
     /// The shape that the map `name` must have where so many flows of IPv4 are kept.
     pub(super) fn expected(name: &str, flows: usize) -> Option<Self> {
         let (kind, key, value, capacity) = match name {
-            maps::ROUTES4 => trie::<RouteKey4>(),
-            maps::ROUTES6 => trie::<RouteKey6>(),
+            maps::ROUTES4 => trie::<RouteKey4, Route>(maps::ROUTE_ENTRIES),
+            maps::ROUTES6 => trie::<RouteKey6, Route>(maps::ROUTE_ENTRIES),
             maps::SITES => array::<Site>(MapType::Array, maps::MAX_SITES),
             maps::SITE_COUNTERS => array::<SiteCounters>(MapType::PerCpuArray, maps::MAX_SITES),
             maps::FLOWS4 => lru::<FlowKey4>(flows),
@@ -42,6 +43,13 @@ impl Shape {
             maps::INTERFACE_SLOTS => {
                 array::<InterfaceSlot>(MapType::Array, maps::INTERFACE_SLOT_COUNT)
             }
+            maps::LOCAL_ADDRESSES => trie::<LocalKey, u32>(maps::MAX_LOCAL_ADDRESSES),
+            maps::WAN_VLANS => (
+                MapType::Hash,
+                size_of::<VlanKey>(),
+                size_of::<u32>(),
+                maps::MAX_INTERFACES,
+            ),
             _ => return None,
         };
         Some(Self {
@@ -63,12 +71,12 @@ impl Shape {
     }
 }
 
-fn trie<K>() -> (MapType, usize, usize, usize) {
+fn trie<K, V>(capacity: usize) -> (MapType, usize, usize, usize) {
     (
         MapType::LpmTrie,
         PREFIX_LENGTH + size_of::<K>(),
-        size_of::<Route>(),
-        maps::ROUTE_ENTRIES,
+        size_of::<V>(),
+        capacity,
     )
 }
 

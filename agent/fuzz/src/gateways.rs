@@ -82,7 +82,7 @@ impl Node {
     pub(super) fn new(gateway: usize, now: Instant, ahead: Duration) -> Self {
         let calendar = Calendar::new(now, SINCE_EPOCH + ahead);
         Self {
-            tunnel: Tunnel::new(identity(gateway), calendar, now),
+            tunnel: Tunnel::new(identity(gateway), calendar, Arc::default(), now),
             out: Transmits::new(),
             now,
         }

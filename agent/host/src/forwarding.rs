@@ -9,7 +9,8 @@
 //! setting that purges advertised default routes of the whole host, so `accept_ra` is raised on all
 //! interfaces while it happens ([`Plan::meanwhile`]). IPv6 is touched only if it is used.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 
 use super::state::SysctlChange;
 use super::sysctl::{Family, Key, Name};
@@ -47,6 +48,8 @@ pub struct Plan {
     pub lasting: Vec<SysctlChange>,
     /// Those that are needed only while the lasting ones are made.
     pub meanwhile: Vec<SysctlChange>,
+    /// All whose values decided on that.
+    pub looked_at: Vec<Key>,
 }
 
 /// What has to be changed for `need`.
@@ -54,6 +57,7 @@ pub fn plan(need: Need<'_>, facts: &Facts) -> Plan {
     let mut planner = Planner {
         facts,
         plan: Plan::default(),
+        looked_at: RefCell::default(),
     };
     planner.ipv4(need);
     if need.hub {
@@ -64,6 +68,8 @@ pub fn plan(need: Need<'_>, facts: &Facts) -> Plan {
     if need.ipv6 {
         planner.ipv6(need);
     }
+    let looked_at = planner.looked_at.into_inner();
+    planner.plan.looked_at = looked_at.into_iter().cloned().collect();
     planner.plan
 }
 
@@ -95,6 +101,7 @@ pub fn relevant(ipv4: &[String], ipv6: &[String]) -> impl Iterator<Item = Key> {
 struct Planner<'a> {
     facts: &'a Facts,
     plan: Plan,
+    looked_at: RefCell<HashSet<&'a Key>>,
 }
 
 impl Planner<'_> {
@@ -277,7 +284,9 @@ impl Planner<'_> {
     }
 
     fn value(&self, key: &Key) -> Option<&str> {
-        self.facts.values.get(key).map(String::as_str)
+        let (key, value) = self.facts.values.get_key_value(key)?;
+        self.looked_at.borrow_mut().insert(key);
+        Some(value)
     }
 
     fn keys(&self, family: Family, name: Name) -> Vec<Key> {

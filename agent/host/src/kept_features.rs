@@ -7,7 +7,6 @@
 use std::io;
 
 use super::Report;
-use super::error::HostError;
 use super::state::{FeatureChange, StateFile};
 use crossway_sys::interface::feature;
 
@@ -16,30 +15,26 @@ const UDP_GRO_FORWARDING: &str = "rx-udp-gro-forwarding";
 /// Has the feature on where it can be on `lan`, and puts it back where it was switched on and is no
 /// longer wanted. Remembers before it changes. A device that refuses is left as it is: packets pass
 /// all the same.
-pub(super) fn reconcile(
-    file: &mut StateFile,
-    lan: &[String],
-    report: &mut Report,
-) -> Result<(), HostError> {
+pub(super) fn reconcile(file: &mut StateFile, lan: &[String], report: &mut Report) {
     let (kept, dropped): (Vec<_>, Vec<_>) = std::mem::take(&mut file.state.features)
         .into_iter()
         .partition(|change| lan.contains(&change.interface));
-    let missing: Vec<_> = lan
+    // One that was switched on may be off again: another device may have the name now.
+    let off: Vec<_> = lan
         .iter()
-        .filter(|lan| matches!(feature::get(lan, UDP_GRO_FORWARDING), Ok(Some(false))))
-        .filter(|lan| kept.iter().all(|change| change.interface != **lan))
+        .filter(|lan| is_on(lan) == Some(false))
         .map(|lan| FeatureChange {
             interface: lan.clone(),
             feature: UDP_GRO_FORWARDING.to_owned(),
         })
         .collect();
-    if missing.is_empty() && dropped.is_empty() {
-        file.state.features = kept;
-        return Ok(());
-    }
+    let is_new = |change: &&FeatureChange| !kept.contains(change);
+    let missing: Vec<_> = off.iter().filter(is_new).cloned().collect();
     file.state.features = [kept.as_slice(), &missing, &dropped].concat();
-    file.save()?;
-    for change in &missing {
+    if !missing.is_empty() || !dropped.is_empty() {
+        file.save();
+    }
+    for change in &off {
         report.add(
             change,
             feature::set(&change.interface, &change.feature, true),
@@ -57,13 +52,26 @@ pub(super) fn reconcile(
         }
     }
     file.state.features = [kept, missing].concat();
-    file.save()
+    if !dropped.is_empty() {
+        file.save();
+    }
+}
+
+/// Whether it is on; `None` where it cannot be told.
+pub(super) fn is_on(interface: &str) -> Option<bool> {
+    feature::get(interface, UDP_GRO_FORWARDING).ok().flatten()
 }
 
 /// A line for logs and `status`.
 pub(super) fn describe(change: &FeatureChange) -> String {
     let FeatureChange { interface, feature } = change;
-    format!("{interface}: {feature} off -> on (datagrams of a flow are forwarded in one piece)")
+    let now = match is_on(interface) {
+        Some(false) => ", but it is off now",
+        _ => "",
+    };
+    format!(
+        "{interface}: {feature} off -> on (datagrams of a flow are forwarded in one piece){now}"
+    )
 }
 
 impl Report {

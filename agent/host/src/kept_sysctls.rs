@@ -3,13 +3,14 @@
 
 use std::collections::HashMap;
 
+use super::Report;
 use super::error::HostError;
 use super::state::{StateFile, SysctlChange};
 use super::sysctl::{Family, Key, Name};
 
-/// Sets what `plan` says, and restores what an earlier plan had changed and this one does not.
-/// Returns a line for each value that changed.
-pub fn reconcile(file: &mut StateFile, plan: Vec<SysctlChange>) -> Result<Vec<String>, HostError> {
+/// Sets what `plan` says, and restores what an earlier plan had changed and this one does not. A value that cannot be
+/// set or restored leaves the others as they should be: see [`Key::is_needed`] for what becomes of it.
+pub fn reconcile(file: &mut StateFile, plan: Vec<SysctlChange>, report: &mut Report) {
     let dropped: Vec<_> = file
         .state
         .sysctls
@@ -20,15 +21,14 @@ pub fn reconcile(file: &mut StateFile, plan: Vec<SysctlChange>) -> Result<Vec<St
     let unchanged = dropped.is_empty() && plan == file.state.sysctls;
     if !unchanged {
         file.state.sysctls = plan.iter().chain(&dropped).cloned().collect();
-        file.save()?;
+        file.save();
     }
-    let mut lines = set(&plan)?;
+    set(&plan, report);
     if !dropped.is_empty() {
-        lines.extend(restore(&dropped)?);
-        file.state.sysctls = plan;
-        file.save()?;
+        let left = restore(&dropped, report);
+        file.state.sysctls = plan.into_iter().chain(left).collect();
+        file.save();
     }
-    Ok(lines)
 }
 
 /// The value of `key` before Crossway: what is remembered, unless somebody has set it since.
@@ -42,31 +42,51 @@ pub fn original(file: &StateFile, key: &Key) -> Result<Option<String>, HostError
     Ok(remembered.map_or(now, |change| Some(change.before.clone())))
 }
 
-fn set(plan: &[SysctlChange]) -> Result<Vec<String>, HostError> {
+fn set(plan: &[SysctlChange], report: &mut Report) {
     let mut plan: Vec<_> = plan.iter().collect();
     plan.sort_by_key(|change| order_of_setting(&change.key));
-    let mut lines = Vec::new();
     for change in plan {
-        let now = change.key.read()?;
-        if now.as_ref().is_some_and(|now| *now != change.set) && change.key.write(&change.set)? {
-            lines.push(describe(change));
+        match set_one(change) {
+            Ok(true) => report.changed(describe(change)),
+            Ok(false) => {}
+            Err(error) => {
+                let SysctlChange { key, set, why, .. } = change;
+                let text = format!("{key} should be {set} ({why}): {error}");
+                if key.is_needed() {
+                    report.failures.push(text);
+                } else {
+                    report.warnings.push(text);
+                }
+            }
         }
     }
-    Ok(lines)
 }
 
-fn restore(changes: &[SysctlChange]) -> Result<Vec<String>, HostError> {
+/// Whether it was another value.
+fn set_one(change: &SysctlChange) -> Result<bool, HostError> {
+    let now = change.key.read()?;
+    Ok(now.is_some_and(|now| now != change.set) && change.key.write(&change.set)?)
+}
+
+/// Those that could not be restored.
+fn restore(changes: &[SysctlChange], report: &mut Report) -> Vec<SysctlChange> {
     let mut targets = HashMap::new();
-    let mut lines = Vec::new();
+    let mut left = Vec::new();
     for change in changes {
-        let Some(now) = change.key.read()? else {
-            continue;
+        let now = match change.key.read() {
+            Ok(Some(now)) => now,
+            Ok(None) => continue,
+            Err(error) => {
+                report.note(Err(error));
+                left.push(change.clone());
+                continue;
+            }
         };
         if now == change.set {
             targets.insert(&change.key, change.before.clone());
         } else {
             if now != change.before {
-                lines.push(format!(
+                report.changed(format!(
                     "{} stays at {now}: somebody has changed it since it was set to {}",
                     change.key, change.set
                 ));
@@ -77,14 +97,22 @@ fn restore(changes: &[SysctlChange]) -> Result<Vec<String>, HostError> {
     let mut keys: Vec<_> = targets.keys().copied().collect();
     keys.sort_by_key(|key| order_of_restoring(key));
     for key in keys {
-        // Read again: writing `all` has changed the others.
-        let now = key.read()?;
-        if now.as_ref().is_some_and(|now| *now != targets[key]) {
-            key.write(&targets[key])?;
-            lines.push(format!("{key} restored to {}", targets[key]));
+        match restore_one(key, &targets[key]) {
+            Ok(true) => report.changed(format!("{key} restored to {}", targets[key])),
+            Ok(false) => {}
+            Err(error) => {
+                report.note(Err(error));
+                left.extend(changes.iter().find(|change| change.key == *key).cloned());
+            }
         }
     }
-    Ok(lines)
+    left
+}
+
+/// Whether it was another value. It is read again: writing `all` has changed the others.
+fn restore_one(key: &Key, target: &str) -> Result<bool, HostError> {
+    let now = key.read()?;
+    Ok(now.is_some_and(|now| now != target) && key.write(target)?)
 }
 
 /// A line for logs and `status`.
@@ -95,7 +123,12 @@ pub fn describe(change: &SysctlChange) -> String {
         set,
         why,
     } = change;
-    format!("{key}: {before} -> {set} ({why})")
+    match key.read() {
+        Ok(Some(now)) if now != *set => {
+            format!("{key}: {before} -> {set} ({why}), but it is {now} now")
+        }
+        _ => format!("{key}: {before} -> {set} ({why})"),
+    }
 }
 
 /// `accept_ra` goes first, because any IPv6 interface that starts to forward makes the kernel purge

@@ -95,6 +95,8 @@ impl KernelRoute {
 pub struct KernelRoutes {
     /// Routes that this agent, or a killed one before it, made.
     pub own: Vec<OwnRoute>,
+    /// Prefixes of its backstops: see [`super::site_routes::backstop_metric`].
+    pub backstops: Vec<Prefix>,
     /// All the others.
     pub others: Vec<KernelRoute>,
 }
@@ -107,6 +109,10 @@ pub fn list(socket: &mut RouteSocket, ours: Option<&Ours>) -> Result<KernelRoute
         request.get_mut().header.address_family = family;
         let add = |message: &RouteMessage| {
             if let Some(route) = parse(message) {
+                if ours.is_some_and(|ours| ours.is_backstop(&route)) {
+                    routes.backstops.push(route.prefix);
+                    return;
+                }
                 match ours.and_then(|ours| ours.claim(&route)) {
                     Some(own) => routes.own.push(own),
                     None => routes.others.push(route),
@@ -119,6 +125,11 @@ pub fn list(socket: &mut RouteSocket, ours: Option<&Ours>) -> Result<KernelRoute
             error,
         })?;
     }
+    tracing::debug!(
+        own = routes.own.len(),
+        others = routes.others.len(),
+        "listed the kernel's routes"
+    );
     Ok(routes)
 }
 

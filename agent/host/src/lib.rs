@@ -10,10 +10,15 @@
 //! which sysctls, [`site_routes`] which routes), [`mirror`] (what the datapath must leave to the
 //! kernel), and then [`watch`] for all that others change.
 //!
+//! An interface that the configuration names may be away at any time: [`Host::find`] looks for it, and what is
+//! for it waits until it comes.
+//!
 //! A `Host` belongs to the control task; nothing here is for the packet path. Everything acts on
 //! the network namespace of the thread that called [`Host::connect`], and must go on there.
 
 pub mod addresses;
+mod apply;
+mod drift;
 pub mod error;
 pub mod forwarding;
 pub mod guard;
@@ -38,15 +43,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rtnetlink::Handle;
 use tokio::task::JoinHandle;
 
-use self::addresses::{HostAddress, preferred_source};
+use self::addresses::HostAddress;
 use self::error::HostError;
-use self::forwarding::{Facts, Need};
 use self::kernel_routes::KernelRoute;
 use self::links::Interface;
 use self::route_socket::RouteSocket;
-use self::site_routes::{SiteRoute, Way};
-use self::state::{StateFile, SysctlChange};
-use self::sysctl::Family;
+use self::state::StateFile;
 use self::virtual_mac::{VirtualMac, WantedVirtualMac};
 use crossway_types::ids::IfIndex;
 use crossway_types::interface::{InterfaceAddress, OnDown};
@@ -57,9 +59,11 @@ pub struct Host {
     handle: Handle,
     connection: JoinHandle<()>,
     routes: Routes,
-    other_routes: Vec<KernelRoute>,
+    /// See [`Host::take_other_routes`].
+    other_routes: Option<Vec<KernelRoute>>,
     file: StateFile,
     warning: Option<String>,
+    seen: drift::Seen,
     /// `None` until the first [`Host::apply`].
     virtual_macs: Option<Vec<VirtualMac>>,
 }
@@ -99,6 +103,8 @@ pub struct Report {
     pub changes: Vec<String>,
     /// What a person should look at.
     pub warnings: Vec<String>,
+    /// What should have been done and could not be; the rest is done.
+    pub failures: Vec<String>,
 }
 
 impl Host {
@@ -120,9 +126,10 @@ impl Host {
             handle,
             connection: tokio::spawn(connection),
             routes: Routes(Arc::new(Mutex::new(routes))),
-            other_routes: Vec::new(),
+            other_routes: None,
             file,
             warning,
+            seen: drift::Seen::default(),
             virtual_macs: None,
         };
         // One request, so that a kernel that does not answer shows here.
@@ -130,7 +137,12 @@ impl Host {
         Ok(host)
     }
 
-    /// The interface called `name`.
+    /// The interface called `name`, if there is one: whoever names it in a file may have to wait for it.
+    pub async fn find(&self, name: &str) -> Result<Option<Interface>, HostError> {
+        links::find(&self.handle, name).await
+    }
+
+    /// The interface called `name`, which must be there.
     pub async fn interface(&self, name: &str) -> Result<Interface, HostError> {
         links::get(&self.handle, name).await
     }
@@ -169,9 +181,9 @@ impl Host {
         Ok(all.await?.others)
     }
 
-    /// All routes but ours as the last [`Host::apply`] found them, once.
-    pub fn take_other_routes(&mut self) -> Vec<KernelRoute> {
-        std::mem::take(&mut self.other_routes)
+    /// All routes but ours as the last [`Host::apply`] found them, once; `None` if they could not be read.
+    pub fn take_other_routes(&mut self) -> Option<Vec<KernelRoute>> {
+        self.other_routes.take()
     }
 
     /// What the kernel names as the cause of changes of routes made here; see [`watch`].
@@ -179,7 +191,8 @@ impl Host {
         self.routes.lock().port()
     }
 
-    /// The sysctls and device features that are changed now, a line each, for `status`.
+    /// The sysctls and device features that are changed, a line each, for `status`. Where another value is there
+    /// now, the line says so.
     pub fn changes(&self) -> Vec<String> {
         let sysctls = self.file.state.sysctls.iter();
         let sysctls = sysctls
@@ -224,145 +237,26 @@ impl Host {
         Ok(())
     }
 
-    /// Makes the host as `wanted` says, touching only what differs. The TUN has been claimed and
-    /// opened. Call it again when the configuration or, as [`watch`] tells, the host has changed:
-    /// the kernel deletes IPv4 routes together with the address that is their source.
-    pub async fn apply(&mut self, wanted: &Wanted) -> Result<Report, HostError> {
-        let mut report = Report::default();
-        report.warnings.extend(self.warning.take());
-        let lan = self.resolve("LAN", &wanted.lan, &mut report).await?;
-        self.resolve("WAN", &wanted.wan, &mut report).await?;
-        let tun = self.interface(&wanted.tun).await?;
-        let claimed = self.file.state.tun.as_ref().map(|tun| &tun.name);
-        if claimed != Some(&wanted.tun) {
-            let file = &mut self.file;
-            tunnel::claim(&self.handle, &self.routes, file, &wanted.tun).await?;
-        }
-
-        let handle = &self.handle;
-        tunnel::set_mtu(handle, &tun, wanted.mtu, &mut report).await?;
-        let first = self.virtual_macs.is_none();
-        let (file, devices) = (&mut self.file, &wanted.virtual_macs);
-        let made = virtual_mac::reconcile(handle, file, devices, first, &mut report).await?;
-        set_sysctls(&mut self.file, wanted, &made, &mut report)?;
-        self.virtual_macs = Some(made);
-        kept_features::reconcile(&mut self.file, &wanted.lan, &mut report)?;
-        let file = &mut self.file;
-        let added = tunnel::add_addresses(handle, file, &tun, &wanted.addresses, &mut report);
-        let leftover = added.await?;
-        self.set_routes(wanted, &tun, &lan, &mut report).await?;
-        let file = &mut self.file;
-        tunnel::remove_addresses(&self.handle, file, &tun, leftover, &mut report).await?;
-        Ok(report)
-    }
-
-    /// The routes alone of what [`Host::apply`] does, which has been called before: for sites that go
-    /// down and come back, also while an interface is away.
-    pub async fn apply_routes(&mut self, wanted: &Wanted) -> Result<Report, HostError> {
-        let mut report = Report::default();
-        let mut lan = Vec::new();
-        for name in &wanted.lan {
-            lan.extend(links::find(&self.handle, name).await?);
-        }
-        let tun = self.interface(&wanted.tun).await?;
-        self.set_routes(wanted, &tun, &lan, &mut report).await?;
-        Ok(report)
-    }
-
     /// Lets nothing more be routed into the tunnel; what is in it can still be read. [`Host::restore`] is to follow.
     pub async fn close_tunnel(&mut self) -> Result<(), HostError> {
         tunnel::close(&self.handle, &self.routes, &mut self.file).await
     }
 
-    /// Puts everything back as it was before the first [`Host::apply`], and forgets it. If that
-    /// fails, what is left stays remembered for the next start.
+    /// Puts everything back as it was before the first [`Host::apply`], and forgets it. What fails keeps the
+    /// rest from nothing, and stays remembered for the next start.
     pub async fn restore(&mut self) -> Result<Report, HostError> {
         let released = tunnel::release(&self.handle, &self.routes, &mut self.file).await;
         let mut report = Report::default();
+        report.note(released);
         let file = &mut self.file;
-        let removed = virtual_mac::reconcile(&self.handle, file, &[], true, &mut report).await;
+        virtual_mac::reconcile(&self.handle, file, &[], true, &mut report).await;
         self.virtual_macs = None;
-        kept_features::reconcile(&mut self.file, &[], &mut report)?;
-        report
-            .changes
-            .extend(kept_sysctls::reconcile(&mut self.file, Vec::new())?);
-        removed?;
-        released?;
-        self.file.clear()?;
-        Ok(report)
-    }
-
-    async fn resolve(
-        &self,
-        role: &str,
-        names: &[String],
-        report: &mut Report,
-    ) -> Result<Vec<Interface>, HostError> {
-        let mut interfaces = Vec::new();
-        for name in names {
-            let interface = self.interface(name).await?;
-            if !interface.up {
-                report.warnings.push(format!(
-                    "{role} interface {name} is down: it carries nothing until `ip link \
-                     set {name} up`"
-                ));
-            } else if !interface.carrier {
-                report.warnings.push(format!(
-                    "{role} interface {name} has no carrier: check its cable and its other end"
-                ));
-            }
-            interfaces.push(interface);
+        kept_features::reconcile(&mut self.file, &[], &mut report);
+        kept_sysctls::reconcile(&mut self.file, Vec::new(), &mut report);
+        if report.failures.is_empty() {
+            report.note(self.file.clear());
         }
-        Ok(interfaces)
-    }
-
-    async fn set_routes(
-        &mut self,
-        wanted: &Wanted,
-        tun: &Interface,
-        lan: &[Interface],
-        report: &mut Report,
-    ) -> Result<(), HostError> {
-        let routes = self.site_routes(wanted, lan).await?;
-        let set = tunnel::set_routes(&self.routes, &mut self.file, tun, routes, report);
-        self.other_routes = set.await?;
-        Ok(())
-    }
-
-    async fn site_routes(
-        &self,
-        wanted: &Wanted,
-        lan: &[Interface],
-    ) -> Result<Vec<SiteRoute>, HostError> {
-        let addresses = self.addresses().await?;
-        let of_lan = |interface: &Interface| {
-            let index = interface.index;
-            let addresses = addresses.iter().copied();
-            addresses.filter(move |address| address.interface == index)
-        };
-        let [of_ipv4, of_ipv6] = [true, false].map(|ipv4| {
-            let lan = lan.iter().flat_map(of_lan);
-            preferred_source(ipv4, &wanted.addresses, lan)
-        });
-        let routes = wanted.routes.iter().map(|prefix| SiteRoute {
-            prefix: *prefix,
-            way: Way::Tunnel,
-            source: if prefix.is_ipv4() { of_ipv4 } else { of_ipv6 },
-            mtu: None,
-        });
-        let down = wanted.down.iter().filter_map(|(prefix, on_down)| {
-            Some(SiteRoute {
-                prefix: *prefix,
-                way: match on_down {
-                    OnDown::Unreachable => Way::Unreachable,
-                    OnDown::Drop => Way::Blackhole,
-                    OnDown::NextShorter => return None,
-                },
-                source: None,
-                mtu: None,
-            })
-        });
-        Ok(routes.chain(down).collect())
+        Ok(report)
     }
 }
 
@@ -399,61 +293,32 @@ impl Wanted {
         let addresses = self.addresses.iter().map(|own| own.address.is_ipv4());
         routes.chain(addresses).any(|ipv4| !ipv4)
     }
+
+    /// The prefixes that must not leave this host but through the tunnel, whatever becomes of the routes into it:
+    /// all but those that a site gives up while it is down.
+    fn backstops(&self) -> Vec<Prefix> {
+        let kept = |(prefix, on_down): &(Prefix, OnDown)| {
+            (*on_down != OnDown::NextShorter).then_some(*prefix)
+        };
+        let down = self.down.iter().filter_map(kept);
+        let all: Vec<Prefix> = self.routes.iter().copied().chain(down).collect();
+        if all.len() > site_routes::MOST_BACKSTOPS {
+            return Vec::new();
+        }
+        all
+    }
 }
 
 impl Report {
     fn changed(&mut self, line: String) {
         self.changes.push(line);
     }
-}
 
-fn set_sysctls(
-    file: &mut StateFile,
-    wanted: &Wanted,
-    virtual_macs: &[VirtualMac],
-    report: &mut Report,
-) -> Result<(), HostError> {
-    let ipv6_interfaces = Family::Ipv6.interfaces()?;
-    if wanted.uses_ipv6() && ipv6_interfaces.is_empty() {
-        return Err(HostError::NoIpv6);
+    /// Takes down what could not be done.
+    fn note(&mut self, outcome: Result<(), HostError>) {
+        self.failures
+            .extend(outcome.err().map(|error| error.to_string()));
     }
-    let mut facts = Facts::default();
-    for key in forwarding::relevant(&Family::Ipv4.interfaces()?, &ipv6_interfaces) {
-        if let Some(value) = kept_sysctls::original(file, &key)? {
-            facts.values.insert(key, value);
-        }
-    }
-    let need = Need {
-        tun: &wanted.tun,
-        lan: &wanted.lan,
-        bound: &wanted.bound_wans,
-        ipv6: wanted.uses_ipv6(),
-        hub: wanted.hub,
-        virtual_macs,
-    };
-    report
-        .changes
-        .extend(apply_plan(file, forwarding::plan(need, &facts))?);
-    Ok(())
-}
-
-/// The passing changes come and go around the lasting ones, if those are not made already.
-fn apply_plan(file: &mut StateFile, plan: forwarding::Plan) -> Result<Vec<String>, HostError> {
-    let forwards = |change: &SysctlChange| {
-        let key = &change.key;
-        key.family == Family::Ipv6 && key.name == sysctl::Name::Forwarding
-    };
-    let mut due = false;
-    for change in plan.lasting.iter().filter(|change| forwards(change)) {
-        due |= change.key.read()?.as_ref() != Some(&change.set);
-    }
-    let mut lines = Vec::new();
-    if due && !plan.meanwhile.is_empty() {
-        let both = plan.lasting.iter().chain(&plan.meanwhile).cloned();
-        lines.extend(kept_sysctls::reconcile(file, both.collect())?);
-    }
-    lines.extend(kept_sysctls::reconcile(file, plan.lasting)?);
-    Ok(lines)
 }
 
 #[cfg(test)]

@@ -34,6 +34,8 @@ pub struct Interface {
     pub ethernet: bool,
     /// Queues of a TUN that programs hold open; 0 for other kinds.
     pub open_queues: u32,
+    /// Packets that may wait for it (`txqueuelen`).
+    pub queue_length: u32,
 }
 
 /// The interface called `name`, if there is one.
@@ -81,6 +83,18 @@ pub async fn set_mtu(handle: &Handle, interface: &Interface, mtu: u32) -> Result
     let change = LinkUnspec::new_with_index(interface.index.0).mtu(mtu);
     let what = format!("to set the MTU of {} to {mtu}", interface.name);
     set(handle, change.build(), what).await
+}
+
+/// Sets how many packets may wait for `interface`.
+pub async fn set_queue_length(
+    handle: &Handle,
+    interface: &Interface,
+    length: u32,
+) -> Result<(), HostError> {
+    let mut change = LinkUnspec::new_with_index(interface.index.0).build();
+    change.attributes.push(LinkAttribute::TxQueueLen(length));
+    let what = format!("to set the queue of {} to {length}", interface.name);
+    set(handle, change, what).await
 }
 
 /// Sets `interface` up or down.
@@ -136,11 +150,13 @@ fn parse(message: &LinkMessage) -> Interface {
         carrier: flags.contains(LinkFlags::LowerUp),
         ethernet: message.header.link_layer_type == LinkLayerType::Ether,
         open_queues: 0,
+        queue_length: 0,
     };
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => interface.name.clone_from(name),
             LinkAttribute::Mtu(mtu) => interface.mtu = *mtu,
+            LinkAttribute::TxQueueLen(length) => interface.queue_length = *length,
             LinkAttribute::LinkInfo(infos) => {
                 interface.kind = infos.iter().find_map(kind_name);
                 interface.open_queues = infos.iter().find_map(open_queues).unwrap_or(0);

@@ -28,6 +28,26 @@ pub const PROTOCOL: u8 = 199;
 /// foreign routes, since the kernel takes prefix and metric for a route's identity.
 pub const METRIC: u32 = 30_199;
 
+/// Marks the backstops (`ip route show proto 198`): a route for each prefix of a site that makes it unreachable, and
+/// that the kernel looks at only when there is no other for that prefix. The routes into the tunnel may go at any
+/// time: with the address that is their source, or with the TUN when somebody sets it down. Until they are put back,
+/// the default route would take the packets for the site, in the clear.
+pub const BACKSTOP_PROTOCOL: u8 = 198;
+
+/// With more prefixes than this there are no backstops: they would be removed one by one at a stop, which a clean
+/// one has seconds for.
+pub const MOST_BACKSTOPS: usize = 16_384;
+
+/// Metric of the backstops of the gateway whose TUN has this name: behind [`METRIC`], and its own, since nothing else
+/// in such a route says which gateway of this host made it.
+pub fn backstop_metric(tun: &str) -> u32 {
+    // FNV-1a.
+    let hash = tun.bytes().fold(0x811c_9dc5, |hash: u32, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    });
+    1 << 30 | hash >> 2
+}
+
 /// Where the kernel sends packets for a site.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Way {
@@ -76,6 +96,12 @@ pub struct Difference {
     pub replace: Vec<SiteRoute>,
     /// Ours, and wanted no more.
     pub remove: Vec<OwnRoute>,
+    /// Backstops that are not there yet.
+    pub add_backstops: Vec<Prefix>,
+    /// Backstops that are wanted no more.
+    pub remove_backstops: Vec<Prefix>,
+    /// Their metric; without one, they are left alone.
+    pub backstop: Option<u32>,
 }
 
 /// Whether `route` is one that this agent, or a killed one before it, made on `tun`.
@@ -91,9 +117,19 @@ pub struct Ours {
     /// The prefixes that it made unreachable or a blackhole: nothing in such a route says whose it
     /// is, and another agent may run on this host.
     pub discarded: HashSet<Prefix>,
+    /// Metric of its backstops.
+    pub backstop: Option<u32>,
 }
 
 impl Ours {
+    /// Whether the route is one of our backstops.
+    pub fn is_backstop(&self, route: &KernelRoute) -> bool {
+        route.protocol == BACKSTOP_PROTOCOL
+            && route.table == MAIN_TABLE
+            && route.kind == RouteKind::Unreachable
+            && Some(route.metric) == self.backstop
+    }
+
     /// The route as one of ours, if it is.
     pub fn claim(&self, route: &KernelRoute) -> Option<OwnRoute> {
         let way = match route.kind {
@@ -127,9 +163,20 @@ impl OwnRoute {
     }
 }
 
-/// Compares what is wanted with what is there.
-pub fn difference(mut wanted: Vec<SiteRoute>, mut present: Vec<OwnRoute>) -> Difference {
+/// Compares what is wanted with what is there: routes, and backstops.
+pub fn difference(
+    mut wanted: Vec<SiteRoute>,
+    mut present: Vec<OwnRoute>,
+    backstops: Vec<Prefix>,
+    present_backstops: Vec<Prefix>,
+) -> Difference {
     let mut difference = Difference::default();
+    let (backstops, there): (HashSet<_>, HashSet<_>) = (
+        backstops.into_iter().collect(),
+        present_backstops.into_iter().collect(),
+    );
+    difference.add_backstops = backstops.difference(&there).copied().collect();
+    difference.remove_backstops = there.difference(&backstops).copied().collect();
     let foreign_metric = |route: &mut OwnRoute| route.metric != METRIC;
     difference.remove = present.extract_if(.., foreign_metric).collect();
     wanted.sort_unstable_by_key(|route| route.prefix);
@@ -161,7 +208,17 @@ pub fn settle(
         add,
         replace,
         remove,
+        add_backstops,
+        remove_backstops,
+        backstop,
     } = difference;
+    let backstops = |prefixes: &[Prefix], change: fn(RouteMessage) -> RouteRequest| {
+        let metric = *backstop;
+        let requests = prefixes
+            .iter()
+            .filter_map(move |prefix| Some(change(backstop_message(*prefix, metric?))));
+        requests.collect::<Vec<_>>()
+    };
     let write = |flag| move |route: &SiteRoute| install(route, tun, NLM_F_CREATE | flag);
     let change = |socket: &mut RouteSocket, flag, routes: &[SiteRoute]| {
         let requests = routes.iter().map(write(flag));
@@ -169,6 +226,13 @@ pub fn settle(
             Some(refused_to_add(routes[at].prefix, error))
         })
     };
+    let requests = backstops(add_backstops, |message| RouteRequest {
+        message: RouteNetlinkMessage::NewRoute(message),
+        flags: NLM_F_CREATE | NLM_F_REPLACE,
+    });
+    carry_out(socket, requests.into_iter(), |at, error| {
+        Some(refused_to_add(add_backstops[at], error))
+    })?;
     change(socket, NLM_F_REPLACE, replace)?;
     change(socket, NLM_F_EXCL, add)?;
     // From the end: behind each removal the kernel looks through the node of its trie for the next
@@ -177,7 +241,21 @@ pub fn settle(
     let requests = remove.iter().rev().map(|route| uninstall(route, tun));
     carry_out(socket, requests, |at, error| {
         refused_to_remove(remove[remove.len() - 1 - at].prefix, error)
+    })?;
+    let requests = backstops(remove_backstops, |message| RouteRequest {
+        message: RouteNetlinkMessage::DelRoute(message),
+        flags: 0,
+    });
+    carry_out(socket, requests.into_iter(), |at, error| {
+        refused_to_remove(remove_backstops[at], error)
     })
+}
+
+fn backstop_message(prefix: Prefix, metric: u32) -> RouteMessage {
+    // No interface: it leads nowhere.
+    let mut message = message(prefix, Way::Unreachable, IfIndex(0), metric);
+    message.header.protocol = RouteProtocol::Other(BACKSTOP_PROTOCOL);
+    message
 }
 
 fn carry_out(
@@ -330,6 +408,47 @@ mod tests {
         assert!(!is_ours(&route(4, 7), TUN));
     }
 
+    fn routes_only(wanted: Vec<SiteRoute>, present: Vec<OwnRoute>) -> Difference {
+        difference(wanted, present, Vec::new(), Vec::new())
+    }
+
+    #[test]
+    fn backstops_are_told_by_kind_protocol_and_the_metric_of_their_gateway() {
+        let backstop = KernelRoute {
+            prefix: "10.2.0.0/24".parse().unwrap(),
+            table: MAIN_TABLE,
+            protocol: BACKSTOP_PROTOCOL,
+            kind: RouteKind::Unreachable,
+            metric: backstop_metric("cw-a"),
+            source: None,
+            mtu: None,
+            hops: Vec::new(),
+            dead: false,
+        };
+        let ours = |name| Ours {
+            tun: TUN,
+            discarded: HashSet::new(),
+            backstop: Some(backstop_metric(name)),
+        };
+        assert!(ours("cw-a").is_backstop(&backstop));
+        assert!(!ours("cw-b").is_backstop(&backstop));
+        assert!(backstop.metric > METRIC);
+        let foreign = KernelRoute {
+            protocol: 4,
+            ..backstop
+        };
+        assert!(!ours("cw-a").is_backstop(&foreign));
+    }
+
+    #[test]
+    fn backstops_come_and_go_with_the_prefixes() {
+        let [b, c, d]: [Prefix; 3] =
+            ["10.2.0.0/24", "10.3.0.0/24", "10.4.0.0/24"].map(|text| text.parse().unwrap());
+        let difference = difference(Vec::new(), Vec::new(), vec![b, c], vec![c, d]);
+        assert_eq!(difference.add_backstops, [b]);
+        assert_eq!(difference.remove_backstops, [d]);
+    }
+
     #[test]
     fn only_differences_are_touched() {
         let present = [
@@ -344,7 +463,7 @@ mod tests {
             wanted("10.3.0.0/24", Some("10.255.0.1")),
             wanted("10.2.0.0/24", None),
         ];
-        let difference = difference(wanted.into(), present.into());
+        let difference = routes_only(wanted.into(), present.into());
         assert_eq!(difference.add, [wanted[0]]);
         assert_eq!(difference.replace, [wanted[1]]);
         assert_eq!(difference.remove, [present[4], present[3], present[0]]);
@@ -358,14 +477,17 @@ mod tests {
             ..up
         };
         let present = own("10.2.0.0/24", METRIC);
-        let goes = difference(vec![down], vec![present]);
+        let goes = routes_only(vec![down], vec![present]);
         assert_eq!((goes.replace, goes.remove), (vec![down], vec![]));
         let present = OwnRoute {
             way: Way::Unreachable,
             ..present
         };
-        assert_eq!(difference(vec![down], vec![present]), Difference::default());
-        let comes = difference(vec![up], vec![present]);
+        assert_eq!(
+            routes_only(vec![down], vec![present]),
+            Difference::default()
+        );
+        let comes = routes_only(vec![up], vec![present]);
         assert_eq!((comes.replace, comes.add), (vec![up], vec![]));
     }
 
@@ -374,6 +496,7 @@ mod tests {
         let ours = Ours {
             tun: TUN,
             discarded: HashSet::from(["10.2.0.0/24".parse().unwrap()]),
+            backstop: None,
         };
         let route = |prefix: &str, protocol, kind| KernelRoute {
             prefix: prefix.parse().unwrap(),

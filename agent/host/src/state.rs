@@ -88,6 +88,8 @@ pub struct StateFile {
     path: PathBuf,
     /// What the file says after the next [`StateFile::save`].
     pub state: State,
+    /// Why the last save failed.
+    unsaved: Option<HostError>,
 }
 
 impl StateFile {
@@ -117,7 +119,12 @@ impl StateFile {
             epoch,
             ..State::default()
         });
-        Ok((Self { path, state }, warning))
+        let file = Self {
+            path,
+            state,
+            unsaved: None,
+        };
+        Ok((file, warning))
     }
 
     /// Where it is.
@@ -125,10 +132,29 @@ impl StateFile {
         &self.path
     }
 
-    /// Writes the state, whole or not at all, readable by its owner only.
-    pub fn save(&self) -> Result<(), HostError> {
-        self.write()
-            .map_err(|error| HostError::file("write", &self.path, error))
+    /// Writes the state, whole or not at all, readable by its owner only. A failure keeps nobody from going on:
+    /// the file says what it said before, the state is known here, and [`Self::trouble`] tells.
+    pub fn save(&mut self) {
+        let written = self.write();
+        self.unsaved = written
+            .err()
+            .map(|error| HostError::file("write", &self.path, error));
+    }
+
+    /// Tries again what has failed.
+    pub(super) fn save_again(&mut self) {
+        if self.unsaved.is_some() {
+            self.save();
+        }
+    }
+
+    /// A warning while the file does not say what it should.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let error = self.unsaved.as_ref()?;
+        Some(format!(
+            "what was changed on this host is not written down, so that it would stay after a kill or a crash: \
+             {error}; make room there (tried again with each change of the host)"
+        ))
     }
 
     fn write(&self) -> io::Result<()> {
@@ -142,9 +168,14 @@ impl StateFile {
             .truncate(true)
             .mode(0o600)
             .open(&new)?;
-        file.write_all(&serde_json::to_vec_pretty(&self.state)?)?;
-        file.sync_all()?;
-        fs::rename(&new, &self.path)
+        let text = serde_json::to_vec_pretty(&self.state)?;
+        let written = file.write_all(&text).and_then(|()| file.sync_all());
+        let moved = written.and_then(|()| fs::rename(&new, &self.path));
+        if moved.is_err() {
+            // Half a file is of no use, and takes room.
+            let _ = fs::remove_file(&new);
+        }
+        moved
     }
 
     /// Forgets everything: there is nothing left to restore.
@@ -228,7 +259,7 @@ mod tests {
         let path = directory.state();
         let (mut file, _) = StateFile::open(path.clone()).unwrap();
         file.state.sysctls.push(change());
-        file.save().unwrap();
+        file.save();
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
 
@@ -245,7 +276,7 @@ mod tests {
         let (mut file, _) = StateFile::open(path.clone()).unwrap();
         file.state.epoch.boot = "an earlier one".to_owned();
         file.state.sysctls.push(change());
-        file.save().unwrap();
+        file.save();
         let (again, warning) = StateFile::open(path).unwrap();
         assert!(again.state.sysctls.is_empty());
         assert_eq!(warning, None);

@@ -76,6 +76,14 @@ impl Key {
         }
     }
 
+    /// Whether packets would not pass without it. Where another cannot be set, that is a warning.
+    pub fn is_needed(&self) -> bool {
+        matches!(
+            self.name,
+            Name::Forwarding | Name::ForceForwarding | Name::DisableIpv6
+        )
+    }
+
     /// Its value; `None` where the interface or, on this kernel, the setting does not exist.
     pub fn read(&self) -> Result<Option<String>, HostError> {
         let path = self.path();

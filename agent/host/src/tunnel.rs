@@ -1,6 +1,7 @@
 //! The TUN as an interface of the host: claimed before it is opened, given its MTU, addresses and
 //! routes, and released at a clean stop. (`io::tun` opens it and moves its packets.)
 
+use std::io;
 use std::net::IpAddr;
 
 use rtnetlink::Handle;
@@ -8,7 +9,7 @@ use rtnetlink::Handle;
 use super::error::HostError;
 use super::kernel_routes::{self, KernelRoute};
 use super::links::{self, Interface};
-use super::site_routes::{self, Ours, SiteRoute, Way};
+use super::site_routes::{self, Difference, Ours, SiteRoute, Way};
 use super::state::{StateFile, TunBefore, TunState};
 use super::{Report, Routes, addresses};
 use crossway_types::ids::IfIndex;
@@ -54,7 +55,24 @@ pub(super) async fn claim(
         before,
         addresses,
     });
-    file.save()
+    file.save();
+    Ok(())
+}
+
+/// What the kernel gives a TUN (`TUN_READQ_SIZE` in drivers/net/tun.c).
+const QUEUE_LENGTH: u32 = 500;
+
+/// Gives the TUN room for packets again, if somebody has taken all of it: it would drop each.
+pub(super) async fn set_queue_length(
+    handle: &Handle,
+    tun: &Interface,
+    report: &mut Report,
+) -> Result<(), HostError> {
+    if tun.queue_length == 0 {
+        links::set_queue_length(handle, tun, QUEUE_LENGTH).await?;
+        report.changed(format!("{}: queue length 0 -> {QUEUE_LENGTH}", tun.name));
+    }
+    Ok(())
 }
 
 /// Sets the largest packet; before anything else, because below 1280 the kernel takes IPv6 away.
@@ -111,7 +129,7 @@ pub(super) async fn add_addresses(
             ours.push(entry);
         }
     }
-    remember_addresses(file, ours)?;
+    remember_addresses(file, ours);
     for address in missing {
         addresses::add(handle, tun.index, *address).await?;
         let InterfaceAddress { address, length } = address;
@@ -152,19 +170,34 @@ pub(super) async fn remove_addresses(
         })
         .copied()
         .collect();
-    remember_addresses(file, kept)
+    remember_addresses(file, kept);
+    Ok(())
+}
+
+/// Routes that the sites need.
+#[derive(Debug, Default)]
+pub(super) struct SiteRoutes {
+    /// One for each prefix.
+    pub(super) routes: Vec<SiteRoute>,
+    /// The prefixes that are unreachable where no other route is for them: see [`site_routes::backstop_metric`].
+    pub(super) backstops: Vec<Prefix>,
 }
 
 /// Brings the sites' routes to `wanted`: additions and replacements first, so that no destination
-/// is without its route for a moment. Returns the routes that are not ours, as they were before.
+/// is without its route for a moment. Returns the routes that are not ours, as they were before, also where the
+/// kernel has refused one of ours.
 pub(super) async fn set_routes(
     routes: &Routes,
     file: &mut StateFile,
     tun: &Interface,
-    wanted: Vec<SiteRoute>,
+    wanted: SiteRoutes,
     report: &mut Report,
 ) -> Result<Vec<KernelRoute>, HostError> {
     let index = tun.index;
+    let SiteRoutes {
+        routes: wanted,
+        backstops,
+    } = wanted;
     let discarded: Vec<Prefix> = wanted
         .iter()
         .filter(|route| route.way != Way::Tunnel)
@@ -173,23 +206,31 @@ pub(super) async fn set_routes(
     let ours = ours(file, index);
     // Written before the change, so that a killed agent leaves none that nobody knows.
     let either = ours.discarded.iter().chain(&discarded);
-    remember_discarded(file, either.copied().collect())?;
-    let (counts, others) = routes
+    remember_discarded(file, either.copied().collect());
+    let (counts, settled, others) = routes
         .blocking(move |socket| -> Result<_, HostError> {
             let there = kernel_routes::list(socket, Some(&ours))?;
-            let difference = site_routes::difference(wanted, there.own);
+            let difference = Difference {
+                backstop: ours.backstop,
+                ..site_routes::difference(wanted, there.own, backstops, there.backstops)
+            };
             let counts = [
                 ("added", difference.add.len()),
                 ("replaced", difference.replace.len()),
                 ("removed", difference.remove.len()),
             ];
-            site_routes::settle(socket, index, &difference)?;
-            Ok((counts, there.others))
+            let settled = site_routes::settle(socket, index, &difference);
+            Ok((counts, settled, there.others))
         })
         .await?;
-    remember_discarded(file, discarded)?;
-    for (word, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
-        report.changed(format!("{}: {count} routes {word}", tun.name));
+    match settled {
+        Ok(()) => {
+            remember_discarded(file, discarded);
+            for (word, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
+                report.changed(format!("{}: {count} routes {word}", tun.name));
+            }
+        }
+        Err(error) => report.note(Err(error)),
     }
     Ok(others)
 }
@@ -210,7 +251,7 @@ pub(super) async fn release(
     let Some(before) = state.before else {
         return links::delete(handle, &tun).await;
     };
-    set_routes(routes, file, &tun, Vec::new(), &mut Report::default()).await?;
+    remove_routes(routes, file, &tun).await?;
     for (address, length) in &state.addresses {
         let address = InterfaceAddress {
             address: *address,
@@ -243,51 +284,70 @@ pub(super) async fn close(
     if state.before.is_none() {
         return links::set_up(handle, &tun, false).await;
     }
-    set_routes(routes, file, &tun, Vec::new(), &mut Report::default()).await?;
+    remove_routes(routes, file, &tun).await?;
     Ok(())
+}
+
+/// Takes away all our routes.
+async fn remove_routes(
+    routes: &Routes,
+    file: &mut StateFile,
+    tun: &Interface,
+) -> Result<(), HostError> {
+    let mut report = Report::default();
+    set_routes(routes, file, tun, SiteRoutes::default(), &mut report).await?;
+    match report.failures.pop() {
+        Some(why) => Err(HostError::Netlink {
+            what: "to remove routes".to_owned(),
+            error: io::Error::other(why),
+        }),
+        None => Ok(()),
+    }
 }
 
 /// Takes away the routes that lead nowhere: unlike the others they do not go with the TUN.
 async fn remove_discarded(routes: &Routes, file: &mut StateFile) -> Result<(), HostError> {
-    if file.state.discarded.is_empty() {
-        return Ok(());
-    }
     // No interface has this index: only routes without one are looked for.
     let nowhere = IfIndex(0);
     let ours = ours(file, nowhere);
     routes
         .blocking(move |socket| -> Result<_, HostError> {
             let there = kernel_routes::list(socket, Some(&ours))?;
-            let difference = site_routes::difference(Vec::new(), there.own);
+            let difference = Difference {
+                backstop: ours.backstop,
+                ..site_routes::difference(Vec::new(), there.own, Vec::new(), there.backstops)
+            };
             site_routes::settle(socket, nowhere, &difference)
         })
         .await?;
-    remember_discarded(file, Vec::new())
+    remember_discarded(file, Vec::new());
+    Ok(())
 }
 
 /// What tells our routes from others.
 pub(super) fn ours(file: &StateFile, tun: IfIndex) -> Ours {
     let discarded = file.state.discarded.iter();
+    let name = file.state.tun.as_ref().map(|tun| tun.name.as_str());
     Ours {
         tun,
+        backstop: name.map(site_routes::backstop_metric),
         discarded: discarded
             .map(|(address, length)| Prefix::containing(*address, *length))
             .collect(),
     }
 }
 
-fn remember_discarded(file: &mut StateFile, mut prefixes: Vec<Prefix>) -> Result<(), HostError> {
+fn remember_discarded(file: &mut StateFile, mut prefixes: Vec<Prefix>) {
     prefixes.sort_unstable();
     prefixes.dedup();
     let prefixes = prefixes.iter();
     let discarded: Vec<_> = prefixes
         .map(|prefix| (prefix.address(), prefix.length()))
         .collect();
-    if file.state.discarded == discarded {
-        return Ok(());
+    if file.state.discarded != discarded {
+        file.state.discarded = discarded;
+        file.save();
     }
-    file.state.discarded = discarded;
-    file.save()
 }
 
 async fn has_our_routes(
@@ -300,13 +360,12 @@ async fn has_our_routes(
     Ok(!there.await?.own.is_empty())
 }
 
-fn remember_addresses(file: &mut StateFile, ours: Vec<(IpAddr, u8)>) -> Result<(), HostError> {
-    match &mut file.state.tun {
-        Some(state) if state.addresses != ours => {
-            state.addresses = ours;
-            file.save()
-        }
-        _ => Ok(()),
+fn remember_addresses(file: &mut StateFile, ours: Vec<(IpAddr, u8)>) {
+    if let Some(state) = &mut file.state.tun
+        && state.addresses != ours
+    {
+        state.addresses = ours;
+        file.save();
     }
 }
 

@@ -53,7 +53,7 @@ pub fn choose(wans: &[WanMtu], ipv6: bool, wanted: Option<u16>) -> Result<Tunnel
     let Some(wan) = smallest else {
         return Ok(TunnelMtu {
             mtu: 1420,
-            reason: format!("no WAN interface is named; 1500 less {OVERHEAD}"),
+            reason: format!("no WAN interface is there yet; 1500 less {OVERHEAD}"),
             warning: None,
         });
     };

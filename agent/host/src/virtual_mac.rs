@@ -39,49 +39,72 @@ pub struct VirtualMac {
     pub lan_index: IfIndex,
 }
 
-/// Has exactly these devices there, down where they are new. `first`: what is there is of an agent before us.
+/// Has exactly these devices there, down where they are new, and returns them. `first`: what is there is of an agent
+/// before us. A device whose LAN is away, or which cannot be made, leaves the others as they should be.
 pub(super) async fn reconcile(
     handle: &Handle,
     file: &mut StateFile,
     wanted: &[WantedVirtualMac],
     first: bool,
     report: &mut Report,
-) -> Result<Vec<VirtualMac>, HostError> {
+) -> Vec<VirtualMac> {
     let mut named = Vec::with_capacity(wanted.len());
     for device in wanted {
-        let lan = links::get(handle, &device.lan).await?;
-        named.push((name(device, lan.index), device, lan));
+        match links::find(handle, &device.lan).await {
+            Ok(Some(lan)) => named.push((name(device, lan.index), device, lan)),
+            // It went with its LAN.
+            Ok(None) => {}
+            Err(error) => report.note(Err(error)),
+        }
     }
-    let names: Vec<String> = named.iter().map(|(name, ..)| name.clone()).collect();
+    let mut names: Vec<String> = named.iter().map(|(name, ..)| name.clone()).collect();
     for old in file.state.virtual_macs.clone() {
-        if first || !names.contains(&old) {
-            remove(handle, &old, report).await?;
+        if (first || !names.contains(&old))
+            && let Err(error) = remove(handle, &old, report).await
+        {
+            // Still ours to remove.
+            report.note(Err(error));
+            if !names.contains(&old) {
+                names.push(old);
+            }
         }
     }
     // Before one is made: after kill -9 it is known whose it is.
     if file.state.virtual_macs != names {
         file.state.virtual_macs = names;
-        file.save()?;
+        file.save();
     }
     let mut devices = Vec::with_capacity(named.len());
     for (name, wanted, lan) in named {
-        let device = match links::find(handle, &name).await? {
-            Some(there) if !first => there,
-            Some(_) => {
-                // The state file is lost, but the name and the kind are an agent's.
-                remove(handle, &name, report).await?;
-                make(handle, &name, wanted, &lan, report).await?
-            }
-            None => make(handle, &name, wanted, &lan, report).await?,
-        };
-        devices.push(VirtualMac {
-            wanted: wanted.clone(),
-            index: device.index,
-            lan_index: lan.index,
-            name,
-        });
+        match ensure(handle, &name, wanted, &lan, first, report).await {
+            Ok(device) => devices.push(VirtualMac {
+                wanted: wanted.clone(),
+                index: device.index,
+                lan_index: lan.index,
+                name,
+            }),
+            Err(error) => report.note(Err(error)),
+        }
     }
-    Ok(devices)
+    devices
+}
+
+/// The device, which is made where it is not there, and made anew where an agent before us left it.
+async fn ensure(
+    handle: &Handle,
+    name: &str,
+    wanted: &WantedVirtualMac,
+    lan: &Interface,
+    first: bool,
+    report: &mut Report,
+) -> Result<Interface, HostError> {
+    match links::find(handle, name).await? {
+        Some(there) if !first => return Ok(there),
+        // The state file is lost, but the name and the kind are an agent's.
+        Some(_) => remove(handle, name, report).await?,
+        None => {}
+    }
+    make(handle, name, wanted, lan, report).await
 }
 
 /// `vr4-51-3` for the virtual router 51 of IPv4 on the interface with index 3. The index is part of it since

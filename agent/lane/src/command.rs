@@ -53,6 +53,8 @@ pub enum Command {
     SetMtu(usize),
     /// Shows the classes of inner packets outside, or not.
     SetDscp(DscpModel),
+    /// Sends nothing more under the keys of now, and begins every session anew: this machine is a copy.
+    ForgetSendingKeys,
     /// Asks for the state.
     Snapshot(oneshot::Sender<LaneSnapshot>),
     /// Ends the lane's thread and gives out the lane, for another agent or to be started again.

@@ -5,8 +5,14 @@ use datapath_abi::outcome::{DropReason, Tally};
 use crate::io::udp::Unsent;
 
 /// Counters of one lane; only its thread writes them.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Drops([Tally; DropReason::COUNT]);
+
+impl Default for Drops {
+    fn default() -> Self {
+        Self([Tally::default(); DropReason::COUNT])
+    }
+}
 
 impl Drops {
     /// Counts one packet of `bytes`.

@@ -13,12 +13,14 @@ use nix::unistd::Pid;
 
 use super::coalesce::Coalescer;
 use super::drops::Drops;
+use super::gaps::Gaps;
 use super::own::OwnDatagrams;
 use super::{Lane, LaneHandle, ToControl, command};
 use crate::io::offload::ToldOff;
 use crate::io::tun::{self, TunQueue};
 use crate::io::udp::{ReceiveBatch, UdpSocket};
 use crossway_sys::clock;
+use crossway_tunnel::initiations::Initiations;
 use crossway_tunnel::noise::Identity;
 use crossway_tunnel::tai64n::Calendar;
 use crossway_tunnel::transmit::Transmits;
@@ -41,22 +43,26 @@ impl fmt::Debug for ParkedLane {
 }
 
 impl ParkedLane {
-    /// A lane without peers and routes, and what commands it once it runs.
+    /// A lane without peers and routes, and what commands it once it runs. All lanes of a gateway share its
+    /// `initiations`.
     pub fn new(
         tun: TunQueue,
         udp: UdpSocket,
         identity: Identity,
+        initiations: Arc<Initiations>,
         mtu: usize,
         to_control: ToControl,
     ) -> io::Result<(Self, LaneHandle)> {
         let (handle, commands, waker) = command::channel()?;
         let now = clock::now();
         let calendar = Calendar::new(now, clock::since_epoch());
+        let mut tunnel = Tunnel::new(identity, calendar, initiations, now);
+        tunnel.set_mtu(mtu);
         let lane = Lane {
             own: OwnDatagrams::of(udp.local_address()?),
             tun,
             udp,
-            tunnel: Tunnel::new(identity, calendar, now),
+            tunnel,
             send: Transmits::new(),
             receive: ReceiveBatch::new(),
             coalescer: Coalescer::new(),
@@ -69,6 +75,7 @@ impl ParkedLane {
             commands,
             to_control,
             waker,
+            gaps: Gaps::default(),
             parks_with: None,
         };
         let lane = Box::new(lane);

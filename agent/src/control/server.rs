@@ -32,7 +32,7 @@ pub const MAX_REQUEST_BYTES: usize = 4096;
 const MAX_CONNECTIONS: usize = 16;
 /// Time for a peer to send its request, and to take the answer.
 const PEER_PATIENCE: Duration = Duration::from_secs(10);
-/// Time for the gateway to answer: a reload may resolve names first.
+/// Time for the gateway to answer: a reload may bring very many routes.
 const GATEWAY_PATIENCE: Duration = Duration::from_mins(1);
 /// Pause after `accept` failed, which is for want of file descriptors: at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

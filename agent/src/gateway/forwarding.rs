@@ -14,6 +14,7 @@ use datapath_abi::outcome::{DropReason, Tally};
 
 use super::lanes::Lanes;
 use super::links::Links;
+use super::names::lookups::Lookups;
 use super::on_down::DownSites;
 use super::plan::Numbers;
 use crate::datapath::Datapath;
@@ -26,6 +27,7 @@ pub(super) use links::spec_of;
 pub(super) struct Forwarding {
     pub(super) lanes: Lanes,
     pub(super) links: Links,
+    lookups: Lookups,
     /// `None` where the fast path is off; then the kernel stack forwards everything.
     pub(super) datapath: Option<Datapath>,
     /// What far gateways are told of this one.
@@ -43,10 +45,16 @@ pub(super) struct Forwarding {
 }
 
 impl Forwarding {
-    pub(super) fn new(lanes: Lanes, links: Links, datapath: Option<Datapath>) -> Self {
+    pub(super) fn new(
+        lanes: Lanes,
+        links: Links,
+        lookups: Lookups,
+        datapath: Option<Datapath>,
+    ) -> Self {
         Self {
             lanes,
             links,
+            lookups,
             datapath,
             service: LanRole::default(),
             down: DownSites::default(),

@@ -17,6 +17,7 @@ use crate::io::udp::UdpSocket;
 use crate::lane::{Command, LaneGone, LaneHandle, LaneSnapshot, ParkedLane, Swallowed, ToControl};
 use crate::routes::RouteTable;
 use crate::tunnel::PeerSnapshot;
+use crate::tunnel::initiations::Initiations;
 use crate::tunnel::noise::Identity;
 use crossway_lane::ticket::{Ticket, ticket};
 use crossway_types::marks::DscpModel;
@@ -50,9 +51,11 @@ impl Lanes {
         (mtu, dscp): (u16, DscpModel),
         to_control: &ToControl,
     ) -> Result<Self> {
+        let initiations = Arc::<Initiations>::default();
         let made = pairs.into_iter().map(|(tun, udp)| {
             let (identity, to_control) = (identity.clone(), to_control.clone());
-            let made = ParkedLane::new(tun, udp, identity, mtu.into(), to_control);
+            let initiations = Arc::clone(&initiations);
+            let made = ParkedLane::new(tun, udp, identity, initiations, mtu.into(), to_control);
             let (mut lane, handle) = made.context("to make a lane")?;
             lane.set_dscp(dscp);
             Ok((lane, handle))
@@ -138,6 +141,11 @@ impl Lanes {
     /// Has all of them show the classes of inner packets outside, or not.
     pub(super) fn set_dscp(&mut self, dscp: DscpModel) -> Result<()> {
         (0..self.count()).try_for_each(|lane| self.send(lane, Command::SetDscp(dscp)))
+    }
+
+    /// Has every lane begin its sessions anew: this machine is a copy.
+    pub(super) fn forget_sending_keys(&mut self) -> Result<()> {
+        (0..self.count()).try_for_each(|lane| self.send(lane, Command::ForgetSendingKeys))
     }
 
     /// Replaces the routes of every lane, which share one table, and frees the old one here.

@@ -3,23 +3,25 @@
 mod dial;
 mod export;
 mod orders;
+mod own_addresses;
 mod status;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
-
 use crate::control::message::{LinkState, SiteState};
 use crate::gateway::election::Election;
+use crate::gateway::names::Names;
 use crate::gateway::plan::PlannedLink;
 use crate::ids::{LinkId, SiteId};
 use crate::journal::Change;
 use crate::tunnel::{LinkChange, PeerSnapshot};
 pub use dial::Dial;
 pub use export::LinkExport;
+pub use own_addresses::OwnAddress;
 pub(super) use status::CONNECTING_FOR;
 pub use status::{LinkStatus, StateChange};
 
@@ -37,7 +39,12 @@ pub struct Links {
     changes: Vec<Change>,
     /// Only IPv4 can be dialled.
     ipv4_only: bool,
-    resolved: mpsc::Sender<Dial>,
+    /// Where the names of their endpoints lead.
+    pub resolved: Names,
+    /// Addresses whose packets would enter the tunnel, each with the reason.
+    swallowed: HashMap<IpAddr, String>,
+    /// Whether a link leads to another address than when this was asked for last.
+    moved: bool,
 }
 
 /// A WAN interface as it is now.
@@ -75,14 +82,16 @@ impl PlannedLink {
 }
 
 impl Links {
-    /// No links. What is resolved comes out of the other end of `resolved`.
-    pub fn new(ipv4_only: bool, resolved: mpsc::Sender<Dial>) -> Self {
+    /// No links.
+    pub fn new(ipv4_only: bool) -> Self {
         Self {
             by_id: HashMap::new(),
             elections: HashMap::new(),
             changes: Vec::new(),
             ipv4_only,
-            resolved,
+            resolved: Names::default(),
+            swallowed: HashMap::new(),
+            moved: false,
         }
     }
 
@@ -206,7 +215,9 @@ impl Links {
             if let Some(link) = self.by_id.get_mut(&id) {
                 link.on_snapshot(peer, now);
             }
+            self.follow_remote(id, now);
             self.assess(id, now);
+            self.learn_from(id);
         }
     }
 

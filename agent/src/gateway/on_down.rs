@@ -103,7 +103,7 @@ gateway = [{ name = "rome-1", public_key = "dw9XL3P5LVBwUdFzAoSVNGJhYnQhpZXsQBhP
     fn after(seconds: u64) -> (Plan, States) {
         let config = Config::parse(FILE, Path::new("berlin-1.toml")).unwrap();
         let plan = Numbers::default().plan(&config.config, 1);
-        let mut links = Links::new(true, tokio::sync::mpsc::channel(1).0);
+        let mut links = Links::new(true);
         let mut states = States::default();
         let start = clock::now();
         for link in &plan.links {

@@ -15,7 +15,10 @@ use super::host_side::{HostSide, Tun};
 use super::inputs::{Inputs, Signals, Timers};
 use super::lan_side::LanSide;
 use super::lanes::Lanes;
-use super::links::{Dial, Links};
+use super::links::Links;
+use super::machine::Machine;
+use super::names::lookups::Lookups;
+use super::names::{Answer, memory};
 use super::process::Process;
 use super::reconcile::Agenda;
 use super::record::SharedJournal;
@@ -33,7 +36,7 @@ use crate::tunnel::noise::Identity;
 use crate::vrrp::status::Event as VrrpEvent;
 use crate::{config, handover};
 
-/// Requests and resolved names that may wait; each is small and taken at once.
+/// Requests and outcomes of probes that may wait; each is small and taken at once.
 const QUEUE: usize = 64;
 
 /// Where a gateway is commanded and where it is taken over.
@@ -63,7 +66,7 @@ impl Sockets {
 
 /// What comes in beside commands.
 pub(super) struct Sources {
-    dials: mpsc::Receiver<Dial>,
+    names: mpsc::UnboundedReceiver<Answer>,
     from_lanes: FromLanes,
     outcomes: mpsc::Receiver<Outcome>,
     vrrp: mpsc::UnboundedReceiver<VrrpEvent>,
@@ -91,17 +94,20 @@ impl Parts {
         watch: Watch,
         now: Instant,
     ) -> (Gateway, Sources) {
-        let (resolved, dials) = mpsc::channel(QUEUE);
+        let (answers, names) = mpsc::unbounded_channel();
         let (probed, outcomes) = mpsc::channel(QUEUE);
         let (vrrp_events, vrrp) = mpsc::unbounded_channel();
-        let ipv4_only = self.desired.config.gateway.listen.is_ipv4();
-        let links = Links::new(ipv4_only, resolved);
+        let config = &self.desired.config.gateway;
+        let mut links = Links::new(config.listen.is_ipv4());
+        let remembered = memory::read(&memory::path_of(&config.name));
+        links.resolved.remember(remembered);
+        let lookups = Lookups::new(answers);
         let gateway = Gateway {
             identity: self.identity,
             desired: self.desired,
             agenda: Agenda::default(),
-            forwarding: Forwarding::new(self.lanes, links, self.datapath),
-            host: HostSide::new(self.host, self.tun),
+            forwarding: Forwarding::new(self.lanes, links, lookups, self.datapath),
+            host: HostSide::new(self.host, self.tun, watch.interest()),
             lan: LanSide::new(probed, vrrp_events, now),
             replicas: Replicas::default(),
             states: States::default(),
@@ -112,7 +118,7 @@ impl Parts {
             process: Process::new(self.path, sockets, now),
         };
         let sources = Sources {
-            dials,
+            names,
             from_lanes,
             outcomes,
             vrrp,
@@ -138,11 +144,12 @@ impl Gateway {
         let program_log = datapath.map(Datapath::take_log).transpose()?;
         Ok(Inputs {
             requests,
-            dials: sources.dials,
+            names: sources.names,
             from_lanes: sources.from_lanes,
             outcomes: sources.outcomes,
             vrrp: sources.vrrp,
             watch: sources.watch,
+            machine: Machine::watch(),
             program_log,
             successors,
             signals,

@@ -333,7 +333,7 @@ impl PlannedLink {
             && self.site == other.site
             && old.engine == new.engine
             && old.public_key == new.public_key
-            && old.preshared_key_file == new.preshared_key_file
+            && old.shares_the_key_of(new)
             && old.persistent_keepalive == new.persistent_keepalive
     }
 }

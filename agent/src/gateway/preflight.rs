@@ -21,13 +21,12 @@ pub(super) struct Preflight {
 impl Preflight {
     pub(super) async fn look(config: &Config) -> Result<Self> {
         let file = &config.gateway.private_key_file;
-        let key =
-            disk::read_key(file).with_context(|| format!("private key file {}", file.display()))?;
+        let key = disk::key_of(file).context("private_key_file")?;
         let identity = Identity::new(key.expose().to_bytes());
         let host = Host::connect(&config.gateway.name).await?;
         // Subscribed before the host is read, so that no change falls in between.
         let watch = Watch::start(host.route_port())?;
-        let mtu = choose_mtu(&host, config).await?;
+        let mtu = choose_mtu(&wan_mtus(&host, config).await?, config)?;
         refuse_swallowed(&host, config).await?;
         Ok(Self {
             identity,
@@ -38,16 +37,22 @@ impl Preflight {
     }
 }
 
-/// MTU inside the tunnel.
-pub(super) async fn choose_mtu(host: &Host, config: &Config) -> Result<TunnelMtu> {
+/// Those of the WANs that are there.
+pub(super) async fn wan_mtus(host: &Host, config: &Config) -> Result<Vec<WanMtu>> {
     let mut wans = Vec::new();
     for wan in &config.gateway.wan {
-        let interface = host.interface(&wan.interface).await?;
-        wans.push(WanMtu {
-            interface: interface.name,
-            mtu: interface.mtu,
-        });
+        if let Some(interface) = host.find(&wan.interface).await? {
+            wans.push(WanMtu {
+                interface: interface.name,
+                mtu: interface.mtu,
+            });
+        }
     }
+    Ok(wans)
+}
+
+/// MTU inside the tunnel.
+pub(super) fn choose_mtu(wans: &[WanMtu], config: &Config) -> Result<TunnelMtu> {
     let mut prefixes = config.sites.iter().flat_map(|site| &site.routes);
     let routes = prefixes.any(|prefix| !prefix.is_ipv4());
     let addresses = config
@@ -56,7 +61,7 @@ pub(super) async fn choose_mtu(host: &Host, config: &Config) -> Result<TunnelMtu
         .iter()
         .any(|own| own.address.is_ipv6());
     Ok(tunnel_mtu::choose(
-        &wans,
+        wans,
         routes || addresses,
         config.gateway.mtu,
     )?)
@@ -66,10 +71,10 @@ pub(super) async fn choose_mtu(host: &Host, config: &Config) -> Result<TunnelMtu
 pub(super) async fn refuse_swallowed(host: &Host, config: &Config) -> Result<()> {
     let mut wans = Vec::new();
     for wan in &config.gateway.wan {
-        wans.push((
-            wan.interface.as_str(),
-            host.interface(&wan.interface).await?.index,
-        ));
+        // The routers behind one that is away are looked at when it has come.
+        if let Some(found) = host.find(&wan.interface).await? {
+            wans.push((wan.interface.as_str(), found.index));
+        }
     }
     let wans: Vec<_> = wans
         .iter()
@@ -78,9 +83,9 @@ pub(super) async fn refuse_swallowed(host: &Host, config: &Config) -> Result<()>
             index: *index,
         })
         .collect();
-    let kernel = match host.interface(&config.gateway.tun_name()).await {
-        Ok(tun) => host.other_routes(tun.index).await?,
-        Err(_) => host.kernel_routes().await?,
+    let kernel = match host.find(&config.gateway.tun_name()).await? {
+        Some(tun) => host.other_routes(tun.index).await?,
+        None => host.kernel_routes().await?,
     };
     let routes: Vec<_> = config
         .sites
@@ -96,11 +101,12 @@ pub(super) async fn refuse_swallowed(host: &Host, config: &Config) -> Result<()>
     for (site, gateways) in named_gateways(config) {
         for gateway in gateways {
             for endpoint in gateway.links.iter().flat_map(|link| &link.endpoints) {
-                for address in addresses_of(endpoint).await {
+                // What a name leads to is looked at when that is known.
+                if let Endpoint::Address(address) = endpoint {
                     endpoints.push(NamedEndpoint {
                         site,
                         gateway: &gateway.name,
-                        address,
+                        address: address.ip(),
                     });
                 }
             }
@@ -119,17 +125,4 @@ fn named_gateways(config: &Config) -> impl Iterator<Item = (&str, &[RemoteGatewa
     let of_sites = config.sites.iter();
     let of_sites = of_sites.map(|site| (site.name.as_str(), site.gateways.as_slice()));
     of_sites.chain([("", config.gateway.replicas.as_slice())])
-}
-
-/// The addresses of an endpoint; none for a name that does not resolve now (it is tried again later).
-async fn addresses_of(endpoint: &Endpoint) -> Vec<std::net::IpAddr> {
-    match endpoint {
-        Endpoint::Address(address) => vec![address.ip()],
-        Endpoint::Name { host, port } => {
-            match tokio::net::lookup_host((host.as_str(), *port)).await {
-                Ok(addresses) => addresses.map(|address| address.ip()).collect(),
-                Err(_) => Vec::new(),
-            }
-        }
-    }
 }

@@ -91,7 +91,10 @@ impl Gateway {
             Step::Host => self.apply_host().await,
             Step::KernelRoutes => self.apply_kernel_routes().await,
             Step::Routers => self.run_routers().await,
-            Step::FastPathRoutes => self.write_fast_path_routes(),
+            Step::FastPathRoutes => {
+                self.guard_own_packets(now).await;
+                self.write_fast_path_routes().await
+            }
             Step::FreeSites => self.forget_free_sites(),
             Step::InterfaceRoles => self.write_roles().await,
             Step::Programs => Ok(self.attach_programs()),

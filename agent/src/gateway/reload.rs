@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::Gateway;
 use super::desired::Desired;
 use super::plan::{Difference, PlannedLink};
-use super::preflight::{choose_mtu, refuse_swallowed};
+use super::preflight::refuse_swallowed;
 use super::reconcile::Event;
 use super::warnings::Source;
 use crate::config::{Config, Rejected};
@@ -45,7 +45,8 @@ impl Gateway {
             Err(rejected) => return rejected_reload(&rejected),
         };
         let warnings: Vec<String> = accepted.warnings.iter().map(ToString::to_string).collect();
-        let new = accepted.config;
+        let mut new = accepted.config;
+        new.keep_unread_keys(&self.desired.config);
         let of = |outcome, errors, changes| Reload {
             outcome,
             errors,
@@ -58,7 +59,7 @@ impl Gateway {
         if new == self.desired.config {
             return of(Outcome::Unchanged, Vec::new(), Vec::new());
         }
-        let mtu = match choose_mtu(&self.host.kernel, &new).await {
+        let mtu = match self.host.choose_mtu(&new).await {
             Ok(mtu) => mtu,
             Err(error) => return of(Outcome::Rejected, vec![format!("{error:#}")], Vec::new()),
         };

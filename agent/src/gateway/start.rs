@@ -145,8 +145,12 @@ async fn undo(mut host: Host, datapath: Option<Datapath>) {
     if let Some(Err(error)) = datapath.map(Datapath::detach) {
         tracing::warn!("{error:#}");
     }
-    if let Err(error) = host.restore().await {
-        tracing::warn!("{error}");
+    match host.restore().await {
+        Ok(report) => report
+            .failures
+            .iter()
+            .for_each(|why| tracing::warn!("{why}")),
+        Err(error) => tracing::warn!("{error}"),
     }
 }
 

@@ -11,6 +11,10 @@ pub(super) enum Source {
     Host,
     /// Routes of others that go before those of sites.
     Routes,
+    /// Names of endpoints.
+    Names,
+    /// Routes of sites that lead the tunnel's own packets into the tunnel.
+    OwnPackets,
     /// Endpoints that cannot be reached by the interface that their link is bound to.
     Paths,
     /// Endpoints that the host's routes lead to through the tunnel.

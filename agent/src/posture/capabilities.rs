@@ -58,15 +58,17 @@ pub enum Part {
     Lane,
     /// Virtual routers: raw sockets, and their devices.
     Vrrp,
-    /// Blocking work of the control task: routes by the million, names.
+    /// Blocking work of the control task: routes by the million.
     Worker,
+    /// Looks names up: the resolver parses what name servers say.
+    Names,
 }
 
 impl Part {
     fn needs(self) -> &'static [Capability] {
         match self {
             Self::Control => &[CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF],
-            Self::Lane => &[],
+            Self::Lane | Self::Names => &[],
             Self::Vrrp => &[CAP_NET_ADMIN, CAP_NET_RAW],
             Self::Worker => &[CAP_NET_ADMIN],
         }
@@ -176,7 +178,13 @@ mod tests {
 
     #[test]
     fn what_goes_on_is_part_of_what_starts() {
-        for part in [Part::Control, Part::Lane, Part::Vrrp, Part::Worker] {
+        for part in [
+            Part::Control,
+            Part::Lane,
+            Part::Vrrp,
+            Part::Worker,
+            Part::Names,
+        ] {
             assert!(part.needs().iter().all(|needed| START.contains(needed)));
         }
     }

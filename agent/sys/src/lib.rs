@@ -9,3 +9,5 @@ pub mod own_address;
 pub mod poll;
 pub mod run_folder;
 pub mod socket_option;
+pub mod uevents;
+pub mod whole_file;

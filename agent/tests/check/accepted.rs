@@ -13,7 +13,7 @@ fn the_file_that_the_cases_start_from_is_accepted() {
     assert!(accepted.warnings.is_empty());
     let Config { gateway, sites } = accepted.config;
     assert_eq!(
-        gateway.private_key_file,
+        gateway.private_key_file.path,
         Path::new("/etc/crossway/berlin-1.key")
     );
     assert_eq!(gateway.lanes, Lanes::Auto);

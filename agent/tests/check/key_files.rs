@@ -84,6 +84,68 @@ fn our_own_public_key_at_a_site_is_refused() {
     );
 }
 
+#[test]
+fn a_key_that_is_replaced_in_its_file_is_another_configuration() {
+    let folder = Folder::new("replaced");
+    let keys = [(); 3].map(|()| SecretKey::generate().unwrap().to_base64());
+    let [own, shared, other] = keys.each_ref().map(|key| key.as_str());
+    let file = "public_key = \"hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=\"";
+    let text = GOOD.replace(file, &format!("{file}\npreshared_key_file = \"paris.psk\""));
+    folder.write("berlin.toml", &text, 0o644);
+    let load = |own: &str, shared: &str| {
+        folder.write("berlin-1.key", own, 0o600);
+        folder.write("paris.psk", shared, 0o600);
+        let file = folder.0.join("berlin.toml");
+        Config::load(&file, &crossway::disk::Disk).unwrap().config
+    };
+    let before = load(own, shared);
+    assert!(load(own, &format!("{shared}\n")) == before);
+    let of = |config: &Config| config.sites[0].gateways[0].clone();
+    let same_session = |a: &Config, b: &Config| of(a).shares_the_key_of(&of(b));
+
+    let rekeyed = load(own, other);
+    assert!(rekeyed != before && !same_session(&rekeyed, &before));
+    let refused = |new: &Config| before.gateway.refuse_change_while_running(&new.gateway);
+    assert_eq!(refused(&rekeyed), [""; 0]);
+
+    let another = load(other, shared);
+    assert!(another != before && same_session(&another, &before));
+    let refusal = refused(&another).concat();
+    assert!(
+        refusal.contains("the key in ") && refusal.contains("berlin-1.key"),
+        "{refusal}"
+    );
+    assert!(refusal.contains("restart it"), "{refusal}");
+}
+
+#[test]
+fn a_key_file_that_has_gone_or_moved_is_no_other_key() {
+    let folder = Folder::new("gone");
+    let key = SecretKey::generate().unwrap().to_base64();
+    folder.write("berlin.toml", GOOD, 0o644);
+    folder.write("berlin-1.key", &key, 0o600);
+    let load = || {
+        let file = folder.0.join("berlin.toml");
+        Config::load(&file, &crossway::disk::Disk).unwrap().config
+    };
+    let before = load();
+    let refused = |new: &Config| before.gateway.refuse_change_while_running(&new.gateway);
+    fs::rename(folder.0.join("berlin-1.key"), folder.0.join("own.key")).unwrap();
+    let mut gone = load();
+    gone.keep_unread_keys(&before);
+    assert!(gone == before);
+    assert_eq!(refused(&gone), [""; 0]);
+
+    folder.write(
+        "berlin.toml",
+        &GOOD.replace("berlin-1.key", "own.key"),
+        0o644,
+    );
+    let moved = load();
+    assert!(moved != before);
+    assert_eq!(refused(&moved), [""; 0]);
+}
+
 /// A folder of the test's own, removed at its end.
 struct Folder(PathBuf);
 

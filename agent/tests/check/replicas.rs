@@ -1,9 +1,8 @@
 //! What `crossway check` says about `[[gateway.replica]]`.
 
 use std::fs;
-use std::path::Path;
 
-use crossway::config::{Accepted, Config, LivenessMode};
+use crossway::config::{Accepted, Config, KeyFile, LivenessMode};
 use crossway::disk::Disk;
 use crossway::keys::{SecretKey, public_key_text};
 
@@ -64,10 +63,7 @@ fn a_replica_is_one_link_watched_by_bfd() {
     };
     assert_eq!((replica.name.as_str(), replica.lanes), ("berlin-2", 1));
     assert_eq!(public_key_text(&replica.public_key), KEY);
-    assert_eq!(
-        replica.preshared_key_file.as_deref(),
-        Some(Path::new("psk"))
-    );
+    assert_eq!(replica.preshared_key_file, Some(KeyFile::from("psk")));
     let [link] = &replica.links[..] else {
         panic!("{:?}", replica.links);
     };

@@ -178,7 +178,7 @@ impl Generator {
             .collect();
         Gateway {
             name: self.name(),
-            private_key_file: self.path(),
+            private_key_file: self.path().into(),
             listen: SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), self.port()),
             tunnel_addresses: self.several(0, 3, |it| {
                 let address = it.address();
@@ -274,7 +274,7 @@ impl Generator {
         RemoteGateway {
             name: self.name(),
             public_key: self.random.random(),
-            preshared_key_file: self.maybe(Self::path),
+            preshared_key_file: self.maybe(|own| own.path().into()),
             engine: self.one_of(&Engine::ALL),
             lanes: 1,
             persistent_keepalive: None,
@@ -321,7 +321,7 @@ impl Generator {
         RemoteGateway {
             name: self.name(),
             public_key: self.random.random(),
-            preshared_key_file: self.maybe(Self::path),
+            preshared_key_file: self.maybe(|own| own.path().into()),
             engine: self.one_of(&Engine::ALL),
             lanes: self.one_of(&[1, 2, 32]),
             persistent_keepalive: self.maybe(|it| it.one_of(&[0, 25, 65_535])),

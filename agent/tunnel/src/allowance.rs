@@ -47,6 +47,13 @@ impl Allowance {
     pub(super) fn take(&mut self, now: Instant) -> bool {
         self.rate.take(&mut self.next, now)
     }
+
+    /// When there will be one.
+    pub(super) fn ready_at(&self, now: Instant) -> Instant {
+        let interval = Duration::from_secs(1) / self.rate.per_second;
+        let early = self.next.saturating_duration_since(now);
+        now + early.saturating_sub(interval * (self.rate.burst - 1))
+    }
 }
 
 /// An allowance for each source, and one for all of them together. Its size does not grow.
@@ -116,6 +123,10 @@ mod tests {
         assert_eq!(later, 200);
         now += Duration::from_mins(1);
         assert_eq!(taken(100, || allowance.take(now)), 5, "no more is saved up");
+        let ready = allowance.ready_at(now);
+        assert_eq!(ready, now + Duration::from_millis(50));
+        assert!(!allowance.take(ready - Duration::from_millis(1)));
+        assert!(allowance.take(ready));
     }
 
     #[test]

@@ -35,6 +35,11 @@ impl Tunnel {
             to.part(|to| waiting += peer.export(to));
         }
         self.export_ranks(to);
+        to.u32(self.by_key.len() as u32);
+        for key in self.by_key.keys() {
+            to.bytes(key);
+            self.initiations.export(key, to);
+        }
         waiting
     }
 
@@ -71,6 +76,7 @@ impl Tunnel {
             self.insert(peer, now);
         }
         self.import_ranks(from)?;
+        self.import_initiations(from)?;
         Ok(imported)
     }
 
@@ -111,6 +117,15 @@ impl Tunnel {
                 serving.restore(slots);
                 self.choose(SiteId(site));
             }
+        }
+        Ok(())
+    }
+
+    /// Takes what was taken of initiations, which an agent before this rule does not tell.
+    fn import_initiations(&self, from: &mut Reader<'_>) -> Result<(), Damaged> {
+        let keys = if from.is_empty() { 0 } else { from.u32()? };
+        for _ in 0..keys {
+            self.initiations.import(from.array()?, from)?;
         }
         Ok(())
     }

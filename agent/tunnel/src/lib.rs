@@ -23,6 +23,8 @@
 mod allowance;
 mod engine;
 mod export;
+pub mod forgetting;
+pub mod initiations;
 mod keypair;
 mod known_addresses;
 pub mod link_bfd;
@@ -57,6 +59,7 @@ use crossway_types::ids::{LinkId, SiteId};
 use crossway_types::packet;
 use crossway_types::routes::RouteTable;
 pub use export::Imported;
+use initiations::Initiations;
 use known_addresses::KnownAddresses;
 use link_bfd::LinkLiveness;
 use macs::{Admission, Gatekeeper, Standing};
@@ -68,6 +71,9 @@ use route_cache::RouteCache;
 use serving::Serving;
 use session::{Local, Opened};
 use tai64n::Calendar;
+
+/// The longest inner packet until another is told: what every path carries (RFC 8200, 5).
+const SMALLEST_MTU: usize = 1280;
 
 /// Position of a peer in the table; stable while the peer is configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +115,8 @@ pub struct LinkChange {
 /// The peers and the routes that lead to them.
 pub struct Tunnel {
     local: Local,
+    /// What was taken here and in the other lanes.
+    initiations: Arc<Initiations>,
     gatekeeper: Gatekeeper,
     /// Where peers are, looked up under load.
     known_addresses: KnownAddresses,
@@ -121,24 +129,37 @@ pub struct Tunnel {
     by_site: Vec<Serving>,
     /// When BFD or a probe of a link has something to do.
     next_pulse: Instant,
+    /// When all links were looked at last.
+    looked_at: Option<Instant>,
     routes: RouteCache,
     /// The peer that the last data message came from: runs of datagrams are the rule.
     last: Option<(u32, PeerSlot)>,
 }
 
 impl Tunnel {
-    /// A tunnel without peers.
-    pub fn new(identity: Identity, calendar: Calendar, now: Instant) -> Self {
+    /// A tunnel without peers. All tunnels of a gateway share its `initiations`.
+    pub fn new(
+        identity: Identity,
+        calendar: Calendar,
+        initiations: Arc<Initiations>,
+        now: Instant,
+    ) -> Self {
         Self {
+            initiations,
             gatekeeper: Gatekeeper::new(&identity.public_key(), now),
             known_addresses: KnownAddresses::default(),
-            local: Local { identity, calendar },
+            local: Local {
+                identity,
+                calendar,
+                mtu: SMALLEST_MTU,
+            },
             peers: Vec::new(),
             by_index: HashMap::new(),
             by_link: HashMap::new(),
             by_key: HashMap::new(),
             by_site: Vec::new(),
             next_pulse: now,
+            looked_at: None,
             routes: RouteCache::new(),
             last: None,
         }
@@ -169,7 +190,7 @@ impl Tunnel {
             self.serving_of(site).add(slot);
             self.choose(site);
         }
-        self.next_pulse = now;
+        self.hasten_pulses(now);
         waiting
     }
 
@@ -234,6 +255,14 @@ impl Tunnel {
     /// Replaces the routes; gives back the old table, to be freed elsewhere.
     pub fn set_routes(&mut self, routes: Arc<RouteTable>) -> Arc<RouteTable> {
         self.routes.replace(routes)
+    }
+
+    /// No inner packet is longer from now on: padding makes none longer than that.
+    pub fn set_mtu(&mut self, mtu: usize) {
+        self.local.mtu = mtu;
+        for peer in self.peers.iter_mut().flatten() {
+            peer.set_mtu(mtu);
+        }
     }
 
     /// The peer that carries the flow of `packet`, which goes to `destination`.
@@ -305,7 +334,7 @@ impl Tunnel {
                 .map(|()| Handled::Control);
         }
         if peer.take_echo(inner) {
-            self.next_pulse = now;
+            self.hasten_pulses(now);
             return Ok(Handled::Control);
         }
         let (source, _) = addresses;
@@ -354,28 +383,35 @@ impl Tunnel {
             }
             Admission::Refused(reason) => return Err(reason),
         }
-        // A control packet goes out as soon as there is a session for it.
-        self.next_pulse = now;
         match message {
             Message::Initiation => {
                 let initiation = Responder::read(&self.local.identity, datagram)
                     .ok_or(DropReason::HandshakeInvalid)?;
-                let peer = self
-                    .initiator(&initiation.peer, from.remote, arrival)
+                let (key, timestamp) = (initiation.peer, initiation.timestamp);
+                let slot = self
+                    .initiator(&key, from.remote, arrival)
                     .ok_or(DropReason::UnknownPeer)?;
-                peer.answer(initiation, datagram, from, now, out)
+                let peer = self.peers[slot.0].as_mut();
+                let peer = peer.ok_or(DropReason::UnknownPeer)?;
+                if !self.initiations.take(&key, timestamp, initiation.ephemeral) {
+                    return Err(DropReason::HandshakeReplayed);
+                }
+                peer.answer(initiation, datagram, from, now, out)?;
             }
             Message::Response { receiver } => self
                 .answered_peer(receiver)?
-                .handle_response(receiver, datagram, from, now, out),
+                .handle_response(receiver, datagram, from, now, out)?,
             Message::Cookie { receiver } => {
                 let slot = self.slot_of(receiver);
                 let peer = slot.and_then(|slot| self.peers[slot.0].as_mut());
                 let peer = peer.ok_or(DropReason::HandshakeInvalid)?;
-                peer.handle_cookie(datagram, &self.local, now, out)
+                return peer.handle_cookie(datagram, &self.local, now, out);
             }
-            Message::Data { .. } => Err(DropReason::HandshakeInvalid),
+            Message::Data { .. } => return Err(DropReason::HandshakeInvalid),
         }
+        // A control packet goes out as soon as there is a session for it.
+        self.hasten_pulses(now);
+        Ok(())
     }
 
     /// What is known of a handshake message by its head and its source.
@@ -397,20 +433,20 @@ impl Tunnel {
     /// The link of a far gateway that an initiation is for. It says only whose it is; of several links
     /// the one that fits its way best is meant.
     fn initiator(
-        &mut self,
+        &self,
         key: &[u8; 32],
         from: SocketAddr,
         arrival: Option<NonZeroU32>,
-    ) -> Option<&mut Peer> {
-        let slot = match self.by_key.get(key)?.as_slice() {
-            [only] => *only,
+    ) -> Option<PeerSlot> {
+        match self.by_key.get(key)?.as_slice() {
+            [only] => Some(*only),
             // Of equals the first, as at the far end.
-            several => *several
+            several => several
                 .iter()
                 .rev()
-                .max_by_key(|slot| Some(self.peers[slot.0].as_ref()?.fit(from, arrival)))?,
-        };
-        self.peers[slot.0].as_mut()
+                .max_by_key(|slot| Some(self.peers[slot.0].as_ref()?.fit(from, arrival)))
+                .copied(),
+        }
     }
 
     /// The peer that a handshake message with this receiver index answers.

@@ -51,6 +51,24 @@ const COOKIES: Rate = Rate {
     burst: 2500,
 };
 
+/// Cookie replies to whoever shows a wrong one, as an honest peer does once in two minutes. They have an allowance of
+/// their own, so that wrong ones do not take what others ask for.
+const RENEWED_COOKIES: Rate = Rate {
+    per_second: 2500,
+    burst: 500,
+};
+
+/// Strangers' second codes that are looked at under load, right or wrong: each costs three hashes, some 1.5 µs. So many
+/// that peers with a cookie get through a flood of wrong ones, and one source has no more than its share.
+const SHOWN_BY_A_SOURCE: Rate = Rate {
+    per_second: 100,
+    burst: 20,
+};
+const SHOWN: Rate = Rate {
+    per_second: 50_000,
+    burst: 5000,
+};
+
 /// Bytes of one authentication code, and of a cookie.
 const CODE: usize = 16;
 /// Bytes of both codes, at a message's end.
@@ -82,6 +100,8 @@ pub(super) struct Gatekeeper {
     peers_addresses: Allowances,
     proven: Allowances,
     cookies: Allowance,
+    renewed_cookies: Allowance,
+    shown: Allowances,
 }
 
 /// What is known of a handshake message before it is looked at.
@@ -106,6 +126,8 @@ impl Gatekeeper {
             peers_addresses: Allowances::new(OF_A_PEERS_ADDRESS, OF_PEERS_ADDRESSES, now),
             proven: Allowances::new(OF_A_PROVEN_SOURCE, OF_PROVEN_SOURCES, now),
             cookies: Allowance::new(COOKIES, now),
+            renewed_cookies: Allowance::new(RENEWED_COOKIES, now),
+            shown: Allowances::new(SHOWN_BY_A_SOURCE, SHOWN, now),
         }
     }
 
@@ -132,11 +154,9 @@ impl Gatekeeper {
         };
         // Who has no cookie leaves the second code empty.
         let shows_cookie = second != [0; CODE];
-        if self.is_loaded(now)
-            && standing == Standing::Stranger
-            && !shows_cookie
-            && !self.cookies.take(now)
-        {
+        // What a stranger gets under load is paid for before the first hash.
+        let stranger = self.is_loaded(now) && standing == Standing::Stranger;
+        if stranger && !self.pay(shows_cookie, source, now) {
             return Admission::Refused(DropReason::HandshakeRateLimited);
         }
         if !verifies(&self.keys.mac1, &[body], first) {
@@ -159,8 +179,26 @@ impl Gatekeeper {
                 Admission::Refused(DropReason::HandshakeRateLimited)
             };
         }
+        let has_one = match (stranger, shows_cookie) {
+            (_, true) => self.renewed_cookies.take(now),
+            // Paid for above.
+            (true, false) => true,
+            (false, false) => self.cookies.take(now),
+        };
+        if !has_one {
+            return Admission::Refused(DropReason::HandshakeRateLimited);
+        }
         let sender = message::sender(datagram).unwrap_or_default();
         Admission::Cookie(self.write_cookie(sender, first, cookie, reply))
+    }
+
+    /// Takes what a look at a cookie, or a new one, costs; whether there was enough.
+    fn pay(&mut self, shows_cookie: bool, source: SocketAddr, now: Instant) -> bool {
+        if shows_cookie {
+            self.shown.take(source.ip(), now)
+        } else {
+            self.cookies.take(now)
+        }
     }
 
     /// Counts a message; whether the gateway is under load.

@@ -115,7 +115,7 @@ impl Initiator {
 pub(super) struct Responder {
     noise: Symmetric,
     /// The peer's, of this handshake.
-    ephemeral: [u8; 32],
+    pub(super) ephemeral: [u8; 32],
     /// The peer's public key, which it has proved to own.
     pub(super) peer: [u8; 32],
     /// When it was begun, by the peer's clock.

@@ -32,7 +32,7 @@ impl Tunnel {
     pub fn set_lan_role(&mut self, link: LinkId, service: LanRole, now: Instant) {
         if let Some(peer) = self.peer_of(link) {
             peer.set_lan_role(service, now);
-            self.next_pulse = now;
+            self.hasten_pulses(now);
         }
     }
 
@@ -47,7 +47,7 @@ impl Tunnel {
         let own_key = self.local.identity.public_key();
         if let Some(peer) = self.peer_of(link) {
             peer.set_liveness(liveness, probe_source, &own_key, now);
-            self.next_pulse = now;
+            self.hasten_pulses(now);
         }
     }
 

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use datapath_abi::outcome::{DropReason, Tally};
 
 pub(super) use export::read_link;
+use pulse::Told;
 
 use super::Sealed;
 use super::engine::PeerSession;
 use super::link_bfd::{LinkBfd, LinkLiveness};
-use super::message::DATA_OVERHEAD;
 use super::noise::Responder;
 use super::replica::Channel;
 use super::session::{Held, Local, Opened};
@@ -63,6 +63,8 @@ pub struct PeerSnapshot {
     pub handshake_age: Option<Duration>,
     /// Age of the handshake that waits for its answer.
     pub unanswered_for: Option<Duration>,
+    /// For how long it has begun handshake after handshake and got none of our answers; `None` where that is not so.
+    pub unheard_for: Option<Duration>,
     /// What BFD and its probe say.
     pub pulse: LinkLiveness,
     /// Inner packets sent.
@@ -80,14 +82,16 @@ pub(super) struct Peer {
     spec: PeerSpec,
     session: PeerSession,
     endpoint: Option<Endpoint>,
+    /// The longest inner packet: padding makes none longer.
+    mtu: usize,
     /// Where it was dialled last.
     dialled: Option<SocketAddr>,
     bfd: Option<LinkBfd>,
     /// To a replica of this gateway.
     pub(super) channel: Option<Channel>,
     echo: Option<Echo>,
-    /// What was last told of both.
-    told: LinkLiveness,
+    /// What of both control was told.
+    told: Told,
     /// Has died and is not chosen again until control says so.
     benched: bool,
     sent_packets: u64,
@@ -106,8 +110,9 @@ impl Peer {
         let bfd = link_bfd_of(&spec, own_key, now);
         Self {
             endpoint: spec.endpoint,
+            mtu: local.mtu,
             dialled: spec.endpoint.map(|endpoint| endpoint.remote),
-            told: LinkLiveness::default(),
+            told: Told::new(now),
             bfd,
             channel: channel_of(&spec, own_key),
             echo: echo_of(&spec, now),
@@ -141,6 +146,11 @@ impl Peer {
     pub(super) fn set_endpoint(&mut self, endpoint: Endpoint) {
         self.dialled = Some(endpoint.remote);
         self.follow(endpoint);
+    }
+
+    /// No inner packet is longer from now on.
+    pub(super) fn set_mtu(&mut self, mtu: usize) {
+        self.mtu = mtu;
     }
 
     /// Leaves by this interface from now on.
@@ -191,7 +201,7 @@ impl Peer {
         let Some(endpoint) = self.endpoint else {
             return Sealed::Dropped(DropReason::NoEndpoint);
         };
-        let Some(length) = self.session.seal(packet, out.spare()) else {
+        let Some(length) = self.session.seal(packet, self.mtu, out.spare()) else {
             return self.hold(packet, endpoint, local, now, out);
         };
         out.push_packet(length, endpoint, packet);
@@ -205,7 +215,7 @@ impl Peer {
         let Some(endpoint) = self.endpoint else {
             return false;
         };
-        let Some(length) = self.session.seal(packet, out.spare()) else {
+        let Some(length) = self.session.seal(packet, self.mtu, out.spare()) else {
             return false;
         };
         out.push_data(length, endpoint);
@@ -252,7 +262,9 @@ impl Peer {
         Ok(opened)
     }
 
-    /// Answers the peer's initiation, which `datagram` is. The endpoint follows its source.
+    /// Answers the peer's initiation, which `datagram` is. The endpoint follows its source where there is no session:
+    /// else the first message of the new one moves it, for an initiation may have been held back by somebody on the
+    /// way and sent from elsewhere.
     pub(super) fn answer(
         &mut self,
         initiation: Responder,
@@ -264,7 +276,9 @@ impl Peer {
         let length = self
             .session
             .answer(initiation, datagram, now, out.spare())?;
-        self.follow(from);
+        if self.session.handshake_age(now).is_none() {
+            self.follow(from);
+        }
         self.on_session(now);
         out.push(length, from);
         Ok(())
@@ -305,6 +319,17 @@ impl Peer {
     pub(super) fn remotes(&self) -> impl Iterator<Item = SocketAddr> {
         let heard = self.endpoint.map(|endpoint| endpoint.remote);
         heard.into_iter().chain(self.dialled)
+    }
+
+    /// Sends nothing more under the keys of now, which are older by `asleep`; whether there were any, or were about to be.
+    pub(super) fn forget_sending_keys(
+        &mut self,
+        asleep: Duration,
+        local: &Local,
+        now: Instant,
+    ) -> bool {
+        let session = &mut self.session;
+        session.forget_sending_keys(asleep, &self.spec, local, now)
     }
 
     /// Takes a cookie reply. It proves too little to move the endpoint.
@@ -363,6 +388,7 @@ impl Peer {
             endpoint: self.endpoint,
             handshake_age: self.session.handshake_age(now),
             unanswered_for: self.session.unanswered_for(now),
+            unheard_for: self.session.unheard_for(now),
             pulse: self.pulse(),
             sent_packets: self.sent_packets,
             sent_bytes: self.sent_bytes,
@@ -385,12 +411,12 @@ impl Peer {
             return;
         };
         while out.has_room(1, HELD_ROOM) {
-            let Some(length) = self.session.poll_held(out.spare()) else {
+            let Some((length, packet)) = self.session.poll_held(self.mtu, out.spare()) else {
                 return;
             };
             out.push_data(length, endpoint);
             self.sent_packets += 1;
-            self.sent_bytes += (length - DATA_OVERHEAD) as u64;
+            self.sent_bytes += packet as u64;
         }
     }
 }

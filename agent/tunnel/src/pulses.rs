@@ -15,6 +15,10 @@
 //!  Tunnel::set_ranks ── unbenches the links that it names: they may carry again once they are alive
 //! ```
 //!
+//! A far end that is authentic may still be hostile, and change its state as fast as it can send. So nothing that comes in
+//! makes the lane look at its links more often than every [`GRAIN`], and of each link control is told only so many
+//! changes a second ([`super::peer`]): of those between, the last one.
+//!
 //! The lane leaves a dead link by itself, for that must be quick. It does not return to one by itself: whether a link
 //! that came back has earned its flows is the election's to say. Until then it is benched.
 
@@ -40,6 +44,12 @@ impl Tunnel {
         self.next_pulse
     }
 
+    /// Something has come or been ordered that a look at the links is due for: as soon as the grain allows.
+    pub(super) fn hasten_pulses(&mut self, now: Instant) {
+        let earliest = self.looked_at.map_or(now, |looked| now.max(looked + GRAIN));
+        self.next_pulse = self.next_pulse.min(earliest);
+    }
+
     /// Sends the control packets that are due now, and takes for dead who was not heard by `heard_until`,
     /// up to which everything that came has been handled. Hands what has changed to `changed`: a link that
     /// has died carries no flow any more when this returns.
@@ -51,6 +61,7 @@ impl Tunnel {
         mut changed: impl FnMut(LinkChange),
     ) {
         let mut next: Option<Instant> = None;
+        self.looked_at = Some(now);
         for slot in 0..self.peers.len() {
             let Some(peer) = &mut self.peers[slot] else {
                 continue;
@@ -61,12 +72,14 @@ impl Tunnel {
                     flush(out);
                 }
             }
-            next = [next, peer.next_pulse()].into_iter().flatten().min();
-            if let Some(change) = peer.poll_change() {
-                if let Some(site) = peer.site() {
-                    self.choose(site);
-                }
+            let (altered, site) = (peer.look(), peer.site());
+            if let Some(change) = peer.poll_change(now) {
                 changed(change);
+            }
+            let due = [next, peer.next_pulse(), peer.tells_at(now)];
+            next = due.into_iter().flatten().min();
+            if let Some(site) = site.filter(|_| altered) {
+                self.choose(site);
             }
         }
         let idle = now + Duration::from_secs(1);
@@ -76,7 +89,7 @@ impl Tunnel {
     /// The interface of a link has lost its carrier, or is gone. The far end is told over the other links
     /// of the same gateway: a control packet names the session that it is for.
     pub fn on_path_down(&mut self, link: LinkId, now: Instant, out: &mut Transmits) {
-        self.next_pulse = now;
+        self.hasten_pulses(now);
         let mut inner = [0; LONGEST];
         let Some(peer) = self.peer_of(link) else {
             return;
@@ -119,7 +132,7 @@ impl Tunnel {
         if !peer.is_some_and(|peer| peer.handle_control(&packet, now)) {
             return Err(DropReason::LivenessInvalid);
         }
-        self.next_pulse = now;
+        self.hasten_pulses(now);
         Ok(())
     }
 

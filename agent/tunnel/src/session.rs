@@ -1,6 +1,7 @@
 //! One peer's sessions from handshake to handshake (whitepaper 5 and 6). It reads no clock and no
 //! socket: time and datagrams come in as arguments, messages to be sent go into the caller's buffer.
 
+pub(super) mod answers;
 mod due;
 mod export;
 
@@ -14,19 +15,19 @@ use super::macs::Stamper;
 use super::message::{self, INITIATION_BYTES, RESPONSE_BYTES};
 use super::noise::{Identity, Initiator, PresharedKey, Responder};
 use super::queue::PacketQueue;
-use super::tai64n::{Calendar, Timestamp};
+use super::tai64n::Calendar;
 use super::timers::{REKEY_TIMEOUT, Timers, jitter};
+use answers::Answers;
 use crossway_types::packet;
 
-/// Shortest time between two initiations of a peer that are answered (whitepaper 5.1), as in the
-/// kernel.
-pub(super) const INITIATION_INTERVAL: Duration = Duration::from_millis(20);
 /// What this gateway's sessions have in common.
 pub(super) struct Local {
     /// Its key pair.
     pub(super) identity: Identity,
     /// Where the timestamps of its initiations come from.
     pub(super) calendar: Calendar,
+    /// The longest inner packet of its tunnel.
+    pub(super) mtu: usize,
 }
 
 /// What a data message held.
@@ -60,8 +61,7 @@ pub(super) struct Session {
     given_up: Tally,
     /// The handshake that we began.
     attempt: Option<Attempt>,
-    /// When the last initiation of the peer was answered, and its timestamp.
-    answered: Option<(Instant, Timestamp)>,
+    answers: Answers,
     stamper: Stamper,
     peer: [u8; 32],
     preshared: PresharedKey,
@@ -103,7 +103,7 @@ impl Session {
             queue: PacketQueue::default(),
             given_up: Tally::default(),
             attempt: None,
-            answered: None,
+            answers: Answers::default(),
             stamper: Stamper::new(&peer),
             peer,
             preshared: Zeroizing::new(preshared.copied().unwrap_or_default()),
@@ -112,11 +112,11 @@ impl Session {
         }
     }
 
-    /// Writes `packet` as a data message to the start of `to`; its length. `None` without a session:
-    /// then [`Self::hold`] it.
+    /// Writes `packet` as a data message to the start of `to`, padded within `mtu`; its length. `None` without a
+    /// session: then [`Self::hold`] it.
     #[inline]
-    pub(super) fn seal(&mut self, packet: &[u8], to: &mut [u8]) -> Option<usize> {
-        let length = self.keypairs.current()?.seal(packet, to)?;
+    pub(super) fn seal(&mut self, packet: &[u8], mtu: usize, to: &mut [u8]) -> Option<usize> {
+        let length = self.keypairs.current()?.seal(packet, mtu, to)?;
         self.timers.on_data_sent();
         Some(length)
     }
@@ -148,7 +148,10 @@ impl Session {
         datagram: &[u8],
         landing: &mut [u8],
     ) -> Result<Opened, DropReason> {
-        let length = self.keypairs.open(receiver, datagram, landing)?;
+        let (length, first) = self.keypairs.open(receiver, datagram, landing)?;
+        if first {
+            self.answers.on_confirmed();
+        }
         if length == 0 {
             self.timers.on_control_received();
             return Ok(Opened::Keepalive);
@@ -167,12 +170,16 @@ impl Session {
         !self.queue.is_empty() && self.keypairs.peek().is_some()
     }
 
-    /// The next packet that waited for the session, as a data message; its length.
-    pub(super) fn poll_held(&mut self, to: &mut [u8]) -> Option<usize> {
-        let length = self.keypairs.current()?.seal(self.queue.front()?, to)?;
+    /// The next packet that waited for the session, as a data message; the message's length and its own.
+    pub(super) fn poll_held(&mut self, mtu: usize, to: &mut [u8]) -> Option<(usize, usize)> {
+        let packet = self.queue.front()?;
+        let lengths = (
+            self.keypairs.current()?.seal(packet, mtu, to)?,
+            packet.len(),
+        );
         self.queue.pop();
         self.timers.on_data_sent();
-        Some(length)
+        Some(lengths)
     }
 
     /// Packets that waited in vain since this was asked last.
@@ -200,11 +207,7 @@ impl Session {
         now: Instant,
         to: &mut [u8],
     ) -> Result<usize, DropReason> {
-        if let Some((at, timestamp)) = self.answered
-            && (initiation.timestamp <= timestamp || now < at + INITIATION_INTERVAL)
-        {
-            return Err(DropReason::HandshakeInvalid);
-        }
+        self.answers.check(initiation.timestamp, now)?;
         let (timestamp, remote) = (initiation.timestamp, initiation.sender);
         let local_index = self.next_index();
         let response = to
@@ -214,10 +217,10 @@ impl Session {
             .answer(&self.preshared, local_index, response)
             .ok_or(DropReason::HandshakeInvalid)?;
         self.stamper.stamp(response, now);
-        self.answered = Some((now, timestamp));
+        self.answers.on_answered(timestamp, now);
         self.keypairs
             .add_unconfirmed(Keypair::new(keys, local_index, remote, false, now));
-        self.timers.on_control_received();
+        // It answers nothing that we have sent: the peer may send it because it hears nothing of us.
         self.timers.on_control_sent();
         Ok(RESPONSE_BYTES)
     }
@@ -242,6 +245,7 @@ impl Session {
             .finish(response)
             .ok_or(DropReason::HandshakeInvalid)?;
         self.attempt = None;
+        self.answers.on_confirmed();
         self.keypairs
             .add_confirmed(Keypair::new(keys, receiver, remote, true, now));
         self.timers.on_control_received();
@@ -250,6 +254,17 @@ impl Session {
         } else {
             Ok(None)
         }
+    }
+
+    /// Sends nothing more under the keys of now, which are older by `asleep`; whether there were any, or a handshake
+    /// under way, which is given up.
+    pub(super) fn forget_sending_keys(&mut self, asleep: Duration, now: Instant) -> bool {
+        let attempt = self.attempt.take();
+        let had_any = attempt.is_some() || !self.keypairs.is_empty();
+        self.keypairs.forget_sending_keys(asleep);
+        self.keypairs.expire(now);
+        self.look_at = Some(now);
+        had_any
     }
 
     /// Takes a cookie reply. The handshake under way is tried again at once with the cookie, so that a peer
@@ -294,11 +309,14 @@ impl Session {
         Some(now.saturating_duration_since(attempt.began))
     }
 
-    /// Whether a packet is a reason for a handshake. A response that was just sent is likely to
-    /// give a session soon.
+    /// For how long the peer has begun handshakes and got none of our answers.
+    pub(super) fn unheard_for(&self, now: Instant) -> Option<Duration> {
+        self.answers.ignored_for(now)
+    }
+
+    /// Whether a packet is a reason for a handshake.
     fn may_begin(&self, now: Instant) -> bool {
-        let answered = self.answered.map(|(at, _)| at);
-        self.attempt.is_none() && answered.is_none_or(|at| now >= at + REKEY_TIMEOUT)
+        self.attempt.is_none() && !self.answers.may_give_a_session(now)
     }
 
     fn send_initiation(
@@ -333,7 +351,7 @@ impl Session {
     }
 
     fn send_keepalive(&mut self, to: &mut [u8]) -> Option<usize> {
-        let length = self.keypairs.current()?.seal(&[], to)?;
+        let length = self.keypairs.current()?.seal(&[], 0, to)?;
         self.timers.on_control_sent();
         Some(length)
     }

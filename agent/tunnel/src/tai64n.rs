@@ -48,6 +48,16 @@ impl Calendar {
     }
 }
 
+/// A timestamp so many seconds before another.
+pub(super) fn seconds_before(mut timestamp: Timestamp, seconds: u64) -> Timestamp {
+    if let Some(whole) = timestamp.first_chunk_mut() {
+        *whole = u64::from_be_bytes(*whole)
+            .saturating_sub(seconds)
+            .to_be_bytes();
+    }
+    timestamp
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,6 +3,7 @@
 mod engines;
 mod floods;
 mod pulses;
+mod replays;
 mod replicas;
 
 use super::*;
@@ -29,7 +30,7 @@ impl Node {
     fn at(key: u8, address: &str, now: Instant, since_epoch: Duration) -> Self {
         let calendar = Calendar::new(now, since_epoch);
         Self {
-            tunnel: Tunnel::new(Identity::new([key; 32]), calendar, now),
+            tunnel: Tunnel::new(Identity::new([key; 32]), calendar, Arc::default(), now),
             out: Transmits::new(),
             address: Endpoint::new(address.parse().unwrap()),
             engine: Engine::Crossway,

@@ -83,7 +83,7 @@ impl Timers {
         self.owes = true;
     }
 
-    /// A keepalive or an authentic handshake message was received.
+    /// A keepalive or the response to an initiation of ours was received.
     pub(super) fn on_control_received(&mut self) {
         self.traffic.heard = true;
         self.awaits = false;

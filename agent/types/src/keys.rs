@@ -63,6 +63,17 @@ impl SecretKey {
     }
 }
 
+impl PartialEq for SecretKey {
+    /// Takes the same time wherever the two differ.
+    fn eq(&self, other: &Self) -> bool {
+        let bytes = self.as_bytes().iter().zip(other.as_bytes());
+        let different = bytes.fold(0, |different, (own, other)| different | (own ^ other));
+        std::hint::black_box(different) == 0
+    }
+}
+
+impl Eq for SecretKey {}
+
 impl fmt::Debug for SecretKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SecretKey(not shown)")
@@ -183,6 +194,17 @@ mod tests {
     fn a_private_key_is_never_shown() {
         let key = SecretKey::from_base64(PRIVATE).unwrap();
         assert_eq!(format!("{key:?}"), "SecretKey(not shown)");
+    }
+
+    #[test]
+    fn keys_are_equal_in_every_byte_or_not_at_all() {
+        let key = SecretKey::from_base64(PRIVATE).unwrap();
+        assert_eq!(key, key.clone());
+        for at in 0..KEY_BYTES {
+            let mut bytes = *key.as_bytes();
+            bytes[at] ^= 1;
+            assert_ne!(SecretKey(StaticSecret::from(bytes)), key, "byte {at}");
+        }
     }
 
     #[test]

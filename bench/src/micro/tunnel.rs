@@ -146,7 +146,7 @@ impl Node {
         let now = clock::now();
         let calendar = Calendar::new(now, clock::since_epoch());
         Ok(Self {
-            tunnel: Tunnel::new(Identity::new([key; 32]), calendar, now),
+            tunnel: Tunnel::new(Identity::new([key; 32]), calendar, Arc::default(), now),
             out: Transmits::new(),
             socket: UdpSocket::bind("127.0.0.1:0".parse()?)?,
             receive: ReceiveBatch::new(),

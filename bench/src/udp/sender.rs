@@ -125,7 +125,8 @@ impl Sender {
                 self.batch.push(run.payload, self.target);
             }
             let socket = &mut self.sockets[flow];
-            let refused = socket.send(&mut self.batch).packets;
+            let unsent = socket.send(&mut self.batch);
+            let refused = unsent.failed.packets + unsent.no_room.packets;
             sent += run.count as u64 - refused;
             ensure!(
                 socket.gso.is_on(),

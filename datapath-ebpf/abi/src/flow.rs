@@ -123,7 +123,17 @@ pub struct FlowCounters {
     /// A [`FlowVerdict`].
     pub verdict: u8,
     /// Zero.
-    pub reserved: [u8; 5],
+    pub reserved: u8,
+    /// [`source_check`] of the LAN interface that the host may send this flow by; 0 if none was found to be.
+    pub source_check: u32,
+}
+
+/// What says that the source of a flow was found right at an interface while the routes had this generation. One word,
+/// so that two CPUs that write it at once leave no mixture; an odd factor with well-mixed bits (the fractional part of
+/// the golden ratio) keeps the words of all interfaces and near generations apart.
+#[inline(always)]
+pub const fn source_check(ifindex: u32, generation: u32) -> u32 {
+    ifindex.wrapping_mul(0x9e37_79b9) ^ generation
 }
 
 /// [`FlowCounters::route_generation`] of a flow that this gateway knows from its replica alone, until it
@@ -160,6 +170,17 @@ pod!(FlowKey, FlowKey4, FlowCounters);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sources_are_checked_for_each_interface_and_generation() {
+        let mut seen = std::collections::HashSet::new();
+        for ifindex in 1..=300 {
+            for generation in 0..300 {
+                let check = source_check(ifindex, generation);
+                assert!(check != 0 && seen.insert(check), "{ifindex} {generation}");
+            }
+        }
+    }
 
     #[test]
     fn a_flow_of_ipv4_is_the_same_in_either_form() {

@@ -216,6 +216,58 @@ pub struct Upper {
     pub stack_only: Option<StackReason>,
 }
 
+impl Upper {
+    /// A header that nothing lies in front of, of no fragment.
+    #[inline(always)]
+    pub fn at(protocol: u8, offset: usize) -> Self {
+        Self {
+            protocol,
+            offset,
+            later_fragment: false,
+            fragment: false,
+            stack_only: None,
+        }
+    }
+
+    /// What extension headers have made of it, as one number: for a function that returns no more.
+    #[inline(always)]
+    pub fn to_word(walked: Result<Self, StackReason>) -> u64 {
+        let Ok(upper) = walked else {
+            return MALFORMED;
+        };
+        let bit = |bit, condition| if condition { bit } else { 0 };
+        u64::from(upper.protocol)
+            | bit(LATER_FRAGMENT, upper.later_fragment)
+            | bit(ANY_FRAGMENT, upper.fragment)
+            | bit(STACK_ONLY, upper.stack_only.is_some())
+            | (upper.offset as u64 & MOST_OFFSET) << OFFSET_SHIFT
+    }
+
+    /// What [`Upper::to_word`] gave.
+    #[inline(always)]
+    pub fn of_word(word: u64) -> Result<Self, StackReason> {
+        if word & MALFORMED != 0 {
+            return Err(StackReason::Malformed);
+        }
+        Ok(Self {
+            protocol: word as u8,
+            offset: (word >> OFFSET_SHIFT & MOST_OFFSET) as usize,
+            later_fragment: word & LATER_FRAGMENT != 0,
+            fragment: word & ANY_FRAGMENT != 0,
+            stack_only: (word & STACK_ONLY != 0).then_some(StackReason::ExtensionHeader),
+        })
+    }
+}
+
+/// Bits of [`Upper::to_word`] beside the protocol in the lowest eight.
+const LATER_FRAGMENT: u64 = 1 << 8;
+const ANY_FRAGMENT: u64 = 1 << 9;
+const STACK_ONLY: u64 = 1 << 10;
+const MALFORMED: u64 = 1 << 11;
+const OFFSET_SHIFT: u32 = 16;
+/// Four extension headers of 2048 bytes behind all other headers fit into 14 bits.
+const MOST_OFFSET: u64 = 0x3fff;
+
 #[inline(always)]
 fn read_ipv4(
     packet: &(impl Packet + ?Sized),
@@ -322,13 +374,27 @@ pub fn upper_of_ipv6(
     if header.version() != 6 {
         return Err(StackReason::Malformed);
     }
-    let mut upper = Upper {
-        protocol: header.next_hdr,
-        offset: ip_offset + Ipv6Hdr::LEN,
-        later_fragment: false,
-        fragment: false,
-        stack_only: None,
-    };
+    let upper = Upper::at(header.next_hdr, ip_offset + Ipv6Hdr::LEN);
+    if is_extension(upper.protocol) {
+        return packet.skip_extensions(upper);
+    }
+    Ok(upper)
+}
+
+#[inline(always)]
+fn is_extension(protocol: u8) -> bool {
+    matches!(
+        protocol,
+        HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS | FRAGMENT
+    )
+}
+
+/// Walks extension headers from the first one on: what follows them.
+#[inline(always)]
+pub fn skip_extensions(
+    packet: &(impl Packet + ?Sized),
+    mut upper: Upper,
+) -> Result<Upper, StackReason> {
     for _ in 0..MAX_EXTENSION_HEADERS {
         match upper.protocol {
             HOP_BY_HOP | ROUTING => upper.stack_only = Some(StackReason::ExtensionHeader),
@@ -353,10 +419,7 @@ pub fn upper_of_ipv6(
             return Ok(upper);
         }
     }
-    if matches!(
-        upper.protocol,
-        HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS | FRAGMENT
-    ) {
+    if is_extension(upper.protocol) {
         upper.stack_only = Some(StackReason::ExtensionHeader);
     }
     Ok(upper)

@@ -13,13 +13,14 @@
 // A call costs an eBPF program registers and hides from the verifier what is known of them.
 #![allow(clippy::inline_always)]
 
-#[cfg(feature = "user")]
+#[cfg(any(feature = "user", test))]
 extern crate std;
 
 pub mod address;
 pub mod fault;
 pub mod flow;
 pub mod headers;
+pub mod local;
 pub mod maps;
 pub mod outcome;
 pub mod packet;
@@ -30,7 +31,7 @@ pub mod site;
 pub mod user;
 
 /// Version of everything in this crate. The agent refuses to take over pinned maps of another.
-pub const ABI_VERSION: u32 = 8;
+pub const ABI_VERSION: u32 = 9;
 
 /// Declares that a boundary struct may be copied from and to map memory.
 macro_rules! pod {

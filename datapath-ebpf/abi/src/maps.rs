@@ -31,9 +31,13 @@ pub const INTERFACES: &str = "INTERFACES";
 /// [`crate::settings::slot_of`] an interface index to [`crate::settings::InterfaceSlot`]: array. What the
 /// programs look at before [`INTERFACES`], of which it holds no more than copies.
 pub const INTERFACE_SLOTS: &str = "INTERFACE_SLOTS";
+/// [`crate::local::LocalKey`] to 1, for each address that the host takes for its own: longest-prefix-match trie.
+pub const LOCAL_ADDRESSES: &str = "LOCAL_ADDRESSES";
+/// [`crate::local::VlanKey`] to the index of the VLAN interface, for each that is a WAN: hash.
+pub const WAN_VLANS: &str = "WAN_VLANS";
 
 /// Every map, in the order in which they are shown.
-pub const ALL: [&str; 14] = [
+pub const ALL: [&str; 16] = [
     ROUTES4,
     ROUTES6,
     SITES,
@@ -48,6 +52,8 @@ pub const ALL: [&str; 14] = [
     SETTINGS,
     INTERFACES,
     INTERFACE_SLOTS,
+    LOCAL_ADDRESSES,
+    WAN_VLANS,
 ];
 
 /// What the programs have to say, as `aya-log` writes it: ring buffer. The only map that is not pinned, for
@@ -87,6 +93,8 @@ pub const MAX_SESSIONS: usize = 16_384;
 pub const SESSION_WORDS: usize = 1024;
 /// Interfaces with a role.
 pub const MAX_INTERFACES: usize = 64;
+/// Addresses and prefixes of the host; allocated when they are used.
+pub const MAX_LOCAL_ADDRESSES: usize = 1 << 16;
 /// A power of two, and more than the indices of most hosts, so that interfaces seldom meet in a slot.
 pub const INTERFACE_SLOT_COUNT: usize = 1024;
 

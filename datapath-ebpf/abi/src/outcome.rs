@@ -160,6 +160,12 @@ outcomes! {
         LivenessInvalid = "liveness-invalid" by Lane,
         /// The packet waited for a handshake with a peer that was taken out of the configuration.
         PeerRemoved = "peer-removed" by Lane,
+        /// A packet out of the tunnel whose route leads back to the site that it came from: a loop. Its sender is told
+        /// that the host is unreachable.
+        TurnedBack = "turned-back" by TunIngress,
+        /// A handshake initiation that was taken before, or whose timestamp is not after those that its sender has
+        /// used: somebody repeats what was recorded, or the far gateway's clock was set back.
+        HandshakeReplayed = "handshake-replayed" by Lane,
         /// A datagram for an uplink that takes less than it is given: the send buffer of that way was full.
         SendBufferFull = "send-buffer-full" by Lane,
         /// A datagram of the tunnel itself that the host's routes led into the tunnel.
@@ -201,12 +207,9 @@ outcomes! {
         NotReady = "not-ready" by LanIngress | TunIngress,
         /// The kernel's routing does not send it to one of our LAN interfaces.
         NotToLan = "not-to-lan" by TunIngress,
-        /// The neighbour's link-layer address is not known yet: the stack resolves it.
-        NoNeighbour = "no-neighbour" by TunIngress,
-        /// A super-packet for a LAN interface that leaves segmenting to the kernel. The stack takes the
-        /// TUN's ownership off it; redirected as it is, the kernel would hand that to the last segment,
-        /// which then overtakes the others where the receiver is on this machine (a container, a test).
-        SoftwareGso = "software-gso" by TunIngress,
+        /// The kernel's routing does not lead back to an IPv4 source by this interface, or its address is our own: the
+        /// stack applies `rp_filter` and drops martians.
+        WrongSource = "wrong-source" by LanIngress,
         /// The packet could not be rewritten or redirected.
         RedirectFailed = "redirect-failed" by LanIngress | TunIngress,
     }

@@ -11,6 +11,9 @@ use network_types::{
     vlan::VlanHdr,
 };
 
+use crate::headers::{self, Upper};
+use crate::outcome::StackReason;
+
 /// A header as it lies in a packet.
 ///
 /// # Safety
@@ -36,6 +39,12 @@ pub trait Packet {
     /// Copies the header at `offset` bytes from the start into the slot, or returns `None` if it does
     /// not lie wholly in the packet.
     fn read<'a, T: Plain>(&self, offset: usize, slot: &'a mut Slot<T>) -> Option<&'a T>;
+
+    /// Walks the extension headers of IPv6, of which the first is this: what follows them.
+    #[inline(always)]
+    fn skip_extensions(&self, first: Upper) -> Result<Upper, StackReason> {
+        headers::skip_extensions(self, first)
+    }
 }
 
 /// Room for a header. The reader fills it in place: a header returned by value would be taken apart

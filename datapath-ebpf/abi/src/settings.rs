@@ -14,9 +14,20 @@ pub struct Settings {
     pub listen_port: u16,
     /// Number of lanes, so of ports.
     pub lanes: u16,
-    /// Raised after every change of [`crate::maps::ROUTES4`] or [`crate::maps::ROUTES6`].
+    /// Raised after every change of [`crate::maps::ROUTES4`], [`crate::maps::ROUTES6`], the interfaces with a role, and
+    /// the kernel's routes.
     pub route_generation: u32,
+    /// [`NAT`], or zero.
+    pub flags: u32,
+    /// Source of the answers that the programs give themselves: an IPv4 address of the host, or zero for none.
+    pub answers_from4: [u8; 4],
+    /// The same of IPv6.
+    pub answers_from6: [u8; 16],
 }
+
+/// Flag of [`Settings::flags`]: the host translates addresses, so a datagram for one of our ports may be the answer to
+/// one of a host behind it that has the same port.
+pub const NAT: u32 = 1;
 
 /// Role of an interface; the value in [`Interface::role`].
 #[repr(u32)]
@@ -40,7 +51,7 @@ pub struct Interface {
     pub vnet: u32,
     /// MTU of the interface in bytes.
     pub mtu: u32,
-    /// [`SOFTWARE_GSO`], or zero.
+    /// [`SOFTWARE_GSO`], [`STRICT_SOURCES`] and [`ALSO_WAN`].
     pub flags: u32,
 }
 
@@ -62,6 +73,11 @@ pub const fn slot_of(ifindex: u32) -> u32 {
 
 /// Flag of a LAN interface that does not segment TCP itself (`ethtool -k`: tcp-segmentation-offload off).
 pub const SOFTWARE_GSO: u32 = 1;
+/// Flag of a LAN interface whose `rp_filter`, or that of `all`, is 1: IPv4 sources must be reached by that interface.
+/// With 0 or 2 the kernel only wants that they are reached at all and are not its own.
+pub const STRICT_SOURCES: u32 = 2;
+/// Flag of a LAN interface that is a WAN as well: the tunnel's own datagrams pass there.
+pub const ALSO_WAN: u32 = 4;
 
 /// `skb->mark` of a packet in the TUN, but for its lowest byte, which is the lane that carries it:
 /// [`crate::maps::LAN_INGRESS`] and [`crate::maps::TUN_EGRESS`] count a packet and set it,
@@ -75,7 +91,7 @@ pub const COUNTED_MARK_MASK: u32 = 0xffff_ff00;
 /// Virtual network id of the vnet named `default`.
 pub const DEFAULT_VNET: u32 = 0;
 
-const _: () = assert!(size_of::<Settings>() == 16);
+const _: () = assert!(size_of::<Settings>() == 40);
 const _: () = assert!(size_of::<Interface>() == 16);
 const _: () = assert!(size_of::<InterfaceSlot>() == 20);
 pod!(Settings, Interface, InterfaceSlot);

@@ -39,6 +39,21 @@ impl FlowEntry {
         unsafe { place.write_volatile(word) };
     }
 
+    /// Where the source was found right, as [`datapath_abi::flow::source_check`] says it.
+    #[inline(always)]
+    pub(crate) fn source_check(self) -> u32 {
+        // SAFETY: see `FlowEntry`.
+        unsafe { (&raw const (*self.0).source_check).read_volatile() }
+    }
+
+    /// Remembers that.
+    #[inline(always)]
+    pub(crate) fn set_source_check(self, check: u32) {
+        // SAFETY: see `FlowEntry`. The word is beside the flags in theirs, which others change atomically and keep the
+        // rest of it.
+        unsafe { (&raw mut (*self.0).source_check).write_volatile(check) }
+    }
+
     /// Adds a packet.
     #[inline(always)]
     pub(crate) fn add(self, direction: Direction, wire: &Wire, tcp_flags: u8, now: u64) {

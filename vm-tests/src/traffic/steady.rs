@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use super::tcp::{Noise, hasher, receive};
 use crate::netns::Netns;
@@ -176,8 +176,18 @@ impl SteadyTcp {
     /// Ends the connection in order and checks that all content arrived unchanged; returns its bytes.
     pub fn finish(mut self) -> Result<u64> {
         self.stop.store(true, Ordering::Relaxed);
-        let sent = join(self.sender.take())?;
-        let received = join(self.receiver.take())?;
+        // Both ends are heard: where one fails the other one fails of it.
+        let ends = (join(self.sender.take()), join(self.receiver.take()));
+        let (sent, received) = match ends {
+            (Ok(sent), Ok(received)) => (sent, received),
+            (Err(sender), Err(receiver)) => {
+                bail!("the sender: {sender:#}; the receiver: {receiver:#}")
+            }
+            (sent, received) => (
+                sent.context("the sender")?,
+                received.context("the receiver")?,
+            ),
+        };
         ensure!(sent == received, "the content changed on its way");
         Ok(self.taken())
     }

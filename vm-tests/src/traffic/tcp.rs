@@ -1,7 +1,7 @@
 //! A TCP transfer whose content is checked at the far end.
 
 use std::hash::Hasher;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
@@ -167,7 +167,11 @@ pub fn take(
     let mut hash = hasher();
     let mut chunk = vec![0; CHUNK];
     loop {
-        let length = stream.read(&mut chunk).context("stalled or broken")?;
+        let length = match stream.read(&mut chunk) {
+            // A socket with a time limit is not read again by the kernel after a signal (signal(7)).
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            read => read.context("stalled or broken")?,
+        };
         if length == 0 {
             break;
         }

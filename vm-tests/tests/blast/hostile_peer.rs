@@ -44,7 +44,7 @@ impl HostilePeer {
         let calendar = Calendar::new(now, clock::since_epoch());
         let udp = netns.enter(|| UdpSocket::bind(([0, 0, 0, 0], port).into()))??;
         let mut peer = Self {
-            tunnel: Tunnel::new(Identity::new(private_key), calendar, now),
+            tunnel: Tunnel::new(Identity::new(private_key), calendar, Arc::default(), now),
             udp,
             send: Transmits::new(),
             receive: ReceiveBatch::new(),

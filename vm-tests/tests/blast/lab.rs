@@ -100,6 +100,19 @@ impl Lab {
             topology,
         })
     }
+
+    /// Whether what arrives at the gateways is joined. A joined packet is one for the kernel's counters, and the agent
+    /// counts each of its datagrams.
+    pub(crate) fn join_arrivals(&self, joined: bool) -> Result<()> {
+        let state = if joined { "on" } else { "off" };
+        for site in &self.topology.sites[..2] {
+            for interface in ["wan0", "lan0"] {
+                let command = format!("ethtool -K {interface} gro {state}");
+                site.gateway.run(&command)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 fn key(text: &str) -> Result<[u8; 32]> {

@@ -126,6 +126,8 @@ impl Blaster {
     /// Sends `count` of a kind, and finds each of them again; how many it was.
     fn run(&mut self, attack: &Attack, count: u64, seed: u64) -> Result<u64> {
         let mut random = StdRng::seed_from_u64(seed);
+        self.lab
+            .join_arrivals(attack.account == Account::Datagrams)?;
         let before = self.counts()?;
         self.lab.sinks.seen().forget();
         let mut sent = 0;
@@ -213,7 +215,9 @@ impl Blaster {
         let found = self.accounted(attack, grown);
         match attack.account {
             // Of what a cable dropped, some may have been real traffic.
-            Account::Ends => (sent..=sent + dropped_by_cables(grown)).contains(&found),
+            Account::Datagrams | Account::Ends => {
+                (sent..=sent + dropped_by_cables(grown)).contains(&found)
+            }
             Account::LeftToStack(..) => (sent..=sent + STRAYS).contains(&found),
             // Real traffic arrives too.
             Account::Arrived => found >= sent,
@@ -223,7 +227,7 @@ impl Blaster {
     fn accounted(&self, attack: &Attack, grown: &Counts) -> u64 {
         let count = |name: &str| grown.get(name).copied().unwrap_or(0);
         match attack.account {
-            Account::Ends => {
+            Account::Datagrams | Account::Ends => {
                 // What gateway b answers goes to a where a's address was taken for a source.
                 let only_b = attack.door == Door::Wan;
                 let ends = grown

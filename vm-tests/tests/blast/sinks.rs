@@ -115,7 +115,7 @@ impl Sinks {
                 for (place, socket) in &sockets {
                     let mut seen = lock(&shared);
                     any += socket.receive(&mut buffers, |frame| {
-                        if let Some(packet) = foreign(frame) {
+                        if let Some(packet) = foreign(frame, &known) {
                             seen.judge(place, packet, &known);
                         }
                     })?;
@@ -162,7 +162,7 @@ fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
 }
 
 /// The packet of a frame, if it is neither the link's own business nor of the tunnel.
-fn foreign(frame: &[u8]) -> Option<&[u8]> {
+fn foreign<'a>(frame: &'a [u8], known: &Known) -> Option<&'a [u8]> {
     let kind = [*frame.get(12)?, *frame.get(13)?];
     let packet = &frame[ETHERNET..];
     let (from, to) = match kind {
@@ -176,7 +176,8 @@ fn foreign(frame: &[u8]) -> Option<&[u8]> {
     if link_local(from) || link_local(to) || is_neighbour_discovery(packet) {
         return None;
     }
-    (!is_tunnel(packet)).then_some(packet)
+    let is_tunnel = known.gateways.contains(&from) && is_from_the_listen_port(packet);
+    (!is_tunnel).then_some(packet)
 }
 
 fn is_neighbour_discovery(packet: &[u8]) -> bool {
@@ -186,7 +187,7 @@ fn is_neighbour_discovery(packet: &[u8]) -> bool {
         && matches!(packet.get(40), Some(133..=137))
 }
 
-fn is_tunnel(packet: &[u8]) -> bool {
+fn is_from_the_listen_port(packet: &[u8]) -> bool {
     let (protocol, ports) = if packet[0] >> 4 == 4 {
         (packet[9], usize::from(packet[0] & 0xf) * 4)
     } else {

@@ -12,6 +12,7 @@ use aya::{
 use datapath_abi::{
     ABI_VERSION,
     flow::{FlowCounters, FlowKey, FlowKey4, FlowStat},
+    local::{LocalKey, VlanKey},
     maps,
     outcome::{DropReason, StackReason, Tally},
     route::{Route, RouteKey4, RouteKey6, VNET_BITS},
@@ -22,6 +23,7 @@ use datapath_abi::{
 
 /// Verdicts as the kernel numbers them.
 pub(crate) const TC_TO_STACK: i32 = -1;
+pub(crate) const TC_DROP: i32 = 2;
 pub(crate) const TC_REDIRECT: i32 = 7;
 pub(crate) const XDP_DROP: i32 = 1;
 pub(crate) const XDP_PASS: i32 = 2;
@@ -233,6 +235,28 @@ impl Datapath {
         self.sessions.insert(index << 8, 7).unwrap();
     }
 
+    /// An address that the host has, or with fewer bits a prefix of them.
+    pub(crate) fn add_local(&mut self, prefix: &str) {
+        let (address, length) = prefix.split_once('/').expect("address/length");
+        let length: u32 = length.parse().unwrap();
+        let (address, bits) = match address.parse().unwrap() {
+            IpAddr::V4(address) => (address.to_ipv6_mapped(), 96 + length),
+            IpAddr::V6(address) => (address, length),
+        };
+        let address = address.octets();
+        let map = self.ebpf.map_mut(maps::LOCAL_ADDRESSES);
+        let mut trie: LpmTrie<_, LocalKey, u32> =
+            LpmTrie::try_from(map.expect("the map is there")).unwrap();
+        trie.insert(&Key::new(bits, LocalKey { address }), 1, 0)
+            .unwrap();
+    }
+
+    /// The VLAN of this id at the loopback device, where tests let frames arrive, is a WAN.
+    pub(crate) fn add_wan_vlan(&mut self, id: u32) {
+        let key = VlanKey { ifindex: 1, id };
+        self.hash(maps::WAN_VLANS).insert(key, 1_u32, 0).unwrap();
+    }
+
     pub(crate) fn to_stack(&self, reason: StackReason) -> Tally {
         self.tally(maps::TO_STACK, reason.index())
     }
@@ -387,8 +411,25 @@ pub(crate) fn settings(tun_ifindex: u32) -> Settings {
         tun_ifindex,
         listen_port: 51820,
         lanes: 2,
-        route_generation: 0,
+        answers_from4: [10, 1, 0, 1],
+        answers_from6: *b"\x20\x01\x0d\xb8\0\x01\0\0\0\0\0\0\0\0\0\x01",
+        ..Settings::default()
     }
+}
+
+/// Makes the loopback device, at which tests let frames arrive, the LAN of 10.1.0.0/16, beside a TUN whose index it
+/// returns: `lan_ingress` asks the kernel's routing for the sources of IPv4.
+pub(crate) fn lay_lan() -> u32 {
+    fs::write("/proc/sys/net/ipv4/ip_forward", "1").expect("the sysctl is writable");
+    for command in [
+        "link set lo up",
+        "tuntap add dev tun0 mode tun",
+        "link set tun0 up",
+        "route add 10.1.0.0/16 dev lo",
+    ] {
+        ip(command);
+    }
+    ifindex("tun0")
 }
 
 /// Runs `ip` in the test's namespace.

@@ -1,28 +1,40 @@
 //! `lan_ingress`: frames from hosts of this site, case by case.
 
 use datapath_abi::{
+    flow::{FlowCounters, FlowKey},
     maps::{self, INTERFACE_SLOT_COUNT},
     outcome::StackReason::{
         ExtensionHeader, IpOptions, KernelRoute, Malformed, NoRoute, NotForUs, NotIp, NotReady,
-        NotRoutable, SiteDown, TooBig, TtlExpiring, VlanTagged,
+        NotRoutable, SiteDown, TooBig, TtlExpiring, VlanTagged, WrongSource,
     },
     route::SITE_KERNEL,
-    settings::{COUNTED_MARK, Role, Settings, slot_of},
+    settings::{ALSO_WAN, COUNTED_MARK, Interface, Role, STRICT_SOURCES, Settings, slot_of},
     site::{SiteCounters, SiteState},
 };
 
 use crate::{
     case::{Case, Verdict, assert_routed, mutations, noise, redirect, run, stack},
     frame::{DESTINATION_OPTIONS, ETHERNET, HOP_BY_HOP, PROVIDER_VLAN, Packet, ROUTING, TCP, VLAN},
-    harness::{Context, Datapath, kernel_runs, settings},
+    harness::{Context, Datapath, TC_TO_STACK, ifindex, ip, kernel_runs, lay_lan, settings},
 };
 
 const LOOPBACK: u32 = 1;
-const TUN: u32 = 5;
 
+/// Frames arrive at the loopback device, which plays the LAN of 10.1.0.0/16; 10.9.0.0/16 is on another.
 fn ready() -> Datapath {
     let mut datapath = Datapath::load();
-    datapath.set_settings(settings(TUN));
+    let tun = lay_lan();
+    for command in [
+        "link add lan1 type veth peer name host1",
+        "link set lan1 up",
+        "link set host1 up",
+        "route add 10.9.0.0/16 dev lan1",
+        "route add blackhole 10.8.0.0/16",
+        "addr add 10.1.0.1/32 dev lan1",
+    ] {
+        ip(command);
+    }
+    datapath.set_settings(settings(tun));
     datapath.set_interface(LOOPBACK, Role::Lan, 0, 1500);
     datapath.set_site(1, SiteState::Up, 1420);
     datapath.set_site(2, SiteState::Down, 1420);
@@ -356,12 +368,13 @@ fn nothing_is_redirected_before_the_agent_is_ready() {
     expect(&mut datapath, Verdict::Redirect);
     datapath.set_settings(settings(0));
     expect(&mut datapath, Verdict::Stack(NotReady));
+    let tun = ifindex("tun0");
     datapath.set_settings(Settings {
         abi_version: 999,
-        ..settings(TUN)
+        ..settings(tun)
     });
     expect(&mut datapath, Verdict::Stack(NotReady));
-    datapath.set_settings(settings(TUN));
+    datapath.set_settings(settings(tun));
     datapath.set_interface(LOOPBACK, Role::Wan, 0, 1500);
     expect(&mut datapath, Verdict::Stack(NotReady));
     datapath.set_interface(LOOPBACK, Role::Lan, 7, 1500);
@@ -377,4 +390,195 @@ fn an_interface_whose_slot_is_another_ones_is_found_all_the_same() {
     let frame = v4().tcp(1, 2, 2, 0).frame();
     let (_, verdict, _) = run(&mut datapath, maps::LAN_INGRESS, &frame, Context::default());
     assert_eq!(verdict, Verdict::Redirect);
+}
+
+/// Sends from `source` by the loopback device, whose flags are these.
+fn verdict_from(datapath: &mut Datapath, source: &str, flags: u32) -> Verdict {
+    datapath.write_interface(
+        LOOPBACK,
+        Interface {
+            role: Role::Lan as u32,
+            vnet: 0,
+            mtu: 1500,
+            flags,
+        },
+    );
+    run(
+        datapath,
+        maps::LAN_INGRESS,
+        &from(source),
+        Context::default(),
+    )
+    .1
+}
+
+#[test]
+fn sources_are_those_that_the_kernel_would_take() {
+    let refused = Verdict::Stack(WrongSource);
+    for (source, strict, loose) in [
+        ("10.1.0.5", Verdict::Redirect, Verdict::Redirect),
+        ("10.9.0.5", refused, Verdict::Redirect),
+        ("10.1.0.1", refused, refused),
+        ("10.8.0.5", refused, refused),
+        ("192.0.2.5", refused, refused),
+        ("2001:db8:9::5", Verdict::Redirect, Verdict::Redirect),
+    ] {
+        // Each with its first packet, of a flow that the other has not made.
+        for (flags, expected) in [(STRICT_SOURCES, strict), (0, loose)] {
+            let mut datapath = ready();
+            assert_eq!(
+                verdict_from(&mut datapath, source, flags),
+                expected,
+                "{source} {flags}"
+            );
+            assert_eq!(verdict_from(&mut datapath, source, flags), expected);
+        }
+    }
+}
+
+#[test]
+fn a_source_is_asked_for_again_at_another_interface_or_when_routes_change() {
+    let mut datapath = ready();
+    assert_eq!(
+        verdict_from(&mut datapath, "10.9.0.5", 0),
+        Verdict::Redirect
+    );
+    // It is known now: what the interface asks is not looked at until the agent says that something is new.
+    let strict = STRICT_SOURCES;
+    assert_eq!(
+        verdict_from(&mut datapath, "10.9.0.5", strict),
+        Verdict::Redirect
+    );
+    let later = Settings {
+        route_generation: 1,
+        ..settings(ifindex("tun0"))
+    };
+    datapath.set_settings(later);
+    let refused = Verdict::Stack(WrongSource);
+    assert_eq!(verdict_from(&mut datapath, "10.9.0.5", strict), refused);
+    // By the interface that it belongs to it may go, and by the first still not.
+    let lan1 = ifindex("lan1");
+    let strict_lan = Interface {
+        role: Role::Lan as u32,
+        vnet: 0,
+        mtu: 1500,
+        flags: strict,
+    };
+    datapath.write_interface(lan1, strict_lan);
+    let context = Context {
+        ifindex: lan1,
+        ..Context::default()
+    };
+    let mut frame = from("10.9.0.5");
+    let lan1_address = link_address("lan1");
+    frame[..6].copy_from_slice(&lan1_address);
+    let (_, verdict, _) = run(&mut datapath, maps::LAN_INGRESS, &frame, context);
+    assert_eq!(verdict, Verdict::Redirect);
+    assert_eq!(verdict_from(&mut datapath, "10.9.0.5", strict), refused);
+}
+
+#[test]
+fn what_came_out_of_the_tunnel_first_does_not_vouch_for_the_source() {
+    let mut datapath = ready();
+    let flow = FlowKey {
+        local: std::net::Ipv4Addr::new(10, 9, 0, 5)
+            .to_ipv6_mapped()
+            .octets(),
+        remote: std::net::Ipv4Addr::new(10, 2, 0, 9)
+            .to_ipv6_mapped()
+            .octets(),
+        local_port: 1_u16.to_be_bytes(),
+        remote_port: 2_u16.to_be_bytes(),
+        protocol: 17,
+        family: 4,
+        ..FlowKey::default()
+    };
+    let counters = FlowCounters {
+        from_site_packets: 1,
+        site: 1,
+        ..FlowCounters::default()
+    };
+    datapath.write_flow(&flow, &counters);
+    let strict = STRICT_SOURCES;
+    let refused = Verdict::Stack(WrongSource);
+    assert_eq!(verdict_from(&mut datapath, "10.9.0.5", strict), refused);
+}
+
+/// The link-layer address of an interface.
+fn link_address(interface: &str) -> [u8; 6] {
+    let output = std::process::Command::new("ip")
+        .args(["-br", "link", "show", interface])
+        .output()
+        .expect("the command ip (package iproute2) runs");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let address = text.split_whitespace().nth(2).expect("a third column");
+    let bytes: Vec<u8> = address
+        .split(':')
+        .map(|byte| u8::from_str_radix(byte, 16).unwrap())
+        .collect();
+    bytes.try_into().expect("six bytes")
+}
+
+#[test]
+fn the_tunnels_own_datagrams_are_left_alone_where_lan_and_wan_are_one() {
+    let mut datapath = ready();
+    datapath.add_local("10.1.0.1/32");
+    datapath.add_local("2001:db8:1::1/128");
+    datapath.add_route(0, "10.7.0.0/16", 1);
+    let udp = |source, from, destination, to| {
+        let packet = Packet::new(source, destination);
+        packet.udp(from, to, &[4; 40]).frame()
+    };
+    let lane = 51821;
+    for (name, frame, left, counted) in [
+        (
+            "from a far gateway",
+            udp("10.1.0.9", 9, "10.1.0.1", lane),
+            true,
+            NoRoute,
+        ),
+        (
+            "IPv6",
+            udp("2001:db8:9::9", 9, "2001:db8:1::1", lane),
+            true,
+            NoRoute,
+        ),
+        (
+            "ours, come back",
+            udp("10.1.0.1", lane, "10.7.0.9", 9),
+            true,
+            WrongSource,
+        ),
+        (
+            "another port of ours",
+            udp("10.1.0.9", 9, "10.1.0.1", 51822),
+            false,
+            NoRoute,
+        ),
+        (
+            "a WireGuard of a host's",
+            udp("10.1.0.9", lane, "10.1.0.8", lane),
+            false,
+            NoRoute,
+        ),
+    ] {
+        for flags in [0, ALSO_WAN] {
+            datapath.write_interface(
+                LOOPBACK,
+                Interface {
+                    role: Role::Lan as u32,
+                    vnet: 0,
+                    mtu: 1500,
+                    flags,
+                },
+            );
+            let before = datapath.to_stack(counted);
+            let run = datapath.tc(maps::LAN_INGRESS, &frame, Context::default());
+            assert_eq!(run.verdict, TC_TO_STACK, "{name}");
+            assert_eq!(run.frame, frame, "{name}");
+            let expected = u64::from(!(left && flags == ALSO_WAN));
+            let more = datapath.to_stack(counted).packets - before.packets;
+            assert_eq!(more, expected, "{name} {flags}");
+        }
+    }
 }

@@ -5,22 +5,26 @@
 //!                ─ other0 10.8.0.1/24                     (no role)
 //! ```
 
-use std::fs;
+use std::{fs, net::IpAddr};
 
 use datapath_abi::{
     maps,
+    outcome::DropReason::TurnedBack,
     outcome::StackReason::{
-        self, IpOptions, Malformed, NoNeighbour, NotIp, NotReady, NotRoutable, NotToLan, SiteDown,
-        SoftwareGso, TooBig, TtlExpiring,
+        self, IpOptions, Malformed, NotIp, NotReady, NotRoutable, NotToLan, SiteDown, TooBig,
+        TtlExpiring,
     },
-    settings::{COUNTED_MARK, Interface, Role, SOFTWARE_GSO},
+    settings::{COUNTED_MARK, Role},
     site::{SiteCounters, SiteState},
 };
 
 use crate::{
     case::{Case, Verdict, assert_routed, mutations, noise, redirect, run, stack},
-    frame::{DESTINATION_OPTIONS, ETHERNET, HOP_BY_HOP, Packet},
-    harness::{Context, Datapath, TC_TO_STACK, ifindex, ip, kernel_runs, settings},
+    frame::{DESTINATION_OPTIONS, ETHERNET, HOP_BY_HOP, Packet, sum},
+    harness::{
+        Context, Datapath, TC_DROP, TC_REDIRECT, TC_TO_STACK, hex, ifindex, ip, kernel_runs,
+        settings,
+    },
 };
 
 fn ready() -> Datapath {
@@ -49,6 +53,7 @@ fn ready() -> Datapath {
         "neigh add 10.8.0.5 lladdr 02:00:00:00:00:08 dev other0 nud permanent",
         "neigh add 2001:db8:1::5 lladdr 02:00:00:00:00:05 dev lan0 nud permanent",
         "route add 10.1.7.0/24 via 10.1.0.254",
+        "route add 10.1.6.0/24 via 10.1.0.253",
         "route add 10.1.8.0/24 via inet6 2001:db8:1::5 dev lan0",
         "route add 10.1.9.0/24 via 10.1.0.254 mtu lock 1000",
         "route add blackhole 10.1.66.0/24",
@@ -128,9 +133,10 @@ fn corpus() -> Vec<Case> {
         stack("larger than the route takes", sized(v4("10.1.9.9"), 1001), TooBig),
         redirect("GSO", host4().tcp(1, 2, 0x10, 3000).bare()).gso(1460),
         stack("GSO, segments too big", host4().tcp(1, 2, 0x10, 3000).bare(), TooBig).gso(1461),
+        redirect("neighbour unknown", v4("10.1.0.6").udp(1, 2, b"").bare()),
+        redirect("IPv6 neighbour unknown", v6("2001:db8:1::6").udp(1, 2, b"").bare()),
+        redirect("by a router that is unknown", v4("10.1.6.6").udp(1, 2, b"").bare()),
         // To the stack.
-        stack("neighbour unknown", v4("10.1.0.6").udp(1, 2, b"").bare(), NoNeighbour),
-        stack("IPv6 neighbour unknown", v6("2001:db8:1::6").udp(1, 2, b"").bare(), NoNeighbour),
         stack("our own address", v4("10.1.0.1").udp(1, 2, b"").bare(), NotToLan),
         stack("our own IPv6 address", v6("2001:db8:1::1").udp(1, 2, b"").bare(), NotToLan),
         stack("interface without a role", v4("10.8.0.5").udp(1, 2, b"").bare(), NotToLan),
@@ -149,7 +155,6 @@ fn corpus() -> Vec<Case> {
         redirect("as large as the other site takes", sized(v4("10.3.0.1"), 1300)),
         stack("larger than the other site takes", sized(v4("10.3.0.1"), 1301), TooBig),
         stack("to a site that is down", v4("10.4.0.1").udp(1, 2, b"").bare(), SiteDown),
-        stack("back to where it came from", v4("10.2.7.7").udp(1, 2, b"").bare(), NotToLan),
     ]
 }
 
@@ -232,6 +237,13 @@ fn a_mangled_packet_out_of_the_tunnel_is_routed_or_left_as_it_is() {
     let packets: Vec<Vec<u8>> = corpus().into_iter().map(|case| case.packet).collect();
     let mut redirected = 0;
     for packet in mutations(&packets, 60).into_iter().chain(noise(&[], 3000)) {
+        let before = datapath.drops(TurnedBack);
+        if datapath.tc(maps::TUN_INGRESS, &packet, tun()).verdict == TC_DROP
+            || datapath.drops(TurnedBack) != before
+        {
+            // On its way back: it is answered, or dropped where no answer may be.
+            continue;
+        }
         let (run, verdict, _) = run(&mut datapath, maps::TUN_INGRESS, &packet, tun());
         if verdict == Verdict::Redirect {
             let head = run.frame.len() - packet.len();
@@ -243,30 +255,83 @@ fn a_mangled_packet_out_of_the_tunnel_is_routed_or_left_as_it_is() {
 }
 
 #[test]
-fn a_super_packet_for_a_device_that_does_not_segment_is_the_stacks() {
+fn a_packet_that_would_go_back_is_answered_that_it_is_unreachable() {
     let mut datapath = ready();
-    datapath.write_interface(
-        ifindex("lan0"),
-        Interface {
-            role: Role::Lan as u32,
-            vnet: 0,
-            mtu: 1500,
-            flags: SOFTWARE_GSO,
-        },
-    );
-    let packet = v4("10.1.0.5").tcp(1, 2, 0x10, 3000).bare();
-    let large = Context {
-        gso_size: 1460,
-        ..tun()
-    };
-    let (_, verdict, sites) = run(&mut datapath, maps::TUN_INGRESS, &packet, large);
-    assert_eq!(verdict, Verdict::Stack(SoftwareGso));
-    let left = datapath.to_stack(SoftwareGso).packets;
-    assert_eq!(left, 3, "what it is on the wire");
-    assert_eq!(sites.from_site_packets, 3, "counted all the same");
-    let single = v4("10.1.0.5").tcp(1, 2, 0x10, 1000).bare();
-    let (_, verdict, _) = run(&mut datapath, maps::TUN_INGRESS, &single, tun());
-    assert_eq!(verdict, Verdict::Redirect);
+    let v6_from = "2001:db8:1::1";
+    for (name, packet, from) in [
+        ("IPv4", v4("10.2.7.7").icmp(8, 77).bare(), "10.1.0.1"),
+        (
+            "IPv4 TCP",
+            v4("10.2.7.7").tcp(1, 2, 2, 0).bare(),
+            "10.1.0.1",
+        ),
+        ("IPv4 large", sized(v4("10.2.7.7"), 1400), "10.1.0.1"),
+        ("IPv6", v6("2001:db8:2::7").icmp(128, 77).bare(), v6_from),
+        ("IPv6 large", sized(v6("2001:db8:2::7"), 1400), v6_from),
+    ] {
+        let before = datapath.drops(TurnedBack);
+        let run = datapath.tc(maps::TUN_INGRESS, &packet, tun());
+        assert_eq!(run.verdict, TC_REDIRECT, "{name}");
+        assert_eq!(datapath.drops(TurnedBack).packets, before.packets + 1);
+        let answer = &run.frame;
+        let address = |bytes: &[u8]| match <[u8; 4]>::try_from(bytes) {
+            Ok(bytes) => IpAddr::from(bytes),
+            Err(_) => IpAddr::from(<[u8; 16]>::try_from(bytes).unwrap()),
+        };
+        let (header, kind, ends) = if packet[0] >> 4 == 4 {
+            assert_eq!(sum(&answer[..20]) % 0xffff, 0, "{name}");
+            assert_eq!(sum(&answer[20..]) % 0xffff, 0, "{name}");
+            assert_eq!(answer[2..4], (answer.len() as u16).to_be_bytes());
+            (20, [3, 1], [&answer[12..16], &answer[16..20]])
+        } else {
+            let payload = answer.len() as u32 - 40;
+            assert_eq!(answer[4..6], (payload as u16).to_be_bytes());
+            let pseudo = [&answer[8..], &payload.to_be_bytes(), &[0, 0, 0, 58]].concat();
+            assert_eq!(sum(&pseudo) % 0xffff, 0, "{name}");
+            (40, [1, 3], [&answer[8..24], &answer[24..40]])
+        };
+        assert_eq!(ends.map(address)[0], from.parse::<IpAddr>().unwrap());
+        let sender = if header == 20 {
+            "10.2.0.9"
+        } else {
+            "2001:db8:2::9"
+        };
+        assert_eq!(ends.map(address)[1], sender.parse::<IpAddr>().unwrap());
+        assert_eq!(answer[header..header + 2], kind, "{name}");
+        let quote = &answer[header + 8..];
+        assert_eq!(quote, &packet[..header + 8], "{name}: what it is about");
+    }
+}
+
+#[test]
+fn no_error_is_sent_about_an_error_or_a_later_fragment() {
+    let mut datapath = ready();
+    for packet in [
+        v4("10.2.7.7").icmp(3, 0).bare(),
+        v4("10.2.7.7").icmp(11, 0).bare(),
+        v4("10.2.7.7")
+            .transport(17, &[0; 16])
+            .fragment(9, false)
+            .bare(),
+        v6("2001:db8:2::7").icmp(1, 0).bare(),
+        v6("2001:db8:2::7").icmp(3, 0).bare(),
+    ] {
+        let before = datapath.drops(TurnedBack).packets;
+        let run = datapath.tc(maps::TUN_INGRESS, &packet, tun());
+        assert_eq!(run.verdict, TC_DROP, "{}", hex(&packet));
+        assert_eq!(datapath.drops(TurnedBack).packets, before + 1);
+    }
+}
+
+#[test]
+fn answers_have_a_limit() {
+    let mut datapath = ready();
+    let packet = v4("10.2.7.7").icmp(8, 77).bare();
+    let runs: Vec<i32> = (0..4000)
+        .map(|_| datapath.tc(maps::TUN_INGRESS, &packet, tun()).verdict)
+        .collect();
+    assert!(runs.contains(&TC_REDIRECT) && runs.contains(&TC_DROP));
+    assert_eq!(datapath.drops(TurnedBack).packets, 4000);
 }
 
 #[test]

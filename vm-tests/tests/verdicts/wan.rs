@@ -7,6 +7,7 @@ use datapath_abi::outcome::{
     },
     Tally,
 };
+use datapath_abi::settings::{NAT, Settings};
 
 use crate::{
     case::{mutations, noise},
@@ -25,6 +26,10 @@ fn ready() -> Datapath {
     let mut datapath = Datapath::load();
     datapath.set_settings(settings(0));
     datapath.add_session(OURS >> 8);
+    datapath.add_local("198.51.100.1/32");
+    datapath.add_local("198.51.100.16/28");
+    datapath.add_local("2001:db8:b::1/128");
+    datapath.add_wan_vlan(7);
     datapath
 }
 
@@ -47,6 +52,15 @@ fn v4(message: &[u8]) -> Packet {
 
 fn v6(message: &[u8]) -> Packet {
     Packet::new("2001:db8:a::7", "2001:db8:b::1").udp(40000, PORT, message)
+}
+
+fn at(destination: &str, message: &[u8]) -> Packet {
+    let source = if destination.contains(':') {
+        "2001:db8:a::7"
+    } else {
+        "203.0.113.7"
+    };
+    Packet::new(source, destination).udp(40000, PORT, message)
 }
 
 fn to_port(port: u16) -> Vec<u8> {
@@ -114,10 +128,20 @@ fn corpus() -> Vec<(&'static str, Vec<u8>, Result<(), DropReason>)> {
         ("junk over IPv6", v6(&junk).frame(), Err(WanBadType)),
         ("junk with IPv4 options", v4(&junk).options(&[1; 40]).frame(), Err(WanBadType)),
         ("junk in a VLAN", v4(&junk).tagged(&[(VLAN, 7)]), Err(WanBadType)),
-        ("junk in QinQ", v6(&junk).tagged(&[(PROVIDER_VLAN, 7), (VLAN, 8)]), Err(WanBadType)),
+        ("junk with a priority tag", v4(&junk).tagged(&[(VLAN, 0x6000)]), Err(WanBadType)),
+        ("junk in a VLAN with a priority", v4(&junk).tagged(&[(VLAN, 0x6007)]), Err(WanBadType)),
+        ("junk in a priority tag in a VLAN", v6(&junk).tagged(&[(PROVIDER_VLAN, 0), (VLAN, 7)]), Err(WanBadType)),
+        ("junk for one of many addresses", at("198.51.100.31", &junk).frame(), Err(WanBadType)),
         ("junk behind destination options", v6(&junk).extension(DESTINATION_OPTIONS, &[0; 7]).frame(), Err(WanBadType)),
         ("junk behind hop-by-hop options", v6(&junk).extension(HOP_BY_HOP, &[0; 7]).frame(), Err(WanBadType)),
         ("junk behind a routing header", v6(&junk).extension(ROUTING, &[0; 7]).frame(), Err(WanBadType)),
+        // For others.
+        ("junk for a host behind us", at("10.1.0.10", &junk).frame(), Ok(())),
+        ("data for a WireGuard behind us", at("198.51.100.2", &message(4, 9, 0, 64)).frame(), Ok(())),
+        ("junk for the address behind our many", at("198.51.100.32", &junk).frame(), Ok(())),
+        ("junk for an IPv6 host behind us", at("2001:db8:b::2", &junk).frame(), Ok(())),
+        ("junk in a VLAN that is no WAN", v4(&junk).tagged(&[(VLAN, 8)]), Ok(())),
+        ("junk in QinQ", v6(&junk).tagged(&[(PROVIDER_VLAN, 7), (VLAN, 8)]), Ok(())),
         // None of our business.
         ("port below", to_port(PORT - 1), Ok(())),
         ("port above the lanes", to_port(PORT + 2), Ok(())),
@@ -239,6 +263,31 @@ fn without_settings_everything_passes() {
     assert!((1..corpus().len()).contains(&said.len()), "{said:?}");
     let name = maps::WAN_GUARD.as_bytes();
     assert!(said[0].windows(name.len()).any(|window| window == name));
+}
+
+#[test]
+fn where_addresses_are_translated_an_unknown_receiver_passes_and_no_other_junk() {
+    let mut datapath = ready();
+    datapath.set_settings(Settings {
+        flags: NAT,
+        ..settings(0)
+    });
+    for (name, frame, verdict) in corpus() {
+        let expected = verdict.or_else(|reason| match reason {
+            WanUnknownReceiver => Ok(()),
+            other => Err(other),
+        });
+        assert_eq!(run(&mut datapath, &frame), expected, "{name}");
+    }
+}
+
+#[test]
+fn a_host_that_knows_no_address_of_its_own_drops_nothing() {
+    let mut datapath = Datapath::load();
+    datapath.set_settings(settings(0));
+    for (name, frame, _) in corpus() {
+        assert_eq!(run(&mut datapath, &frame), Ok(()), "{name}");
+    }
 }
 
 #[test]

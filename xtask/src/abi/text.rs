@@ -5,11 +5,12 @@ use std::mem::offset_of;
 
 use datapath_abi::fault::{FAULT_INTERVAL_NS, FaultKind, PROGRAMS};
 use datapath_abi::flow::{FLOW_STAT_COUNT, FlowCounters, FlowKey, FlowKey4, FlowStat, FlowVerdict};
+use datapath_abi::local::{LocalKey, VlanKey};
 use datapath_abi::outcome::{DropReason, StackReason, Tally};
 use datapath_abi::route::{Route, RouteKey4, RouteKey6, SITE_KERNEL, VNET_BITS};
 use datapath_abi::settings::{
-    COUNTED_MARK, COUNTED_MARK_MASK, DEFAULT_VNET, Interface, InterfaceSlot, Role, SOFTWARE_GSO,
-    Settings,
+    ALSO_WAN, COUNTED_MARK, COUNTED_MARK_MASK, DEFAULT_VNET, Interface, InterfaceSlot, NAT, Role,
+    SOFTWARE_GSO, STRICT_SOURCES, Settings,
 };
 use datapath_abi::site::{MAX_LANES, Site, SiteCounters, SiteState};
 use datapath_abi::{ABI_VERSION, maps};
@@ -83,6 +84,7 @@ fn write_constants(text: &mut String) {
         maps::SESSION_WORDS,
         maps::MAX_INTERFACES,
         maps::INTERFACE_SLOT_COUNT,
+        maps::MAX_LOCAL_ADDRESSES,
         FAULT_INTERVAL_NS,
         PROGRAMS,
         FLOW_STAT_COUNT,
@@ -91,6 +93,9 @@ fn write_constants(text: &mut String) {
         COUNTED_MARK,
         COUNTED_MARK_MASK,
         SOFTWARE_GSO,
+        STRICT_SOURCES,
+        ALSO_WAN,
+        NAT,
         MAX_LANES,
         DEFAULT_VNET,
     );
@@ -158,6 +163,7 @@ fn write_structs(text: &mut String) {
             tcp_flags_from_site,
             verdict,
             reserved,
+            source_check,
         }
     );
     layout!(text, Tally { packets, bytes });
@@ -168,7 +174,10 @@ fn write_structs(text: &mut String) {
             tun_ifindex,
             listen_port,
             lanes,
-            route_generation
+            route_generation,
+            flags,
+            answers_from4,
+            answers_from6
         }
     );
     layout!(
@@ -181,6 +190,8 @@ fn write_structs(text: &mut String) {
         }
     );
     layout!(text, InterfaceSlot { ifindex, interface });
+    layout!(text, LocalKey { address });
+    layout!(text, VlanKey { ifindex, id });
 }
 
 fn write_enums(text: &mut String) {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crossway_host::forwarding::{self, Facts, Need};
 use crossway_host::state::{StateFile, SysctlChange};
 use crossway_host::sysctl::{Family, Key, Name};
-use crossway_host::{Host, kept_sysctls};
+use crossway_host::{Host, Report, kept_sysctls};
 
 use crate::lab::{
     Tun, assert_same, enter_new_namespace, gateway, in_namespace, ip, snapshot, state_path, sysctl,
@@ -51,7 +51,7 @@ fn a_kill_in_the_middle_of_the_change_is_mended_by_the_next_start() {
             set: "2".to_owned(),
             why: String::new(),
         };
-        kept_sysctls::reconcile(&mut file, vec![passing]).unwrap();
+        kept_sysctls::reconcile(&mut file, vec![passing], &mut Report::default());
         assert_eq!(sysctl("ipv6/conf/wan/accept_ra"), "2");
         drop(file);
 
@@ -83,11 +83,11 @@ fn so_it_does_where_the_whole_host_has_to_forward() {
             virtual_macs: &[],
         };
         let plan = forwarding::plan(need, &older_kernel());
-        kept_sysctls::reconcile(&mut file, plan.lasting).unwrap();
+        kept_sysctls::reconcile(&mut file, plan.lasting, &mut Report::default());
         assert_eq!(advertised_routes(), 1);
         assert_eq!(sysctl("ipv6/conf/all/forwarding"), "1");
         assert_eq!(sysctl("ipv6/conf/wan/accept_ra"), "2");
-        kept_sysctls::reconcile(&mut file, Vec::new()).unwrap();
+        kept_sysctls::reconcile(&mut file, Vec::new(), &mut Report::default());
         ip("link del cw-a");
         assert_same(&before, &snapshot());
     });

@@ -67,6 +67,15 @@ pub(crate) fn ip(arguments: &str) -> String {
     run("ip", arguments)
 }
 
+/// As [`ip`], for what may be refused: what it said either way.
+pub(crate) fn try_ip(arguments: &str) -> String {
+    let output = Command::new("ip")
+        .args(arguments.split_whitespace())
+        .output();
+    let output = output.expect("ip runs");
+    String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+}
+
 pub(crate) fn run(program: &str, arguments: &str) -> String {
     let output = Command::new(program)
         .args(arguments.split_whitespace())

@@ -2,7 +2,7 @@
 
 use crossway_host::Host;
 
-use crate::lab::{Tun, gateway, in_namespace, ip, state_path};
+use crate::lab::{Tun, gateway, in_namespace, ip, state_path, try_ip};
 use crate::{TUN, wanted};
 
 async fn host() -> Host {
@@ -12,25 +12,43 @@ async fn host() -> Host {
 }
 
 #[test]
-fn a_wrong_interface_name_is_answered_with_the_names_there_are() {
+fn an_interface_that_is_away_is_a_warning_with_the_names_there_are_and_the_rest_is_done() {
     in_namespace(async || {
         gateway();
         let mut host = host().await;
         let _tun = Tun::open(TUN);
         for name in ["eth9", "a-name-longer-than-the-kernel-takes"] {
             let mut wanted = wanted();
-            wanted.lan = vec![name.to_owned()];
-            let error = host.apply(&wanted).await.unwrap_err().to_string();
+            wanted.lan.push(name.to_owned());
+            let report = host.apply(&wanted).await.unwrap();
+            assert_eq!(report.failures, Vec::<String>::new());
             assert_eq!(
-                error,
-                format!(
-                    "interface {name} does not exist: this host has lo, lan-far, lan, wan-far, \
-                     wan, cw-a (see `ip link`); correct the name in the configuration or create \
-                     the interface first"
-                )
+                report.warnings,
+                [format!(
+                    "LAN interface {name} does not exist: it is taken in as soon as it comes; if the name is wrong, \
+                     correct it in the configuration (this host has lo, lan-far, lan, wan-far, wan, cw-a)"
+                )]
             );
         }
-        assert!(!ip("route").contains("proto 199"), "nothing was changed");
+        assert!(ip("route").contains("10.2.0.0/24 dev cw-a proto 199"));
+    });
+}
+
+#[test]
+fn a_site_whose_routes_somebody_takes_away_is_unreachable_and_not_left_to_the_default_route() {
+    in_namespace(async || {
+        gateway();
+        let mut host = host().await;
+        let _tun = Tun::open(TUN);
+        host.apply(&wanted()).await.unwrap();
+        let get = || try_ip("route get 10.2.0.9");
+        assert!(get().contains("dev cw-a"), "{}", get());
+        ip("link set cw-a down");
+        assert!(!get().contains("dev wan"), "{}", get());
+        host.apply(&wanted()).await.unwrap();
+        assert!(get().contains("dev cw-a"), "{}", get());
+        host.restore().await.unwrap();
+        assert!(get().contains("dev wan"), "{}", get());
     });
 }
 
@@ -74,10 +92,13 @@ fn a_route_of_another_connector_is_never_replaced() {
         let mut host = host().await;
         let _tun = Tun::open(TUN);
         ip("route add 10.2.0.0/24 dev lan proto 199 metric 30199");
-        let error = host.apply(&wanted()).await.unwrap_err().to_string();
+        let report = host.apply(&wanted()).await.unwrap();
         let start = "route 10.2.0.0/24 with metric 30199 exists on another interface";
-        assert!(error.starts_with(start), "{error}");
+        assert!(report.failures[0].starts_with(start), "{report:?}");
         assert!(ip("route show 10.2.0.0/24").contains("dev lan"));
+        // What others have is known all the same: the fast path follows it.
+        let others = host.take_other_routes().unwrap();
+        assert!(others.iter().any(|route| route.metric == 30_199));
     });
 }
 
@@ -108,9 +129,9 @@ fn without_privilege_the_capability_is_named() {
         // the test; glibc's wrapper would change all threads.
         let answer = unsafe { libc::syscall(libc::SYS_setresuid, nobody, nobody, nobody) };
         assert_eq!(answer, 0);
-        let error = host.apply(&wanted()).await.unwrap_err().to_string();
+        let report = host.apply(&wanted()).await.unwrap();
         assert_eq!(
-            error,
+            report.failures[0],
             "not permitted to set the MTU of cw-a to 1420: Crossway needs CAP_NET_ADMIN; run it as \
              root, or give its systemd unit AmbientCapabilities=CAP_NET_ADMIN"
         );

@@ -63,6 +63,7 @@ impl Forwarding {
         for link in &changes.tuned {
             self.tune_link(link, desired, now)?;
         }
+        self.links.keep_names(&plan.links);
         for site in &plan.sites {
             self.links.set_hold_down(site.id, site.config.hold_down);
         }
@@ -124,6 +125,17 @@ impl Forwarding {
         Ok(())
     }
 
+    /// Has links be down whose packets would enter the tunnel, by the address that they go to.
+    pub(in crate::gateway) fn set_swallowed(
+        &mut self,
+        swallowed: HashMap<IpAddr, String>,
+        now: Instant,
+    ) -> Result<()> {
+        let died = self.links.set_swallowed(swallowed, now);
+        died.into_iter()
+            .try_for_each(|(link, lane)| self.lanes.send(lane, Command::PathDown(link)))
+    }
+
     /// Tells the lanes which links carry flows now, and the far ends how they are served; what has changed of
     /// that, for the journal.
     pub(in crate::gateway) fn tell_ranks(
@@ -165,20 +177,17 @@ impl Forwarding {
         self.carriers.retain(|(id, _), _| *id != site);
     }
 
-    /// Dials the links whose turn it is.
+    /// Dials the links whose turn it is, and has their names looked up.
     pub(in crate::gateway) fn dial_due(&mut self, now: Instant) -> Result<()> {
         let due = self.links.handle_timeout(now);
-        due.into_iter().try_for_each(|dial| self.dial(dial))
-    }
-
-    pub(in crate::gateway) fn dial(&mut self, dial: Dial) -> Result<()> {
-        let endpoint = Endpoint::new(dial.remote);
-        let Some(link) = self.links.get(dial.link) else {
-            return Ok(());
-        };
-        let lane = link.planned.lane;
-        self.lanes
-            .send(lane, Command::SetEndpoint(dial.link, endpoint))
+        for question in self.links.resolved.poll_questions() {
+            self.lookups.ask(question);
+        }
+        due.into_iter().try_for_each(|dial| {
+            let Dial { link, lane, remote } = dial;
+            let endpoint = Endpoint::new(remote);
+            self.lanes.send(lane, Command::SetEndpoint(link, endpoint))
+        })
     }
 }
 
@@ -222,21 +231,15 @@ fn note_carriers(
 
 /// A link as its lane must know it.
 pub(in crate::gateway) fn spec_of(link: &PlannedLink, config: &Config) -> Result<PeerSpec> {
-    let preshared_key = match &link.gateway.preshared_key_file {
-        Some(file) => {
-            let key = disk::read_key(file)
-                .with_context(|| format!("pre-shared key file {}", file.display()))?;
-            Some(key)
-        }
-        None => None,
-    };
+    let file = link.gateway.preshared_key_file.as_ref();
+    let preshared_key = file.map(disk::key_of).transpose();
     Ok(PeerSpec {
         link: link.id,
         site: link.site,
         engine: link.gateway.engine,
         receiver_index: link.receiver_index,
         public_key: link.gateway.public_key,
-        preshared_key,
+        preshared_key: preshared_key.context("preshared_key_file")?,
         keepalive: link.keepalive(),
         endpoint: None,
         // Told before it is dialled.

@@ -135,6 +135,7 @@ impl Forwarding {
             lanes,
             // The routes' own.
             route_generation: 0,
+            ..Settings::default()
         })?;
         datapath.attach(Wanted {
             lan: lans,

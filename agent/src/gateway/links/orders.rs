@@ -1,5 +1,7 @@
 //! What a person orders of links, and what interfaces say of their paths.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Instant;
 
@@ -9,6 +11,21 @@ use crate::control::message::LinkOrder;
 use crate::host::ways::BoundEndpoint;
 use crate::ids::{IfIndex, LinkId};
 use crate::tunnel::link_bfd::LanRole;
+
+/// An index that no interface has (the kernel's are positive `int`s, counted up from 1): it refuses what would leave by
+/// it.
+const NOWHERE: NonZeroU32 = NonZeroU32::new(i32::MAX as u32).unwrap();
+
+impl Wan {
+    /// Why nothing passes, of one without a carrier.
+    fn why_dead(&self) -> String {
+        let name = &self.name;
+        match self.index {
+            Some(_) => format!("{name} has no carrier"),
+            None => format!("{name} does not exist"),
+        }
+    }
+}
 
 impl Links {
     /// The links that `target` names: `site`, `site/gateway` or `site/gateway/link`.
@@ -92,12 +109,13 @@ impl Links {
     }
 
     /// Which links leave by another interface than their lane knows: an interface that has come back has
-    /// another index.
+    /// another index. One that is away is [`NOWHERE`]: what is bound to it does not leave by another.
     pub fn poll_interfaces(&mut self, wans: &[Wan]) -> Vec<(LinkId, u16, Option<NonZeroU32>)> {
         let links = self.by_id.values_mut();
         let changed = links.filter_map(|link| {
             let own = link.planned.path.wan.as_ref()?;
-            let index = wans.iter().find(|wan| wan.name == *own)?.index;
+            let wan = wans.iter().find(|wan| wan.name == *own)?;
+            let index = wan.index.or(Some(NOWHERE));
             let before = std::mem::replace(&mut link.interface, index);
             (before != index).then_some((link.planned.id, link.planned.lane, index))
         });
@@ -109,7 +127,8 @@ impl Links {
         let mut bound = Vec::new();
         for link in self.by_id.values() {
             let LinkStatus { planned, .. } = link;
-            let (Some(wan), Some(index)) = (&planned.path.wan, link.interface) else {
+            let index = link.interface.filter(|index| *index != NOWHERE);
+            let (Some(wan), Some(index)) = (&planned.path.wan, index) else {
                 continue;
             };
             for endpoint in &planned.path.endpoints {
@@ -128,6 +147,22 @@ impl Links {
         bound
     }
 
+    /// Where far gateways are or may be, names that have not answered apart.
+    pub fn endpoints(&self) -> Vec<IpAddr> {
+        let mut all = BTreeSet::new();
+        for link in self.by_id.values() {
+            let heard = link.peer.as_ref().and_then(|peer| peer.endpoint);
+            all.extend(heard.map(|endpoint| endpoint.remote.ip().to_canonical()));
+            all.extend(link.planned.path.endpoints.iter().filter_map(|endpoint| {
+                let Endpoint::Address(address) = endpoint else {
+                    return None;
+                };
+                Some(address.ip())
+            }));
+        }
+        all.into_iter().collect()
+    }
+
     /// Takes which WAN interfaces have no carrier; returns the links whose path has died by it. A link
     /// that is bound to no interface lives as long as any of them does.
     pub fn on_carriers(&mut self, wans: &[Wan], now: Instant) -> Vec<LinkId> {
@@ -141,8 +176,8 @@ impl Links {
             let why = match &link.planned.path.wan {
                 Some(own) => wans
                     .iter()
-                    .any(|wan| wan.name == *own && !wan.carrier)
-                    .then(|| format!("{own} has no carrier")),
+                    .find(|wan| wan.name == *own && !wan.carrier)
+                    .map(Wan::why_dead),
                 // A replica is reached by the LAN or a cable of its own.
                 None if link.planned.site.is_none() => None,
                 None => all_dead.then(|| "no WAN interface has a carrier".to_owned()),

@@ -43,6 +43,10 @@ pub struct LinkStatus {
     pub(super) interface: Option<NonZeroU32>,
     /// Why its path is known to be dead, such as an interface without a carrier.
     pub path_down: Option<String>,
+    /// Where it was dialled or heard last.
+    pub(super) remote: Option<IpAddr>,
+    /// Why its packets would not leave this host.
+    pub(super) swallowed: Option<String>,
     pub(super) next_endpoint: usize,
     pub(super) next_dial: Instant,
     /// Inner packets that it had delivered, and when that number was another.
@@ -79,6 +83,8 @@ impl LinkStatus {
             service: LanRole::default(),
             interface: None,
             path_down: None,
+            remote: None,
+            swallowed: None,
             next_endpoint: 0,
             next_dial: now,
             received: (0, now),
@@ -148,7 +154,7 @@ impl LinkStatus {
         if self.drained {
             return (LinkState::Drained, "drained here".to_owned());
         }
-        if let Some(why) = &self.path_down {
+        if let Some(why) = self.path_down.as_ref().or(self.swallowed.as_ref()) {
             return (LinkState::Down, why.clone());
         }
         let verdict = match self.bfd().filter(|_| self.is_watched_by_bfd()) {
@@ -214,6 +220,12 @@ impl LinkStatus {
                 LinkState::Down,
                 format!("{remote} answers no handshake and sends nothing"),
             ),
+            (Some(_), Some(remote)) if self.is_unheard() => (
+                LinkState::Down,
+                format!(
+                    "{remote} begins handshakes and gets no answer: what is sent to it does not arrive"
+                ),
+            ),
             (Some(_), _) => (LinkState::Up, "handshake completed".to_owned()),
             // A session that ended (nothing heard for 180 s) is down at once.
             (None, Some(remote)) => {
@@ -244,6 +256,12 @@ impl LinkStatus {
             LinkState::Drained => true,
             LinkState::Up | LinkState::Down => false,
         }
+    }
+
+    /// Whether the far end does not hear us, whatever it sends.
+    fn is_unheard(&self) -> bool {
+        let unheard = self.peer.as_ref().and_then(|peer| peer.unheard_for);
+        unheard.is_some_and(|time| time >= SILENT_FOR)
     }
 
     fn is_silent(&self, now: Instant) -> bool {

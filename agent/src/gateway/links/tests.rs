@@ -2,6 +2,7 @@ use super::dial::{MOST_DIALS, REDIAL_AFTER};
 use super::*;
 use crate::config::{Endpoint, Link, Liveness, RemoteGateway};
 use crate::engine::Engine;
+use crate::gateway::names::Answer;
 use crate::io::udp;
 use crate::tunnel::link_bfd::{LanRole, LinkLiveness};
 use crossway_sys::clock;
@@ -43,6 +44,7 @@ fn peer(id: u32, session: bool) -> PeerSnapshot {
         endpoint: Some(udp::Endpoint::new("192.0.2.7:51820".parse().unwrap())),
         handshake_age: session.then_some(Duration::from_secs(1)),
         unanswered_for: None,
+        unheard_for: None,
         pulse: LinkLiveness::default(),
         sent_packets: 0,
         sent_bytes: 0,
@@ -51,9 +53,8 @@ fn peer(id: u32, session: bool) -> PeerSnapshot {
     }
 }
 
-fn links() -> (Links, mpsc::Receiver<Dial>) {
-    let (sender, receiver) = mpsc::channel(8);
-    (Links::new(true, sender), receiver)
+fn links() -> Links {
+    Links::new(true)
 }
 
 fn state(links: &Links, id: u32) -> LinkState {
@@ -62,7 +63,7 @@ fn state(links: &Links, id: u32) -> LinkState {
 
 #[test]
 fn a_link_connects_comes_up_and_goes_down_with_its_session() {
-    let (mut links, _dials) = links();
+    let mut links = links();
     let start = clock::now();
     let after = |seconds| start + Duration::from_secs(seconds);
     links.insert(planned(1, &["192.0.2.7:51820"]), HOLD, start);
@@ -92,7 +93,7 @@ fn a_link_connects_comes_up_and_goes_down_with_its_session() {
 
 #[test]
 fn a_link_without_an_endpoint_waits_to_be_dialled() {
-    let (mut links, _dials) = links();
+    let mut links = links();
     let start = clock::now();
     links.insert(planned(1, &[]), HOLD, start);
     let unheard = PeerSnapshot {
@@ -107,7 +108,7 @@ fn a_link_without_an_endpoint_waits_to_be_dialled() {
 
 #[test]
 fn a_link_that_is_not_up_is_dialled_at_each_endpoint_in_turn() {
-    let (mut links, _dials) = links();
+    let mut links = links();
     let start = clock::now();
     links.insert(planned(1, &["192.0.2.7:1", "192.0.2.8:1"]), HOLD, start);
     let mut dialled = Vec::new();
@@ -123,9 +124,173 @@ fn a_link_that_is_not_up_is_dialled_at_each_endpoint_in_turn() {
     assert_eq!(due, [], "a link that is up is left alone");
 }
 
+fn by_name(id: u32) -> PlannedLink {
+    let mut planned = planned(id, &[]);
+    planned.path.endpoints.push(Endpoint::Name {
+        host: "far.example".to_owned(),
+        port: 7,
+    });
+    planned
+}
+
+fn leads_to(links: &mut Links, addresses: &[&str], now: Instant) {
+    assert_eq!(links.resolved.poll_questions().len(), 1);
+    let addresses = addresses.iter();
+    let answer = Answer {
+        host: "far.example".to_owned(),
+        addresses: Ok(addresses
+            .map(|text| (text.parse::<std::net::IpAddr>().unwrap(), 0).into())
+            .collect()),
+    };
+    links.on_names(vec![answer], now);
+}
+
+fn dialled(links: &mut Links, now: Instant) -> Vec<String> {
+    let due = links.handle_timeout(now).into_iter();
+    due.map(|dial| dial.remote.to_string()).collect()
+}
+
+#[test]
+fn a_name_is_dialled_at_all_its_addresses_in_turn_and_the_one_that_answered_is_the_first_again() {
+    let mut links = Links::new(false);
+    let start = clock::now();
+    let at = |turn: u32| start + REDIAL_AFTER * turn;
+    links.insert(by_name(1), HOLD, start);
+    assert_eq!(dialled(&mut links, start), [""; 0]);
+    let why = &links.get(LinkId(1)).unwrap().why;
+    assert_eq!(why, "far.example is looked up");
+    leads_to(
+        &mut links,
+        &["2001:db8::2", "192.0.2.6", "192.0.2.7"],
+        start,
+    );
+    let turns: Vec<_> = (0..3)
+        .flat_map(|turn| dialled(&mut links, at(turn)))
+        .collect();
+    assert_eq!(turns, ["[2001:db8::2]:7", "192.0.2.6:7", "192.0.2.7:7"]);
+
+    // The last of them answers, later is silent, and the name leads to one more.
+    links.on_snapshot(vec![peer(1, true)], at(3));
+    links.on_snapshot(vec![peer(1, false)], at(90));
+    leads_to(
+        &mut links,
+        &["2001:db8::2", "192.0.2.9", "192.0.2.7"],
+        at(90),
+    );
+    let turns: Vec<_> = (90..93)
+        .flat_map(|turn| dialled(&mut links, at(turn)))
+        .collect();
+    assert_eq!(turns, ["192.0.2.7:7", "[2001:db8::2]:7", "192.0.2.9:7"]);
+}
+
+#[test]
+fn a_name_that_leads_elsewhere_is_dialled_there_at_once_unless_the_link_is_up() {
+    let mut links = links();
+    let start = clock::now();
+    links.insert(by_name(1), HOLD, start);
+    dialled(&mut links, start);
+    leads_to(&mut links, &["192.0.2.7"], start);
+    assert_eq!(dialled(&mut links, start), ["192.0.2.7:7"]);
+    let later = start + REDIAL_AFTER;
+    assert_eq!(
+        dialled(&mut links, later),
+        ["192.0.2.7:7"],
+        "what is known, meanwhile"
+    );
+    leads_to(&mut links, &["2001:db8::2", "192.0.2.8"], later);
+    assert_eq!(
+        dialled(&mut links, later),
+        ["192.0.2.8:7"],
+        "this one has no IPv6"
+    );
+
+    let later = later + REDIAL_AFTER;
+    dialled(&mut links, later);
+    links.on_snapshot(vec![peer(1, true)], later);
+    leads_to(&mut links, &["192.0.2.9"], later);
+    assert_eq!(dialled(&mut links, later), [""; 0]);
+}
+
+#[test]
+fn a_link_whose_packets_would_enter_the_tunnel_is_down_and_dialled_elsewhere() {
+    let mut links = links();
+    let start = clock::now();
+    let swallows = |address: &str| {
+        let why = "packets would go into the tunnel".to_owned();
+        HashMap::from([(address.parse().unwrap(), why)])
+    };
+    links.insert(planned(1, &["192.0.2.7:1", "192.0.2.8:1"]), HOLD, start);
+    links.insert(planned(2, &["192.0.2.9:1"]), HOLD, start);
+    links.on_snapshot(vec![peer(1, true)], start);
+    assert!(links.poll_moved() && !links.poll_moved());
+    assert_eq!(links.own_addresses().len(), 3);
+
+    let died = links.set_swallowed(swallows("192.0.2.7"), start);
+    assert_eq!(died, [(LinkId(1), 0)]);
+    assert_eq!(state(&links, 1), LinkState::Down);
+    assert_eq!(
+        links.get(LinkId(1)).unwrap().why,
+        "packets would go into the tunnel"
+    );
+    assert_eq!(
+        state(&links, 2),
+        LinkState::Connecting,
+        "no other is disturbed"
+    );
+    assert_eq!(
+        links.set_swallowed(swallows("192.0.2.7"), start),
+        [],
+        "it has died already"
+    );
+    // The other address is as good as ever.
+    let to = dialled(&mut links, start);
+    assert_eq!(to, ["192.0.2.8:1", "192.0.2.9:1"]);
+    assert!(links.poll_moved());
+    let answers = PeerSnapshot {
+        endpoint: Some(udp::Endpoint::new("192.0.2.8:1".parse().unwrap())),
+        ..peer(1, true)
+    };
+    links.on_snapshot(vec![answers], start);
+    assert_eq!(state(&links, 1), LinkState::Up);
+
+    // All that there is: not dialled, until there is a way.
+    links.set_swallowed(swallows("192.0.2.9"), start);
+    let later = start + REDIAL_AFTER * 9;
+    assert_eq!(dialled(&mut links, later), [""; 0]);
+    links.set_swallowed(HashMap::new(), later);
+    assert_eq!(dialled(&mut links, later), ["192.0.2.9:1"]);
+}
+
+#[test]
+fn a_link_that_is_bound_to_an_interface_leaves_by_it_whatever_routes_say() {
+    let mut links = links();
+    let start = clock::now();
+    let mut bound = planned(1, &["192.0.2.7:51820"]);
+    bound.path.wan = Some("eth0".to_owned());
+    links.insert(bound, HOLD, start);
+    links.on_snapshot(vec![peer(1, true)], start);
+    assert_eq!(links.own_addresses(), []);
+    let swallowed = HashMap::from([("192.0.2.7".parse().unwrap(), "no".to_owned())]);
+    assert_eq!(links.set_swallowed(swallowed, start), []);
+    assert_eq!(state(&links, 1), LinkState::Up);
+}
+
+#[test]
+fn links_whose_names_nobody_knows_keep_none_from_being_dialled() {
+    let mut links = links();
+    let start = clock::now();
+    for id in 0..2 * MOST_DIALS as u32 {
+        links.insert(by_name(id), HOLD, start);
+    }
+    let last = 2 * MOST_DIALS as u32;
+    links.insert(planned(last, &["192.0.2.7:1"]), HOLD, start);
+    assert_eq!(dialled(&mut links, start), ["192.0.2.7:1"]);
+    assert_eq!(links.resolved.poll_questions().len(), 1);
+}
+
 #[test]
 fn a_turn_that_another_agent_told_is_taken_whatever_it_is() {
-    let (mut links, _dials) = links();
+    let mut links = links();
     let start = clock::now();
     links.insert(planned(1, &["192.0.2.7:1", "192.0.2.8:1"]), HOLD, start);
     let told = LinkExport {
@@ -141,7 +306,7 @@ fn a_turn_that_another_agent_told_is_taken_whatever_it_is() {
 
 #[test]
 fn a_site_is_as_well_as_its_links() {
-    let (mut links, _dials) = links();
+    let mut links = links();
     let now = clock::now();
     links.insert(planned(1, &["192.0.2.7:1"]), HOLD, now);
     links.insert(planned(2, &["192.0.2.8:1"]), HOLD, now);
@@ -155,7 +320,7 @@ fn a_site_is_as_well_as_its_links() {
 
 #[test]
 fn of_very_many_links_some_are_dialled_at_a_time_and_none_is_forgotten() {
-    let (mut links, _dials) = links();
+    let mut links = links();
     let start = clock::now();
     let count = 2 * MOST_DIALS + 1;
     for id in 0..count as u32 {
@@ -174,7 +339,7 @@ fn of_very_many_links_some_are_dialled_at_a_time_and_none_is_forgotten() {
 
 #[test]
 fn a_link_to_a_replica_is_no_sites_and_obeys_no_order() {
-    let (mut links, _dials) = links();
+    let mut links = links();
     let now = clock::now();
     let replica = PlannedLink {
         site: None,

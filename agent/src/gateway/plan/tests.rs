@@ -135,3 +135,21 @@ fn a_replica_has_a_link_without_a_site_on_the_first_lane() {
     assert_eq!(difference.links.removed, std::slice::from_ref(replica));
     assert!(!difference.routes && difference.sites_removed.is_empty());
 }
+
+#[test]
+fn a_pre_shared_key_in_another_file_begins_a_new_session_unless_it_is_known_to_be_the_same() {
+    let mut numbers = Numbers::default();
+    let mut file = config(&[PARIS, ROME]);
+    let share = |file: &mut Config, path: Option<&str>| {
+        file.sites[0].gateways[0].preshared_key_file = path.map(Into::into);
+    };
+    share(&mut file, Some("a.psk"));
+    let shared = numbers.plan(&file, 1);
+    for path in [None, Some("b.psk")] {
+        share(&mut file, path);
+        let other = numbers.plan(&file, 1);
+        let links = shared.difference(&other).links;
+        assert_eq!(links.added, [other.links[0].clone()]);
+        assert_eq!(links.removed, [shared.links[0].clone()]);
+    }
+}

@@ -104,9 +104,10 @@ impl Step {
         },
         rule(Step::KernelRoutes, "routes of the kernel"),
         rule(Step::Routers, "virtual routers"),
-        // A route leads to a site that the programs know, and leaves out what the kernel keeps for itself.
+        // A route leads to a site that the programs know. It leaves out what the kernel keeps for itself, which is
+        // known as soon as the kernel's routes have been read, whether or not ours could be set.
         Rule {
-            waits_for: Dirty::of(&[Step::Sites, Step::KernelRoutes]),
+            waits_for: Dirty::of(&[Step::Sites]),
             ..rule(Step::FastPathRoutes, "routes of the fast path")
         },
         // No route leads to a site that the programs have forgotten.

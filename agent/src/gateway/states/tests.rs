@@ -1,8 +1,6 @@
 use std::path::Path;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-
 use super::*;
 use crate::config::Config;
 use crate::gateway::plan::Numbers;
@@ -42,7 +40,7 @@ impl Paris {
     fn new() -> Self {
         let config = Config::parse(FILE, Path::new("berlin-1.toml")).unwrap();
         let plan = Numbers::default().plan(&config.config, 2);
-        let mut links = Links::new(true, mpsc::channel(1).0);
+        let mut links = Links::new(true);
         let start = clock::now();
         for link in &plan.links {
             links.insert(link.clone(), Duration::ZERO, start);
@@ -73,6 +71,7 @@ impl Paris {
             endpoint: Some(udp::Endpoint::new("192.0.2.7:51820".parse().unwrap())),
             handshake_age: session.then_some(Duration::ZERO),
             unanswered_for: None,
+            unheard_for: None,
             pulse: LinkLiveness::default(),
             sent_packets: 0,
             sent_bytes: 0,
@@ -199,6 +198,7 @@ fn an_interface_that_goes_comes_back_or_changes_is_recorded() {
         carrier,
         ethernet: true,
         open_queues: 0,
+        queue_length: 1000,
     };
     let mut seen = |found: Option<Interface>| {
         let change = states.follow_interface("eth1", found.as_ref());

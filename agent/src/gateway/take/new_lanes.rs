@@ -12,6 +12,7 @@ use crate::io::tun::TunQueue;
 use crate::io::udp::UdpSocket;
 use crate::lane::{LaneHandle, ParkedLane, ToControl};
 use crate::routes::RouteTable;
+use crate::tunnel::initiations::Initiations;
 use crate::tunnel::noise::Identity;
 use crate::tunnel::{Imported, PeerSpec};
 use crossway_types::codec::Damaged;
@@ -53,10 +54,18 @@ impl NewLanes {
         to_control: &ToControl,
     ) -> Result<(Vec<(ParkedLane, LaneHandle)>, Imported)> {
         let mut made = Vec::new();
+        let initiations = Arc::<Initiations>::default();
         for (queue, socket) in pairs {
             let (identity, to_control) = (self.identity.clone(), to_control.clone());
             let mtu = self.mtu.into();
-            made.push(ParkedLane::new(queue, socket, identity, mtu, to_control)?);
+            made.push(ParkedLane::new(
+                queue,
+                socket,
+                identity,
+                Arc::clone(&initiations),
+                mtu,
+                to_control,
+            )?);
         }
         let imported = self.fill(&mut made, received);
         Ok((made, imported))

@@ -165,6 +165,7 @@ mod tests {
             carrier: true,
             ethernet: true,
             open_queues: 0,
+            queue_length: 1000,
         }
     }
 

@@ -22,8 +22,10 @@ use datapath_abi::outcome::{DropReason, Tally};
 use crate::message::{self, Message};
 use crate::noise::Identity;
 use crate::queue::PacketQueue;
-use crate::session::{Held, INITIATION_INTERVAL, Opened};
-use crate::timers::{REKEY_AFTER, REKEY_AFTER_AS_RESPONDER, REKEY_TIMEOUT};
+use crate::session::answers::Answers;
+use crate::session::{Held, Opened};
+use crate::tai64n::Timestamp;
+use crate::timers::{REKEY_AFTER, REKEY_AFTER_AS_RESPONDER};
 
 /// Time between two looks at boringtun's timers, as in its own device.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -43,14 +45,17 @@ pub(crate) struct BoringtunSession {
     /// answer to that as well.
     begun: Option<Begun>,
     begun_before: Option<u32>,
-    /// When the last initiation of the peer was answered.
-    answered: Option<Instant>,
+    answers: Answers,
+    /// Our receiver index in the last answer, until the peer has sent something under it.
+    answer_index: Option<u32>,
     look_at: Instant,
     /// Time between two messages on a link that is kept alive.
     interval: Option<Duration>,
     keepalive_at: Option<Instant>,
     /// Whether anything was sent since the last look.
     sent: bool,
+    /// Where a packet gets its padding, which `tunn` does not give it.
+    padded: Vec<u8>,
 }
 
 /// A handshake that we began.
@@ -94,22 +99,34 @@ impl BoringtunSession {
             given_up: Tally::default(),
             begun: None,
             begun_before: None,
-            answered: None,
+            answers: Answers::default(),
+            answer_index: None,
             look_at: now,
             interval: keepalive
                 .filter(|seconds| *seconds > 0)
                 .map(|seconds| Duration::from_secs(seconds.into())),
             keepalive_at: None,
             sent: false,
+            padded: Vec::new(),
         }
+    }
+
+    /// Goes on as `blank` does, with all that is not keys; whether there was a session or a handshake under way.
+    pub(super) fn begin_anew(&mut self, blank: Self) -> bool {
+        let before = std::mem::replace(self, blank);
+        self.queue = before.queue;
+        self.given_up = before.given_up;
+        self.answers = before.answers;
+        before.ready || before.begun.is_some()
     }
 
     /// As [`super::PeerSession::seal`].
     #[inline]
-    pub(super) fn seal(&mut self, packet: &[u8], to: &mut [u8]) -> Option<usize> {
+    pub(super) fn seal(&mut self, packet: &[u8], mtu: usize, to: &mut [u8]) -> Option<usize> {
         if !self.ready {
             return None;
         }
+        let packet = with_padding(packet, mtu, &mut self.padded);
         let length = written(&self.tunn.encapsulate(packet, to));
         self.sent = true;
         length
@@ -145,6 +162,9 @@ impl BoringtunSession {
         };
         // The session that it came under is the current one now, unless a newer is.
         self.ready = true;
+        if self.answer_index.is_some() && self.answer_index == message::receiver(datagram) {
+            self.on_confirmed();
+        }
         Ok(opened)
     }
 
@@ -155,14 +175,16 @@ impl BoringtunSession {
     }
 
     /// As [`super::PeerSession::poll_held`].
-    pub(super) fn poll_held(&mut self, to: &mut [u8]) -> Option<usize> {
+    pub(super) fn poll_held(&mut self, mtu: usize, to: &mut [u8]) -> Option<(usize, usize)> {
         if !self.ready {
             return None;
         }
-        let length = written(&self.tunn.encapsulate(self.queue.front()?, to))?;
+        let packet = self.queue.front()?;
+        let padded = with_padding(packet, mtu, &mut self.padded);
+        let lengths = (written(&self.tunn.encapsulate(padded, to))?, packet.len());
         self.queue.pop();
         self.sent = true;
-        Some(length)
+        Some(lengths)
     }
 
     /// As [`super::PeerSession::take_given_up`].
@@ -184,16 +206,12 @@ impl BoringtunSession {
     /// datagrams; one with a public key of low order, which it would take, does not come so far.
     pub(super) fn answer(
         &mut self,
+        timestamp: Timestamp,
         datagram: &[u8],
         now: Instant,
         to: &mut [u8],
     ) -> Result<usize, DropReason> {
-        if self
-            .answered
-            .is_some_and(|at| now < at + INITIATION_INTERVAL)
-        {
-            return Err(DropReason::HandshakeInvalid);
-        }
+        self.answers.check(timestamp, now)?;
         if self.is_due(now) {
             // The session is to count from now, not from the last look, which may be long ago where nobody could
             // be dialled. A handshake of ours that begins here gives way to this one.
@@ -201,7 +219,8 @@ impl BoringtunSession {
         }
         let length = written(&self.tunn.decapsulate(None, datagram, to));
         let length = length.ok_or(DropReason::HandshakeInvalid)?;
-        self.answered = Some(now);
+        self.answers.on_answered(timestamp, now);
+        self.answer_index = message::sender(&to[..length]);
         self.initiator = false;
         // `tunn` leaves off trying by itself, but still takes an answer.
         self.begun_before = self.begun.take().map(|begun| begun.local_index);
@@ -223,6 +242,7 @@ impl BoringtunSession {
             .take()
             .filter(|begun| begun.local_index != receiver);
         self.begun_before = self.begun_before.filter(|before| *before != receiver);
+        self.on_confirmed();
         self.ready = true;
         self.initiator = true;
         self.sent = true;
@@ -266,6 +286,11 @@ impl BoringtunSession {
         Some(now.saturating_duration_since(begun.at))
     }
 
+    /// As [`super::PeerSession::unheard_for`].
+    pub(super) fn unheard_for(&self, now: Instant) -> Option<Duration> {
+        self.answers.ignored_for(now)
+    }
+
     /// As [`super::PeerSession::is_due`].
     #[inline]
     pub(super) fn is_due(&self, now: Instant) -> bool {
@@ -307,7 +332,9 @@ impl BoringtunSession {
             Some(age) => kept_alive && age >= REKEY_AFTER_AS_RESPONDER,
             None => kept_alive || !self.queue.is_empty(),
         };
-        if due && self.may_begin(now) {
+        self.answers.expire(now);
+        let unheard = self.answers.ignored_for(now).is_some();
+        if (due || unheard) && self.may_begin(now) {
             self.initiate(now, to)
         } else {
             None
@@ -327,10 +354,15 @@ impl BoringtunSession {
         written(&self.tunn.encapsulate(&[], to))
     }
 
-    /// Whether a packet is a reason for a handshake. A response that was just sent is likely to give a session
-    /// soon.
+    /// Our last answer has arrived.
+    fn on_confirmed(&mut self) {
+        self.answers.on_confirmed();
+        self.answer_index = None;
+    }
+
+    /// Whether a packet is a reason for a handshake.
     fn may_begin(&self, now: Instant) -> bool {
-        self.begun.is_none() && self.answered.is_none_or(|at| now >= at + REKEY_TIMEOUT)
+        self.begun.is_none() && !self.answers.may_give_a_session(now)
     }
 
     /// Writes an initiation; a second one of the same handshake only if `again`.
@@ -355,6 +387,18 @@ impl BoringtunSession {
             });
         }
     }
+}
+
+/// `packet` with its padding, in `place` where it has any.
+fn with_padding<'a>(packet: &'a [u8], mtu: usize, place: &'a mut Vec<u8>) -> &'a [u8] {
+    let padded = message::padded(packet, mtu);
+    if padded == packet.len() {
+        return packet;
+    }
+    place.clear();
+    place.extend_from_slice(packet);
+    place.resize(padded, 0);
+    place
 }
 
 /// The length of what is to be sent, which lies at the start of the buffer that was given.

@@ -7,7 +7,7 @@ use std::time::Instant;
 use datapath_abi::outcome::Tally;
 use zeroize::Zeroizing;
 
-use super::{LinkLiveness, Peer, PeerSpec};
+use super::{Peer, PeerSpec};
 use crate::session::Local;
 use crate::transmit::Endpoint;
 use crossway_types::codec::{Damaged, Reader, Writer};
@@ -79,8 +79,6 @@ impl Peer {
         if let (Some(bfd), Some(mut told)) = (&mut peer.bfd, told) {
             bfd.import(&mut told)?;
         }
-        // Control hears of it anew.
-        peer.told = LinkLiveness::default();
         let goes_on = peer.session.import(from)?;
         Ok(Some((peer, goes_on)))
     }

@@ -1,5 +1,7 @@
 //! Whether the link is alive: BFD and echoes, sent and received over its own session.
 
+mod told;
+
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -11,6 +13,7 @@ use crossway_liveness::bfd::encapsulation::LONGEST;
 use crossway_liveness::bfd::packet::Packet;
 use crossway_liveness::echo::{self, Echo};
 use crossway_liveness::settings::Liveness;
+pub(super) use told::Told;
 
 impl Peer {
     /// Whether it may be chosen to carry flows.
@@ -82,7 +85,7 @@ impl Peer {
         let Some(endpoint) = self.endpoint else {
             return false;
         };
-        let Some(length) = self.session.seal(inner, out.spare()) else {
+        let Some(length) = self.session.seal(inner, self.mtu, out.spare()) else {
             return false;
         };
         out.push(length, endpoint);
@@ -131,22 +134,26 @@ impl Peer {
         }
     }
 
-    /// What has changed since this was asked last. A link that has died is benched.
-    pub(crate) fn poll_change(&mut self) -> Option<LinkChange> {
-        let pulse = self.pulse();
-        let told = std::mem::replace(&mut self.told, pulse);
-        let essence = |pulse: LinkLiveness| {
-            let bfd = pulse.bfd.map(|bfd| (bfd.state, bfd.remote, bfd.decides));
-            (bfd, pulse.echo)
-        };
-        if essence(told) == essence(pulse) {
-            return None;
-        }
-        self.benched |= !self.is_alive();
+    /// Whether anything has changed since this was asked last. A link that has died is benched.
+    pub(crate) fn look(&mut self) -> bool {
+        let alive = self.is_alive();
+        let altered = self.told.look(self.pulse(), alive);
+        self.benched |= altered && !alive;
+        altered
+    }
+
+    /// What control is to be told now.
+    pub(crate) fn poll_change(&mut self, now: Instant) -> Option<LinkChange> {
+        let pulse = self.told.poll(now)?;
         Some(LinkChange {
             link: self.spec.link,
             pulse,
         })
+    }
+
+    /// When control is to be told of what it was not told yet.
+    pub(crate) fn tells_at(&self, now: Instant) -> Option<Instant> {
+        self.told.next(now)
     }
 
     fn is_alive(&self) -> bool {

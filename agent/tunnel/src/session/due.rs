@@ -30,6 +30,7 @@ impl Session {
     ) -> Option<usize> {
         let traffic = self.timers.take_traffic(now);
         self.keypairs.expire(now);
+        self.answers.expire(now);
         let written = self
             .handle_attempt(local, now, to)
             .or_else(|| self.renew_if_due(traffic, local, now, to))
@@ -77,7 +78,8 @@ impl Session {
             Some(current) => self.is_renewal_due(current, traffic, now),
             None => !self.queue.is_empty() && self.may_begin(now),
         };
-        if self.timers.take_doubt(now) | due {
+        let unheard = self.answers.ignored_for(now).is_some();
+        if self.timers.take_doubt(now) | due | unheard {
             self.initiate(local, now, to)
         } else {
             None

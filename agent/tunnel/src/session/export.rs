@@ -4,6 +4,7 @@ use datapath_abi::outcome::Tally;
 
 use super::super::keypair::Keypairs;
 use super::Session;
+use super::answers::Answers;
 use crossway_types::codec::{Damaged, Reader, Writer};
 
 impl Session {
@@ -11,10 +12,7 @@ impl Session {
     /// So does a handshake under way, for its state cannot be told: the next begins its own.
     pub(crate) fn export(&self, to: &mut Writer) -> Tally {
         to.u32(self.index);
-        to.option(self.answered, |to, (at, timestamp)| {
-            to.instant(at);
-            to.bytes(&timestamp);
-        });
+        self.answers.export(to);
         self.timers.export(to);
         self.keypairs.export(to);
         self.waiting()
@@ -28,7 +26,7 @@ impl Session {
             return Err(Damaged);
         }
         self.index = index;
-        self.answered = from.option(|from| Ok((from.instant()?, from.array()?)))?;
+        self.answers = Answers::import(from)?;
         self.timers.import(from)?;
         self.keypairs = Keypairs::import(from)?;
         Ok(())

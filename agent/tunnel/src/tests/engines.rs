@@ -42,6 +42,74 @@ fn packets_of_every_size_cross() {
 }
 
 #[test]
+fn every_packet_is_padded_as_in_the_kernel_and_arrives_as_it_was() {
+    for (mut a, mut b) in pairs() {
+        exchange(&mut a, &mut b);
+        let from = Endpoint::new(a.address.remote);
+        for mtu in [1280, 1419, 1420, 8920] {
+            a.tunnel.set_mtu(mtu);
+            let near_the_mtu = mtu as u16 - 40..=mtu as u16;
+            for length in (20..140).chain([576, 577, 1279]).chain(near_the_mtu) {
+                let packet = inner(THERE.0, THERE.1, length);
+                assert_eq!(a.seal(&packet), Sealed::Ready);
+                let (_, datagram) = a.out.take_datagrams().remove(0);
+                let padded = usize::from(length.next_multiple_of(16)).min(mtu);
+                assert_eq!(datagram.len(), 32 + padded, "{length} of {mtu}");
+                let (handled, landed) = b.handle(&datagram, from);
+                assert_eq!(handled, Handled::Packet(length.into()));
+                assert!(landed == packet);
+            }
+        }
+        let sent = a.snapshot()[0].sent_bytes;
+        assert_eq!(
+            sent,
+            b.snapshot()[0].received_bytes,
+            "counted without padding"
+        );
+    }
+}
+
+#[test]
+fn what_waited_is_padded_too_and_counted_without() {
+    for (mut a, mut b) in pairs() {
+        let packet = inner(THERE.0, THERE.1, 101);
+        assert_eq!(a.seal(&packet), Sealed::Queued);
+        for (_, datagram) in a.out.take_datagrams() {
+            b.handle(&datagram, a.address);
+        }
+        for (_, datagram) in b.out.take_datagrams() {
+            a.handle(&datagram, b.address);
+        }
+        let data = a.out.take_datagrams();
+        assert!(data.iter().any(|(_, datagram)| datagram.len() == 32 + 112));
+        assert_eq!(a.snapshot()[0].sent_bytes, 101);
+    }
+}
+
+/// The cuts of a super-packet: equal but for the last.
+#[test]
+fn segments_of_one_length_go_out_as_one_transmit() {
+    for (mut a, mut b) in pairs() {
+        exchange(&mut a, &mut b);
+        for mtu in [1280, 1420] {
+            a.tunnel.set_mtu(mtu);
+            for length in [60, 577, 1279, 1280] {
+                for last in [20, length - 17, length - 1, length] {
+                    for cut in [length; 19].into_iter().chain([last]) {
+                        let packet = inner(THERE.0, THERE.1, cut);
+                        assert_eq!(a.seal(&packet), Sealed::Ready);
+                    }
+                    let (transmits, _) = a.out.parts();
+                    let counts: Vec<usize> = transmits.iter().map(|one| one.count).collect();
+                    assert_eq!(counts, [20], "{length} and {last} of {mtu}");
+                    a.out.clear();
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn both_ends_need_the_same_preshared_key() {
     for (mut a, mut b) in pairs() {
         set_preshared(&mut a, "E");
@@ -87,7 +155,7 @@ fn an_initiation_is_answered_once() {
         assert_eq!(b.handle(&initiation, a.address).0, Handled::Control);
         b.now += Duration::from_secs(1);
         let again = b.handle(&initiation, a.address).0;
-        assert_eq!(again, Handled::Dropped(DropReason::HandshakeInvalid));
+        assert_eq!(again, Handled::Dropped(DropReason::HandshakeReplayed));
     }
 }
 
@@ -106,6 +174,35 @@ fn a_response_is_taken_once_and_a_forged_one_leaves_the_handshake_as_it_was() {
         assert_eq!(a.handle(&response, b.address).0, refused);
         exchange(&mut a, &mut b);
         assert_traffic(&mut a, &mut b);
+    }
+}
+
+#[test]
+fn a_peer_that_gets_none_of_our_answers_is_known_until_it_gets_one() {
+    for engine in Engine::ALL {
+        let (mut a, mut b) = pair_of(Engine::Crossway, engine);
+        exchange(&mut a, &mut b);
+        for (seconds, unheard) in [(1, None), (4, Some(4)), (8, Some(12))] {
+            for node in [&mut a, &mut b] {
+                node.now += Duration::from_secs(seconds);
+            }
+            let mut anew = Node::at(1, "192.0.2.1:51820", a.now, Duration::from_secs(1 << 40));
+            anew.tunnel.local.calendar = a.tunnel.local.calendar;
+            anew.add(&b, 2, true);
+            let (_, initiation) = anew.out.take_datagrams().remove(0);
+            assert_eq!(b.handle(&initiation, a.address).0, Handled::Control);
+            let answers = b.out.take_datagrams();
+            assert_eq!(
+                b.snapshot()[0].unheard_for.map(|time| time.as_secs()),
+                unheard
+            );
+            a = anew;
+            if seconds == 8 {
+                a.handle(&answers[0].1, b.address);
+                exchange(&mut a, &mut b);
+                assert_eq!(b.snapshot()[0].unheard_for, None);
+            }
+        }
     }
 }
 
@@ -152,7 +249,7 @@ fn both_engines_live_in_one_gateway() {
 }
 
 /// Goes on as the next agent would.
-fn hand_over(node: &mut Node) -> Imported {
+pub(super) fn hand_over(node: &mut Node, taken: &Arc<Initiations>) -> Imported {
     let specs: Vec<PeerSpec> = {
         let peers = node.tunnel.peers.iter().flatten();
         peers.map(|peer| peer.spec().clone()).collect()
@@ -161,7 +258,8 @@ fn hand_over(node: &mut Node) -> Imported {
     node.tunnel.export(node.now, &mut writer);
     let state = writer.finish();
     let calendar = Calendar::new(node.now, clock::since_epoch());
-    let mut next = Tunnel::new(node.tunnel.local.identity.clone(), calendar, node.now);
+    let identity = node.tunnel.local.identity.clone();
+    let mut next = Tunnel::new(identity, calendar, Arc::clone(taken), node.now);
     next.set_routes(node.tunnel.set_routes(Arc::default()));
     let imported = next.import(&mut Reader::new(&state, node.now), &specs, node.now);
     node.tunnel = next;
@@ -180,7 +278,7 @@ fn the_next_agent_goes_on_with_our_own_sessions_and_dials_for_those_of_boringtun
         exchange(&mut a, &mut b);
         assert_traffic(&mut a, &mut b);
         let sent = a.snapshot()[0].sent_packets;
-        let imported = hand_over(&mut a);
+        let imported = hand_over(&mut a, &Arc::default());
         let own = a.engine == Engine::Crossway;
         assert_eq!(imported.sessions, usize::from(own));
         assert_eq!(imported.anew, usize::from(!own));
@@ -195,12 +293,53 @@ fn the_next_agent_goes_on_with_our_own_sessions_and_dials_for_those_of_boringtun
         assert_traffic(&mut a, &mut b);
 
         // Without a packet, too.
-        hand_over(&mut a);
+        hand_over(&mut a, &Arc::default());
         a.now += Duration::from_secs(1);
         b.now += Duration::from_secs(1);
         a.tick(0);
         exchange(&mut a, &mut b);
         assert_traffic(&mut a, &mut b);
+    }
+}
+
+#[test]
+fn a_gateway_that_forgets_its_sending_keys_begins_anew_with_everybody_and_loses_nothing() {
+    for (mut a, mut b) in pairs() {
+        exchange(&mut a, &mut b);
+        assert_traffic(&mut a, &mut b);
+        a.now += Duration::from_secs(1);
+        b.now += Duration::from_secs(1);
+        let late = inner(BACK.0, BACK.1, 200);
+        assert_eq!(b.seal(&late), Sealed::Ready);
+        let (tunnel, out) = (&mut a.tunnel, &mut a.out);
+        let times = (a.now, Duration::ZERO);
+        tunnel.forget_sending_keys(Duration::ZERO, times, out, |_| panic!("there is room"));
+        let packet = inner(THERE.0, THERE.1, 300);
+        assert_eq!(a.seal(&packet), Sealed::Queued);
+        let sent = a.out.take_datagrams();
+        let kinds: Vec<u8> = sent.iter().map(|(_, datagram)| datagram[0]).collect();
+        assert_eq!(kinds, [1], "a handshake, and nothing under the old keys");
+        // What was on its way arrives, where the engine can tell its keys apart.
+        let (_, datagram) = b.out.take_datagrams().remove(0);
+        let expected = match a.engine {
+            Engine::Crossway => Handled::Packet(200),
+            Engine::Boringtun => Handled::Dropped(DropReason::NoSession),
+        };
+        assert_eq!(a.handle(&datagram, b.address).0, expected);
+        assert_eq!(b.handle(&sent[0].1, a.address).0, Handled::Control);
+        let (_, arrived) = exchange(&mut a, &mut b);
+        assert_eq!(arrived, [packet]);
+        assert_traffic(&mut a, &mut b);
+    }
+}
+
+#[test]
+fn nobody_is_dialled_anew_who_was_not_spoken_to() {
+    for engine in Engine::ALL {
+        let (_, mut b) = pair_of(Engine::Crossway, engine);
+        let (tunnel, out) = (&mut b.tunnel, &mut b.out);
+        tunnel.forget_sending_keys(Duration::ZERO, (b.now, Duration::ZERO), out, |_| ());
+        assert!(b.out.is_empty());
     }
 }
 

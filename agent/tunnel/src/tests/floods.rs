@@ -19,13 +19,28 @@ fn stranger(number: u32) -> Endpoint {
     Endpoint::new((address, 4500).into())
 }
 
+/// The same with a second code that is wrong.
+fn with_a_wrong_cookie(mut initiation: Vec<u8>) -> Vec<u8> {
+    initiation[INITIATION_BYTES - 16..].fill(0xee);
+    initiation
+}
+
 /// `per_second` initiations a second from as many sources for `span`, what they got counted by its name.
 fn flood(at: &mut Node, per_second: u32, span: Duration) -> HashMap<String, u32> {
+    flood_of(at, per_second, span, |initiation| initiation)
+}
+
+fn flood_of(
+    at: &mut Node,
+    per_second: u32,
+    span: Duration,
+    change: impl Fn(Vec<u8>) -> Vec<u8>,
+) -> HashMap<String, u32> {
     let mut got = HashMap::new();
     let step = Duration::from_secs(1) / per_second;
     for number in 0..(per_second as f64 * span.as_secs_f64()) as u32 {
         at.now += step;
-        let initiation = strangers_initiation(at, number);
+        let initiation = change(strangers_initiation(at, number));
         let (handled, _) = at.handle(&initiation, stranger(number));
         *got.entry(format!("{handled:?}")).or_default() += 1;
         at.out.take_datagrams();
@@ -65,6 +80,76 @@ fn cookies_have_a_limit_beyond_which_nothing_is_looked_at() {
     anew.add(&b, 2, true);
     exchange(&mut anew, &mut b);
     assert_eq!(anew.snapshot()[0].handshake_age, Some(Duration::ZERO));
+}
+
+#[test]
+fn cookies_are_limited_whatever_the_second_code_says() {
+    let (_, mut b) = pair();
+    let got = flood_of(
+        &mut b,
+        60_000,
+        Duration::from_millis(500),
+        with_a_wrong_cookie,
+    );
+    let cookies = got[&name(DropReason::CookieDemanded)];
+    assert!((1250..2000).contains(&cookies), "{got:?}");
+    let limited = got[&name(DropReason::HandshakeRateLimited)];
+    assert!(cookies + limited > 29_700, "{got:?}");
+    // Who shows none still gets one.
+    let mixed = |mut initiation: Vec<u8>| {
+        if initiation[4] % 2 == 0 {
+            initiation = with_a_wrong_cookie(initiation);
+        }
+        initiation
+    };
+    let got = flood_of(&mut b, 40_000, Duration::from_millis(500), mixed);
+    let cookies = got[&name(DropReason::CookieDemanded)];
+    assert!((11_250..12_000).contains(&cookies), "{got:?}");
+}
+
+#[test]
+fn a_peer_with_a_cookie_gets_through_a_flood_of_wrong_ones() {
+    for engine in Engine::ALL {
+        let (mut a, mut b) = pair_of(Engine::Crossway, engine);
+        flood_of(
+            &mut b,
+            40_000,
+            Duration::from_millis(200),
+            with_a_wrong_cookie,
+        );
+        a.now = b.now;
+        let (_, initiation) = a.out.take_datagrams().remove(0);
+        b.handle(&initiation, a.address);
+        let (_, cookie) = b.out.take_datagrams().remove(0);
+        flood_of(
+            &mut b,
+            40_000,
+            Duration::from_millis(200),
+            with_a_wrong_cookie,
+        );
+        a.now = b.now;
+        assert_eq!(a.handle(&cookie, b.address).0, Handled::Control);
+        exchange(&mut a, &mut b);
+        assert_eq!(
+            a.snapshot()[0].handshake_age.map(|age| age.as_secs()),
+            Some(0)
+        );
+    }
+}
+
+#[test]
+fn wrong_cookies_of_one_source_are_not_all_looked_at() {
+    let (_, mut b) = pair();
+    flood(&mut b, 5000, Duration::from_secs(1));
+    let mut looked_at = 0;
+    for number in 0..1000 {
+        b.now += Duration::from_millis(1);
+        let initiation = with_a_wrong_cookie(strangers_initiation(&b, number));
+        let (handled, _) = b.handle(&initiation, stranger(7));
+        looked_at += u32::from(handled == Handled::Dropped(DropReason::CookieDemanded));
+        b.out.take_datagrams();
+    }
+    assert!((100..=130).contains(&looked_at), "{looked_at}");
 }
 
 #[test]

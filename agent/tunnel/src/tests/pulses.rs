@@ -300,3 +300,109 @@ fn control_packets_that_make_no_sense_or_are_for_nobody_are_counted_and_are_no_s
     }
     assert_eq!(net.bfd(0, 0).state, State::Up);
 }
+
+/// A far end that is authentic, and changes its state as fast as it can: its packets for link 0, from its node.
+fn flapping(state: State) -> Packet {
+    Packet {
+        state,
+        diagnostic: Diagnostic::None,
+        poll: true,
+        is_final: false,
+        multiplier: 3,
+        my_discriminator: 0x2001,
+        your_discriminator: 0x1001,
+        desired_min_tx: Duration::from_millis(100),
+        required_min_rx: Duration::from_millis(100),
+    }
+}
+
+#[test]
+fn a_far_end_that_flaps_as_fast_as_it_can_costs_a_bounded_number_of_looks_answers_and_told_changes()
+{
+    let mut net = Net::new();
+    let path = encapsulation::Path {
+        local: link_bfd::link_local(&net.nodes[1].public_key()).into(),
+        remote: link_bfd::link_local(&net.nodes[0].public_key()).into(),
+        source_port: 50_000,
+    };
+    let from = Endpoint::new(ADDRESSES[1][0].parse().unwrap());
+    let (mut looks, mut answers, mut flaps) = (0, 0, 0);
+    let seconds = 4;
+    // Not in step with the looks, which see it in both states.
+    for number in 0..seconds * 3334 {
+        net.now += Duration::from_micros(300);
+        let now = net.now;
+        let state = [State::Down, State::Init][number % 2];
+        let mut inner = [0; encapsulation::LONGEST];
+        let length = encapsulation::write(&flapping(state), &path, &mut inner);
+        let [near, far] = &mut net.nodes;
+        let peer = far.tunnel.peer_of(LinkId(0)).unwrap();
+        assert!(peer.send_control(&inner[..length], &mut far.out));
+        let (_, datagram) = far.out.take_datagrams().remove(0);
+        near.now = now;
+        assert_eq!(near.handle(&datagram, from).0, Handled::Control);
+        let (tunnel, out, changes) = (&mut near.tunnel, &mut near.out, &mut net.changes[0]);
+        if now >= tunnel.next_pulse() {
+            looks += 1;
+            tunnel.handle_pulses((now, now), out, |_| (), |change| changes.push(change));
+        }
+        answers += out.take_datagrams().len();
+        flaps += usize::from(
+            tunnel
+                .peer_of(LinkId(0))
+                .unwrap()
+                .pulse()
+                .bfd
+                .unwrap()
+                .state
+                == State::Up,
+        );
+    }
+    assert!(flaps > seconds * 1600, "it does flap: {flaps}");
+    assert!(looks <= seconds * 500 + 1, "{looks} looks at all links");
+    assert!(answers <= 2 * looks, "{answers} packets sent");
+    let told = net.changes[0].len();
+    assert!(
+        (seconds * 5..=seconds * 5 + 10 + 10).contains(&told),
+        "{told} changes told"
+    );
+    // It calms down: the last state is told, and the link can be used again.
+    net.changes[0].clear();
+    net.run(Duration::from_secs(5));
+    assert_eq!(net.bfd(0, 0).state, State::Up);
+    let last = net.changes[0]
+        .iter()
+        .rfind(|change| change.link == LinkId(0));
+    assert_eq!(last.unwrap().pulse.bfd.unwrap().state, State::Up);
+}
+
+#[test]
+fn what_strangers_send_makes_nobody_look_at_all_links() {
+    let mut net = Net::new();
+    let (node, now) = (&mut net.nodes[0], net.now);
+    node.now = now;
+    node.tunnel
+        .handle_pulses((now, now), &mut node.out, |_| (), |_| ());
+    let due = node.tunnel.next_pulse();
+    let stranger = Endpoint::new("203.0.113.9:4500".parse().unwrap());
+    let mut cookie = vec![0x5a; 64];
+    cookie[..4].copy_from_slice(&[3, 0, 0, 0]);
+    for number in 0..300_u32 {
+        // For a link of ours and for nobody.
+        let receiver = if number % 2 == 0 {
+            0x1000 << 8 | number
+        } else {
+            number
+        };
+        cookie[4..8].copy_from_slice(&receiver.to_le_bytes());
+        assert_eq!(
+            node.handle(&cookie, stranger).0,
+            Handled::Dropped(DropReason::HandshakeInvalid)
+        );
+        let mut initiation = vec![0x5a; 148];
+        message::write_initiation(&mut initiation, number);
+        macs::Stamper::new(&node.public_key()).stamp(&mut initiation, now);
+        node.handle(&initiation, stranger);
+        assert_eq!(node.tunnel.next_pulse(), due);
+    }
+}

@@ -86,16 +86,13 @@ fn an_event_brings_a_failed_step_forward_and_success_forgets_its_attempts() {
 
 #[test]
 fn a_step_waits_for_what_it_stands_on() {
-    let (mut agenda, now) = with(Step::KernelRoutes | Step::FastPathRoutes | Step::FreeSites);
-    // Without the kernel's routes it is not known what the fast path must leave alone.
-    assert_eq!(
-        run(&mut agenda, &[Step::KernelRoutes], now),
-        [Step::KernelRoutes]
-    );
+    let (mut agenda, now) = with(Step::Sites | Step::FastPathRoutes | Step::FreeSites);
+    // A route to a site that the programs do not know leads nowhere.
+    assert_eq!(run(&mut agenda, &[Step::Sites], now), [Step::Sites]);
     let later = now + FIRST_PAUSE;
     assert_eq!(
         run(&mut agenda, &[Step::FastPathRoutes], later),
-        [Step::KernelRoutes, Step::FastPathRoutes]
+        [Step::Sites, Step::FastPathRoutes]
     );
     let all = run(&mut agenda, &[], later + LONGEST_PAUSE);
     assert_eq!(all, [Step::FastPathRoutes, Step::FreeSites]);

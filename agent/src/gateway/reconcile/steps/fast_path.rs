@@ -41,13 +41,20 @@ impl Gateway {
 
     /// Routes of the sites, and those that the kernel keeps inside them. There is nothing to do if the kernel's
     /// routes are as they were.
-    pub(in super::super) fn write_fast_path_routes(&mut self) -> Result<Dirty> {
+    pub(in super::super) async fn write_fast_path_routes(&mut self) -> Result<Dirty> {
         let Some(others) = self.host.other_routes.take() else {
             return Ok(Dirty::NONE);
         };
         let plan = &self.desired.plan;
         let active = self.forwarding.down.active(plan);
         let prefixes: Vec<Prefix> = active.map(|(_, prefix, _)| prefix).collect();
+        let endpoints = self.forwarding.links.endpoints();
+        // Of all sites: what is withdrawn comes back.
+        let all: Vec<Prefix> = plan.routes().map(|(_, prefix, _)| prefix).collect();
+        let config = &self.desired.config;
+        self.host
+            .set_interest(&all, endpoints, &others, config)
+            .await;
         let missing = ways::missing(&others, &self.forwarding.links.bound_endpoints());
         self.warnings.replace(Source::Paths, missing);
         let mirror = mirror::mirror(&others, &prefixes, self.host.tun.index);

@@ -1,6 +1,6 @@
 //! Steps that have to do with the host.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::control::message::EventKind;
 use crate::gateway::Gateway;
@@ -13,10 +13,13 @@ impl Gateway {
     /// The WAN may have another MTU, the device another index.
     pub(in super::super) async fn follow_tunnel(&mut self) -> Result<Dirty> {
         let index = self.host.tun.index;
-        let mtu = self.host.look_at_tunnel(&self.desired.config).await?;
-        let other_index = self.host.tun.index != index;
+        self.host.look_at_tunnel().await?;
         let on_index = Step::Host | Step::KernelRoutes | Step::InterfaceRoles | Step::Programs;
-        Ok(self.set_mtu(mtu)? | on_index.when(other_index))
+        // Also where no MTU fits.
+        self.agenda
+            .mark(on_index.when(self.host.tun.index != index));
+        let mtu = self.host.choose_mtu(&self.desired.config).await?;
+        self.set_mtu(mtu)
     }
 
     /// Holds the lanes to an MTU of the tunnel.
@@ -42,22 +45,26 @@ impl Gateway {
     pub(in super::super) async fn apply_host(&mut self) -> Result<Dirty> {
         let down = &self.forwarding.down;
         let report = self.host.apply(&self.desired, down).await?;
-        for change in &report.changes {
-            tracing::info!("host: {change}");
-        }
         let mut warnings = report.warnings;
         warnings.extend(self.host.tun.mtu.warning.clone());
         self.warnings.replace(Source::Host, warnings);
-        Ok(Step::FastPathRoutes.into())
+        self.take_report(&report.changes, &report.failures)
+    }
+
+    /// Whatever has failed, the fast path follows the routes of others.
+    fn take_report(&mut self, changes: &[String], failures: &[String]) -> Result<Dirty> {
+        for change in changes {
+            tracing::info!("host: {change}");
+        }
+        self.agenda.mark(Step::FastPathRoutes.into());
+        ensure!(failures.is_empty(), "{}", failures.join("; "));
+        Ok(Dirty::NONE)
     }
 
     /// For sites that go down and come back, and while the host as a whole cannot be brought in order.
     pub(in super::super) async fn apply_kernel_routes(&mut self) -> Result<Dirty> {
         let down = &self.forwarding.down;
         let report = self.host.apply_routes(&self.desired, down).await?;
-        for change in &report.changes {
-            tracing::info!("host: {change}");
-        }
-        Ok(Step::FastPathRoutes.into())
+        self.take_report(&report.changes, &report.failures)
     }
 }

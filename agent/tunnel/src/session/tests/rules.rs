@@ -277,7 +277,7 @@ fn a_replayed_initiation_is_not_answered() {
     let (result, answers) = link.b.handle(&old, link.now);
     assert_eq!(
         (result, answers),
-        (Err(DropReason::HandshakeInvalid), vec![])
+        (Err(DropReason::HandshakeReplayed), vec![])
     );
 }
 
@@ -295,7 +295,7 @@ fn initiations_that_follow_each_other_too_fast_are_not_answered() {
     let soon = link.now + Duration::from_millis(19);
     assert_eq!(
         link.b.handle(&second, soon).0,
-        Err(DropReason::HandshakeInvalid)
+        Err(DropReason::HandshakeRateLimited)
     );
     let later = link.now + Duration::from_millis(20);
     assert_eq!(link.b.handle(&third, later).0, Ok(Got::Handshake));
