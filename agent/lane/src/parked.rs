@@ -191,8 +191,8 @@ impl Lane {
     pub(super) fn park(mut self: Box<Self>) -> Option<Box<Self>> {
         let reply = self.parks_with.take()?;
         let since = clock::now();
-        let sent = reply.send(ParkedLane { lane: self, since });
-        sent.err().map(|refused| refused.0.lane)
+        let given = reply.give(ParkedLane { lane: self, since });
+        given.err().map(|refused| refused.lane)
     }
 }
 
