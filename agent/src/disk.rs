@@ -6,8 +6,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::Context;
+use crossway_sys::owner;
 use zeroize::Zeroizing;
 
+use crate::config::endpoint::Problem;
 use crate::config::{Files, KeyFile};
 use crate::keys::{KeyError, KeyFileError, SecretKey};
 use crate::posture::capabilities;
@@ -30,6 +32,11 @@ impl Files for Disk {
 
     fn mode(&self, file: &Path) -> Option<u32> {
         Some(file.metadata().ok()?.permissions().mode() & 0o7777)
+    }
+
+    fn changed_by_others(&self, file: &Path) -> Option<Problem> {
+        let owner::Trouble { path, whose, mend } = owner::changers(file)?;
+        Some((format!("{} {whose}", path.display()), mend))
     }
 
     fn mend_of_unreadable(&self) -> &'static str {
