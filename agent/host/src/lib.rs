@@ -19,6 +19,7 @@
 pub mod addresses;
 mod apply;
 pub mod error;
+pub mod firewall;
 pub mod forwarding;
 pub mod guard;
 mod kept_features;

@@ -15,6 +15,8 @@ pub(super) enum Source {
     Names,
     /// Endpoints that cannot be reached by the interface that their link is bound to.
     Paths,
+    /// The host's nftables.
+    Firewall,
     FastPath,
     VirtualRouters,
     /// What this process may do.
