@@ -5,7 +5,7 @@ use std::io;
 
 use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 
-use super::ruleset::{Base, Expression, Field, Place, Ruleset, Verdict};
+use super::ruleset::{Base, Element, Expression, Field, Place, Ruleset, Verdict};
 
 /// `NFNL_SUBSYS_NFTABLES`, the upper byte of a message's type.
 const NFTABLES: u16 = 10 << 8;
@@ -81,8 +81,11 @@ impl NetfilterSocket {
                 for (_, element) in attributes(list) {
                     let key = find(element, 1).and_then(|key| find(key, 1));
                     let verdict = find(element, 2).and_then(|data| find(data, 2));
-                    let key = key.unwrap_or_default().to_vec();
-                    elements.push((key, verdict.and_then(self::verdict)));
+                    elements.push(Element {
+                        key: key.unwrap_or_default().to_vec(),
+                        ends: number(find(element, 3)).is_some_and(|flags| flags & 1 != 0),
+                        verdict: verdict.and_then(self::verdict),
+                    });
                 }
             })?;
             if elements.len() <= MOST_ELEMENTS {

@@ -40,8 +40,34 @@ pub struct Chain {
 pub struct Ruleset {
     /// The chains.
     pub chains: HashMap<Place, Chain>,
-    /// Keys of a set, with what a verdict map says.
-    pub sets: HashMap<Place, Vec<(Vec<u8>, Option<Verdict>)>>,
+    /// The sets.
+    pub sets: HashMap<Place, Vec<Element>>,
+}
+
+/// An element of a set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Element {
+    /// Its key; in a set of intervals, a bound.
+    pub key: Vec<u8>,
+    /// The interval ended in front of it.
+    pub ends: bool,
+    /// What a verdict map says.
+    pub verdict: Option<Verdict>,
+}
+
+/// The element that a value is.
+pub fn find<'a>(elements: &'a [Element], value: &[u8]) -> Option<&'a Element> {
+    if elements.iter().all(|element| !element.ends) {
+        return elements
+            .iter()
+            .find(|element| value.starts_with(&element.key));
+    }
+    let bounds = elements
+        .iter()
+        .filter(|bound| bound.key.as_slice() <= value);
+    // Where one interval ends and the next begins, it has begun.
+    let last = bounds.max_by_key(|bound| (&bound.key, !bound.ends));
+    last.filter(|bound| !bound.ends)
 }
 
 /// What a rule looks at.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::Named;
+use super::ruleset;
 use super::ruleset::{
     Chain, Expression, FORWARD, Field, INET, IPV4, IPV6, PREROUTING, Place, Ruleset, Verdict,
 };
@@ -224,14 +225,12 @@ impl Walk<'_> {
                         matches = matches.min(known(&(found.0, None), |_| false));
                         continue;
                     };
-                    let element = found
-                        .1
-                        .as_ref()
-                        .and_then(|value| elements.iter().find(|(key, _)| value.starts_with(key)));
+                    let value = found.1.as_ref();
+                    let element = value.and_then(|value| ruleset::find(elements, value));
                     let there = element.is_some() != *inverted;
                     matches = matches.min(known(&found, |_| there));
                     if *decides {
-                        return (matches, element.and_then(|(_, verdict)| verdict.clone()));
+                        return (matches, element.and_then(|element| element.verdict.clone()));
                     }
                 }
                 Expression::States(bits, inverted) => {

@@ -1,6 +1,6 @@
 use crossway_types::ids::IfIndex;
 
-use super::super::ruleset::Base;
+use super::super::ruleset::{self, Base, Element};
 use super::*;
 
 const DROP: Expression = Expression::Decide(Verdict::Drop);
@@ -172,10 +172,46 @@ fn jumps_and_verdict_maps_are_followed() {
         .chains
         .insert(place("forward"), chain(FORWARD, false, &[&look_up]));
     let key = |state: u32| state.to_ne_bytes().to_vec();
+    let element = |state, verdict| Element {
+        key: key(state),
+        ends: false,
+        verdict: Some(verdict),
+    };
     let elements = vec![
-        (key(ESTABLISHED), Some(Verdict::Accept)),
-        (key(INVALID), Some(Verdict::Drop)),
+        element(ESTABLISHED, Verdict::Accept),
+        element(INVALID, Verdict::Drop),
     ];
     rules.sets.insert(place("__map0"), elements);
     assert_eq!(judge_rules(&rules).len(), 1);
+}
+
+#[test]
+fn a_set_of_intervals_holds_what_lies_between_its_bounds() {
+    let bound = |key: &[u8], ends| Element {
+        key: key.to_vec(),
+        ends,
+        verdict: None,
+    };
+    // As `{ cw-*, lan0 }`, of which the first lies in front of the second.
+    let set = [
+        bound(b"", true),
+        bound(b"cw-", false),
+        bound(b"cw.", true),
+        bound(b"lan0", false),
+        bound(b"lan1", true),
+    ];
+    for (value, there) in [
+        ("cw-a", true),
+        ("cw", false),
+        ("cx", false),
+        ("lan0", true),
+        ("lan1", false),
+        ("a", false),
+    ] {
+        assert_eq!(
+            ruleset::find(&set, value.as_bytes()).is_some(),
+            there,
+            "{value}"
+        );
+    }
 }
