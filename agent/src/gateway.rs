@@ -234,6 +234,9 @@ impl Gateway {
         if self.host.judges_otherwise(&self.desired) {
             self.agenda.mark(Step::InterfaceRoles.into());
         }
+        if self.host.is_firewall_due() {
+            self.look_at_firewall().await;
+        }
         let (forwarding, plan) = (&mut self.forwarding, &self.desired.plan);
         self.replicas.sweep_flows(forwarding, plan, now);
         self.rates.sample(forwarding, plan, now);
@@ -241,6 +244,28 @@ impl Gateway {
         self.host.set_endpoints(self.forwarding.links.endpoints());
         if self.host.has_drifted() {
             self.mark(Event::HostSettled);
+        }
+    }
+
+    /// Warns of what the host's nftables would drop, and tells the programs whether it translates addresses.
+    async fn look_at_firewall(&mut self) {
+        let fast_path = self.forwarding.datapath.is_some();
+        let config = &self.desired.config;
+        let looked = match self.host.look_at_firewall(config, fast_path).await {
+            Ok((warnings, nat_changed)) => {
+                self.warnings.replace(Source::Firewall, warnings);
+                nat_changed
+            }
+            Err(error) => {
+                tracing::debug!("{error:#}");
+                false
+            }
+        };
+        if looked
+            && let Ok(around) = self.host.surroundings(&self.desired.config).await
+            && let Err(error) = self.forwarding.set_surroundings(around)
+        {
+            tracing::warn!("{error:#}");
         }
     }
 
