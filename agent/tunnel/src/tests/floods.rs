@@ -97,7 +97,7 @@ fn cookies_are_limited_whatever_the_second_code_says() {
     assert!(cookies + limited > 29_700, "{got:?}");
     // Who shows none still gets one.
     let mixed = |mut initiation: Vec<u8>| {
-        if initiation[4] % 2 == 0 {
+        if initiation[4].is_multiple_of(2) {
             initiation = with_a_wrong_cookie(initiation);
         }
         initiation
