@@ -47,6 +47,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use crate::config::Config;
+use crate::journal::Damper;
 use crate::posture::{Part, Starter, capabilities, seccomp};
 use crate::systemd;
 use crate::tunnel::link_bfd::LanRole;
@@ -59,7 +60,7 @@ use host_side::HostSide;
 use inputs::{Input, Inputs, Signals, Timeouts};
 use lan_side::LanSide;
 use process::Process;
-use reconcile::{Agenda, Event};
+use reconcile::{Agenda, Event, Step};
 use record::SharedJournal;
 use replicas::Replicas;
 use states::States;
@@ -80,6 +81,7 @@ struct Gateway {
     /// Sites and interfaces as they were last seen.
     states: States,
     journal: SharedJournal,
+    damper: Damper,
     warnings: Warnings,
     rates: Rates,
     pending_flows: Vec<PendingFlows>,
@@ -211,7 +213,10 @@ impl Gateway {
             }
             Input::Fate(fate) => self.on_fate(fate),
             Input::InterfaceChanged => self.mark(Event::InterfaceChanged),
-            Input::HostSettled => self.mark(Event::HostSettled),
+            Input::HostSettled => {
+                self.forwarding.links.ask_about_sources();
+                self.mark(Event::HostSettled);
+            }
             Input::LinksDue => self.mark(Event::LinksDue),
             Input::ReplicasDue => self.replicas.send_due(&mut self.forwarding, now),
             Input::FlowsDue => self.answer_pending_flows(now),
@@ -222,9 +227,16 @@ impl Gateway {
 
     async fn handle_tick(&mut self, now: Instant) {
         self.look_at_links(now).await;
+        self.record_suppressed(now);
         self.follow_names(now);
         self.guard_moved(now).await;
         self.mark(Event::Tick);
+        if self.host.judges_otherwise(&self.desired) {
+            self.agenda.mark(Step::InterfaceRoles.into());
+        }
+        if self.host.is_firewall_due() {
+            self.look_at_firewall().await;
+        }
         let (forwarding, plan) = (&mut self.forwarding, &self.desired.plan);
         self.replicas.sweep_flows(forwarding, plan, now);
         self.rates.sample(forwarding, plan, now);
@@ -232,6 +244,28 @@ impl Gateway {
         self.host.set_endpoints(self.forwarding.links.endpoints());
         if self.host.has_drifted() {
             self.mark(Event::HostSettled);
+        }
+    }
+
+    /// Warns of what the host's nftables would drop, and tells the programs whether it translates addresses.
+    async fn look_at_firewall(&mut self) {
+        let fast_path = self.forwarding.datapath.is_some();
+        let config = &self.desired.config;
+        let looked = match self.host.look_at_firewall(config, fast_path).await {
+            Ok((warnings, nat_changed)) => {
+                self.warnings.replace(Source::Firewall, warnings);
+                nat_changed
+            }
+            Err(error) => {
+                tracing::debug!("{error:#}");
+                false
+            }
+        };
+        if looked
+            && let Ok(around) = self.host.surroundings(&self.desired.config).await
+            && let Err(error) = self.forwarding.set_surroundings(around)
+        {
+            tracing::warn!("{error:#}");
         }
     }
 

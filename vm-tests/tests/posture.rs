@@ -8,7 +8,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -212,9 +214,69 @@ fn a_user_outside_the_group_is_refused_with_the_mend_and_a_member_asks_and_order
     let events = pair.a.command(&["events"]).unwrap();
     assert!(events.contains(&format!("uid {NOBODY}, pid ")), "{events}");
 
+    // A member with many connections that say nothing, and as many that say too little.
+    let idle = hold(&socket, USERS, 200);
+    for _ in 0..3 {
+        let begin = wait::now();
+        pair.a.command(&["drain", target]).unwrap();
+        pair.a.command(&["undrain", target]).unwrap();
+        assert!(
+            begin.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            begin.elapsed()
+        );
+    }
+    drop(idle);
+
     // The gateway without the key admits the group `crossway` where it exists, and here root only.
     let refused = cli.run(&pair.b, USERS, &["status"]);
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+}
+
+#[test]
+fn pins_are_roots_alone_and_those_that_others_could_change_are_refused() {
+    let mut pair = Pair::start(|_| ()).unwrap();
+    let mut restart_after = |script: &str| {
+        assert!(pair.a.stop().unwrap().success());
+        let script = format!("umount -l /sys/fs/bpf; {script} exec \"$@\"");
+        pair.a
+            .set_wrapper(&["unshare", "--mount", "sh", "-ec", &script, "sh"]);
+        pair.a.start_again().unwrap();
+        pair.wait_until_up().unwrap();
+        let root = format!("/proc/{}/root/sys/fs/bpf", pair.a.pid().unwrap());
+        (
+            pair.a.status().unwrap(),
+            fs::metadata(root).unwrap().mode() & 0o777,
+        )
+    };
+    let (status, mode) = restart_after("");
+    assert!(status.fast_path, "{:?}", status.warnings);
+    assert_eq!(mode, 0o700);
+
+    for (folder, expected) in [
+        (
+            "mkdir /sys/fs/bpf/crossway; chown 65534 /sys/fs/bpf/crossway;",
+            "belongs to uid 65534",
+        ),
+        (
+            "mkdir -m 0777 /sys/fs/bpf/crossway;",
+            "every user may write to it",
+        ),
+        (
+            "ln -s /sys/fs/bpf /sys/fs/bpf/crossway;",
+            "is a symbolic link",
+        ),
+    ] {
+        let script = format!("mount -t bpf bpf /sys/fs/bpf; umask 0; {folder}");
+        let (status, _) = restart_after(&script);
+        assert!(!status.fast_path);
+        let warnings = status.warnings.concat();
+        let place = "/sys/fs/bpf/crossway";
+        assert!(
+            warnings.contains(place) && warnings.contains(expected),
+            "{warnings}"
+        );
+    }
 }
 
 #[test]
@@ -414,6 +476,21 @@ impl Cli {
         command.uid(NOBODY).gid(group).current_dir("/");
         command.output().unwrap()
     }
+}
+
+/// Connections of user nobody, of one group: half of them say nothing, half begin to say something.
+fn hold(socket: &Path, group: u32, connections: usize) -> Vec<UnixStream> {
+    let held = sys::as_user(NOBODY, group, || {
+        let numbers = 0..connections;
+        let held = numbers.map(|at| {
+            let mut stream = UnixStream::connect(socket)?;
+            // It may have been told to go.
+            let _ = stream.write_all(&b"{"[..at % 2]);
+            Ok(stream)
+        });
+        held.collect::<io::Result<Vec<_>>>()
+    });
+    held.unwrap().unwrap()
 }
 
 impl Drop for Cli {

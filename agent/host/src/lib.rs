@@ -20,6 +20,7 @@ pub mod addresses;
 mod apply;
 mod drift;
 pub mod error;
+pub mod firewall;
 pub mod forwarding;
 pub mod guard;
 mod kept_features;
@@ -33,8 +34,10 @@ pub mod state;
 pub mod sysctl;
 mod tunnel;
 pub mod tunnel_mtu;
+mod turn_back;
 pub mod virtual_mac;
 pub mod watch;
+mod way_out;
 pub mod ways;
 
 use std::path::PathBuf;

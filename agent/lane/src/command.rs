@@ -51,10 +51,10 @@ pub enum Command {
     SetRoutes(Arc<RouteTable>, oneshot::Sender<Arc<RouteTable>>),
     /// Sets the largest inner packet, which TCP's segment size is held to.
     SetMtu(usize),
-    /// Shows the classes of inner packets outside, or not.
-    SetDscp(DscpModel),
     /// Sends nothing more under the keys of now, and begins every session anew: this machine is a copy.
     ForgetSendingKeys,
+    /// Shows the classes of inner packets outside, or not.
+    SetDscp(DscpModel),
     /// Asks for the state.
     Snapshot(oneshot::Sender<LaneSnapshot>),
     /// Ends the lane's thread and gives out the lane, for another agent or to be started again.

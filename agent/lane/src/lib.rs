@@ -222,11 +222,11 @@ impl Lane {
                 self.mtu = mtu;
                 self.tunnel.set_mtu(mtu);
             }
-            Command::ForgetSendingKeys => self.forget_sending_keys(Duration::ZERO),
             Command::SetDscp(dscp) => {
                 self.dscp = dscp;
                 self.send.set_dscp(dscp);
             }
+            Command::ForgetSendingKeys => self.forget_sending_keys(Duration::ZERO),
             Command::Snapshot(reply) => {
                 let _ = reply.send(self.snapshot());
             }

@@ -1,9 +1,11 @@
 //! The links of a running gateway: which are up, which carry the flows, and where they are dialled.
 
+mod damping;
 mod dial;
 mod export;
 mod orders;
 mod own_addresses;
+pub mod sources;
 mod status;
 
 use std::collections::HashMap;

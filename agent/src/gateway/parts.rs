@@ -31,6 +31,7 @@ use crate::datapath::Datapath;
 use crate::health::Outcome;
 use crate::host::Host;
 use crate::host::watch::Watch;
+use crate::journal::Damper;
 use crate::lane::FromLanes;
 use crate::tunnel::noise::Identity;
 use crate::vrrp::status::Event as VrrpEvent;
@@ -112,6 +113,7 @@ impl Parts {
             replicas: Replicas::default(),
             states: States::default(),
             journal: SharedJournal::default(),
+            damper: Damper::default(),
             warnings: self.warnings,
             rates: Rates::default(),
             pending_flows: Vec::new(),

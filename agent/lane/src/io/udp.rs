@@ -60,6 +60,12 @@ impl UdpSocket {
         } else {
             set(&fd, libc::IPPROTO_IP, libc::IP_PKTINFO, &1)?;
         }
+        // An address that is not there yet: it may come, as by DHCP, and packets to it find this socket then.
+        if listen.is_ipv6() {
+            set(&fd, libc::IPPROTO_IPV6, libc::IPV6_FREEBIND, &1)?;
+        } else {
+            set(&fd, libc::IPPROTO_IP, libc::IP_FREEBIND, &1)?;
+        }
         hear_marks(&fd, listen.is_ipv6())?;
         SockRef::from(&fd).bind(&listen.into())?;
 

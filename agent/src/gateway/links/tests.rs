@@ -92,6 +92,62 @@ fn a_link_connects_comes_up_and_goes_down_with_its_session() {
 }
 
 #[test]
+fn a_link_that_flaps_is_held_down_and_says_so() {
+    let mut links = links();
+    let start = clock::now();
+    links.insert(planned(1, &["192.0.2.7:51820"]), HOLD, start);
+    let mut ups = 0;
+    // Ten times a second, for half a minute.
+    for at in 0..300 {
+        let now = start + Duration::from_millis(100) * at;
+        links.on_snapshot(vec![peer(1, at % 2 == 0)], now);
+        let changes = links.poll_changes();
+        ups += changes.iter().filter(|change| change.to == "Up").count();
+    }
+    // Three flaps are free; then it comes up after 1, 2, 4 and 8 s, and not yet after 16.
+    assert_eq!(ups, 8);
+    let now = start + Duration::from_secs(30);
+    links.on_snapshot(vec![peer(1, true)], now);
+    let link = links.get(LinkId(1)).unwrap();
+    assert_eq!(link.state, LinkState::Down);
+    assert!(
+        link.why.starts_with("flapping: held down, "),
+        "{}",
+        link.why
+    );
+    assert!(
+        link.why.ends_with(" s more (handshake completed)"),
+        "{}",
+        link.why
+    );
+    links.on_snapshot(vec![peer(1, true)], now + Duration::from_secs(32));
+    assert_eq!(state(&links, 1), LinkState::Up);
+}
+
+#[test]
+fn a_far_end_that_does_not_hear_us_is_down_though_its_data_comes() {
+    let mut links = links();
+    let start = clock::now();
+    links.insert(planned(1, &["192.0.2.7:51820"]), HOLD, start);
+    let mut at = |second: u64, unheard: Option<u64>| {
+        let snapshot = PeerSnapshot {
+            unheard_for: unheard.map(Duration::from_secs),
+            received_packets: second * 1000,
+            ..peer(1, true)
+        };
+        links.on_snapshot(vec![snapshot], start + Duration::from_secs(second));
+        let link = links.get(LinkId(1)).unwrap();
+        (link.state, link.why.clone())
+    };
+    assert_eq!(at(1, None).0, LinkState::Up);
+    assert_eq!(at(20, Some(11)).0, LinkState::Up);
+    let (state, why) = at(21, Some(12));
+    assert_eq!(state, LinkState::Down);
+    assert!(why.contains("what is sent to it does not arrive"), "{why}");
+    assert_eq!(at(40, None).0, LinkState::Up, "it has got an answer");
+}
+
+#[test]
 fn a_link_without_an_endpoint_waits_to_be_dialled() {
     let mut links = links();
     let start = clock::now();
