@@ -38,12 +38,14 @@ struct Running {
 }
 
 impl Lanes {
-    /// Starts a lane on each pair of a queue of `tun` and a socket, in the order of their ports.
+    /// Starts a lane on each pair of a queue of `tun` and a socket, in the order of their ports. Timestamps of
+    /// handshakes are not before `begin`.
     pub(super) fn start(
         tun: &str,
         pairs: Vec<(TunQueue, UdpSocket)>,
         identity: &Identity,
         mtu: u16,
+        begin: Duration,
         to_control: &ToControl,
     ) -> Result<Self> {
         let initiations = Arc::<Initiations>::default();
@@ -59,7 +61,11 @@ impl Lanes {
             )
             .context("to make a lane")
         });
-        Self::run(tun, made.collect::<Result<_>>()?)
+        let mut made = made.collect::<Result<Vec<_>>>()?;
+        for (lane, _) in &mut made {
+            lane.begin_calendar(begin);
+        }
+        Self::run(tun, made)
     }
 
     /// Starts lanes that are made already.

@@ -52,7 +52,10 @@ impl SecretKey {
     /// # Errors
     /// As [`Self::from_base64`].
     pub fn from_file(content: &[u8]) -> Result<Self, KeyError> {
-        if content.starts_with(&[0xff, 0xfe]) || content.starts_with(&[0xfe, 0xff]) || content.contains(&0) {
+        if content.starts_with(&[0xff, 0xfe])
+            || content.starts_with(&[0xfe, 0xff])
+            || content.contains(&0)
+        {
             return Err(KeyError::WideText);
         }
         match std::str::from_utf8(content) {
@@ -126,13 +129,17 @@ pub enum KeyError {
     #[error("is no text: a key file holds 44 characters")]
     NoText,
     /// A character that is not seen, such as a zero-width space.
-    #[error("holds a character that is not seen (U+{0:04X}), as copies from web pages do: type it anew")]
+    #[error(
+        "holds a character that is not seen (U+{0:04X}), as copies from web pages do: type it anew"
+    )]
     Unseen(u32),
     /// Quotation marks around it.
     #[error("has quotation marks around the key: leave them out")]
     Quoted,
     /// A line such as `PrivateKey = ...`, or a whole file of wg or wg-quick.
-    #[error("is a configuration of wg: a key file holds the key alone, what is behind PrivateKey = or PresharedKey =")]
+    #[error(
+        "is a configuration of wg: a key file holds the key alone, what is behind PrivateKey = or PresharedKey ="
+    )]
     WgConfig,
     /// `-----BEGIN ...`.
     #[error("is a PEM file, of OpenSSL or OpenSSH: WireGuard has keys of its own")]
@@ -191,7 +198,9 @@ pub fn public_key_text(key: &[u8; KEY_BYTES]) -> String {
 fn what_it_is(text: &str) -> Option<KeyError> {
     let unseen = |c: char| {
         let invisible = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202f}' | '\u{2060}'..='\u{206f}');
-        invisible || matches!(c, '\u{a0}' | '\u{ad}' | '\u{feff}') || (c.is_control() && !c.is_whitespace())
+        invisible
+            || matches!(c, '\u{a0}' | '\u{ad}' | '\u{feff}')
+            || (c.is_control() && !c.is_whitespace())
     };
     let quote = |c: char| matches!(c, '"' | '\'' | '`' | '\u{2018}'..='\u{201f}');
     let lines = text.lines().count();
@@ -200,14 +209,17 @@ fn what_it_is(text: &str) -> Option<KeyError> {
         "" => KeyError::Empty,
         _ if text.starts_with('\u{feff}') => KeyError::ByteOrderMark,
         _ if text.contains("-----BEGIN") => KeyError::Pem,
-        _ if text.starts_with('[') || text.contains("Key =") || text.contains("Key=") => KeyError::WgConfig,
+        _ if text.starts_with('[') || text.contains("Key =") || text.contains("Key=") => {
+            KeyError::WgConfig
+        }
         _ if text.starts_with(quote) && text.ends_with(quote) => KeyError::Quoted,
         _ if lines > 1 => KeyError::Lines { found: lines },
         _ => {
             if let Some(c) = text.chars().find(|c| unseen(*c)) {
                 return Some(KeyError::Unseen(c.into()));
             }
-            let hex = text.len() == 2 * KEY_BYTES && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+            let hex =
+                text.len() == 2 * KEY_BYTES && text.bytes().all(|byte| byte.is_ascii_hexdigit());
             let of_urls = text.contains(['-', '_']) && text.chars().all(fits_url);
             return match (hex, of_urls) {
                 (true, _) => Some(KeyError::Hexadecimal),
@@ -318,11 +330,21 @@ mod tests {
     #[test]
     fn a_file_that_an_editor_has_changed_is_read_or_its_change_is_named() {
         let with = |text: &str| SecretKey::from_file(text.as_bytes());
-        for read in [format!("{PRIVATE}\r\n"), format!("\n\t{PRIVATE}  \n\n"), PRIVATE.to_owned()] {
+        for read in [
+            format!("{PRIVATE}\r\n"),
+            format!("\n\t{PRIVATE}  \n\n"),
+            PRIVATE.to_owned(),
+        ] {
             assert_eq!(*with(&read).unwrap().to_base64(), PRIVATE);
         }
-        let wide = |text: &str| -> Vec<u8> { text.encode_utf16().flat_map(u16::to_le_bytes).collect() };
-        for content in [wide(PRIVATE), wide(&format!("\u{feff}{PRIVATE}")), vec![0xfe, 0xff, 0, b'A'], vec![0; 44]] {
+        let wide =
+            |text: &str| -> Vec<u8> { text.encode_utf16().flat_map(u16::to_le_bytes).collect() };
+        for content in [
+            wide(PRIVATE),
+            wide(&format!("\u{feff}{PRIVATE}")),
+            vec![0xfe, 0xff, 0, b'A'],
+            vec![0; 44],
+        ] {
             assert_eq!(SecretKey::from_file(&content), Err(KeyError::WideText));
         }
         assert_eq!(SecretKey::from_file(&[0x80; 44]), Err(KeyError::NoText));
@@ -336,16 +358,28 @@ mod tests {
             (format!("\"{PRIVATE}\"\n"), KeyError::Quoted),
             (format!("\u{201c}{PRIVATE}\u{201d}"), KeyError::Quoted),
             (format!("PrivateKey = {PRIVATE}"), KeyError::WgConfig),
-            (format!("[Interface]\nPrivateKey={PRIVATE}\n"), KeyError::WgConfig),
+            (
+                format!("[Interface]\nPrivateKey={PRIVATE}\n"),
+                KeyError::WgConfig,
+            ),
             (format!("# mine\n{PRIVATE}\n"), KeyError::Lines { found: 2 }),
             (hex, KeyError::Hexadecimal),
-            (PRIVATE.replace('+', "-").replace('X', "_"), KeyError::UrlAlphabet),
-            ("-----BEGIN PRIVATE KEY-----\nMC4\n".to_owned(), KeyError::Pem),
+            (
+                PRIVATE.replace('+', "-").replace('X', "_"),
+                KeyError::UrlAlphabet,
+            ),
+            (
+                "-----BEGIN PRIVATE KEY-----\nMC4\n".to_owned(),
+                KeyError::Pem,
+            ),
             ("secret".to_owned(), KeyError::Length { found: 6 }),
         ] {
             let error = with(&text).unwrap_err();
             assert_eq!(error, expected);
-            assert!(!error.to_string().contains(&PRIVATE[..8]), "it is never told");
+            assert!(
+                !error.to_string().contains(&PRIVATE[..8]),
+                "it is never told"
+            );
         }
     }
 
