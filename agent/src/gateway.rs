@@ -21,6 +21,7 @@ mod inputs;
 mod lan_side;
 mod lanes;
 pub mod links;
+mod machine;
 pub mod names;
 pub mod on_down;
 mod own_packets;
@@ -60,7 +61,7 @@ use host_side::HostSide;
 use inputs::{Input, Inputs, Signals, Timeouts};
 use lan_side::LanSide;
 use process::Process;
-use reconcile::{Agenda, Event};
+use reconcile::{Agenda, Event, Step};
 use record::SharedJournal;
 use replicas::Replicas;
 use states::States;
@@ -218,8 +219,12 @@ impl Gateway {
                 self.record(vrrp::change(&event));
                 self.mark(Event::LanChanged);
             }
+            Input::Fate(fate) => self.on_fate(fate),
             Input::InterfaceChanged => self.mark(Event::InterfaceChanged),
-            Input::HostSettled => self.mark(Event::HostSettled),
+            Input::HostSettled => {
+                self.forwarding.links.ask_about_sources();
+                self.mark(Event::HostSettled);
+            }
             Input::LinksDue => self.mark(Event::LinksDue),
             Input::ReplicasDue => self.replicas.send_due(&mut self.forwarding, now),
             Input::FlowsDue => self.answer_pending_flows(now),
@@ -235,6 +240,9 @@ impl Gateway {
         self.follow_names(now);
         self.guard_moved(now).await;
         self.mark(Event::Tick);
+        if self.host.judges_otherwise(&self.desired) {
+            self.agenda.mark(Step::InterfaceRoles.into());
+        }
         let (forwarding, plan) = (&mut self.forwarding, &self.desired.plan);
         self.replicas.sweep_flows(forwarding, plan, now);
         self.rates.sample(forwarding, plan, now);

@@ -9,7 +9,7 @@
 //! paths never see a packet of a site in the clear.
 
 mod absent {
-    pub mod lab;
+    pub(crate) mod lab;
 }
 
 use std::time::Duration;

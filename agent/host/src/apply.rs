@@ -10,6 +10,7 @@ use super::site_routes::{SiteRoute, Way};
 use super::state::{StateFile, SysctlChange};
 use super::sysctl::{self, Family};
 use super::tunnel::SiteRoutes;
+use super::turn_back;
 use super::virtual_mac::{self, VirtualMac};
 use super::{Host, Report, Wanted, kept_features, kept_sysctls, tunnel};
 use crossway_types::interface::OnDown;
@@ -48,6 +49,11 @@ impl Host {
         let added = tunnel::add_addresses(&self.handle, file, &tun, &wanted.addresses, &mut report);
         let leftover = added.await;
         self.set_routes(wanted, &tun, &lan, &mut report).await;
+        let families = turn_back::Families {
+            ipv4: !wanted.hub,
+            ipv6: !wanted.hub && wanted.uses_ipv6(),
+        };
+        turn_back::reconcile(&self.handle, &self.routes, &tun, families, &mut report).await;
         match leftover {
             Ok(leftover) => {
                 let file = &mut self.file;
@@ -188,9 +194,9 @@ impl Host {
         let need = Need {
             tun: &wanted.tun,
             lan: &wanted.lan,
+            wan: &wanted.wan,
             bound: &wanted.bound_wans,
             ipv6,
-            hub: wanted.hub,
             virtual_macs,
         };
         let plan = forwarding::plan(need, &facts);

@@ -33,8 +33,10 @@ pub mod state;
 pub mod sysctl;
 mod tunnel;
 pub mod tunnel_mtu;
+mod turn_back;
 pub mod virtual_mac;
 pub mod watch;
+mod way_out;
 pub mod ways;
 
 use std::path::PathBuf;

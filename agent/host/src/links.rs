@@ -5,7 +5,7 @@ use std::io;
 use futures::TryStreamExt;
 use rtnetlink::packet_core::Nla;
 use rtnetlink::packet_route::link::{
-    InfoData, InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
+    InfoData, InfoKind, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
 };
 use rtnetlink::{Handle, LinkUnspec};
 
@@ -34,8 +34,12 @@ pub struct Interface {
     pub ethernet: bool,
     /// Queues of a TUN that programs hold open; 0 for other kinds.
     pub open_queues: u32,
+    /// Its group (`ip link show group`).
+    pub group: u32,
     /// Packets that may wait for it (`txqueuelen`).
     pub queue_length: u32,
+    /// Of a VLAN interface, the interface below and the id of its frames there.
+    pub vlan: Option<(IfIndex, u16)>,
 }
 
 /// The interface called `name`, if there is one.
@@ -83,6 +87,18 @@ pub async fn set_mtu(handle: &Handle, interface: &Interface, mtu: u32) -> Result
     let change = LinkUnspec::new_with_index(interface.index.0).mtu(mtu);
     let what = format!("to set the MTU of {} to {mtu}", interface.name);
     set(handle, change.build(), what).await
+}
+
+/// Puts `interface` into a group.
+pub async fn set_group(
+    handle: &Handle,
+    interface: &Interface,
+    group: u32,
+) -> Result<(), HostError> {
+    let mut change = LinkUnspec::new_with_index(interface.index.0).build();
+    change.attributes.push(LinkAttribute::Group(group));
+    let what = format!("to put {} into the group {group}", interface.name);
+    set(handle, change, what).await
 }
 
 /// Sets how many packets may wait for `interface`.
@@ -150,20 +166,27 @@ fn parse(message: &LinkMessage) -> Interface {
         carrier: flags.contains(LinkFlags::LowerUp),
         ethernet: message.header.link_layer_type == LinkLayerType::Ether,
         open_queues: 0,
+        group: 0,
         queue_length: 0,
+        vlan: None,
     };
+    let (mut below, mut vlan) = (None, None);
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => interface.name.clone_from(name),
             LinkAttribute::Mtu(mtu) => interface.mtu = *mtu,
+            LinkAttribute::Group(group) => interface.group = *group,
             LinkAttribute::TxQueueLen(length) => interface.queue_length = *length,
             LinkAttribute::LinkInfo(infos) => {
                 interface.kind = infos.iter().find_map(kind_name);
                 interface.open_queues = infos.iter().find_map(open_queues).unwrap_or(0);
+                vlan = infos.iter().find_map(vlan_id);
             }
+            LinkAttribute::Link(index) => below = Some(IfIndex(*index)),
             _ => {}
         }
     }
+    interface.vlan = below.zip(vlan);
     interface
 }
 
@@ -176,6 +199,17 @@ fn open_queues(info: &LinkInfo) -> Option<u32> {
     let mut value = [0; 4];
     (queues.value_len() == value.len()).then(|| queues.emit_value(&mut value))?;
     Some(u32::from_ne_bytes(value))
+}
+
+/// The id of a VLAN interface.
+fn vlan_id(info: &LinkInfo) -> Option<u16> {
+    let LinkInfo::Data(InfoData::Vlan(vlan)) = info else {
+        return None;
+    };
+    vlan.iter().find_map(|info| match info {
+        InfoVlan::Id(id) => Some(*id),
+        _ => None,
+    })
 }
 
 fn kind_name(info: &LinkInfo) -> Option<String> {

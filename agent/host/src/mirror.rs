@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::kernel_routes::{KernelRoute, LOCAL_TABLE, MAIN_TABLE};
+use super::kernel_routes::{KernelRoute, LOCAL_TABLE, MAIN_TABLE, RouteKind};
 use super::site_routes::{METRIC, is_ours};
 use crossway_types::ids::IfIndex;
 use crossway_types::prefix::{Prefix, PrefixIndex};
@@ -56,6 +56,15 @@ pub fn mirror(kernel: &[KernelRoute], sites: &[Prefix], tun: IfIndex) -> Mirror 
     }
 }
 
+/// The addresses that the host takes for its own, and the prefixes of which it takes every address.
+pub fn local_addresses(kernel: &[KernelRoute]) -> Vec<Prefix> {
+    kernel
+        .iter()
+        .filter(|route| route.table == LOCAL_TABLE && route.kind == RouteKind::Local)
+        .map(|route| route.prefix)
+        .collect()
+}
+
 fn warning(site: &Prefix, route: &KernelRoute) -> String {
     let table = if route.table == LOCAL_TABLE {
         "the local table (ip route show table local)"
@@ -71,7 +80,7 @@ fn warning(site: &Prefix, route: &KernelRoute) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::kernel_routes::{Hop, RouteKind};
+    use super::super::kernel_routes::Hop;
     use super::super::site_routes::PROTOCOL;
     use super::*;
 
@@ -151,6 +160,26 @@ mod tests {
         let (kernel, warnings) = mirrored(&[any_ip], &["10.2.0.0/24", "10.3.0.0/24"]);
         assert_eq!(kernel, ["10.2.0.0/24", "10.3.0.0/24"]);
         assert_eq!(warnings, 2);
+    }
+
+    #[test]
+    fn own_addresses_are_those_of_the_local_table_but_not_broadcast_ones() {
+        let with = |text, table, kind| KernelRoute {
+            table,
+            kind,
+            ..route(text)
+        };
+        let kernel = [
+            with("10.1.0.1/32", LOCAL_TABLE, RouteKind::Local),
+            with("10.1.0.255/32", LOCAL_TABLE, RouteKind::Broadcast),
+            with("192.0.2.0/24", LOCAL_TABLE, RouteKind::Local),
+            with("10.1.0.0/24", MAIN_TABLE, RouteKind::Unicast),
+        ];
+        let own: Vec<String> = local_addresses(&kernel)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(own, ["10.1.0.1/32", "192.0.2.0/24"]);
     }
 
     #[test]

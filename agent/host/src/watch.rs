@@ -14,15 +14,17 @@ use tokio::io::unix::AsyncFd;
 use super::error::HostError;
 pub use interest::Interest;
 
-/// What is told (linux/rtnetlink.h): links, addresses, routes, nexthop objects, and the settings of
+/// What is told (linux/rtnetlink.h): links, addresses, routes, nexthop objects, policy rules, and the settings of
 /// `net.ipv4.conf` and `net.ipv6.conf` that the kernel has notes for (forwarding, rp_filter, …).
-const GROUPS: [u32; 8] = [
+const GROUPS: [u32; 10] = [
     libc::RTNLGRP_LINK,
     libc::RTNLGRP_IPV4_IFADDR,
     libc::RTNLGRP_IPV6_IFADDR,
     libc::RTNLGRP_IPV4_ROUTE,
     libc::RTNLGRP_IPV6_ROUTE,
     RTNLGRP_NEXTHOP,
+    libc::RTNLGRP_IPV4_RULE,
+    libc::RTNLGRP_IPV6_RULE,
     libc::RTNLGRP_IPV4_NETCONF,
     libc::RTNLGRP_IPV6_NETCONF,
 ];
@@ -46,7 +48,7 @@ pub struct Changes {
     pub addresses: bool,
     /// Routes that are of [`Interest`] came, went or were replaced.
     pub routes: bool,
-    /// Settings of interfaces are others.
+    /// Settings of interfaces or policy rules are others.
     pub sysctls: bool,
 }
 
@@ -86,8 +88,10 @@ impl Watch {
                 other => other?,
             }
         }
+        // SAFETY: a `Socket` gives the same open descriptor as long as it lives.
+        let socket = unsafe { AsyncFd::register(socket) }?;
         Ok(Self {
-            socket: AsyncFd::new(socket)?,
+            socket,
             buffer: Vec::with_capacity(LONGEST),
             interest: SharedInterest::default(),
         })

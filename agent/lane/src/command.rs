@@ -10,6 +10,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 
 use super::drops::Drops;
+use super::ticket::Asked;
 use super::{ParkedLane, Swallowed};
 use crate::io::offload::Offload;
 use crate::io::udp::Endpoint;
@@ -18,6 +19,7 @@ use crossway_sys::poll::Waker;
 use crossway_tunnel::link_bfd::LanRole;
 use crossway_tunnel::{LinkChange, PeerSnapshot, PeerSpec};
 use crossway_types::ids::{LinkId, SiteId};
+use crossway_types::marks::DscpModel;
 use crossway_types::routes::RouteTable;
 
 /// Datagrams of replicas that may wait: what comes in a second at most, while control counts the flows of a
@@ -49,10 +51,14 @@ pub enum Command {
     SetRoutes(Arc<RouteTable>, oneshot::Sender<Arc<RouteTable>>),
     /// Sets the largest inner packet, which TCP's segment size is held to.
     SetMtu(usize),
+    /// Sends nothing more under the keys of now, and begins every session anew: this machine is a copy.
+    ForgetSendingKeys,
+    /// Shows the classes of inner packets outside, or not.
+    SetDscp(DscpModel),
     /// Asks for the state.
     Snapshot(oneshot::Sender<LaneSnapshot>),
     /// Ends the lane's thread and gives out the lane, for another agent or to be started again.
-    Park(mpsc::Sender<ParkedLane>),
+    Park(Asked<ParkedLane>),
     /// Ends the lane, once it has carried what waits in the TUN and in the socket; all that it dropped comes back.
     Stop(mpsc::Sender<Drops>),
 }

@@ -5,12 +5,14 @@
 pub mod coalesce;
 pub mod command;
 mod drops;
+pub mod gaps;
 mod inbound;
 pub mod io;
 pub mod mss;
 mod outbound;
 mod own;
 mod parked;
+pub mod ticket;
 
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
@@ -29,10 +31,13 @@ use crossway_sys::poll::{self, Waker};
 use crossway_tunnel::Tunnel;
 use crossway_tunnel::transmit::Transmits;
 use crossway_types::ids::LinkId;
+use crossway_types::marks::DscpModel;
 pub use drops::Drops;
+use gaps::Gaps;
 use own::OwnDatagrams;
 pub use own::Swallowed;
 pub use parked::ParkedLane;
+use ticket::Asked;
 
 /// How often sessions look at their timers (rekey, keepalive, retry).
 const TIMER_PERIOD: Duration = Duration::from_millis(100);
@@ -61,6 +66,7 @@ struct Lane {
     drops: Drops,
     own: OwnDatagrams,
     mtu: usize,
+    dscp: DscpModel,
     /// The time of the batch under way.
     now: Instant,
     /// Whatever had come by this time has been taken from the socket.
@@ -68,8 +74,9 @@ struct Lane {
     commands: mpsc::Receiver<Command>,
     to_control: ToControl,
     waker: Arc<Waker>,
+    gaps: Gaps,
     /// Who gets the lane when it stops.
-    parks_with: Option<mpsc::Sender<ParkedLane>>,
+    parks_with: Option<Asked<ParkedLane>>,
 }
 
 impl Lane {
@@ -121,7 +128,21 @@ impl Lane {
         )
     }
 
+    /// Sends nothing more under the keys of now: this machine may be a copy of another.
+    fn forget_sending_keys(&mut self, asleep: Duration) {
+        let (udp, drops) = (&mut self.udp, &mut self.drops);
+        let times = (self.now, clock::since_epoch());
+        self.tunnel
+            .forget_sending_keys(asleep, times, &mut self.send, |send| {
+                drops.add_send(udp.send(send));
+            });
+        self.flush_send();
+    }
+
     fn handle_timers(&mut self) {
+        if let Some(gap) = self.gaps.look() {
+            self.forget_sending_keys(gap.asleep());
+        }
         let (udp, drops) = (&mut self.udp, &mut self.drops);
         let (now, send) = (self.now, &mut self.send);
         let given_up = self
@@ -197,7 +218,15 @@ impl Lane {
                 // Nobody waits for it any more: then it is freed here.
                 let _ = reply.send(self.tunnel.set_routes(routes));
             }
-            Command::SetMtu(mtu) => self.mtu = mtu,
+            Command::SetMtu(mtu) => {
+                self.mtu = mtu;
+                self.tunnel.set_mtu(mtu);
+            }
+            Command::SetDscp(dscp) => {
+                self.dscp = dscp;
+                self.send.set_dscp(dscp);
+            }
+            Command::ForgetSendingKeys => self.forget_sending_keys(Duration::ZERO),
             Command::Snapshot(reply) => {
                 let _ = reply.send(self.snapshot());
             }

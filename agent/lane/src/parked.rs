@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 
 use super::coalesce::Coalescer;
 use super::drops::Drops;
+use super::gaps::Gaps;
 use super::own::OwnDatagrams;
 use super::{Lane, LaneHandle, ToControl, command};
 use crate::io::offload::ToldOff;
@@ -25,6 +26,7 @@ use crossway_tunnel::tai64n::Calendar;
 use crossway_tunnel::transmit::Transmits;
 use crossway_tunnel::{Imported, PeerSpec, Tunnel};
 use crossway_types::codec::{Damaged, Reader, Writer};
+use crossway_types::marks::DscpModel;
 use crossway_types::routes::RouteTable;
 
 /// A lane with all it owns, that carries nothing until [`Self::start`].
@@ -54,22 +56,26 @@ impl ParkedLane {
         let (handle, commands, waker) = command::channel()?;
         let now = clock::now();
         let calendar = Calendar::new(now, clock::since_epoch());
+        let mut tunnel = Tunnel::new(identity, calendar, initiations, now);
+        tunnel.set_mtu(mtu);
         let lane = Lane {
             own: OwnDatagrams::of(udp.local_address()?),
             tun,
             udp,
-            tunnel: Tunnel::new(identity, calendar, initiations, now),
+            tunnel,
             send: Transmits::new(),
             receive: ReceiveBatch::new(),
             coalescer: Coalescer::new(),
             outgoing: vec![0; tun::MAX_READ].into_boxed_slice(),
             drops: Drops::default(),
             mtu,
+            dscp: DscpModel::default(),
             now,
             drained: now,
             commands,
             to_control,
             waker,
+            gaps: Gaps::default(),
             parks_with: None,
         };
         let lane = Box::new(lane);
@@ -173,6 +179,12 @@ impl ParkedLane {
         }
     }
 
+    /// Shows the classes of inner packets outside, or not.
+    pub fn set_dscp(&mut self, dscp: DscpModel) {
+        self.lane.dscp = dscp;
+        self.lane.send.set_dscp(dscp);
+    }
+
     /// Gives it its routes.
     pub fn set_routes(&mut self, routes: Arc<RouteTable>) {
         self.lane.tunnel.set_routes(routes);
@@ -185,8 +197,8 @@ impl Lane {
     pub(super) fn park(mut self: Box<Self>) -> Option<Box<Self>> {
         let reply = self.parks_with.take()?;
         let since = clock::now();
-        let sent = reply.send(ParkedLane { lane: self, since });
-        sent.err().map(|refused| refused.0.lane)
+        let given = reply.give(ParkedLane { lane: self, since });
+        given.err().map(|refused| refused.lane)
     }
 }
 

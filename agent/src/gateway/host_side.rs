@@ -4,17 +4,21 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 
 use anyhow::Result;
-use datapath_abi::settings::{DEFAULT_VNET, Interface, Role, SOFTWARE_GSO};
+use datapath_abi::settings::{
+    ALSO_WAN, DEFAULT_VNET, Interface, Role, SOFTWARE_GSO, STRICT_SOURCES,
+};
 
 use super::desired::Desired;
 use super::links::Wan;
 use super::on_down::DownSites;
 use super::preflight::{choose_mtu, wan_mtus};
 use crate::config::Config;
-use crate::datapath;
+use crate::datapath::{self, Surroundings, WanVlan};
+use crate::host::addresses::preferred_source;
 use crate::host::guard;
 use crate::host::kernel_routes::KernelRoute;
 use crate::host::links;
+use crate::host::sysctl::{Key, Name};
 use crate::host::tunnel_mtu::TunnelMtu;
 use crate::host::watch::{Interest, SharedInterest};
 use crate::host::{Host, Report, Wanted};
@@ -34,6 +38,8 @@ pub(super) struct HostSide {
     /// Which of others' routes are worth a look.
     interest: SharedInterest,
     ticks: u32,
+    /// How the kernel judged sources, by LAN, when the programs were told.
+    judged: Vec<(String, bool)>,
 }
 
 /// The tunnel device.
@@ -51,6 +57,7 @@ impl HostSide {
             other_routes: None,
             interest,
             ticks: 0,
+            judged: Vec::new(),
         }
     }
 
@@ -156,6 +163,22 @@ impl HostSide {
         self.other_routes = read.or_else(|| self.other_routes.take());
     }
 
+    /// A warning while no interface has the address that the gateway listens on.
+    pub(super) async fn why_deaf(&self, config: &Config) -> Option<String> {
+        let listen = config.gateway.listen.ip();
+        if listen.is_unspecified() {
+            return None;
+        }
+        let addresses = self.kernel.addresses().await.ok()?;
+        let there = addresses.iter().any(|own| own.address.address == listen);
+        (!there && !listen.is_loopback()).then(|| {
+            format!(
+                "no interface has the address {listen} of `listen`: nobody is heard until one does; give it to an \
+                 interface, or write 0.0.0.0 or [::] for all addresses"
+            )
+        })
+    }
+
     fn wanted(&self, desired: &Desired, down: &DownSites) -> Wanted {
         let Desired { config, plan, .. } = desired;
         let gateway = &config.gateway;
@@ -183,24 +206,113 @@ impl HostSide {
 
     /// The interfaces that have a role for the programs. One that is away has no index; it gets its role when
     /// it comes back.
-    pub(super) async fn roles(&self, desired: &Desired) -> Vec<(IfIndex, Interface)> {
+    pub(super) async fn roles(&mut self, desired: &Desired) -> Vec<(IfIndex, Interface)> {
         let mut interfaces = Vec::new();
+        self.judged = self.judge_sources(desired);
         let lans = desired.lans_with(self.kernel.virtual_macs());
         let lan = lans.iter().map(|lan| (&lan.interface, Role::Lan));
         let wan = desired.config.gateway.wan.iter();
         let wan = wan.map(|wan| (&wan.interface, Role::Wan));
         for (name, role) in lan.chain(wan).chain([(&self.tun.name, Role::Tun)]) {
-            if let Ok(Some(found)) = self.kernel.find(name).await {
-                let software_gso = role == Role::Lan && !datapath::segments_tcp(name);
-                let interface = Interface {
-                    role: role as u32,
-                    vnet: DEFAULT_VNET,
-                    mtu: found.mtu,
-                    flags: if software_gso { SOFTWARE_GSO } else { 0 },
-                };
-                interfaces.push((found.index, interface));
+            let Ok(Some(found)) = self.kernel.find(name).await else {
+                continue;
+            };
+            let mut known = interfaces.iter_mut();
+            let lan = known.find(|(index, _): &&mut (IfIndex, Interface)| *index == found.index);
+            if let Some((_, lan)) = lan {
+                // The programs of the LAN go by the role; `wan_guard` by none.
+                lan.flags |= ALSO_WAN;
+                continue;
             }
+            let interface = Interface {
+                role: role as u32,
+                vnet: DEFAULT_VNET,
+                mtu: found.mtu,
+                flags: match role {
+                    Role::Lan => lan_flags(name),
+                    Role::Wan | Role::Tun => 0,
+                },
+            };
+            interfaces.push((found.index, interface));
         }
         interfaces
     }
+
+    /// Whether the kernel judges the sources of a LAN otherwise than the programs were told: nobody says so.
+    pub(super) fn judges_otherwise(&self, desired: &Desired) -> bool {
+        self.judge_sources(desired) != self.judged
+    }
+
+    /// How the kernel judges sources, by LAN.
+    fn judge_sources(&self, desired: &Desired) -> Vec<(String, bool)> {
+        let lans = desired.lans_with(self.kernel.virtual_macs());
+        let strict = |name: String| {
+            let strict = is_strict(&name);
+            (name, strict)
+        };
+        lans.into_iter().map(|lan| strict(lan.interface)).collect()
+    }
+
+    /// The WAN interfaces that are VLANs of another interface.
+    pub(super) async fn wan_vlans(&self, config: &Config) -> Vec<WanVlan> {
+        let mut vlans = Vec::new();
+        for wan in &config.gateway.wan {
+            if let Ok(Some(found)) = self.kernel.find(&wan.interface).await
+                && let Some((below, id)) = found.vlan
+            {
+                vlans.push(WanVlan {
+                    below,
+                    id,
+                    interface: found.index,
+                });
+            }
+        }
+        vlans
+    }
+
+    /// What is around the programs.
+    pub(super) async fn surroundings(&self, config: &Config) -> Result<Surroundings> {
+        let addresses = self.kernel.addresses().await?;
+        let mut lans = Vec::new();
+        for lan in &config.gateway.lan {
+            lans.extend(self.kernel.find(&lan.interface).await?);
+        }
+        let source = |ipv4| {
+            let of_lan = |lan: &links::Interface| {
+                let index = lan.index;
+                let all = addresses.iter().copied();
+                all.filter(move |address| address.interface == index)
+            };
+            let of_lans = lans.iter().flat_map(of_lan);
+            preferred_source(ipv4, &config.gateway.tunnel_addresses, of_lans)
+        };
+        Ok(Surroundings {
+            nat: false,
+            answers_from4: source(true).and_then(|source| match source {
+                IpAddr::V4(source) => Some(source),
+                IpAddr::V6(_) => None,
+            }),
+            answers_from6: source(false).and_then(|source| match source {
+                IpAddr::V6(source) => Some(source),
+                IpAddr::V4(_) => None,
+            }),
+        })
+    }
+}
+
+/// What the programs must know of a LAN interface.
+fn lan_flags(name: &str) -> u32 {
+    let software_gso = !datapath::segments_tcp(name);
+    let flag = |flag, condition| if condition { flag } else { 0 };
+    flag(SOFTWARE_GSO, software_gso) | flag(STRICT_SOURCES, is_strict(name))
+}
+
+/// Whether the kernel asks that the sources of an interface are reached by it: the greater of its `rp_filter` and that
+/// of `all` counts, and 2 is less strict than 1.
+fn is_strict(interface: &str) -> bool {
+    let value = |interface| {
+        let value = Key::ipv4(interface, Name::RpFilter).read().ok().flatten();
+        value.and_then(|value| value.parse::<u8>().ok())
+    };
+    value(interface).max(value("all")) == Some(1)
 }

@@ -8,6 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until};
 
+use super::machine::{Fate, Machine};
 use super::names::Answer;
 use crate::control::ControlRequest;
 use crate::datapath::ProgramLog;
@@ -35,6 +36,7 @@ pub(super) struct Inputs {
     pub(super) outcomes: mpsc::Receiver<Outcome>,
     pub(super) vrrp: mpsc::UnboundedReceiver<VrrpEvent>,
     pub(super) watch: Watch,
+    pub(super) machine: Machine,
     pub(super) program_log: Option<ProgramLog>,
     /// Agents that ask to take over.
     pub(super) successors: mpsc::Receiver<UnixStream>,
@@ -81,6 +83,7 @@ pub(super) enum Input {
     Replica(FromReplica),
     Probed(Outcome),
     VirtualRouter(VrrpEvent),
+    Fate(Fate),
     InterfaceChanged,
     HostSettled,
     LinksDue,
@@ -139,6 +142,7 @@ impl Inputs {
                 Some(from) = self.from_lanes.replicas.recv() => return Ok(Input::Replica(from)),
                 Some(outcome) = self.outcomes.recv() => return Ok(Input::Probed(outcome)),
                 Some(event) = self.vrrp.recv() => return Ok(Input::VirtualRouter(event)),
+                fate = self.machine.changed() => return Ok(Input::Fate(fate)),
                 changed = self.watch.changed() => changed.context("watching the host")?,
                 () = at(self.timers.settled) => {
                     self.timers.settled = None;

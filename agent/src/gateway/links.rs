@@ -5,6 +5,7 @@ mod dial;
 mod export;
 mod orders;
 mod own_addresses;
+pub mod sources;
 mod status;
 
 use std::collections::HashMap;

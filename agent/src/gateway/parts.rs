@@ -16,6 +16,7 @@ use super::inputs::{Inputs, Signals, Timers};
 use super::lan_side::LanSide;
 use super::lanes::Lanes;
 use super::links::Links;
+use super::machine::Machine;
 use super::names::lookups::Lookups;
 use super::names::{Answer, memory};
 use super::process::Process;
@@ -153,6 +154,7 @@ impl Gateway {
             outcomes: sources.outcomes,
             vrrp: sources.vrrp,
             watch: sources.watch,
+            machine: Machine::watch(),
             program_log,
             successors,
             signals,

@@ -79,6 +79,7 @@ impl Gateway {
             Step::Sessions => self.set_sessions(),
             Step::Links => self.set_links(now),
             Step::Wans => self.follow_wans(now).await,
+            Step::Sources => self.follow_sources().await,
             Step::Service => Ok(self.judge_service()),
             Step::Ranks => self.tell_ranks(now),
             Step::States => Ok(self.follow_states(now)),

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use super::Gateway;
 use super::desired::Desired;
 use super::host_side::Tun;
-use super::lanes::Lanes;
+use super::lanes::{HeldTo, Lanes};
 use super::parts::{Parts, Sockets, Sources};
 use super::plan::Numbers;
 use super::preflight::Preflight;
@@ -25,6 +25,7 @@ use crate::io::tun::TunQueue;
 use crate::io::udp::UdpSocket;
 use crate::lane::ToControl;
 use crate::tunnel::noise::Identity;
+use crossway_types::marks::DscpModel;
 
 /// Brings a gateway up.
 pub(super) async fn start(config: Config, path: PathBuf) -> Result<(Gateway, Sockets, Sources)> {
@@ -44,6 +45,7 @@ pub(super) async fn start(config: Config, path: PathBuf) -> Result<(Gateway, Soc
     let with = LaneParts {
         identity: &identity,
         mtu: mtu.mtu,
+        dscp: config.gateway.dscp,
         to_control: &to_control,
     };
     let opened = open_lanes(&mut host, &config, count, steering, with).await;
@@ -85,6 +87,7 @@ pub(super) async fn start(config: Config, path: PathBuf) -> Result<(Gateway, Soc
 struct LaneParts<'a> {
     identity: &'a Identity,
     mtu: u16,
+    dscp: DscpModel,
     to_control: &'a ToControl,
 }
 
@@ -113,15 +116,12 @@ async fn open_lanes(
             .context("to let eBPF choose the lane of a packet (kernel 4.16)")?;
     }
     let index = host.interface(&name).await?.index;
-    let begin = start_of_calendars(&config.gateway.name);
-    let lanes = Lanes::start(
-        &name,
-        pairs,
-        with.identity,
-        with.mtu,
-        begin,
-        with.to_control,
-    )?;
+    let held_to = HeldTo {
+        mtu: with.mtu,
+        dscp: with.dscp,
+        calendar_begins: start_of_calendars(&config.gateway.name),
+    };
+    let lanes = Lanes::start(&name, pairs, with.identity, held_to, with.to_control)?;
     Ok((index, lanes))
 }
 

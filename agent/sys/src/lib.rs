@@ -10,4 +10,5 @@ pub mod owner;
 pub mod poll;
 pub mod run_folder;
 pub mod socket_option;
+pub mod uevents;
 pub mod whole_file;

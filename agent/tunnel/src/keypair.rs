@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use datapath_abi::outcome::DropReason;
 use wireguard_aead::Key;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::message::{self, DATA_HEADER};
 use super::noise::TransportKeys;
@@ -33,7 +33,8 @@ pub(super) struct Keypair {
     pub(super) initiator: bool,
     /// Whether the far side is known to have it as well: nothing is sent under it before.
     confirmed: bool,
-    sending: Key,
+    /// `None` once it is forgotten.
+    sending: Option<Key>,
     counter: u64,
     receiving: Key,
     window: ReplayWindow,
@@ -56,7 +57,7 @@ impl Keypair {
             created,
             initiator,
             confirmed: initiator,
-            sending: Key::new(&keys.sending),
+            sending: Some(Key::new(&keys.sending)),
             counter: 0,
             receiving: Key::new(&keys.receiving),
             window: ReplayWindow::new(),
@@ -64,16 +65,18 @@ impl Keypair {
         })
     }
 
-    /// Writes `packet` as a data message to the start of `to`; its length. `None` when the session
+    /// Writes `packet` as a data message to the start of `to`, padded within `mtu`; its length. `None` when the session
     /// is used up.
-    pub(super) fn seal(&mut self, packet: &[u8], to: &mut [u8]) -> Option<usize> {
+    pub(super) fn seal(&mut self, packet: &[u8], mtu: usize, to: &mut [u8]) -> Option<usize> {
         let counter = self.counter;
+        let sending = self.sending.as_ref()?;
         if counter >= REJECT_AFTER_MESSAGES {
             return None;
         }
         self.counter = counter + 1;
         message::write_data(to, self.remote, counter);
-        Some(DATA_HEADER + self.sending.seal(counter, packet, &mut to[DATA_HEADER..]))
+        let (padded, to) = (message::padded(packet, mtu), &mut to[DATA_HEADER..]);
+        Some(DATA_HEADER + sending.seal_padded(counter, packet, padded, to))
     }
 
     /// Opens a data message to the start of `landing`; the length of what was in it.
@@ -92,6 +95,13 @@ impl Keypair {
             .map_err(|_| DropReason::AuthenticationFailed)?;
         self.window.accept(counter);
         Ok(length)
+    }
+
+    /// Nothing can be sent under it any more.
+    fn forget_sending_key(&mut self) {
+        self.sending = None;
+        self.keys.sending.zeroize();
+        self.counter = REJECT_AFTER_MESSAGES;
     }
 
     /// For the agent that takes over: from now on nothing is to be sealed with this one.
@@ -117,6 +127,9 @@ impl Keypair {
         let mut keypair = Self::new(keys, local, remote, initiator, created);
         keypair.confirmed = confirmed;
         keypair.counter = counter;
+        if counter >= REJECT_AFTER_MESSAGES {
+            keypair.forget_sending_key();
+        }
         keypair.window = ReplayWindow::import(from)?;
         Ok(keypair)
     }
@@ -202,6 +215,24 @@ impl Keypairs {
         Ok((length, first))
     }
 
+    /// Nothing can be sent under any of them any more, whoever confirms them; what the far side sends is still opened.
+    /// They are older by `asleep`.
+    pub(super) fn forget_sending_keys(&mut self, asleep: Duration) {
+        if let Some(current) = self.current.take() {
+            self.keep(current);
+        }
+        self.others
+            .retain_mut(|keypair| match keypair.created.checked_sub(asleep) {
+                Some(created) => {
+                    keypair.created = created;
+                    keypair.forget_sending_key();
+                    true
+                }
+                // Older than the clock can tell.
+                None => false,
+            });
+    }
+
     /// For the agent that takes over.
     pub(super) fn export(&self, to: &mut Writer) {
         to.option(self.peek(), |to, current| current.export(to));
@@ -223,6 +254,11 @@ impl Keypairs {
             current,
             others: others.collect::<Result<_, _>>()?,
         })
+    }
+
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
     }
 
     /// Whether a session has this receiver index.
@@ -253,10 +289,9 @@ impl Keypairs {
     fn confirm(&mut self, at: usize) {
         let mut keypair = self.others.remove(at);
         keypair.confirmed = true;
-        if self
-            .peek()
-            .is_none_or(|current| keypair.created >= current.created)
-        {
+        let current = self.peek();
+        let is_newer = current.is_none_or(|current| keypair.created >= current.created);
+        if is_newer && keypair.sending.is_some() {
             self.make_current(keypair);
         } else {
             self.keep(keypair);
@@ -282,6 +317,40 @@ mod tests {
     use super::*;
     use crossway_sys::clock;
     use crossway_types::keys::remains;
+
+    /// A message of the far side with any counter, which it would not send itself.
+    fn message(counter: u64) -> Vec<u8> {
+        let mut datagram = vec![0; 256];
+        message::write_data(&mut datagram, 1, counter);
+        let sealed = Key::new(&[0x62; 32]).seal(counter, &[7; 20], &mut datagram[DATA_HEADER..]);
+        datagram.truncate(DATA_HEADER + sealed);
+        datagram
+    }
+
+    #[test]
+    fn counters_beyond_the_last_are_neither_sent_nor_taken() {
+        let keys = || TransportKeys {
+            sending: Zeroizing::new([0x61; 32]),
+            receiving: Zeroizing::new([0x62; 32]),
+        };
+        let mut keypair = Keypair::new(keys(), 1, 2, true, clock::now());
+        let mut landing = [0; 256];
+        let last = REJECT_AFTER_MESSAGES - 1;
+        for counter in [0, 1 << 60, last] {
+            assert_eq!(keypair.open(&message(counter), &mut landing), Ok(20));
+        }
+        for counter in [last + 1, last + 2, u64::MAX] {
+            let taken = keypair.open(&message(counter), &mut landing);
+            assert_eq!(taken, Err(DropReason::Replayed), "{counter}");
+        }
+        keypair.wear(last);
+        assert!(keypair.seal(&[], 0, &mut landing).is_some());
+        assert_eq!(keypair.seal(&[], 0, &mut landing), None);
+        keypair.wear(REKEY_AFTER_MESSAGES - 1);
+        assert!(!keypair.is_worn());
+        keypair.wear(REKEY_AFTER_MESSAGES);
+        assert!(keypair.is_worn());
+    }
 
     #[test]
     fn a_session_that_has_ended_leaves_no_key() {

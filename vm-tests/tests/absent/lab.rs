@@ -252,7 +252,7 @@ fn edit(agent: &Crossway, change: impl Fn(&mut Config)) {
     let text = std::fs::read_to_string(agent.config()).unwrap();
     let mut config = Config::parse(&text, agent.config()).unwrap().config;
     // It is parsed with the paths from its folder.
-    config.gateway.private_key_file = agent.key_file();
+    config.gateway.private_key_file = agent.key_file().into();
     change(&mut config);
     agent.write_config_text(&config.to_string()).unwrap();
 }

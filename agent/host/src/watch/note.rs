@@ -39,7 +39,9 @@ pub(super) fn read(mut bytes: &[u8], mut take: impl FnMut(Note)) {
             libc::RTM_NEWADDR | libc::RTM_DELADDR => Some(Note::Address),
             libc::RTM_NEWROUTE | libc::RTM_DELROUTE => Some(Note::Route(prefix(body))),
             RTM_NEWNEXTHOP | RTM_DELNEXTHOP => Some(Note::Route(None)),
-            RTM_NEWNETCONF | RTM_DELNETCONF => Some(Note::Settings),
+            RTM_NEWNETCONF | RTM_DELNETCONF | libc::RTM_NEWRULE | libc::RTM_DELRULE => {
+                Some(Note::Settings)
+            }
             NLMSG_OVERRUN => Some(Note::Overrun),
             _ => None,
         };

@@ -1,4 +1,5 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use super::*;
 use crossway_liveness::settings::Liveness;
@@ -27,7 +28,7 @@ const LAN_HOST: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 99));
 /// A tunnel with one peer, there.
 fn tunnel_to(far: IpAddr, now: Instant) -> Tunnel {
     let calendar = Calendar::new(now, clock::since_epoch());
-    let mut tunnel = Tunnel::new(Identity::new([7; 32]), calendar, now);
+    let mut tunnel = Tunnel::new(Identity::new([7; 32]), calendar, Arc::default(), now);
     let spec = PeerSpec {
         link: LinkId(5),
         site: Some(SiteId(1)),

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::control::message::{EventKind, LinkState};
 use crate::disk;
 use crate::gateway::desired::Desired;
+use crate::gateway::links::sources::{Source, Way};
 use crate::gateway::links::{Dial, Links, Ranks, Wan};
 use crate::gateway::plan::{LinkChanges, Plan, PlannedLink};
 use crate::ids::{LinkId, SiteId};
@@ -38,6 +39,7 @@ impl Forwarding {
     /// Gives the lanes the links of the plan. A link that cannot be made leaves the others as they should be.
     pub(in crate::gateway) fn set_links(&mut self, desired: &Desired, now: Instant) -> Result<()> {
         let Desired { config, plan, .. } = desired;
+        self.lanes.set_dscp(config.gateway.dscp)?;
         let changes = LinkChanges::between(&self.links.planned(), &plan.links);
         for link in &changes.removed {
             self.links.remove(link.id);
@@ -120,6 +122,19 @@ impl Forwarding {
                 let (id, lane) = (link.planned.id, link.planned.lane);
                 self.lanes.send(lane, Command::PathDown(id))?;
             }
+        }
+        Ok(())
+    }
+
+    /// Has a link speak from another address of ours if what comes from its own would leave by a wrong uplink.
+    pub(in crate::gateway) fn follow_way(&mut self, source: Source, way: Way) -> Result<()> {
+        if self.links.on_way(source, way) {
+            let Source {
+                link, lane, local, ..
+            } = source;
+            tracing::debug!(%link, %local, "the way has moved: the kernel chooses the source anew");
+            // It forgets the address with what it knows of the interface, which is none.
+            self.lanes.send(lane, Command::SetInterface(link, None))?;
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use datapath_abi::site::{Site, SiteState};
 
 use super::Forwarding;
 use crate::config;
-use crate::datapath::{Datapath, RouteChanges, Target, Wanted};
+use crate::datapath::{Datapath, RouteChanges, Surroundings, Target, WanVlan, Wanted};
 use crate::gateway::host_side::Tun;
 use crate::gateway::on_down::DownSites;
 use crate::gateway::plan::Plan;
@@ -104,6 +104,30 @@ impl Forwarding {
         datapath
             .routes
             .replace_all(of_sites.chain(of_kernel).collect())
+    }
+
+    /// Tells the programs what is around them.
+    pub(in crate::gateway) fn set_surroundings(&mut self, around: Surroundings) -> Result<()> {
+        match &mut self.datapath {
+            Some(datapath) => datapath.settings.set_surroundings(around),
+            None => Ok(()),
+        }
+    }
+
+    /// Tells the programs which addresses are the host's own.
+    pub(in crate::gateway) fn set_local_addresses(&mut self, all: Vec<Prefix>) -> Result<()> {
+        match &mut self.datapath {
+            Some(datapath) => datapath.local.set_addresses(all),
+            None => Ok(()),
+        }
+    }
+
+    /// Tells the programs which VLANs are WANs.
+    pub(in crate::gateway) fn set_wan_vlans(&mut self, all: &[WanVlan]) -> Result<()> {
+        match &mut self.datapath {
+            Some(datapath) => datapath.local.set_wan_vlans(all),
+            None => Ok(()),
+        }
     }
 
     /// Tells the programs which interface has which role.

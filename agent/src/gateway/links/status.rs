@@ -42,6 +42,8 @@ pub struct LinkStatus {
     pub(super) service: LanRole,
     /// Index of the interface that it is bound to, as the lane knows it.
     pub(super) interface: Option<NonZeroU32>,
+    /// What is known of the address that it speaks from.
+    pub(super) known_source: super::sources::Known,
     /// Why its path is known to be dead, such as an interface without a carrier.
     pub path_down: Option<String>,
     /// Where it was dialled or heard last.
@@ -84,6 +86,7 @@ impl LinkStatus {
             drained: false,
             service: LanRole::default(),
             interface: None,
+            known_source: super::sources::Known::default(),
             path_down: None,
             remote: None,
             swallowed: None,

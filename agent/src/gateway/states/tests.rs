@@ -198,7 +198,9 @@ fn an_interface_that_goes_comes_back_or_changes_is_recorded() {
         carrier,
         ethernet: true,
         open_queues: 0,
+        group: 0,
         queue_length: 1000,
+        vlan: None,
     };
     let mut seen = |found: Option<Interface>| {
         let change = states.follow_interface("eth1", found.as_ref());

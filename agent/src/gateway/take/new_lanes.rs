@@ -18,11 +18,13 @@ use crate::tunnel::initiations::Initiations;
 use crate::tunnel::noise::Identity;
 use crate::tunnel::{Imported, PeerSpec};
 use crossway_types::codec::Damaged;
+use crossway_types::marks::DscpModel;
 
 /// What the new lanes will have. It is made while the old ones still run.
 pub(super) struct NewLanes {
     identity: Identity,
     mtu: u16,
+    dscp: DscpModel,
     /// Timestamps of handshakes are not before this.
     begin: Duration,
     /// The peers of each lane.
@@ -41,6 +43,7 @@ impl NewLanes {
         Ok(Self {
             identity: identity.clone(),
             mtu,
+            dscp: config.gateway.dscp,
             begin: start_of_calendars(&config.gateway.name),
             specs,
             routes: Arc::new(RouteTable::new(routes)),
@@ -95,6 +98,7 @@ impl NewLanes {
             sum.sessions += imported.sessions;
             sum.anew += imported.anew;
             lane.set_routes(Arc::clone(&self.routes));
+            lane.set_dscp(self.dscp);
         }
         if let Some((first, _)) = made.first_mut() {
             for mut state in states.flatten() {

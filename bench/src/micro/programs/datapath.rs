@@ -99,7 +99,7 @@ impl Datapath {
             tun_ifindex: LOOPBACK,
             listen_port: frames::LISTEN_PORT,
             lanes: 1,
-            route_generation: 0,
+            ..Settings::default()
         };
         let map = self.ebpf.map_mut(maps::SETTINGS).context("no settings")?;
         Array::<_, Settings>::try_from(map)?.set(0, settings, 0)?;

@@ -59,7 +59,15 @@ impl Gateway {
         self.warnings.replace(Source::Paths, missing);
         let mirror = mirror::mirror(&others, &prefixes, self.host.tun.index);
         self.warnings.replace(Source::Routes, mirror.warnings);
-        match self.forwarding.write_routes(plan, mirror.kernel) {
+        let config = &self.desired.config;
+        let around = self.host.surroundings(config).await;
+        let forwarding = &mut self.forwarding;
+        // The routes last: they have the flows ask again, for their sources as well.
+        let written = around
+            .and_then(|around| forwarding.set_surroundings(around))
+            .and_then(|()| forwarding.set_local_addresses(mirror::local_addresses(&others)))
+            .and_then(|()| forwarding.write_routes(plan, mirror.kernel));
+        match written {
             Ok(changes) => tracing::debug!(?changes, "routes of the fast path"),
             Err(error) => {
                 self.host.other_routes = Some(others);
@@ -72,6 +80,8 @@ impl Gateway {
     pub(in super::super) async fn write_roles(&mut self) -> Result<Dirty> {
         let roles = self.host.roles(&self.desired).await;
         self.forwarding.set_interfaces(&roles)?;
+        let vlans = self.host.wan_vlans(&self.desired.config).await;
+        self.forwarding.set_wan_vlans(&vlans)?;
         Ok(Dirty::NONE)
     }
 

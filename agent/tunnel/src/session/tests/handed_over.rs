@@ -18,7 +18,7 @@ impl End {
     }
 
     /// A session without a handshake, of the same peer.
-    fn blank(&self, now: Instant) -> Session {
+    pub(super) fn blank(&self, now: Instant) -> Session {
         let session = &self.session;
         let keepalive = session.kept_alive.then_some(25);
         Session::new(
@@ -31,7 +31,7 @@ impl End {
     }
 }
 
-fn exchanged(link: &mut Link) -> [Vec<u8>; 2] {
+pub(super) fn exchanged(link: &mut Link) -> [Vec<u8>; 2] {
     let (now, packet) = (link.now, inner(100));
     let there = link.a.send(&packet, now).unwrap();
     let back = link.b.send(&packet, now).unwrap();

@@ -355,6 +355,32 @@ fn messages_of_the_session_before_are_still_opened() {
 }
 
 #[test]
+fn the_keys_of_a_session_before_are_gone_three_minutes_after_they_were_made() {
+    let mut link = Link::agreed(None, None);
+    let late: Vec<_> = (0..2)
+        .map(|_| link.a.send(&inner(60), link.now).unwrap())
+        .collect();
+    link.wait(100.0);
+    let initiation = link.a.dial(link.now).unwrap();
+    link.carry('a', initiation);
+    link.wait(79.0);
+    assert_eq!(
+        link.b.handle(&late[0], link.now).0,
+        Ok(Got::Packet(inner(60)))
+    );
+    link.wait(1.5);
+    assert_eq!(
+        link.ages(),
+        (Some(80), Some(80)),
+        "the session after it lives"
+    );
+    let gone = link.b.handle(&late[1], link.now).0;
+    assert_eq!(gone, Err(DropReason::NoSession));
+    link.wait(100.0);
+    assert!(link.a.session.keypairs.is_empty() && link.b.session.keypairs.is_empty());
+}
+
+#[test]
 fn receiver_indices_keep_their_upper_part_and_never_collide() {
     let mut link = Link::agreed(None, None);
     for _ in 0..260 {
