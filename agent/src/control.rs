@@ -10,6 +10,7 @@ pub mod admission;
 pub mod client;
 mod follow;
 pub mod server;
+mod users;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

@@ -21,8 +21,10 @@ mod inputs;
 mod lan_side;
 mod lanes;
 pub mod links;
+mod machine;
 pub mod names;
 pub mod on_down;
+mod own_packets;
 mod parts;
 pub mod plan;
 mod preflight;
@@ -45,6 +47,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use crate::config::Config;
+use crate::journal::Damper;
 use crate::posture::{Part, Starter, capabilities, seccomp};
 use crate::systemd;
 use crate::tunnel::link_bfd::LanRole;
@@ -78,6 +81,7 @@ struct Gateway {
     /// Sites and interfaces as they were last seen.
     states: States,
     journal: SharedJournal,
+    damper: Damper,
     warnings: Warnings,
     rates: Rates,
     pending_flows: Vec<PendingFlows>,
@@ -154,10 +158,14 @@ impl Gateway {
         loop {
             let input = inputs.next(self.timeouts()).await?;
             let now = clock::now();
+            let looks_at_host = matches!(input, Input::HostSettled);
             if let ControlFlow::Break(why) = self.handle_input(input, now).await {
                 return Ok(why);
             }
             self.reconcile(now).await;
+            if looks_at_host {
+                inputs.on_host_followed(now, clock::now());
+            }
             self.forwarding.lanes.ended()?;
         }
     }
@@ -183,7 +191,10 @@ impl Gateway {
                 }
             }
             Input::Request(request) => self.handle_request(request, now).await,
-            Input::Names(answers) => self.on_names(answers, now),
+            Input::Names(answers) => {
+                self.on_names(answers, now);
+                self.guard_moved(now).await;
+            }
             Input::LinkChanges(changes) => {
                 self.forwarding.on_link_changes(changes, now);
                 self.mark(Event::LinksChanged);
@@ -200,8 +211,12 @@ impl Gateway {
                 self.record(vrrp::change(&event));
                 self.mark(Event::LanChanged);
             }
+            Input::Fate(fate) => self.on_fate(fate),
             Input::InterfaceChanged => self.mark(Event::InterfaceChanged),
-            Input::HostSettled => self.mark(Event::HostSettled),
+            Input::HostSettled => {
+                self.forwarding.links.ask_about_sources();
+                self.mark(Event::HostSettled);
+            }
             Input::LinksDue => self.mark(Event::LinksDue),
             Input::ReplicasDue => self.replicas.send_due(&mut self.forwarding, now),
             Input::FlowsDue => self.answer_pending_flows(now),
@@ -212,7 +227,9 @@ impl Gateway {
 
     async fn handle_tick(&mut self, now: Instant) {
         self.look_at_links(now).await;
+        self.record_suppressed(now);
         self.follow_names(now);
+        self.guard_moved(now).await;
         self.mark(Event::Tick);
         if self.host.judges_otherwise(&self.desired) {
             self.agenda.mark(Step::InterfaceRoles.into());
@@ -224,6 +241,10 @@ impl Gateway {
         self.replicas.sweep_flows(forwarding, plan, now);
         self.rates.sample(forwarding, plan, now);
         self.process.upgrade.look();
+        self.host.set_endpoints(self.forwarding.links.endpoints());
+        if self.host.has_drifted() {
+            self.mark(Event::HostSettled);
+        }
     }
 
     /// Warns of what the host's nftables would drop, and tells the programs whether it translates addresses.
@@ -253,6 +274,8 @@ impl Gateway {
         if let Err(error) = self.forwarding.look_at_links(now).await {
             tracing::debug!("{error:#}");
         }
+        let swallowed = self.forwarding.swallowed();
+        self.warnings.replace(Source::Swallowed, swallowed);
         self.mark(Event::LinksDue);
     }
 

@@ -18,6 +18,31 @@ use socket2::{Domain, Socket, Type};
 
 static STOP: AtomicBool = AtomicBool::new(false);
 
+/// Runs `work` on a thread that is another user's, of one group.
+pub fn as_user<T: Send>(uid: u32, gid: u32, work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    let become_user = move || {
+        let none = std::ptr::null::<libc::gid_t>();
+        let calls: [&dyn Fn() -> libc::c_long; 3] = [
+            // SAFETY: a list of no groups. The bare system call changes the calling thread alone.
+            &|| unsafe { libc::syscall(libc::SYS_setgroups, 0, none) },
+            // SAFETY: numbers only, for the calling thread.
+            &|| unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) },
+            // SAFETY: as above.
+            &|| unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) },
+        ];
+        for call in calls {
+            if call() != 0 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        Ok(work())
+    };
+    std::thread::scope(|scope| match scope.spawn(become_user).join() {
+        Ok(done) => done,
+        Err(panic) => std::panic::resume_unwind(panic),
+    })
+}
+
 /// Moves the calling thread, and only it, into the network namespace that `namespace` is open on.
 pub fn enter_network_namespace(namespace: &File) -> io::Result<()> {
     Ok(sched::setns(namespace, CloneFlags::CLONE_NEWNET)?)

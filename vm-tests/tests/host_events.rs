@@ -159,6 +159,37 @@ fn a_deleted_tunnel_ends_the_agent_with_a_message_and_the_host_as_it_was() {
     a.start_again().unwrap();
 }
 
+/// As where DHCP is slow at boot.
+#[test]
+fn a_gateway_may_listen_on_an_address_that_comes_later() {
+    let mut pair = Pair::start(|plans| {
+        plans[0].configure(|config| {
+            config.gateway.listen = "203.0.113.1:51820".parse().unwrap();
+        });
+    })
+    .unwrap();
+    assert!(pair.a.stop().unwrap().success());
+    let on_gateway = |pair: &Pair, words: &str| {
+        pair.site_a().gateway.ip(words).unwrap();
+    };
+    on_gateway(&pair, "address delete 203.0.113.1/24 dev wan0");
+    pair.a.start_again().unwrap();
+    let deaf = |there: bool| {
+        wait::until("the warning of the address", UP, || {
+            let warnings = pair.a.status().ok()?.warnings;
+            let told = warnings
+                .iter()
+                .any(|it| it.contains("203.0.113.1 of `listen`"));
+            (told == there).then_some(())
+        })
+        .unwrap();
+    };
+    deaf(true);
+    on_gateway(&pair, "address add 203.0.113.1/24 dev wan0");
+    deaf(false);
+    pair.wait_until_up().unwrap();
+}
+
 #[test]
 fn a_smaller_wan_mtu_is_followed() {
     let pair = Pair::start(|_| ()).unwrap();

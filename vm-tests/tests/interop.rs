@@ -18,7 +18,7 @@ use vm_tests::engine::Engine;
 use vm_tests::peers::{Implementation, StockGateway};
 use vm_tests::plan::{self, GatewayPlan, Shape};
 use vm_tests::process;
-use vm_tests::topology::{Builder, Family, Site, Topology};
+use vm_tests::topology::{Builder, Family, LISTEN_PORT, Site, Topology};
 use vm_tests::traffic::{self, Capture, SteadyPing, SteadyTcp};
 use vm_tests::{wait, with_either_engine};
 
@@ -26,6 +26,9 @@ use Implementation::{BoringtunCli, WireguardGo};
 
 const UP: Duration = Duration::from_secs(10);
 const BYTES: u64 = 8 << 20;
+/// 15 s without an answer to what was sent and 12 s without one to a handshake; and a retry's jitter, the ends' timers
+/// and control's look at the links, for a machine that does more than this.
+const ONE_WAY_DOWN: Duration = Duration::from_secs(31);
 
 with_either_engine!(
     crossway_dials_wireguard_go_over_ipv4,
@@ -38,6 +41,7 @@ with_either_engine!(
     a_preshared_key_must_be_the_same_on_both_sides,
     traffic_goes_on_when_the_far_side_loses_its_session,
     handshakes_that_cross_do_not_stop_traffic,
+    a_far_side_that_does_not_hear_us_is_down_though_all_that_it_sends_arrives,
 );
 
 fn crossway_dials_wireguard_go_over_ipv4(engine: Engine) {
@@ -113,6 +117,34 @@ fn a_preshared_key_must_be_the_same_on_both_sides(engine: Engine) {
     interop.wg(&format!("preshared-key {}", file.display()));
     traffic::wait_for_ping(&a.host, host_b, UP).unwrap();
     interop.talks(&[Family::V4]);
+}
+
+/// Our datagrams are lost in front of the far side, and its own arrive: its data, its keepalives, its handshakes.
+fn a_far_side_that_does_not_hear_us_is_down_though_all_that_it_sends_arrives(engine: Engine) {
+    let interop = Interop::start(engine, WireguardGo, Family::V4, Dials::Both, |plan| {
+        plan.watch_by_wireguard();
+    });
+    interop.wg("persistent-keepalive 5");
+    interop.talks(&[Family::V4]);
+    let (a, b) = interop.sites();
+    let directory = interop.topology.directory();
+    let (to_a, to_b) = (a.host_address(Family::V4), b.host_address(Family::V4));
+    let from_a = SteadyPing::start(&a.host, to_b, directory).unwrap();
+    let from_b = SteadyPing::start(&b.host, to_a, directory).unwrap();
+    from_a.goes_on(UP).unwrap();
+    let ours = a.wan_address(Family::V4);
+    for line in [
+        "nft add table ip oneway",
+        "nft add chain ip oneway input { type filter hook input priority 0 ; }",
+        &format!("nft add rule ip oneway input ip saddr {ours} udp dport {LISTEN_PORT} drop"),
+    ] {
+        b.gateway.run(line).unwrap();
+    }
+    interop.wait_for_state_within(ONE_WAY_DOWN, "Down");
+    b.gateway.run("nft delete table ip oneway").unwrap();
+    interop.wait_for_state("Up");
+    from_b.goes_on(UP).unwrap();
+    from_a.goes_on(UP).unwrap();
 }
 
 /// WireGuard rekeys after 120 s; a far side that forgets its session forces the same way at once: it
@@ -232,7 +264,11 @@ impl Interop {
     }
 
     fn wait_for_state(&self, state: &str) {
-        wait::until(&format!("the link to be {state}"), UP, || {
+        self.wait_for_state_within(UP, state);
+    }
+
+    fn wait_for_state_within(&self, limit: Duration, state: &str) {
+        wait::until(&format!("the link to be {state}"), limit, || {
             (self.state() == state).then_some(())
         })
         .unwrap();

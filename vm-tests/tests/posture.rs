@@ -8,7 +8,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -212,6 +214,20 @@ fn a_user_outside_the_group_is_refused_with_the_mend_and_a_member_asks_and_order
     let events = pair.a.command(&["events"]).unwrap();
     assert!(events.contains(&format!("uid {NOBODY}, pid ")), "{events}");
 
+    // A member with many connections that say nothing, and as many that say too little.
+    let idle = hold(&socket, USERS, 200);
+    for _ in 0..3 {
+        let begin = wait::now();
+        pair.a.command(&["drain", target]).unwrap();
+        pair.a.command(&["undrain", target]).unwrap();
+        assert!(
+            begin.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            begin.elapsed()
+        );
+    }
+    drop(idle);
+
     // The gateway without the key admits the group `crossway` where it exists, and here root only.
     let refused = cli.run(&pair.b, USERS, &["status"]);
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
@@ -414,6 +430,21 @@ impl Cli {
         command.uid(NOBODY).gid(group).current_dir("/");
         command.output().unwrap()
     }
+}
+
+/// Connections of user nobody, of one group: half of them say nothing, half begin to say something.
+fn hold(socket: &Path, group: u32, connections: usize) -> Vec<UnixStream> {
+    let held = sys::as_user(NOBODY, group, || {
+        let numbers = 0..connections;
+        let held = numbers.map(|at| {
+            let mut stream = UnixStream::connect(socket)?;
+            // It may have been told to go.
+            let _ = stream.write_all(&b"{"[..at % 2]);
+            Ok(stream)
+        });
+        held.collect::<io::Result<Vec<_>>>()
+    });
+    held.unwrap().unwrap()
 }
 
 impl Drop for Cli {

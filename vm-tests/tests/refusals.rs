@@ -45,20 +45,6 @@ fn a_route_that_swallows_the_tunnels_own_packets_is_refused() {
 }
 
 #[test]
-fn a_missing_interface_is_refused() {
-    let (topology, plan) = one_gateway();
-    let gateway = &topology.sites[0].gateway;
-    gateway.ip("link set lan0 down").unwrap();
-    gateway.ip("link set lan0 name elsewhere").unwrap();
-    refuses(&topology, &plan, 1, &["interface lan0 does not exist"]);
-    let (topology, plan) = one_gateway();
-    let gateway = &topology.sites[0].gateway;
-    gateway.ip("link set wan0 down").unwrap();
-    gateway.ip("link set wan0 name elsewhere").unwrap();
-    refuses(&topology, &plan, 1, &["interface wan0 does not exist"]);
-}
-
-#[test]
 fn a_port_in_use_is_refused() {
     let (topology, plan) = one_gateway();
     let taken = topology.sites[0]

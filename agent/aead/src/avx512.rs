@@ -9,7 +9,10 @@ mod vector;
 
 use chacha20::{BLOCK, BLOCKS_PER_SET, Cipher, MOST_SETS};
 
-use crate::{Forged, KEY_LEN, TAG_LEN};
+use crate::{Forged, KEY_LEN, PAD_TO, TAG_LEN};
+
+// Padding ends within the block that the packet ends in.
+const _: () = assert!(BLOCK.is_multiple_of(PAD_TO));
 
 /// Whether this machine has the instructions.
 pub(crate) fn available() -> bool {
@@ -30,9 +33,9 @@ impl Key {
         available().then_some(Self { bytes: *bytes })
     }
 
-    /// See [`crate::Key::seal`].
-    pub(crate) fn seal(&self, counter: u64, plain: &[u8], to: &mut [u8]) -> usize {
-        let sealed = &mut to[..plain.len() + TAG_LEN];
+    /// See [`crate::Key::seal_padded`].
+    pub(crate) fn seal(&self, counter: u64, plain: &[u8], length: usize, to: &mut [u8]) -> usize {
+        let sealed = &mut to[..length + TAG_LEN];
         // SAFETY: `new` found the instructions.
         unsafe { seal(&self.bytes, counter, plain, sealed) };
         sealed.len()
@@ -61,7 +64,7 @@ impl Drop for Key {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512ifma")]
 fn seal(key: &[u8; KEY_LEN], counter: u64, plain: &[u8], sealed: &mut [u8]) {
-    let (text, tag) = sealed.split_at_mut(plain.len());
+    let (text, tag) = sealed.split_at_mut(sealed.len() - TAG_LEN);
     let one_time = encrypt(key, counter, plain, text);
     tag.copy_from_slice(&poly1305::tag(&one_time, text, lengths(text)));
 }
@@ -73,11 +76,12 @@ fn open(key: &[u8; KEY_LEN], counter: u64, text: &[u8], plain: &mut [u8]) -> [u8
     poly1305::tag(&one_time, text, lengths(text))
 }
 
-/// Adds the key stream to `from`, and returns Poly1305's key (RFC 8439, 2.6 and 2.8).
+/// Adds the key stream to `from` and to the zeroes behind it that `to` has room for, and returns Poly1305's key (RFC 8439, 2.6 and 2.8).
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512ifma")]
 fn encrypt(key: &[u8; KEY_LEN], counter: u64, from: &[u8], to: &mut [u8]) -> [u8; KEY_LEN] {
     let cipher = Cipher::new(key, counter);
     let mut one_time = [0; KEY_LEN];
+    debug_assert!((from.len()..=from.len().next_multiple_of(PAD_TO)).contains(&to.len()));
     // The first block is the one-time key's.
     let sets = sets_of(BLOCK + from.len());
     let mut done = cipher.apply_sets(sets, 0, from, to, Some(&mut one_time));

@@ -24,6 +24,9 @@ pub const KEY_LEN: usize = 32;
 /// Bytes by which a sealed packet is longer: Poly1305's tag, at its end.
 pub const TAG_LEN: usize = 16;
 
+/// Packets are padded to multiples of so many bytes (whitepaper 5.4.6).
+pub const PAD_TO: usize = 16;
+
 /// A sealed packet whose tag is wrong: altered, of another key, or of another counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Forged;
@@ -77,10 +80,24 @@ impl Key {
     /// Where `to` is shorter than that.
     #[inline]
     pub fn seal(&self, counter: u64, plain: &[u8], to: &mut [u8]) -> usize {
+        self.seal_padded(counter, plain, plain.len(), to)
+    }
+
+    /// As [`Self::seal`], with zeroes behind `plain` up to `length` bytes, which are never anywhere but in `to`.
+    ///
+    /// # Panics
+    /// Where `length` is less than that of `plain`, or beyond the next multiple of [`PAD_TO`]; and as `seal`.
+    #[inline]
+    pub fn seal_padded(&self, counter: u64, plain: &[u8], length: usize, to: &mut [u8]) -> usize {
+        let longest = plain.len().next_multiple_of(PAD_TO);
+        assert!(
+            (plain.len()..=longest).contains(&length),
+            "padding of {length} bytes"
+        );
         match &self.0 {
             #[cfg(target_arch = "x86_64")]
-            Engine::Avx512(key) => key.seal(counter, plain, to),
-            Engine::Portable(key) => key.seal(counter, plain, to),
+            Engine::Avx512(key) => key.seal(counter, plain, length, to),
+            Engine::Portable(key) => key.seal(counter, plain, length, to),
         }
     }
 

@@ -33,16 +33,17 @@ impl Key {
         unsafe { self.0.assume_init_ref() }
     }
 
-    /// See [`crate::Key::seal`].
-    pub(crate) fn seal(&self, counter: u64, plain: &[u8], to: &mut [u8]) -> usize {
-        let (text, rest) = to.split_at_mut(plain.len());
-        text.copy_from_slice(plain);
+    /// See [`crate::Key::seal_padded`].
+    pub(crate) fn seal(&self, counter: u64, plain: &[u8], length: usize, to: &mut [u8]) -> usize {
+        let (text, rest) = to.split_at_mut(length);
+        text[..plain.len()].copy_from_slice(plain);
+        text[plain.len()..].fill(0);
         let tag = self
             .key()
             .seal_in_place_separate_tag(nonce(counter), Aad::empty(), text)
             .expect("a packet is far shorter than 256 GiB");
         rest[..TAG_LEN].copy_from_slice(tag.as_ref());
-        plain.len() + TAG_LEN
+        length + TAG_LEN
     }
 
     /// See [`crate::Key::open`].

@@ -17,16 +17,17 @@ impl Key {
         Self(ChaCha20Poly1305::new(bytes.into()))
     }
 
-    /// See [`crate::Key::seal`].
-    pub(crate) fn seal(&self, counter: u64, plain: &[u8], to: &mut [u8]) -> usize {
-        let (text, rest) = to.split_at_mut(plain.len());
-        text.copy_from_slice(plain);
+    /// See [`crate::Key::seal_padded`].
+    pub(crate) fn seal(&self, counter: u64, plain: &[u8], length: usize, to: &mut [u8]) -> usize {
+        let (text, rest) = to.split_at_mut(length);
+        text[..plain.len()].copy_from_slice(plain);
+        text[plain.len()..].fill(0);
         let tag = self
             .0
             .encrypt_in_place_detached(&nonce(counter).into(), &[], text)
             .expect("a packet is far shorter than 256 GiB");
         rest[..TAG_LEN].copy_from_slice(&tag);
-        plain.len() + TAG_LEN
+        length + TAG_LEN
     }
 
     /// See [`crate::Key::open`].

@@ -40,6 +40,41 @@ fn every_length_is_sealed_as_ring_seals_it_and_opened_again() {
 }
 
 #[test]
+fn padding_is_sealed_as_zeroes_behind_the_packet() {
+    let mut random = StdRng::seed_from_u64(4);
+    let mut text = bytes::<LONGEST>(&mut random);
+    // What lies behind the packet is not to be sent.
+    text[LONGEST / 2..].fill(0xee);
+    let raw = bytes(&mut random);
+    for key in [Key::new(&raw), Key::portable(&raw)] {
+        for length in (0..700).chain((1360..1520).chain(8900..8960)) {
+            let plain = &text[LONGEST / 2 - length.min(LONGEST / 2)..][..length];
+            for padded in length..=length.next_multiple_of(PAD_TO) {
+                let counter = random.random();
+                let mut zeroes = plain.to_vec();
+                zeroes.resize(padded, 0);
+                let mut to = vec![0xa5; padded + TAG_LEN + 64];
+                let written = key.seal_padded(counter, plain, padded, &mut to);
+                assert_eq!(written, padded + TAG_LEN);
+                assert!(to[written..].iter().all(|byte| *byte == 0xa5));
+                let expected = sealed(&Key::portable(&raw), counter, &zeroes);
+                assert!(to[..written] == expected, "{length} to {padded}");
+            }
+        }
+    }
+}
+
+#[test]
+fn more_padding_than_to_the_next_multiple_is_refused() {
+    let key = Key::new(&[1; KEY_LEN]);
+    for (length, padded) in [(16, 17), (15, 17), (0, 1), (17, 16), (100, 116)] {
+        let seal = || key.seal_padded(0, &[7; 100][..length], padded, &mut [0; 256]);
+        let result = std::panic::catch_unwind(seal);
+        assert!(result.is_err(), "{length} to {padded}");
+    }
+}
+
+#[test]
 fn many_keys_agree_with_ring() {
     let mut random = StdRng::seed_from_u64(2);
     let text = bytes::<1500>(&mut random);

@@ -11,10 +11,11 @@ use super::endpoint::Problem;
 use super::remote::{RemoteDraft, replica};
 use super::section::{At, Section};
 use super::{
-    Gateway, HealthTarget, InterfaceAddress, Lan, Lanes, MAX_LANES, VirtualRouter, Wan, endpoint,
-    engine, health, interface, name, vrrp,
+    Gateway, HealthTarget, InterfaceAddress, Lan, Lanes, MAX_LANES, VirtualRouter, Wan, dscp,
+    endpoint, engine, health, interface, name, vrrp,
 };
 use crossway_types::engine::Engine;
+use crossway_types::marks::DscpModel;
 use crossway_types::prefix::PrefixError;
 
 /// Smallest MTU: what every IPv4 host must take (RFC 791), as `SMALLEST_MTU_V6` for IPv6 (RFC 8200).
@@ -37,6 +38,7 @@ pub(super) struct GatewayDraft {
     pub(super) mtu: Option<At<u16>>,
     pub(super) replicas: Vec<RemoteDraft>,
     engine: Engine,
+    dscp: DscpModel,
     lanes: Lanes,
     flows: usize,
     fast_path: bool,
@@ -58,6 +60,7 @@ impl GatewayDraft {
         let listen = read_listen(section);
         let tunnel_addresses = read_tunnel_addresses(section);
         let engine = engine::read(section);
+        let dscp = dscp::read(section);
         let lanes = read_lanes(section);
         let mtu = section.number("mtu", SMALLEST_MTU.into()..=LARGEST_MTU.into(), "1420");
         let flows = section.number("flows", FEWEST_FLOWS..=MOST_FLOWS, "262144");
@@ -75,6 +78,7 @@ impl GatewayDraft {
             listen,
             tunnel_addresses,
             engine: engine.unwrap_or_default(),
+            dscp: dscp.unwrap_or_default(),
             lanes,
             mtu: mtu.map(|mtu| mtu.map(|mtu| mtu as u16)),
             flows: flows.map_or(DEFAULT_FLOWS, |flows| flows.value as usize),
@@ -99,6 +103,7 @@ impl GatewayDraft {
             listen: self.listen?.value,
             tunnel_addresses: self.tunnel_addresses.iter().map(|at| at.value).collect(),
             engine: self.engine,
+            dscp: self.dscp,
             lanes: self.lanes,
             mtu: self.mtu.map(|mtu| mtu.value),
             flows: self.flows,

@@ -6,6 +6,7 @@
 //! at once. A [`Config`] can be written out again (`write.rs`).
 
 mod diagnostic;
+mod dscp;
 pub mod endpoint;
 mod engine;
 mod gateway;
@@ -38,6 +39,7 @@ use crossway_liveness::vrrp::Interval;
 use crossway_types::address::Family;
 use crossway_types::engine::Engine;
 pub use crossway_types::interface::{InterfaceAddress, Lan, OnDown, Wan, XdpChoice};
+pub use crossway_types::marks::DscpModel;
 use crossway_types::prefix::Prefix;
 
 /// A whole configuration file, validated.
@@ -62,6 +64,8 @@ pub struct Gateway {
     pub tunnel_addresses: Vec<InterfaceAddress>,
     /// What runs the sessions of the gateways that name no engine themselves.
     pub engine: Engine,
+    /// How the class of inner packets shows outside.
+    pub dscp: DscpModel,
     /// Lanes to run.
     pub lanes: Lanes,
     /// MTU inside the tunnel; without it, the smallest WAN MTU less the tunnel's overhead.

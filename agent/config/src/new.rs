@@ -11,6 +11,7 @@ use super::{
 use crossway_liveness::vrrp::Interval;
 use crossway_types::address::Family;
 use crossway_types::engine::Engine;
+use crossway_types::marks::DscpModel;
 use crossway_types::prefix::Prefix;
 use datapath_abi::maps::DEFAULT_FLOWS;
 
@@ -27,6 +28,7 @@ impl Gateway {
             listen,
             tunnel_addresses: Vec::new(),
             engine: Engine::default(),
+            dscp: DscpModel::default(),
             lanes: Lanes::Auto,
             mtu: None,
             flows: DEFAULT_FLOWS,

@@ -13,6 +13,7 @@ impl Gateway {
             listen,
             tunnel_addresses: _,
             engine: _,
+            dscp: _,
             lanes,
             mtu: _,
             flows,

@@ -20,6 +20,7 @@ use crossway_liveness::bfd::Pace;
 use crossway_types::address::Family;
 use crossway_types::engine::Engine;
 use crossway_types::keys::public_key_text;
+use crossway_types::marks::DscpModel;
 use datapath_abi::maps::DEFAULT_FLOWS;
 
 impl fmt::Display for Config {
@@ -49,6 +50,8 @@ fn write_gateway(f: &mut fmt::Formatter<'_>, gateway: &Gateway) -> fmt::Result {
     }
     let default = Engine::default().as_str();
     table.set_unless("engine", gateway.engine.as_str(), default)?;
+    let default = DscpModel::default().as_str();
+    table.set_unless("dscp", gateway.dscp.as_str(), default)?;
     table.set_unless("fast_path", gateway.fast_path, true)?;
     table.set_unless("flows", gateway.flows as i64, DEFAULT_FLOWS as i64)?;
     if let Lanes::Count(lanes) = gateway.lanes {

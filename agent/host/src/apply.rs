@@ -2,6 +2,7 @@
 //! keeps from being done, is told, and the rest is done all the same.
 
 use super::addresses::preferred_source;
+use super::drift::Seen;
 use super::error::HostError;
 use super::forwarding::{self, Facts, Need};
 use super::links::Interface;
@@ -9,6 +10,7 @@ use super::site_routes::{SiteRoute, Way};
 use super::state::{StateFile, SysctlChange};
 use super::sysctl::{self, Family};
 use super::tunnel::SiteRoutes;
+use super::turn_back;
 use super::virtual_mac::{self, VirtualMac};
 use super::{Host, Report, Wanted, kept_features, kept_sysctls, tunnel};
 use crossway_types::interface::OnDown;
@@ -34,17 +36,24 @@ impl Host {
 
         let set = tunnel::set_mtu(&self.handle, &tun, wanted.mtu, &mut report).await;
         report.note(set);
+        let set = tunnel::set_queue_length(&self.handle, &tun, &mut report).await;
+        report.note(set);
         let first = self.virtual_macs.is_none();
         let (file, devices) = (&mut self.file, &wanted.virtual_macs);
         let made = virtual_mac::reconcile(&self.handle, file, devices, first, &mut report).await;
+        kept_features::reconcile(&mut self.file, &wanted.lan, &mut report);
         let set = self.set_sysctls(wanted, &made, &mut report);
         report.note(set);
         self.virtual_macs = Some(made);
-        kept_features::reconcile(&mut self.file, &wanted.lan, &mut report);
         let file = &mut self.file;
         let added = tunnel::add_addresses(&self.handle, file, &tun, &wanted.addresses, &mut report);
         let leftover = added.await;
         self.set_routes(wanted, &tun, &lan, &mut report).await;
+        let families = turn_back::Families {
+            ipv4: !wanted.hub,
+            ipv6: !wanted.hub && wanted.uses_ipv6(),
+        };
+        turn_back::reconcile(&self.handle, &self.routes, &tun, families, &mut report).await;
         match leftover {
             Ok(leftover) => {
                 let file = &mut self.file;
@@ -185,12 +194,15 @@ impl Host {
         let need = Need {
             tun: &wanted.tun,
             lan: &wanted.lan,
+            wan: &wanted.wan,
             bound: &wanted.bound_wans,
             ipv6,
-            hub: wanted.hub,
             virtual_macs,
         };
-        apply_plan(&mut self.file, forwarding::plan(need, &facts), report);
+        let plan = forwarding::plan(need, &facts);
+        let looked_at = plan.looked_at.clone();
+        apply_plan(&mut self.file, plan, report);
+        self.seen = Seen::look(looked_at, wanted);
         Ok(())
     }
 }

@@ -9,7 +9,8 @@
 //! setting that purges advertised default routes of the whole host, so `accept_ra` is raised on all
 //! interfaces while it happens ([`Plan::meanwhile`]). IPv6 is touched only if it is used.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 
 use super::state::SysctlChange;
 use super::sysctl::{Family, Key, Name};
@@ -23,12 +24,12 @@ pub struct Need<'a> {
     pub tun: &'a str,
     /// The LAN interfaces' names.
     pub lan: &'a [String],
-    /// The WAN interfaces' names that links are bound to.
+    /// The WAN interfaces' names.
+    pub wan: &'a [String],
+    /// Those of them that links are bound to.
     pub bound: &'a [String],
     /// Whether packets of IPv6 go through the tunnel.
     pub ipv6: bool,
-    /// Whether packets may come out of the tunnel and go into it again: several sites.
-    pub hub: bool,
     /// Devices of virtual routers, each on one of the LANs.
     pub virtual_macs: &'a [VirtualMac],
 }
@@ -47,6 +48,8 @@ pub struct Plan {
     pub lasting: Vec<SysctlChange>,
     /// Those that are needed only while the lasting ones are made.
     pub meanwhile: Vec<SysctlChange>,
+    /// All whose values decided on that.
+    pub looked_at: Vec<Key>,
 }
 
 /// What has to be changed for `need`.
@@ -54,30 +57,34 @@ pub fn plan(need: Need<'_>, facts: &Facts) -> Plan {
     let mut planner = Planner {
         facts,
         plan: Plan::default(),
+        looked_at: RefCell::default(),
     };
     planner.ipv4(need);
-    if need.hub {
-        planner.no_redirects(need.tun);
-    }
+    planner.no_redirects_sent(need.tun);
+    planner.no_redirects_taken(need);
     planner.quiet_tun(need.tun, need.ipv6);
     planner.virtual_macs(need.virtual_macs);
     if need.ipv6 {
         planner.ipv6(need);
     }
+    let looked_at = planner.looked_at.into_inner();
+    planner.plan.looked_at = looked_at.into_iter().cloned().collect();
     planner.plan
 }
 
 /// The sysctls whose values [`plan`] wants to know for these interfaces (`all` and `default` among them).
 pub fn relevant(ipv4: &[String], ipv6: &[String]) -> impl Iterator<Item = Key> {
-    const IPV4: [Name; 5] = [
+    const IPV4: [Name; 6] = [
         Name::Forwarding,
+        Name::AcceptRedirects,
         Name::RpFilter,
         Name::SendRedirects,
         Name::ArpIgnore,
         Name::ArpAnnounce,
     ];
-    const IPV6: [Name; 5] = [
+    const IPV6: [Name; 6] = [
         Name::Forwarding,
+        Name::AcceptRedirects,
         Name::ForceForwarding,
         Name::AcceptRa,
         Name::AddrGenMode,
@@ -95,6 +102,7 @@ pub fn relevant(ipv4: &[String], ipv6: &[String]) -> impl Iterator<Item = Key> {
 struct Planner<'a> {
     facts: &'a Facts,
     plan: Plan,
+    looked_at: RefCell<HashSet<&'a Key>>,
 }
 
 impl Planner<'_> {
@@ -128,22 +136,46 @@ impl Planner<'_> {
         values.into_iter().flatten().max() == Some("1")
     }
 
-    /// A packet from site to site leaves by the interface it came in by, which makes the kernel send
-    /// ICMP redirects to its sender, in another site. `all` or the interface switches them on, so
-    /// `all` goes off and every other interface on that was on through `all`.
-    fn no_redirects(&mut self, tun: &str) {
-        let all = Key::ipv4("all", Name::SendRedirects);
-        let tun = Key::ipv4(tun, Name::SendRedirects);
-        if self.value(&all) == Some("1") {
-            let others = self.keys(Family::Ipv4, Name::SendRedirects);
-            for key in others.into_iter().filter(|key| *key != all && *key != tun) {
-                self.set(key, "1", "it was on because of net.ipv4.conf.all");
-            }
-            let why = "off for the TUN; every other interface keeps its own";
-            self.set(all, "0", why);
-        }
+    /// A packet from site to site, or one that would go back where it came from, leaves by the interface it came in
+    /// by, which makes the kernel send ICMP redirects to its sender, in another site.
+    fn no_redirects_sent(&mut self, tun: &str) {
+        self.off_for_all_but_others(Name::SendRedirects, &[tun]);
         let why = "no redirects that tell sites to bypass this gateway";
-        self.set(tun, "0", why);
+        self.set(Key::ipv4(tun, Name::SendRedirects), "0", why);
+    }
+
+    /// An ICMP redirect of anybody on a LAN or WAN would send the tunnel's packets elsewhere. IPv4 takes them where
+    /// `all` and the interface have it on if that forwards, as LAN and TUN do, and else where either has, as on the
+    /// WAN (`IN_DEV_RX_REDIRECTS` in the kernel's linux/inetdevice.h); IPv6 asks the interface alone.
+    fn no_redirects_taken(&mut self, need: Need<'_>) {
+        let (lan, wan) = (need.lan.iter(), need.wan.iter());
+        let interfaces: Vec<&str> = lan
+            .chain(wan)
+            .map(String::as_str)
+            .chain([need.tun])
+            .collect();
+        self.off_for_all_but_others(Name::AcceptRedirects, &interfaces);
+        let why = "nobody there tells this gateway to send its packets elsewhere";
+        for interface in interfaces {
+            self.set(Key::ipv4(interface, Name::AcceptRedirects), "0", why);
+            self.set(Key::ipv6(interface, Name::AcceptRedirects), "0", why);
+        }
+    }
+
+    /// Of a setting of IPv4 that `all` or the interface switches on: `all` goes off, and every interface but these on
+    /// that was on through `all`.
+    fn off_for_all_but_others(&mut self, name: Name, these: &[&str]) {
+        let all = Key::ipv4("all", name);
+        if self.value(&all) != Some("1") {
+            return;
+        }
+        let is_other = |key: &Key| *key != all && !these.contains(&key.interface.as_str());
+        let others = self.keys(Family::Ipv4, name).into_iter();
+        for key in others.filter(is_other).collect::<Vec<_>>() {
+            self.set(key, "1", "it was on because of net.ipv4.conf.all");
+        }
+        let why = "off for LAN, WAN and TUN alone; every other interface keeps its own";
+        self.set(all, "0", why);
     }
 
     /// A link-local address on the TUN would make the kernel send router solicitations and ICMPv6
@@ -277,7 +309,9 @@ impl Planner<'_> {
     }
 
     fn value(&self, key: &Key) -> Option<&str> {
-        self.facts.values.get(key).map(String::as_str)
+        let (key, value) = self.facts.values.get_key_value(key)?;
+        self.looked_at.borrow_mut().insert(key);
+        Some(value)
     }
 
     fn keys(&self, family: Family, name: Name) -> Vec<Key> {

@@ -2,6 +2,7 @@
 //! to the router that leads there. Pure: it looks at lists, not at the host.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -66,18 +67,51 @@ pub fn refusals(
     wans: &[NamedInterface<'_>],
 ) -> Vec<Refusal> {
     let sites = PrefixIndex::new(sites.iter().map(|route| (route.prefix, *route)));
+    let routers = next_hops(kernel, wans);
+    // Most are in no site's routes: those of the kernel, of which there may be a million, need no look then.
+    let mut addresses = endpoints.iter().map(|endpoint| endpoint.address);
+    let mut of_routers = routers.iter().map(|(gateway, _)| *gateway);
+    let in_a_site = |address| sites.longest_match(address).is_some();
+    if !addresses.any(in_a_site) && !of_routers.any(in_a_site) {
+        return Vec::new();
+    }
     let kernel = KernelTables::new(kernel);
     let of_endpoints = endpoints.iter().filter_map(|endpoint| {
         let swallower = swallower(&kernel, &sites, endpoint.address)?;
         Some(refuse_endpoint(&kernel, swallower, endpoint))
     });
-    let of_uplinks = next_hops(kernel.all, wans)
-        .into_iter()
-        .filter_map(|(gateway, wan)| {
-            let swallower = swallower(&kernel, &sites, gateway)?;
-            Some(refuse_uplink(swallower, gateway, wan))
-        });
+    let of_uplinks = routers.into_iter().filter_map(|(gateway, wan)| {
+        let swallower = swallower(&kernel, &sites, gateway)?;
+        Some(refuse_uplink(swallower, gateway, wan))
+    });
     of_endpoints.chain(of_uplinks).collect()
+}
+
+/// A warning for each name server that the host could not ask while a site is down: then nobody learns where the
+/// site's gateways are, if they are named.
+pub fn swallowed_servers(
+    kernel: &[KernelRoute],
+    sites: &[NamedRoute<'_>],
+    servers: &[IpAddr],
+) -> Vec<String> {
+    let sites = PrefixIndex::new(sites.iter().map(|route| (route.prefix, *route)));
+    if !servers
+        .iter()
+        .any(|server| sites.longest_match(*server).is_some())
+    {
+        return Vec::new();
+    }
+    let kernel = KernelTables::new(kernel);
+    let swallowed = servers.iter().filter_map(|server| {
+        let NamedRoute { site, prefix } = swallower(&kernel, &sites, *server)?;
+        let (own_route, via) = (Prefix::host(*server), via_of(&kernel, *server));
+        Some(format!(
+            "site {site}: route {prefix} leads the questions to the name server {server} into the tunnel: while the \
+             site is down, no name of a gateway can be looked up; add a more specific kernel route to the name server \
+             (ip route add {own_route} via {via}), or write addresses as endpoints"
+        ))
+    });
+    swallowed.collect()
 }
 
 /// The site route that would take packets to `address` from the kernel's.
@@ -96,7 +130,6 @@ fn swallower<'a, 's>(
 /// The kernel's routes, and of each prefix the one that packets find first: it may have as many as
 /// the Internet, and there may be thousands of endpoints.
 struct KernelTables<'a> {
-    all: &'a [KernelRoute],
     live: PrefixIndex<&'a KernelRoute>,
 }
 
@@ -108,7 +141,6 @@ impl<'a> KernelTables<'a> {
         // An index answers with the first of equal prefixes: the local table is looked up first.
         live.sort_by_key(|(prefix, route)| (*prefix, Reverse(route.table), route.metric));
         Self {
-            all,
             live: PrefixIndex::new(live),
         }
     }
@@ -135,6 +167,14 @@ fn next_hops<'a>(
         }
     }
     found
+}
+
+/// The routers that routes over these interfaces lead to, each once.
+pub fn routers_of(kernel: &[KernelRoute], wans: &[IfIndex]) -> Vec<IpAddr> {
+    let hops = kernel.iter().flat_map(|route| &route.hops);
+    let by_wan = hops.filter(|hop| hop.interface.is_some_and(|index| wans.contains(&index)));
+    let routers: BTreeSet<IpAddr> = by_wan.filter_map(|hop| hop.gateway).collect();
+    routers.into_iter().collect()
 }
 
 fn refuse_endpoint(

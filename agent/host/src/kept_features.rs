@@ -22,7 +22,7 @@ pub(super) fn reconcile(file: &mut StateFile, lan: &[String], report: &mut Repor
     // One that was switched on may be off again: another device may have the name now.
     let off: Vec<_> = lan
         .iter()
-        .filter(|lan| matches!(feature::get(lan, UDP_GRO_FORWARDING), Ok(Some(false))))
+        .filter(|lan| is_on(lan) == Some(false))
         .map(|lan| FeatureChange {
             interface: lan.clone(),
             feature: UDP_GRO_FORWARDING.to_owned(),
@@ -57,10 +57,21 @@ pub(super) fn reconcile(file: &mut StateFile, lan: &[String], report: &mut Repor
     }
 }
 
+/// Whether it is on; `None` where it cannot be told.
+pub(super) fn is_on(interface: &str) -> Option<bool> {
+    feature::get(interface, UDP_GRO_FORWARDING).ok().flatten()
+}
+
 /// A line for logs and `status`.
 pub(super) fn describe(change: &FeatureChange) -> String {
     let FeatureChange { interface, feature } = change;
-    format!("{interface}: {feature} off -> on (datagrams of a flow are forwarded in one piece)")
+    let now = match is_on(interface) {
+        Some(false) => ", but it is off now",
+        _ => "",
+    };
+    format!(
+        "{interface}: {feature} off -> on (datagrams of a flow are forwarded in one piece){now}"
+    )
 }
 
 impl Report {

@@ -123,7 +123,12 @@ pub fn describe(change: &SysctlChange) -> String {
         set,
         why,
     } = change;
-    format!("{key}: {before} -> {set} ({why})")
+    match key.read() {
+        Ok(Some(now)) if now != *set => {
+            format!("{key}: {before} -> {set} ({why}), but it is {now} now")
+        }
+        _ => format!("{key}: {before} -> {set} ({why})"),
+    }
 }
 
 /// `accept_ra` goes first, because any IPv6 interface that starts to forward makes the kernel purge

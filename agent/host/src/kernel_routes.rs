@@ -125,6 +125,11 @@ pub fn list(socket: &mut RouteSocket, ours: Option<&Ours>) -> Result<KernelRoute
             error,
         })?;
     }
+    tracing::debug!(
+        own = routes.own.len(),
+        others = routes.others.len(),
+        "listed the kernel's routes"
+    );
     Ok(routes)
 }
 

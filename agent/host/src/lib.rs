@@ -18,6 +18,7 @@
 
 pub mod addresses;
 mod apply;
+mod drift;
 pub mod error;
 pub mod firewall;
 pub mod forwarding;
@@ -33,8 +34,10 @@ pub mod state;
 pub mod sysctl;
 mod tunnel;
 pub mod tunnel_mtu;
+mod turn_back;
 pub mod virtual_mac;
 pub mod watch;
+mod way_out;
 pub mod ways;
 
 use std::path::PathBuf;
@@ -63,6 +66,7 @@ pub struct Host {
     other_routes: Option<Vec<KernelRoute>>,
     file: StateFile,
     warning: Option<String>,
+    seen: drift::Seen,
     /// `None` until the first [`Host::apply`].
     virtual_macs: Option<Vec<VirtualMac>>,
 }
@@ -128,6 +132,7 @@ impl Host {
             other_routes: None,
             file,
             warning,
+            seen: drift::Seen::default(),
             virtual_macs: None,
         };
         // One request, so that a kernel that does not answer shows here.
@@ -189,7 +194,8 @@ impl Host {
         self.routes.lock().port()
     }
 
-    /// The sysctls and device features that are changed now, a line each, for `status`.
+    /// The sysctls and device features that are changed, a line each, for `status`. Where another value is there
+    /// now, the line says so.
     pub fn changes(&self) -> Vec<String> {
         let sysctls = self.file.state.sysctls.iter();
         let sysctls = sysctls

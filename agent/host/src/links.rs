@@ -34,6 +34,10 @@ pub struct Interface {
     pub ethernet: bool,
     /// Queues of a TUN that programs hold open; 0 for other kinds.
     pub open_queues: u32,
+    /// Its group (`ip link show group`).
+    pub group: u32,
+    /// Packets that may wait for it (`txqueuelen`).
+    pub queue_length: u32,
     /// Of a VLAN interface, the interface below and the id of its frames there.
     pub vlan: Option<(IfIndex, u16)>,
 }
@@ -83,6 +87,30 @@ pub async fn set_mtu(handle: &Handle, interface: &Interface, mtu: u32) -> Result
     let change = LinkUnspec::new_with_index(interface.index.0).mtu(mtu);
     let what = format!("to set the MTU of {} to {mtu}", interface.name);
     set(handle, change.build(), what).await
+}
+
+/// Puts `interface` into a group.
+pub async fn set_group(
+    handle: &Handle,
+    interface: &Interface,
+    group: u32,
+) -> Result<(), HostError> {
+    let mut change = LinkUnspec::new_with_index(interface.index.0).build();
+    change.attributes.push(LinkAttribute::Group(group));
+    let what = format!("to put {} into the group {group}", interface.name);
+    set(handle, change, what).await
+}
+
+/// Sets how many packets may wait for `interface`.
+pub async fn set_queue_length(
+    handle: &Handle,
+    interface: &Interface,
+    length: u32,
+) -> Result<(), HostError> {
+    let mut change = LinkUnspec::new_with_index(interface.index.0).build();
+    change.attributes.push(LinkAttribute::TxQueueLen(length));
+    let what = format!("to set the queue of {} to {length}", interface.name);
+    set(handle, change, what).await
 }
 
 /// Sets `interface` up or down.
@@ -138,6 +166,8 @@ fn parse(message: &LinkMessage) -> Interface {
         carrier: flags.contains(LinkFlags::LowerUp),
         ethernet: message.header.link_layer_type == LinkLayerType::Ether,
         open_queues: 0,
+        group: 0,
+        queue_length: 0,
         vlan: None,
     };
     let (mut below, mut vlan) = (None, None);
@@ -145,6 +175,8 @@ fn parse(message: &LinkMessage) -> Interface {
         match attribute {
             LinkAttribute::IfName(name) => interface.name.clone_from(name),
             LinkAttribute::Mtu(mtu) => interface.mtu = *mtu,
+            LinkAttribute::Group(group) => interface.group = *group,
+            LinkAttribute::TxQueueLen(length) => interface.queue_length = *length,
             LinkAttribute::LinkInfo(infos) => {
                 interface.kind = infos.iter().find_map(kind_name);
                 interface.open_queues = infos.iter().find_map(open_queues).unwrap_or(0);

@@ -111,6 +111,25 @@ impl RouteSocket {
         }
     }
 
+    /// The kernel's choice for the addresses in `request`; `None` if it has none.
+    pub fn ask(&mut self, request: RouteMessage) -> io::Result<Option<RouteMessage>> {
+        self.requests.clear();
+        self.push(0, 0, RouteNetlinkMessage::GetRoute(request));
+        self.socket.send(&self.requests, 0)?;
+        loop {
+            for message in self.receive()? {
+                match message?.payload {
+                    NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(route)) => {
+                        return Ok(Some(route));
+                    }
+                    // No route, or the source is no address of this host.
+                    NetlinkPayload::Error(_) => return Ok(None),
+                    _ => {}
+                }
+            }
+        }
+    }
+
     fn push(&mut self, number: u32, flags: u16, message: RouteNetlinkMessage) {
         let mut message = NetlinkMessage::from(message);
         message.header.flags = NLM_F_REQUEST | flags;

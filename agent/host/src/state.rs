@@ -51,6 +51,9 @@ pub struct TunBefore {
     pub mtu: u32,
     /// Whether it was up.
     pub up: bool,
+    /// Its group.
+    #[serde(default)]
+    pub group: u32,
 }
 
 /// A sysctl that has been changed.

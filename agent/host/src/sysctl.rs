@@ -43,6 +43,8 @@ pub enum Name {
     AddrGenMode,
     /// IPv6: no IPv6 on the interface.
     DisableIpv6,
+    /// Take ICMP redirects from neighbours.
+    AcceptRedirects,
     /// IPv4 reverse path check: 1 strict, 2 loose; the greater of `all` and the interface counts.
     RpFilter,
     /// IPv4: send ICMP redirects; on if `all` or the interface has it on.
@@ -147,6 +149,7 @@ impl Name {
             Self::AcceptRa => "accept_ra",
             Self::AddrGenMode => "addr_gen_mode",
             Self::DisableIpv6 => "disable_ipv6",
+            Self::AcceptRedirects => "accept_redirects",
             Self::RpFilter => "rp_filter",
             Self::SendRedirects => "send_redirects",
             Self::ArpIgnore => "arp_ignore",

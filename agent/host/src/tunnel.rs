@@ -11,7 +11,7 @@ use super::kernel_routes::{self, KernelRoute};
 use super::links::{self, Interface};
 use super::site_routes::{self, Difference, Ours, SiteRoute, Way};
 use super::state::{StateFile, TunBefore, TunState};
-use super::{Report, Routes, addresses};
+use super::{Report, Routes, addresses, turn_back};
 use crossway_types::ids::IfIndex;
 use crossway_types::interface::InterfaceAddress;
 use crossway_types::prefix::Prefix;
@@ -47,6 +47,7 @@ pub(super) async fn claim(
             None => Some(TunBefore {
                 mtu: tun.mtu,
                 up: tun.up,
+                group: tun.group,
             }),
         },
     };
@@ -56,6 +57,22 @@ pub(super) async fn claim(
         addresses,
     });
     file.save();
+    Ok(())
+}
+
+/// What the kernel gives a TUN (`TUN_READQ_SIZE` in drivers/net/tun.c).
+const QUEUE_LENGTH: u32 = 500;
+
+/// Gives the TUN room for packets again, if somebody has taken all of it: it would drop each.
+pub(super) async fn set_queue_length(
+    handle: &Handle,
+    tun: &Interface,
+    report: &mut Report,
+) -> Result<(), HostError> {
+    if tun.queue_length == 0 {
+        links::set_queue_length(handle, tun, QUEUE_LENGTH).await?;
+        report.changed(format!("{}: queue length 0 -> {QUEUE_LENGTH}", tun.name));
+    }
     Ok(())
 }
 
@@ -232,9 +249,18 @@ pub(super) async fn release(
     let Some(tun) = links::find(handle, &state.name).await? else {
         return Ok(());
     };
+    let mut report = Report::default();
+    let none = turn_back::Families::default();
+    turn_back::reconcile(handle, routes, &tun, none, &mut report).await;
+    if let Some(warning) = report.warnings.pop() {
+        tracing::warn!("{warning}");
+    }
     let Some(before) = state.before else {
         return links::delete(handle, &tun).await;
     };
+    if tun.group != before.group {
+        links::set_group(handle, &tun, before.group).await?;
+    }
     remove_routes(routes, file, &tun).await?;
     for (address, length) in &state.addresses {
         let address = InterfaceAddress {

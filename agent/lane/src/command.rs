@@ -9,8 +9,8 @@ use datapath_abi::outcome::{DropReason, Tally};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 
-use super::ParkedLane;
 use super::drops::Drops;
+use super::{ParkedLane, Swallowed};
 use crate::io::offload::Offload;
 use crate::io::udp::Endpoint;
 use crossway_liveness::settings::Liveness;
@@ -18,6 +18,7 @@ use crossway_sys::poll::Waker;
 use crossway_tunnel::link_bfd::LanRole;
 use crossway_tunnel::{LinkChange, PeerSnapshot, PeerSpec};
 use crossway_types::ids::{LinkId, SiteId};
+use crossway_types::marks::DscpModel;
 use crossway_types::routes::RouteTable;
 
 /// Datagrams of replicas that may wait: what comes in a second at most, while control counts the flows of a
@@ -49,6 +50,10 @@ pub enum Command {
     SetRoutes(Arc<RouteTable>, oneshot::Sender<Arc<RouteTable>>),
     /// Sets the largest inner packet, which TCP's segment size is held to.
     SetMtu(usize),
+    /// Sends nothing more under the keys of now, and begins every session anew: this machine is a copy.
+    ForgetSendingKeys,
+    /// Shows the classes of inner packets outside, or not.
+    SetDscp(DscpModel),
     /// Asks for the state.
     Snapshot(oneshot::Sender<LaneSnapshot>),
     /// Ends the lane's thread and gives out the lane, for another agent or to be started again.
@@ -106,6 +111,8 @@ pub struct LaneSnapshot {
     pub drops: [Tally; DropReason::COUNT],
     /// Every offload of the lane's TUN queue and socket.
     pub offloads: Vec<Offload>,
+    /// Endpoints that the host's routes lead to through the tunnel.
+    pub swallowed: Vec<Swallowed>,
 }
 
 /// The controlling end of a lane.

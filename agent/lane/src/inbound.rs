@@ -14,6 +14,7 @@ use crate::io::virtio::{self, GsoType, Header};
 use crossway_sys::clock;
 use crossway_tunnel::Handled;
 use crossway_tunnel::transmit::{Endpoint, Transmits};
+use crossway_types::marks::{self, Congested, DscpModel};
 
 /// `recvmmsg` calls of one turn, so that the other direction gets its own.
 const RECEIVES_PER_TURN: usize = 4;
@@ -50,12 +51,15 @@ impl Lane {
             now: self.now,
             to_control: &self.to_control,
             mtu: self.mtu,
+            dscp: self.dscp,
+            marks: 0,
             joins,
         };
         for message in self.receive.messages() {
             if !inbound.send.has_room(ANSWERS.0, ANSWERS.1) {
                 inbound.drops.add_send(self.udp.send(inbound.send));
             }
+            inbound.marks = message.marks;
             for datagram in message.datagrams() {
                 inbound.handle_datagram(datagram, message.from);
             }
@@ -74,6 +78,9 @@ struct Inbound<'a> {
     now: Instant,
     to_control: &'a ToControl,
     mtu: usize,
+    dscp: DscpModel,
+    /// Of the datagrams under way.
+    marks: u8,
     joins: Joins,
 }
 
@@ -88,7 +95,13 @@ impl Inbound<'_> {
             .handle_datagram(datagram, from, self.now, landing, self.send)
         {
             Handled::Packet(length) => {
-                mss::clamp(self.coalescer.landed(length), self.mtu);
+                let packet = self.coalescer.landed(length);
+                if let Err(Congested) = marks::decapsulate(packet, self.marks, self.dscp) {
+                    self.coalescer.abandon();
+                    self.drops.count(DropReason::EcnIllegal, datagram.len());
+                    return;
+                }
+                mss::clamp(packet, self.mtu);
                 let (tun, drops) = (&mut *self.tun, &mut *self.drops);
                 self.coalescer
                     .take(length, self.joins, |packet| write(tun, drops, packet));

@@ -5,10 +5,12 @@
 pub mod coalesce;
 pub mod command;
 mod drops;
+pub mod gaps;
 mod inbound;
 pub mod io;
 pub mod mss;
 mod outbound;
+mod own;
 mod parked;
 
 use std::ops::ControlFlow;
@@ -28,7 +30,11 @@ use crossway_sys::poll::{self, Waker};
 use crossway_tunnel::Tunnel;
 use crossway_tunnel::transmit::Transmits;
 use crossway_types::ids::LinkId;
+use crossway_types::marks::DscpModel;
 pub use drops::Drops;
+use gaps::Gaps;
+use own::OwnDatagrams;
+pub use own::Swallowed;
 pub use parked::ParkedLane;
 
 /// How often sessions look at their timers (rekey, keepalive, retry).
@@ -56,7 +62,9 @@ struct Lane {
     coalescer: Coalescer,
     outgoing: Box<[u8]>,
     drops: Drops,
+    own: OwnDatagrams,
     mtu: usize,
+    dscp: DscpModel,
     /// The time of the batch under way.
     now: Instant,
     /// Whatever had come by this time has been taken from the socket.
@@ -64,6 +72,7 @@ struct Lane {
     commands: mpsc::Receiver<Command>,
     to_control: ToControl,
     waker: Arc<Waker>,
+    gaps: Gaps,
     /// Who gets the lane when it stops.
     parks_with: Option<mpsc::Sender<ParkedLane>>,
 }
@@ -117,7 +126,21 @@ impl Lane {
         )
     }
 
+    /// Sends nothing more under the keys of now: this machine may be a copy of another.
+    fn forget_sending_keys(&mut self, asleep: Duration) {
+        let (udp, drops) = (&mut self.udp, &mut self.drops);
+        let times = (self.now, clock::since_epoch());
+        self.tunnel
+            .forget_sending_keys(asleep, times, &mut self.send, |send| {
+                drops.add_send(udp.send(send));
+            });
+        self.flush_send();
+    }
+
     fn handle_timers(&mut self) {
+        if let Some(gap) = self.gaps.look() {
+            self.forget_sending_keys(gap.asleep());
+        }
         let (udp, drops) = (&mut self.udp, &mut self.drops);
         let (now, send) = (self.now, &mut self.send);
         let given_up = self
@@ -193,7 +216,15 @@ impl Lane {
                 // Nobody waits for it any more: then it is freed here.
                 let _ = reply.send(self.tunnel.set_routes(routes));
             }
-            Command::SetMtu(mtu) => self.mtu = mtu,
+            Command::SetMtu(mtu) => {
+                self.mtu = mtu;
+                self.tunnel.set_mtu(mtu);
+            }
+            Command::SetDscp(dscp) => {
+                self.dscp = dscp;
+                self.send.set_dscp(dscp);
+            }
+            Command::ForgetSendingKeys => self.forget_sending_keys(Duration::ZERO),
             Command::Snapshot(reply) => {
                 let _ = reply.send(self.snapshot());
             }
@@ -247,6 +278,7 @@ impl Lane {
             peers: self.tunnel.snapshot(self.now),
             drops: self.drops.tallies(),
             offloads: self.offloads().map(Offload::clone).to_vec(),
+            swallowed: self.own.swallowed(self.now),
         }
     }
 

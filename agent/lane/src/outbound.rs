@@ -50,6 +50,10 @@ impl Lane {
             self.drops.count(DropReason::TunMalformed, bytes.len());
             return;
         };
+        if self.own.contain(bytes, &self.tunnel, self.now) {
+            self.drops.count(DropReason::OwnDatagram, bytes.len());
+            return;
+        }
         let Some(peer) = self.tunnel.peer_for(destination, bytes) else {
             self.drops.count(DropReason::NoRoute, bytes.len());
             return;

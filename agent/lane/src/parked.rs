@@ -13,6 +13,8 @@ use nix::unistd::Pid;
 
 use super::coalesce::Coalescer;
 use super::drops::Drops;
+use super::gaps::Gaps;
+use super::own::OwnDatagrams;
 use super::{Lane, LaneHandle, ToControl, command};
 use crate::io::offload::ToldOff;
 use crate::io::tun::{self, TunQueue};
@@ -24,6 +26,7 @@ use crossway_tunnel::tai64n::Calendar;
 use crossway_tunnel::transmit::Transmits;
 use crossway_tunnel::{Imported, PeerSpec, Tunnel};
 use crossway_types::codec::{Damaged, Reader, Writer};
+use crossway_types::marks::DscpModel;
 use crossway_types::routes::RouteTable;
 
 /// A lane with all it owns, that carries nothing until [`Self::start`].
@@ -53,39 +56,46 @@ impl ParkedLane {
         let (handle, commands, waker) = command::channel()?;
         let now = clock::now();
         let calendar = Calendar::new(now, clock::since_epoch());
+        let mut tunnel = Tunnel::new(identity, calendar, initiations, now);
+        tunnel.set_mtu(mtu);
         let lane = Lane {
+            own: OwnDatagrams::of(udp.local_address()?),
             tun,
             udp,
-            tunnel: Tunnel::new(identity, calendar, initiations, now),
+            tunnel,
             send: Transmits::new(),
             receive: ReceiveBatch::new(),
             coalescer: Coalescer::new(),
             outgoing: vec![0; tun::MAX_READ].into_boxed_slice(),
             drops: Drops::default(),
             mtu,
+            dscp: DscpModel::default(),
             now,
             drained: now,
             commands,
             to_control,
             waker,
+            gaps: Gaps::default(),
             parks_with: None,
         };
         let lane = Box::new(lane);
         Ok((Self { lane, since: now }, handle))
     }
 
-    /// Starts its thread, as that of lane `number`, on a core of its own if `pin`. The first thing that it does is
-    /// `settle`: it gives up the privileges that a lane does not need.
+    /// Starts its thread, as that of lane `number` of `count`. Alone, the scheduler places a lane better than we can;
+    /// several must not share a core. The first thing that the thread does is `settle`: it gives up the privileges that
+    /// a lane does not need.
     pub fn start(
-        self,
+        mut self,
         number: usize,
-        pin: bool,
+        count: usize,
         settle: fn(),
     ) -> io::Result<JoinHandle<io::Result<()>>> {
+        self.lane.own.seat(number as u16, count as u16);
         std::thread::Builder::new()
             .name(format!("lane-{number}"))
             .spawn(move || {
-                if pin {
+                if count > 1 {
                     pin_to_core(number);
                 }
                 settle();
@@ -161,6 +171,12 @@ impl ParkedLane {
             let spec = spec.clone();
             self.lane.tunnel.add_peer(spec, now, &mut self.lane.send);
         }
+    }
+
+    /// Shows the classes of inner packets outside, or not.
+    pub fn set_dscp(&mut self, dscp: DscpModel) {
+        self.lane.dscp = dscp;
+        self.lane.send.set_dscp(dscp);
     }
 
     /// Gives it its routes.

@@ -4,24 +4,20 @@
 //! task, holds nothing but a connection, and is told afterwards how many events it missed.
 
 use std::io;
-use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedReadHalf;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::server::line_of;
+use super::users::Visit;
 use super::{Request, Response};
 use crate::journal::Journal;
-
-/// Followers at once, beside the connections of other requests: a paused one keeps its place.
-const MAX_FOLLOWERS: usize = 16;
 
 /// What followers share.
 #[derive(Clone, Debug)]
 pub(super) struct Followers {
-    places: Arc<Semaphore>,
     journal: watch::Receiver<Journal>,
 }
 
@@ -42,26 +38,18 @@ pub(super) struct Follow {
 
 impl Followers {
     pub(super) fn new(journal: watch::Receiver<Journal>) -> Self {
-        Self {
-            places: Arc::new(Semaphore::new(MAX_FOLLOWERS)),
-            journal,
-        }
+        Self { journal }
     }
 
     /// A place for a request that asks to follow; none is needed for any other.
-    pub(super) fn admit(&self, request: &Request) -> Result<Option<Place>, String> {
+    pub(super) fn admit(&self, request: &Request, asker: &Visit) -> Result<Option<Place>, String> {
         if !matches!(request, Request::Events(wanted) if wanted.follow) {
             return Ok(None);
         }
-        match Arc::clone(&self.places).try_acquire_owned() {
-            Ok(permit) => Ok(Some(Place {
-                permit,
-                journal: self.journal.clone(),
-            })),
-            Err(_) => Err(format!(
-                "{MAX_FOLLOWERS} readers already follow the events: stop one of them"
-            )),
-        }
+        Ok(Some(Place {
+            permit: asker.follow()?,
+            journal: self.journal.clone(),
+        }))
     }
 }
 

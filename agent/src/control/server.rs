@@ -1,7 +1,7 @@
 //! The gateway's end of the control socket.
 //!
 //! A peer can send nonsense, nothing, or too much, and can go away at any time: each costs its own
-//! connection only. The gateway's loop sees whole requests.
+//! connection only, and each user has room of its own ([`super::users`]). The gateway's loop sees whole requests.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -16,22 +16,24 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::admission::Asker;
 use super::follow::{self, Followers};
+use super::users::{Users, Visit};
 use super::{ControlRequest, Request, Response};
 use crate::journal::Journal;
 use crossway_sys::run_folder;
 
 /// Longest request; a `flows` request with every filter set is a tenth of it.
 pub const MAX_REQUEST_BYTES: usize = 4096;
-/// Connections served at once; more wait in the socket's backlog.
-const MAX_CONNECTIONS: usize = 16;
-/// Time for a peer to send its request, and to take the answer.
-const PEER_PATIENCE: Duration = Duration::from_secs(10);
+/// Time for a peer to begin its request, and then to end it: it is one line, sent at once.
+const REQUEST_PATIENCE: Duration = Duration::from_secs(2);
+/// Time for a peer to take the answer, which may be a million routes.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
+const NO_REQUEST: &str = "no request received: send one line of JSON";
 /// Time for the gateway to answer: a reload may bring very many routes.
 const GATEWAY_PATIENCE: Duration = Duration::from_mins(1);
 /// Pause after `accept` failed, which is for want of file descriptors: at once would spin.
@@ -139,30 +141,25 @@ impl Server {
         gateway: mpsc::Sender<ControlRequest>,
         journal: watch::Receiver<Journal>,
     ) {
-        let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let users = Users::new(nix::unistd::geteuid().as_raw());
         let followers = Followers::new(journal);
         loop {
-            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
-                return;
-            };
             let accepted = tokio::select! {
                 () = gateway.closed() => return,
                 accepted = self.listener.accept() => accepted,
             };
             match accepted {
                 Ok((stream, _)) => {
+                    let visitor = match Visitor::meet(&users, stream) {
+                        Ok(visitor) => visitor,
+                        Err(error) => {
+                            debug!(%error, "control connection ended early");
+                            continue;
+                        }
+                    };
                     let (gateway, followers) = (gateway.clone(), followers.clone());
                     tokio::spawn(async move {
-                        let served = async {
-                            let follow = serve_connection(stream, &gateway, &followers).await?;
-                            // From here on it counts among the followers.
-                            drop(slot);
-                            match follow {
-                                Some(follow) => follow.run().await,
-                                None => Ok(()),
-                            }
-                        };
-                        if let Err(error) = served.await {
+                        if let Err(error) = visitor.serve(&gateway, &followers).await {
                             debug!(%error, "control connection ended early");
                         }
                     });
@@ -188,20 +185,80 @@ impl SharedSocket {
     }
 }
 
+/// A connection that was let in.
+struct Visitor {
+    stream: UnixStream,
+    asker: Asker,
+    visit: Visit,
+}
+
+impl Visitor {
+    /// Lets a connection in, or tells it why not.
+    fn meet(users: &Users, stream: UnixStream) -> io::Result<Self> {
+        let asker = stream.peer_cred()?;
+        let asker = Asker {
+            uid: asker.uid(),
+            pid: asker.pid(),
+        };
+        match users.enter(asker.uid) {
+            Ok(visit) => Ok(Self {
+                stream,
+                asker,
+                visit,
+            }),
+            Err(refused) => {
+                let line = line_of(&Response::error(&refused))?;
+                // Nothing was sent on it yet: a line has room. Nobody is waited for.
+                stream.try_write(&line)?;
+                Err(io::Error::other(refused))
+            }
+        }
+    }
+
+    /// Answers its request, and goes on telling who has asked to follow.
+    async fn serve(
+        self,
+        gateway: &mpsc::Sender<ControlRequest>,
+        followers: &Followers,
+    ) -> io::Result<()> {
+        let Self {
+            stream,
+            asker,
+            visit,
+        } = self;
+        // Who says nothing takes nobody's turn.
+        let begun = timeout(REQUEST_PATIENCE, first_bytes(&stream)).await;
+        let turn = visit.turn().await;
+        let served = match begun {
+            Ok(begun) => {
+                let asked = (begun?, stream);
+                answer_request(asked, asker, &visit, gateway, followers).await?
+            }
+            Err(_) => {
+                say(stream, &Response::error(NO_REQUEST)).await?;
+                None
+            }
+        };
+        drop(turn);
+        match served {
+            // From here on it counts among the followers.
+            Some(follow) => follow.run().await,
+            None => Ok(()),
+        }
+    }
+}
+
 /// Answers one request. Who asked to follow is handed back, with what it has been told.
-async fn serve_connection(
-    mut stream: UnixStream,
+async fn answer_request(
+    (begun, mut stream): (Vec<u8>, UnixStream),
+    asker: Asker,
+    visit: &Visit,
     gateway: &mpsc::Sender<ControlRequest>,
     followers: &Followers,
 ) -> io::Result<Option<follow::Follow>> {
     let mut place = None;
-    let asker = stream.peer_cred()?;
-    let asker = Asker {
-        uid: asker.uid(),
-        pid: asker.pid(),
-    };
-    let response = match timeout(PEER_PATIENCE, read_request(&mut stream)).await {
-        Ok(Ok(request)) => match followers.admit(&request) {
+    let response = match timeout(REQUEST_PATIENCE, read_request(begun, &mut stream)).await {
+        Ok(Ok(request)) => match followers.admit(&request, visit) {
             Ok(admitted) => {
                 place = admitted;
                 ask(gateway, request, asker).await
@@ -209,15 +266,23 @@ async fn serve_connection(
             Err(refused) => Response::error(refused),
         },
         Ok(Err(response)) => response,
-        Err(_) => Response::error("no request received: send one line of JSON"),
+        Err(_) => Response::error(NO_REQUEST),
     };
-    let line = line_of(&response)?;
-    timeout(PEER_PATIENCE, stream.write_all(&line)).await??;
     if let (Some(place), Response::Events(told)) = (place, &response) {
-        return Ok(Some(place.follow(stream, told.next_sequence)));
+        let next = told.next_sequence;
+        timeout(ANSWER_PATIENCE, stream.write_all(&line_of(&response)?)).await??;
+        return Ok(Some(place.follow(stream, next)));
     }
-    timeout(PEER_PATIENCE, stream.shutdown()).await??;
+    say(stream, &response).await?;
     Ok(None)
+}
+
+/// The last words on a connection.
+async fn say(mut stream: UnixStream, response: &Response) -> io::Result<()> {
+    let line = line_of(response)?;
+    timeout(ANSWER_PATIENCE, stream.write_all(&line)).await??;
+    timeout(ANSWER_PATIENCE, stream.shutdown()).await??;
+    Ok(())
 }
 
 /// A response as it goes over the wire.
@@ -227,14 +292,33 @@ pub(super) fn line_of(response: &Response) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
-/// Reads one line; what is no request becomes the answer that says so.
-async fn read_request(stream: &mut UnixStream) -> Result<Request, Response> {
-    let mut line = Vec::new();
-    let mut limited = BufReader::new(stream).take(MAX_REQUEST_BYTES as u64 + 1);
-    limited
-        .read_until(b'\n', &mut line)
-        .await
-        .map_err(|error| Response::error(format!("the request could not be read: {error}")))?;
+/// What comes first on a connection, nothing at its end.
+async fn first_bytes(stream: &UnixStream) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; MAX_REQUEST_BYTES];
+    loop {
+        stream.readable().await?;
+        match stream.try_read(&mut bytes) {
+            Ok(length) => {
+                bytes.truncate(length);
+                return Ok(bytes);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Reads the rest of one line that has begun; what is no request becomes the answer that says so.
+async fn read_request(begun: Vec<u8>, stream: &mut UnixStream) -> Result<Request, Response> {
+    let mut line = begun;
+    if let Some(end) = line.iter().position(|byte| *byte == b'\n') {
+        line.truncate(end + 1);
+    } else if !line.is_empty() {
+        let rest = (MAX_REQUEST_BYTES + 1 - line.len()) as u64;
+        let mut limited = BufReader::new(stream).take(rest);
+        let read = limited.read_until(b'\n', &mut line).await;
+        read.map_err(|error| Response::error(format!("the request could not be read: {error}")))?;
+    }
     if line.len() > MAX_REQUEST_BYTES {
         return Err(Response::error(format!(
             "the request is longer than {MAX_REQUEST_BYTES} bytes: send one line of JSON"

@@ -16,12 +16,18 @@ use crate::config::Config;
 use crate::datapath::{self, Surroundings, WanVlan};
 use crate::host::addresses::preferred_source;
 use crate::host::firewall::{self, Named};
+use crate::host::guard;
 use crate::host::kernel_routes::KernelRoute;
 use crate::host::links;
 use crate::host::sysctl::{Key, Name};
 use crate::host::tunnel_mtu::TunnelMtu;
+use crate::host::watch::{Interest, SharedInterest};
 use crate::host::{Host, Report, Wanted};
 use crate::ids::IfIndex;
+use crate::prefix::Prefix;
+
+/// Seconds between two looks at sysctls and device features: some are set behind our back without a note of the kernel's.
+const TICKS_BETWEEN_LOOKS: u32 = 3;
 
 /// Ticks, of a second each, from one look at the host's nftables to the next.
 const FIREWALL_TICKS: u32 = 3;
@@ -33,6 +39,9 @@ pub(super) struct HostSide {
     /// The routes of others, from when ours were set last until the fast path has them: there may be a
     /// million.
     pub(super) other_routes: Option<Vec<KernelRoute>>,
+    /// Which of others' routes are worth a look.
+    interest: SharedInterest,
+    ticks: u32,
     /// How the kernel judged sources, by LAN, when the programs were told.
     judged: Vec<(String, bool)>,
     /// The host's nftables, and whether something in them translates addresses.
@@ -50,16 +59,50 @@ pub(super) struct Tun {
 }
 
 impl HostSide {
-    pub(super) fn new(kernel: Host, tun: Tun) -> Self {
+    pub(super) fn new(kernel: Host, tun: Tun, interest: SharedInterest) -> Self {
         Self {
             kernel,
             tun,
             other_routes: None,
+            interest,
+            ticks: 0,
             judged: Vec::new(),
             watched: firewall::Watched::default(),
             nat: false,
             firewall_in: 0,
         }
+    }
+
+    /// At each tick: whether others have changed what the kernel has no notes of, which is looked at now and then.
+    pub(super) fn has_drifted(&mut self) -> bool {
+        self.ticks = (self.ticks + 1) % TICKS_BETWEEN_LOOKS;
+        self.ticks == 0 && self.kernel.has_drifted()
+    }
+
+    /// From now on the host is looked at for routes that have to do with these prefixes, with the far gateways, or
+    /// with the routers of the uplinks in `others`.
+    pub(super) async fn set_interest(
+        &self,
+        prefixes: &[Prefix],
+        endpoints: Vec<IpAddr>,
+        others: &[KernelRoute],
+        config: &Config,
+    ) {
+        let mut wans = Vec::new();
+        for wan in &config.gateway.wan {
+            wans.extend(self.kernel.find(&wan.interface).await.ok().flatten());
+        }
+        let wans: Vec<IfIndex> = wans.iter().map(|wan| wan.index).collect();
+        let routers = guard::routers_of(others, &wans);
+        let mut interest = Interest::new(prefixes.iter().copied(), routers);
+        interest.set_endpoints(endpoints);
+        self.interest.set(interest);
+    }
+
+    /// Takes where far gateways are now.
+    pub(super) fn set_endpoints(&self, endpoints: Vec<IpAddr>) {
+        self.interest
+            .change(|interest| interest.set_endpoints(endpoints));
     }
 
     /// Takes the index of the tunnel device as it is.
@@ -130,6 +173,22 @@ impl HostSide {
     fn take_other_routes(&mut self) {
         let read = self.kernel.take_other_routes();
         self.other_routes = read.or_else(|| self.other_routes.take());
+    }
+
+    /// A warning while no interface has the address that the gateway listens on.
+    pub(super) async fn why_deaf(&self, config: &Config) -> Option<String> {
+        let listen = config.gateway.listen.ip();
+        if listen.is_unspecified() {
+            return None;
+        }
+        let addresses = self.kernel.addresses().await.ok()?;
+        let there = addresses.iter().any(|own| own.address.address == listen);
+        (!there && !listen.is_loopback()).then(|| {
+            format!(
+                "no interface has the address {listen} of `listen`: nobody is heard until one does; give it to an \
+                 interface, or write 0.0.0.0 or [::] for all addresses"
+            )
+        })
     }
 
     fn wanted(&self, desired: &Desired, down: &DownSites) -> Wanted {

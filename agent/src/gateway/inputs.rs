@@ -8,6 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until};
 
+use super::machine::{Fate, Machine};
 use super::names::Answer;
 use crate::control::ControlRequest;
 use crate::datapath::ProgramLog;
@@ -21,6 +22,11 @@ use crate::vrrp::status::Event as VrrpEvent;
 const TICK: Duration = Duration::from_secs(1);
 /// How long changes of the host are gathered before they are acted on.
 const HOST_SETTLES: Duration = Duration::from_millis(100);
+/// Where a look at the host takes long, as with a million routes, the next is at least this many times as long away:
+/// following changes costs a twentieth of a core.
+const PAUSE_BEHIND_LOOK: u32 = 19;
+/// But no change waits longer than this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
 /// Where everything comes from.
 pub(super) struct Inputs {
@@ -30,6 +36,7 @@ pub(super) struct Inputs {
     pub(super) outcomes: mpsc::Receiver<Outcome>,
     pub(super) vrrp: mpsc::UnboundedReceiver<VrrpEvent>,
     pub(super) watch: Watch,
+    pub(super) machine: Machine,
     pub(super) program_log: Option<ProgramLog>,
     /// Agents that ask to take over.
     pub(super) successors: mpsc::Receiver<UnixStream>,
@@ -50,6 +57,8 @@ pub(super) struct Timers {
     tick: Interval,
     /// When the host counts as settled, if it has changed.
     settled: Option<Instant>,
+    /// When it may be looked at again at the soonest.
+    next_look: Option<Instant>,
 }
 
 /// When the gateway itself wants to be woken.
@@ -74,6 +83,7 @@ pub(super) enum Input {
     Replica(FromReplica),
     Probed(Outcome),
     VirtualRouter(VrrpEvent),
+    Fate(Fate),
     InterfaceChanged,
     HostSettled,
     LinksDue,
@@ -100,6 +110,7 @@ impl Timers {
         Self {
             tick,
             settled: None,
+            next_look: None,
         }
     }
 }
@@ -131,6 +142,7 @@ impl Inputs {
                 Some(from) = self.from_lanes.replicas.recv() => return Ok(Input::Replica(from)),
                 Some(outcome) = self.outcomes.recv() => return Ok(Input::Probed(outcome)),
                 Some(event) = self.vrrp.recv() => return Ok(Input::VirtualRouter(event)),
+                fate = self.machine.changed() => return Ok(Input::Fate(fate)),
                 changed = self.watch.changed() => changed.context("watching the host")?,
                 () = at(self.timers.settled) => {
                     self.timers.settled = None;
@@ -142,12 +154,25 @@ impl Inputs {
                 () = follow_programs(&mut self.program_log) => continue,
                 _ = self.timers.tick.tick() => return Ok(Input::Tick),
             };
-            let settled = tokio::time::Instant::now() + HOST_SETTLES;
-            self.timers.settled.get_or_insert(settled.into_std());
+            let settled = tokio::time::Instant::now().into_std() + HOST_SETTLES;
+            let settled = self
+                .timers
+                .next_look
+                .map_or(settled, |next| next.max(settled));
+            self.timers.settled.get_or_insert(settled);
             if changed.links {
                 return Ok(Input::InterfaceChanged);
             }
         }
+    }
+}
+
+impl Inputs {
+    /// The host has been looked at, from `start` to `end`.
+    pub(super) fn on_host_followed(&mut self, start: Instant, end: Instant) {
+        let took = end.saturating_duration_since(start);
+        let pause = (took * PAUSE_BEHIND_LOOK).min(LONGEST_PAUSE);
+        self.timers.next_look = Some(end + pause);
     }
 }
 

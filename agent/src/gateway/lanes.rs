@@ -12,12 +12,13 @@ use datapath_abi::outcome::{DropReason, Tally};
 use crate::io::offload::Offload;
 use crate::io::tun::TunQueue;
 use crate::io::udp::UdpSocket;
-use crate::lane::{Command, LaneGone, LaneHandle, LaneSnapshot, ParkedLane, ToControl};
+use crate::lane::{Command, LaneGone, LaneHandle, LaneSnapshot, ParkedLane, Swallowed, ToControl};
 use crate::posture::capabilities::{Part, settle_thread};
 use crate::routes::RouteTable;
 use crate::tunnel::PeerSnapshot;
 use crate::tunnel::initiations::Initiations;
 use crate::tunnel::noise::Identity;
+use crossway_types::marks::DscpModel;
 
 /// How long a lane may take to stop: some batches.
 const PARK_LIMIT: Duration = Duration::from_secs(1);
@@ -43,21 +44,23 @@ impl Lanes {
         tun: &str,
         pairs: Vec<(TunQueue, UdpSocket)>,
         identity: &Identity,
-        mtu: u16,
+        (mtu, dscp): (u16, DscpModel),
         to_control: &ToControl,
     ) -> Result<Self> {
         let initiations = Arc::<Initiations>::default();
         let made = pairs.into_iter().map(|(tun, udp)| {
             let (identity, initiations) = (identity.clone(), Arc::clone(&initiations));
-            ParkedLane::new(
+            let made = ParkedLane::new(
                 tun,
                 udp,
                 identity,
                 initiations,
                 mtu.into(),
                 to_control.clone(),
-            )
-            .context("to make a lane")
+            );
+            let (mut lane, handle) = made.context("to make a lane")?;
+            lane.set_dscp(dscp);
+            Ok((lane, handle))
         });
         Self::run(tun, made.collect::<Result<_>>()?)
     }
@@ -100,11 +103,10 @@ impl Lanes {
 
     /// Starts lanes that were stopped, in their order.
     pub(super) fn resume(&mut self, parked: Vec<ParkedLane>) -> Result<()> {
-        // Alone, the scheduler places a lane better than we can; several must not share a core.
-        let pin = self.running.len() > 1;
+        let count = self.running.len();
         let settle = || settle_thread(Part::Lane);
         for (number, (lane, running)) in parked.into_iter().zip(&mut self.running).enumerate() {
-            let thread = lane.start(number, pin, settle);
+            let thread = lane.start(number, count, settle);
             running.thread = Some(thread.context("to start a lane's thread")?);
         }
         Ok(())
@@ -127,6 +129,16 @@ impl Lanes {
     /// Holds TCP to the size of the largest inner packet.
     pub(super) fn set_mtu(&mut self, mtu: u16) -> Result<()> {
         (0..self.count()).try_for_each(|lane| self.send(lane, Command::SetMtu(mtu.into())))
+    }
+
+    /// Has every lane begin its sessions anew: this machine is a copy.
+    pub(super) fn forget_sending_keys(&mut self) -> Result<()> {
+        (0..self.count()).try_for_each(|lane| self.send(lane, Command::ForgetSendingKeys))
+    }
+
+    /// Has all of them show the classes of inner packets outside, or not.
+    pub(super) fn set_dscp(&mut self, dscp: DscpModel) -> Result<()> {
+        (0..self.count()).try_for_each(|lane| self.send(lane, Command::SetDscp(dscp)))
     }
 
     /// Replaces the routes of every lane, which share one table, and frees the old one here.
@@ -162,6 +174,12 @@ impl Lanes {
         states
             .map(|state| state.drops[reason.index() as usize])
             .sum()
+    }
+
+    /// Endpoints that the host's routes lead to through the tunnel, as of the last refresh.
+    pub(super) fn swallowed(&self) -> impl Iterator<Item = &Swallowed> {
+        let states = self.running.iter().filter_map(|lane| lane.state.as_ref());
+        states.flat_map(|state| &state.swallowed)
     }
 
     /// Every offload with its lane, as of the last refresh.

@@ -1,12 +1,16 @@
 //! The links of a running gateway: which are up, which carry the flows, and where they are dialled.
 
+mod damping;
 mod dial;
 mod export;
 mod orders;
+mod own_addresses;
+pub mod sources;
 mod status;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
@@ -19,6 +23,7 @@ use crate::journal::Change;
 use crate::tunnel::{LinkChange, PeerSnapshot};
 pub use dial::Dial;
 pub use export::LinkExport;
+pub use own_addresses::OwnAddress;
 pub(super) use status::CONNECTING_FOR;
 pub use status::{LinkStatus, StateChange};
 
@@ -38,6 +43,10 @@ pub struct Links {
     ipv4_only: bool,
     /// Where the names of their endpoints lead.
     pub resolved: Names,
+    /// Addresses whose packets would enter the tunnel, each with the reason.
+    swallowed: HashMap<IpAddr, String>,
+    /// Whether a link leads to another address than when this was asked for last.
+    moved: bool,
 }
 
 /// A WAN interface as it is now.
@@ -83,6 +92,8 @@ impl Links {
             changes: Vec::new(),
             ipv4_only,
             resolved: Names::default(),
+            swallowed: HashMap::new(),
+            moved: false,
         }
     }
 
@@ -206,6 +217,7 @@ impl Links {
             if let Some(link) = self.by_id.get_mut(&id) {
                 link.on_snapshot(peer, now);
             }
+            self.follow_remote(id, now);
             self.assess(id, now);
             self.learn_from(id);
         }

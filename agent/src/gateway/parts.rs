@@ -16,6 +16,7 @@ use super::inputs::{Inputs, Signals, Timers};
 use super::lan_side::LanSide;
 use super::lanes::Lanes;
 use super::links::Links;
+use super::machine::Machine;
 use super::names::lookups::Lookups;
 use super::names::{Answer, memory};
 use super::process::Process;
@@ -30,6 +31,7 @@ use crate::datapath::Datapath;
 use crate::health::Outcome;
 use crate::host::Host;
 use crate::host::watch::Watch;
+use crate::journal::Damper;
 use crate::lane::FromLanes;
 use crate::tunnel::noise::Identity;
 use crate::vrrp::status::Event as VrrpEvent;
@@ -106,11 +108,12 @@ impl Parts {
             desired: self.desired,
             agenda: Agenda::default(),
             forwarding: Forwarding::new(self.lanes, links, lookups, self.datapath),
-            host: HostSide::new(self.host, self.tun),
+            host: HostSide::new(self.host, self.tun, watch.interest()),
             lan: LanSide::new(probed, vrrp_events, now),
             replicas: Replicas::default(),
             states: States::default(),
             journal: SharedJournal::default(),
+            damper: Damper::default(),
             warnings: self.warnings,
             rates: Rates::default(),
             pending_flows: Vec::new(),
@@ -148,6 +151,7 @@ impl Gateway {
             outcomes: sources.outcomes,
             vrrp: sources.vrrp,
             watch: sources.watch,
+            machine: Machine::watch(),
             program_log,
             successors,
             signals,

@@ -79,6 +79,7 @@ impl Gateway {
             Step::Sessions => self.set_sessions(),
             Step::Links => self.set_links(now),
             Step::Wans => self.follow_wans(now).await,
+            Step::Sources => self.follow_sources().await,
             Step::Service => Ok(self.judge_service()),
             Step::Ranks => self.tell_ranks(now),
             Step::States => Ok(self.follow_states(now)),
@@ -91,7 +92,10 @@ impl Gateway {
             Step::Host => self.apply_host().await,
             Step::KernelRoutes => self.apply_kernel_routes().await,
             Step::Routers => self.run_routers().await,
-            Step::FastPathRoutes => self.write_fast_path_routes().await,
+            Step::FastPathRoutes => {
+                self.guard_own_packets(now).await;
+                self.write_fast_path_routes().await
+            }
             Step::FreeSites => self.forget_free_sites(),
             Step::InterfaceRoles => self.write_roles().await,
             Step::Programs => Ok(self.attach_programs()),

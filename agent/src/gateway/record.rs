@@ -1,5 +1,7 @@
 //! The gateway's journal: each change is one line of the log and one event.
 
+use std::time::Instant;
+
 use super::Gateway;
 use crate::control::message::{EventKind, Outcome, Reload};
 use crate::journal::{Change, Journal};
@@ -9,8 +11,21 @@ use crossway_sys::clock;
 pub(super) type SharedJournal = tokio::sync::watch::Sender<Journal>;
 
 impl Gateway {
-    /// Records a change of state.
+    /// Records a change of state, unless there are too many of its like.
     pub(super) fn record(&mut self, change: Change) {
+        if let Some(change) = self.damper.admit(change, clock::now()) {
+            self.write(change);
+        }
+    }
+
+    /// Records what has become of those of which there were too many.
+    pub(super) fn record_suppressed(&mut self, now: Instant) {
+        for change in self.damper.poll(now) {
+            self.write(change);
+        }
+    }
+
+    fn write(&mut self, change: Change) {
         tracing::info!(
             kind = change.kind.as_str(),
             subject = change.subject,

@@ -25,6 +25,7 @@ use crate::io::tun::TunQueue;
 use crate::io::udp::UdpSocket;
 use crate::lane::ToControl;
 use crate::tunnel::noise::Identity;
+use crossway_types::marks::DscpModel;
 
 /// Brings a gateway up.
 pub(super) async fn start(
@@ -48,6 +49,7 @@ pub(super) async fn start(
     let with = LaneParts {
         identity: &identity,
         mtu: mtu.mtu,
+        dscp: config.gateway.dscp,
         to_control: &to_control,
     };
     let opened = open_lanes(&mut host, &config, count, steering, with).await;
@@ -90,6 +92,7 @@ pub(super) async fn start(
 struct LaneParts<'a> {
     identity: &'a Identity,
     mtu: u16,
+    dscp: DscpModel,
     to_control: &'a ToControl,
 }
 
@@ -118,7 +121,8 @@ async fn open_lanes(
             .context("to let eBPF choose the lane of a packet (kernel 4.16)")?;
     }
     let index = host.interface(&name).await?.index;
-    let lanes = Lanes::start(&name, pairs, with.identity, with.mtu, with.to_control)?;
+    let held_to = (with.mtu, with.dscp);
+    let lanes = Lanes::start(&name, pairs, with.identity, held_to, with.to_control)?;
     Ok((index, lanes))
 }
 

@@ -13,10 +13,14 @@ pub(super) enum Source {
     Routes,
     /// Names of endpoints.
     Names,
+    /// Routes of sites that lead the tunnel's own packets into the tunnel.
+    OwnPackets,
     /// Endpoints that cannot be reached by the interface that their link is bound to.
     Paths,
     /// The host's nftables.
     Firewall,
+    /// Endpoints that the host's routes lead to through the tunnel.
+    Swallowed,
     FastPath,
     VirtualRouters,
     /// What this process may do.

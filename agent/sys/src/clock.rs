@@ -10,13 +10,7 @@ pub fn now() -> Instant {
 
 /// Now, as `bpf_ktime_get_ns` counts: nanoseconds of CLOCK_MONOTONIC.
 pub fn monotonic_ns() -> u64 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: `time` is a valid, writable timespec for the whole call.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+    read(libc::CLOCK_MONOTONIC).as_nanos() as u64
 }
 
 /// Wall-clock time since the Unix epoch, for people to read.
@@ -25,4 +19,58 @@ pub fn since_epoch() -> Duration {
     SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default()
+}
+
+/// What three clocks show at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Readings {
+    /// CLOCK_MONOTONIC, which stands still while the machine sleeps.
+    pub monotonic: Duration,
+    /// CLOCK_BOOTTIME, which does not.
+    pub boot: Duration,
+    /// CLOCK_REALTIME, which somebody sets.
+    pub wall: Duration,
+}
+
+/// Between the first and the last of readings that count as of one moment.
+const ONE_MOMENT: Duration = Duration::from_millis(10);
+
+/// Reads all three. `None` where the thread lost the processor, or the machine stood still, in between: then they
+/// say nothing of each other.
+pub fn readings() -> Option<Readings> {
+    let monotonic = read(libc::CLOCK_MONOTONIC);
+    let (boot, wall) = (read(libc::CLOCK_BOOTTIME), read(libc::CLOCK_REALTIME));
+    let later = read(libc::CLOCK_MONOTONIC);
+    (later.saturating_sub(monotonic) < ONE_MOMENT).then_some(Readings {
+        monotonic,
+        boot,
+        wall,
+    })
+}
+
+fn read(clock: libc::clockid_t) -> Duration {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is a valid, writable timespec for the whole call.
+    unsafe { libc::clock_gettime(clock, &raw mut time) };
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readings_are_of_one_moment() {
+        let readings = std::iter::repeat_with(readings).take(1000);
+        let readings: Vec<Readings> = readings.flatten().collect();
+        assert!(readings.len() > 900, "{} of 1000", readings.len());
+        for pair in readings.windows(2) {
+            assert!(pair[1].monotonic >= pair[0].monotonic);
+            assert!(pair[1].boot >= pair[1].monotonic.saturating_sub(ONE_MOMENT));
+        }
+        assert!(readings[0].wall.abs_diff(since_epoch()) < Duration::from_secs(10));
+    }
 }

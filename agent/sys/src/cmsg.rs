@@ -26,6 +26,8 @@ pub const fn space<T: Plain>() -> usize {
 pub unsafe trait Plain: Copy {}
 
 // SAFETY: integers.
+unsafe impl Plain for u8 {}
+// SAFETY: integers.
 unsafe impl Plain for u16 {}
 // SAFETY: integers.
 unsafe impl Plain for c_int {}

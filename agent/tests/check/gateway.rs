@@ -160,6 +160,14 @@ const CASES: &[Case] = &[
         ],
     },
     Case {
+        about: "a class model that is none",
+        replace: "fast_path = true",
+        with: r#"dscp = "copy""#,
+        errors: &[
+            r#"berlin.toml:8:8: gateway, dscp: copy is no way to treat classes: write "pipe" (the class of a packet does not show outside) or "uniform" (datagrams have that of their packets)"#,
+        ],
+    },
+    Case {
         about: "fast_path in words",
         replace: "fast_path = true",
         with: r#"fast_path = "yes""#,

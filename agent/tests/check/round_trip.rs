@@ -16,6 +16,7 @@ use crossway::liveness::bfd::Pace;
 use crossway::prefix::Prefix;
 use crossway_liveness::vrrp::Interval;
 use crossway_types::address::Family;
+use crossway_types::marks::DscpModel;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -37,6 +38,7 @@ listen = "[::]:51820"
 tunnel_addresses = ["10.255.0.1/32"]
 mtu = 1400
 engine = "boringtun"
+dscp = "uniform"
 fast_path = false
 flows = 65536
 lanes = 2
@@ -187,6 +189,7 @@ impl Generator {
                 }
             }),
             engine: self.one_of(&Engine::ALL),
+            dscp: self.one_of(&DscpModel::ALL),
             lanes: match self.random.random_range(0..33) {
                 0 => Lanes::Auto,
                 lanes => Lanes::Count(lanes),

@@ -55,14 +55,14 @@ impl PeerSession {
         }
     }
 
-    /// Writes `packet` as a data message to the start of `to`; its length. `None` without a session:
-    /// then [`Self::hold`] it.
+    /// Writes `packet` as a data message to the start of `to`, padded within `mtu`; its length. `None` without a
+    /// session: then [`Self::hold`] it.
     #[inline]
-    pub(super) fn seal(&mut self, packet: &[u8], to: &mut [u8]) -> Option<usize> {
+    pub(super) fn seal(&mut self, packet: &[u8], mtu: usize, to: &mut [u8]) -> Option<usize> {
         match self {
-            Crossway(session) => session.seal(packet, to),
+            Crossway(session) => session.seal(packet, mtu, to),
             #[cfg(feature = "boringtun")]
-            Boringtun(session) => session.seal(packet, to),
+            Boringtun(session) => session.seal(packet, mtu, to),
         }
     }
 
@@ -106,12 +106,12 @@ impl PeerSession {
         }
     }
 
-    /// The next packet that waited for the session, as a data message; its length.
-    pub(super) fn poll_held(&mut self, to: &mut [u8]) -> Option<usize> {
+    /// The next packet that waited for the session, as a data message; the message's length and its own.
+    pub(super) fn poll_held(&mut self, mtu: usize, to: &mut [u8]) -> Option<(usize, usize)> {
         match self {
-            Crossway(session) => session.poll_held(to),
+            Crossway(session) => session.poll_held(mtu, to),
             #[cfg(feature = "boringtun")]
-            Boringtun(session) => session.poll_held(to),
+            Boringtun(session) => session.poll_held(mtu, to),
         }
     }
 
@@ -170,6 +170,36 @@ impl PeerSession {
             Crossway(session) => session.handle_response(receiver, response, now, to),
             #[cfg(feature = "boringtun")]
             Boringtun(session) => session.handle_response(receiver, response, to),
+        }
+    }
+
+    /// Sends nothing more under the keys of now, which are older by `asleep`; whether there were any, or a handshake
+    /// under way that is given up. boringtun hands no key out to be dropped by itself: with it, what the far end
+    /// still sends under them is lost as well.
+    pub(super) fn forget_sending_keys(
+        &mut self,
+        asleep: Duration,
+        spec: &PeerSpec,
+        local: &Local,
+        now: Instant,
+    ) -> bool {
+        match self {
+            Crossway(session) => session.forget_sending_keys(asleep, now),
+            #[cfg(feature = "boringtun")]
+            Boringtun(session) => {
+                let preshared = spec.preshared_key.as_ref().map(SecretKey::as_bytes);
+                let (keepalive, index) = (spec.keepalive, spec.receiver_index);
+                let identity = &local.identity;
+                let blank = BoringtunSession::new(
+                    identity,
+                    spec.public_key,
+                    preshared,
+                    keepalive,
+                    index,
+                    now,
+                );
+                session.begin_anew(blank)
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use datapath_abi::outcome::DropReason;
 use wireguard_aead::Key;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::message::{self, DATA_HEADER};
 use super::noise::TransportKeys;
@@ -17,9 +17,9 @@ pub(super) const REKEY_AFTER_MESSAGES: u64 = 1 << 60;
 pub(super) const REJECT_AFTER_MESSAGES: u64 = u64::MAX - (1 << 13);
 /// Age at which a session ends.
 pub(super) const REJECT_AFTER: Duration = Duration::from_mins(3);
-/// Sessions kept beside the current one: the next, and those before, under which messages may
+/// Sessions kept beside the current one: two that may be the next, and those before, under which messages may
 /// still be on their way.
-const OTHERS: usize = 3;
+const OTHERS: usize = 4;
 
 /// One session.
 pub(super) struct Keypair {
@@ -33,7 +33,8 @@ pub(super) struct Keypair {
     pub(super) initiator: bool,
     /// Whether the far side is known to have it as well: nothing is sent under it before.
     confirmed: bool,
-    sending: Key,
+    /// `None` once it is forgotten.
+    sending: Option<Key>,
     counter: u64,
     receiving: Key,
     window: ReplayWindow,
@@ -56,7 +57,7 @@ impl Keypair {
             created,
             initiator,
             confirmed: initiator,
-            sending: Key::new(&keys.sending),
+            sending: Some(Key::new(&keys.sending)),
             counter: 0,
             receiving: Key::new(&keys.receiving),
             window: ReplayWindow::new(),
@@ -64,16 +65,18 @@ impl Keypair {
         })
     }
 
-    /// Writes `packet` as a data message to the start of `to`; its length. `None` when the session
+    /// Writes `packet` as a data message to the start of `to`, padded within `mtu`; its length. `None` when the session
     /// is used up.
-    pub(super) fn seal(&mut self, packet: &[u8], to: &mut [u8]) -> Option<usize> {
+    pub(super) fn seal(&mut self, packet: &[u8], mtu: usize, to: &mut [u8]) -> Option<usize> {
         let counter = self.counter;
+        let sending = self.sending.as_ref()?;
         if counter >= REJECT_AFTER_MESSAGES {
             return None;
         }
         self.counter = counter + 1;
         message::write_data(to, self.remote, counter);
-        Some(DATA_HEADER + self.sending.seal(counter, packet, &mut to[DATA_HEADER..]))
+        let (padded, to) = (message::padded(packet, mtu), &mut to[DATA_HEADER..]);
+        Some(DATA_HEADER + sending.seal_padded(counter, packet, padded, to))
     }
 
     /// Opens a data message to the start of `landing`; the length of what was in it.
@@ -92,6 +95,13 @@ impl Keypair {
             .map_err(|_| DropReason::AuthenticationFailed)?;
         self.window.accept(counter);
         Ok(length)
+    }
+
+    /// Nothing can be sent under it any more.
+    fn forget_sending_key(&mut self) {
+        self.sending = None;
+        self.keys.sending.zeroize();
+        self.counter = REJECT_AFTER_MESSAGES;
     }
 
     /// For the agent that takes over: from now on nothing is to be sealed with this one.
@@ -117,6 +127,9 @@ impl Keypair {
         let mut keypair = Self::new(keys, local, remote, initiator, created);
         keypair.confirmed = confirmed;
         keypair.counter = counter;
+        if counter >= REJECT_AFTER_MESSAGES {
+            keypair.forget_sending_key();
+        }
         keypair.window = ReplayWindow::import(from)?;
         Ok(keypair)
     }
@@ -166,10 +179,13 @@ impl Keypairs {
         self.make_current(keypair);
     }
 
-    /// Adds one that the far side began, and may not have until it sends under it. It takes the
-    /// place of another such: the far side has begun anew, so it has not got our answer to that.
+    /// Adds one that the far side began, and may not have until it sends under it. Of other such only the newest is
+    /// kept: a far side that begins anew may have got our answer to that after all, and data under way.
     pub(super) fn add_unconfirmed(&mut self, keypair: Box<Keypair>) {
-        self.others.retain(|other| other.confirmed);
+        let newest = self.others.iter().rposition(|other| !other.confirmed);
+        let mut at = 0..;
+        self.others
+            .retain(|other| at.next() == newest || other.confirmed);
         self.keep(keypair);
     }
 
@@ -199,6 +215,24 @@ impl Keypairs {
         Ok((length, first))
     }
 
+    /// Nothing can be sent under any of them any more, whoever confirms them; what the far side sends is still opened.
+    /// They are older by `asleep`.
+    pub(super) fn forget_sending_keys(&mut self, asleep: Duration) {
+        if let Some(current) = self.current.take() {
+            self.keep(current);
+        }
+        self.others
+            .retain_mut(|keypair| match keypair.created.checked_sub(asleep) {
+                Some(created) => {
+                    keypair.created = created;
+                    keypair.forget_sending_key();
+                    true
+                }
+                // Older than the clock can tell.
+                None => false,
+            });
+    }
+
     /// For the agent that takes over.
     pub(super) fn export(&self, to: &mut Writer) {
         to.option(self.peek(), |to, current| current.export(to));
@@ -220,6 +254,11 @@ impl Keypairs {
             current,
             others: others.collect::<Result<_, _>>()?,
         })
+    }
+
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
     }
 
     /// Whether a session has this receiver index.
@@ -250,10 +289,9 @@ impl Keypairs {
     fn confirm(&mut self, at: usize) {
         let mut keypair = self.others.remove(at);
         keypair.confirmed = true;
-        if self
-            .peek()
-            .is_none_or(|current| keypair.created >= current.created)
-        {
+        let current = self.peek();
+        let is_newer = current.is_none_or(|current| keypair.created >= current.created);
+        if is_newer && keypair.sending.is_some() {
             self.make_current(keypair);
         } else {
             self.keep(keypair);

@@ -23,6 +23,7 @@
 mod allowance;
 mod engine;
 mod export;
+pub mod forgetting;
 pub mod initiations;
 mod keypair;
 mod known_addresses;
@@ -70,6 +71,9 @@ use route_cache::RouteCache;
 use serving::Serving;
 use session::{Local, Opened};
 use tai64n::Calendar;
+
+/// The longest inner packet until another is told: what every path carries (RFC 8200, 5).
+const SMALLEST_MTU: usize = 1280;
 
 /// Position of a peer in the table; stable while the peer is configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,7 +148,11 @@ impl Tunnel {
             initiations,
             gatekeeper: Gatekeeper::new(&identity.public_key(), now),
             known_addresses: KnownAddresses::default(),
-            local: Local { identity, calendar },
+            local: Local {
+                identity,
+                calendar,
+                mtu: SMALLEST_MTU,
+            },
             peers: Vec::new(),
             by_index: HashMap::new(),
             by_link: HashMap::new(),
@@ -247,6 +255,14 @@ impl Tunnel {
     /// Replaces the routes; gives back the old table, to be freed elsewhere.
     pub fn set_routes(&mut self, routes: Arc<RouteTable>) -> Arc<RouteTable> {
         self.routes.replace(routes)
+    }
+
+    /// No inner packet is longer from now on: padding makes none longer than that.
+    pub fn set_mtu(&mut self, mtu: usize) {
+        self.local.mtu = mtu;
+        for peer in self.peers.iter_mut().flatten() {
+            peer.set_mtu(mtu);
+        }
     }
 
     /// The peer that carries the flow of `packet`, which goes to `destination`.
@@ -458,6 +474,16 @@ impl Tunnel {
             }
         }
         given_up
+    }
+
+    /// The link whose far end is, or is dialled, at an address; at any of its ports if none is given. Asks all peers.
+    pub fn link_at(&self, address: IpAddr, port: Option<u16>) -> Option<LinkId> {
+        let peers = self.peers.iter().flatten();
+        let mut there = peers.filter(|peer| {
+            let mut remotes = peer.remotes();
+            remotes.any(|to| to.ip() == address && port.is_none_or(|port| port == to.port()))
+        });
+        there.next().map(Peer::link)
     }
 
     /// The peer of a link, for tests that send over it what no route leads there.

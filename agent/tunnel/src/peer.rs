@@ -15,7 +15,6 @@ use pulse::Told;
 use super::Sealed;
 use super::engine::PeerSession;
 use super::link_bfd::{LinkBfd, LinkLiveness};
-use super::message::DATA_OVERHEAD;
 use super::noise::Responder;
 use super::replica::Channel;
 use super::session::{Held, Local, Opened};
@@ -83,6 +82,8 @@ pub(super) struct Peer {
     spec: PeerSpec,
     session: PeerSession,
     endpoint: Option<Endpoint>,
+    /// The longest inner packet: padding makes none longer.
+    mtu: usize,
     /// Where it was dialled last.
     dialled: Option<SocketAddr>,
     bfd: Option<LinkBfd>,
@@ -109,6 +110,7 @@ impl Peer {
         let bfd = link_bfd_of(&spec, own_key, now);
         Self {
             endpoint: spec.endpoint,
+            mtu: local.mtu,
             dialled: spec.endpoint.map(|endpoint| endpoint.remote),
             told: Told::new(now),
             bfd,
@@ -144,6 +146,11 @@ impl Peer {
     pub(super) fn set_endpoint(&mut self, endpoint: Endpoint) {
         self.dialled = Some(endpoint.remote);
         self.follow(endpoint);
+    }
+
+    /// No inner packet is longer from now on.
+    pub(super) fn set_mtu(&mut self, mtu: usize) {
+        self.mtu = mtu;
     }
 
     /// Leaves by this interface from now on.
@@ -194,10 +201,10 @@ impl Peer {
         let Some(endpoint) = self.endpoint else {
             return Sealed::Dropped(DropReason::NoEndpoint);
         };
-        let Some(length) = self.session.seal(packet, out.spare()) else {
+        let Some(length) = self.session.seal(packet, self.mtu, out.spare()) else {
             return self.hold(packet, endpoint, local, now, out);
         };
-        out.push_data(length, endpoint);
+        out.push_packet(length, endpoint, packet);
         self.sent_packets += 1;
         self.sent_bytes += packet.len() as u64;
         Sealed::Ready
@@ -208,7 +215,7 @@ impl Peer {
         let Some(endpoint) = self.endpoint else {
             return false;
         };
-        let Some(length) = self.session.seal(packet, out.spare()) else {
+        let Some(length) = self.session.seal(packet, self.mtu, out.spare()) else {
             return false;
         };
         out.push_data(length, endpoint);
@@ -305,9 +312,24 @@ impl Peer {
 
     /// Where it is: where it was last heard from, or is dialled.
     pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
-        let heard = self.endpoint.map(|endpoint| endpoint.remote.ip());
-        let dialled = self.dialled.map(|remote| remote.ip());
-        heard.into_iter().chain(dialled)
+        self.remotes().map(|remote| remote.ip())
+    }
+
+    /// As [`Self::addresses`], with the ports.
+    pub(super) fn remotes(&self) -> impl Iterator<Item = SocketAddr> {
+        let heard = self.endpoint.map(|endpoint| endpoint.remote);
+        heard.into_iter().chain(self.dialled)
+    }
+
+    /// Sends nothing more under the keys of now, which are older by `asleep`; whether there were any, or were about to be.
+    pub(super) fn forget_sending_keys(
+        &mut self,
+        asleep: Duration,
+        local: &Local,
+        now: Instant,
+    ) -> bool {
+        let session = &mut self.session;
+        session.forget_sending_keys(asleep, &self.spec, local, now)
     }
 
     /// Takes a cookie reply. It proves too little to move the endpoint.
@@ -389,12 +411,12 @@ impl Peer {
             return;
         };
         while out.has_room(1, HELD_ROOM) {
-            let Some(length) = self.session.poll_held(out.spare()) else {
+            let Some((length, packet)) = self.session.poll_held(self.mtu, out.spare()) else {
                 return;
             };
             out.push_data(length, endpoint);
             self.sent_packets += 1;
-            self.sent_bytes += (length - DATA_OVERHEAD) as u64;
+            self.sent_bytes += packet as u64;
         }
     }
 }

@@ -26,6 +26,8 @@ pub(super) struct Local {
     pub(super) identity: Identity,
     /// Where the timestamps of its initiations come from.
     pub(super) calendar: Calendar,
+    /// The longest inner packet of its tunnel.
+    pub(super) mtu: usize,
 }
 
 /// What a data message held.
@@ -110,11 +112,11 @@ impl Session {
         }
     }
 
-    /// Writes `packet` as a data message to the start of `to`; its length. `None` without a session:
-    /// then [`Self::hold`] it.
+    /// Writes `packet` as a data message to the start of `to`, padded within `mtu`; its length. `None` without a
+    /// session: then [`Self::hold`] it.
     #[inline]
-    pub(super) fn seal(&mut self, packet: &[u8], to: &mut [u8]) -> Option<usize> {
-        let length = self.keypairs.current()?.seal(packet, to)?;
+    pub(super) fn seal(&mut self, packet: &[u8], mtu: usize, to: &mut [u8]) -> Option<usize> {
+        let length = self.keypairs.current()?.seal(packet, mtu, to)?;
         self.timers.on_data_sent();
         Some(length)
     }
@@ -168,12 +170,16 @@ impl Session {
         !self.queue.is_empty() && self.keypairs.peek().is_some()
     }
 
-    /// The next packet that waited for the session, as a data message; its length.
-    pub(super) fn poll_held(&mut self, to: &mut [u8]) -> Option<usize> {
-        let length = self.keypairs.current()?.seal(self.queue.front()?, to)?;
+    /// The next packet that waited for the session, as a data message; the message's length and its own.
+    pub(super) fn poll_held(&mut self, mtu: usize, to: &mut [u8]) -> Option<(usize, usize)> {
+        let packet = self.queue.front()?;
+        let lengths = (
+            self.keypairs.current()?.seal(packet, mtu, to)?,
+            packet.len(),
+        );
         self.queue.pop();
         self.timers.on_data_sent();
-        Some(length)
+        Some(lengths)
     }
 
     /// Packets that waited in vain since this was asked last.
@@ -248,6 +254,17 @@ impl Session {
         } else {
             Ok(None)
         }
+    }
+
+    /// Sends nothing more under the keys of now, which are older by `asleep`; whether there were any, or a handshake
+    /// under way, which is given up.
+    pub(super) fn forget_sending_keys(&mut self, asleep: Duration, now: Instant) -> bool {
+        let attempt = self.attempt.take();
+        let had_any = attempt.is_some() || !self.keypairs.is_empty();
+        self.keypairs.forget_sending_keys(asleep);
+        self.keypairs.expire(now);
+        self.look_at = Some(now);
+        had_any
     }
 
     /// Takes a cookie reply. The handshake under way is tried again at once with the cookie, so that a peer
@@ -334,7 +351,7 @@ impl Session {
     }
 
     fn send_keepalive(&mut self, to: &mut [u8]) -> Option<usize> {
-        let length = self.keypairs.current()?.seal(&[], to)?;
+        let length = self.keypairs.current()?.seal(&[], 0, to)?;
         self.timers.on_control_sent();
         Some(length)
     }

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 
+use crossway_types::marks::{self, DscpModel};
+
 /// Room for several super-packets' worth of datagrams.
 const PAYLOAD_BYTES: usize = 512 * 1024;
 /// Transmits that a batch holds before [`Transmits::has_room`] says no.
@@ -47,6 +49,8 @@ pub struct Transmit {
     pub segment: usize,
     /// How many they are.
     pub count: usize,
+    /// Their type of service or traffic class.
+    pub marks: u8,
     /// Whether they carry inner packets, or what keeps links alive, which goes first and has its own buffer.
     pub load: Load,
 }
@@ -85,6 +89,7 @@ pub struct Transmits {
     payload: Box<[u8]>,
     used: usize,
     waiting: Vec<Transmit>,
+    dscp: DscpModel,
 }
 
 impl Transmits {
@@ -94,7 +99,13 @@ impl Transmits {
             payload: vec![0; PAYLOAD_BYTES].into_boxed_slice(),
             used: 0,
             waiting: Vec::with_capacity(MAX_TRANSMITS),
+            dscp: DscpModel::default(),
         }
+    }
+
+    /// Shows the classes of packets so from now on.
+    pub fn set_dscp(&mut self, dscp: DscpModel) {
+        self.dscp = dscp;
     }
 
     /// Whether nothing waits to be sent.
@@ -126,17 +137,24 @@ impl Transmits {
     /// Takes the first `length` bytes of [`Self::spare`] as a datagram for `to`, which keeps a link alive.
     #[inline]
     pub fn push(&mut self, length: usize, to: Endpoint) {
-        self.push_load(length, to, Load::Control);
+        self.push_marked(length, to, Load::Control, 0);
     }
 
-    /// As [`Self::push`], for an inner packet or an answer to a stranger.
+    /// As [`Self::push`], for an answer to a stranger, or a packet that is not known any more.
     #[inline]
     pub fn push_data(&mut self, length: usize, to: Endpoint) {
-        self.push_load(length, to, Load::Data);
+        self.push_marked(length, to, Load::Data, 0);
+    }
+
+    /// As [`Self::push`], for the inner packet `packet`, whose marks the datagram gets.
+    #[inline]
+    pub fn push_packet(&mut self, length: usize, to: Endpoint, packet: &[u8]) {
+        let marks = marks::outer_of(marks::of(packet), self.dscp);
+        self.push_marked(length, to, Load::Data, marks);
     }
 
     #[inline]
-    fn push_load(&mut self, length: usize, to: Endpoint, load: Load) {
+    fn push_marked(&mut self, length: usize, to: Endpoint, load: Load, marks: u8) {
         let start = self.used;
         self.used += length;
         if let Some(last) = self.waiting.last_mut() {
@@ -144,7 +162,7 @@ impl Transmits {
             let open = last.bytes().is_multiple_of(last.segment);
             if open
                 && last.to == to
-                && last.load == load
+                && (last.load, last.marks) == (load, marks)
                 && length <= last.segment
                 && last.count < MAX_SEGMENTS
                 && last.bytes() + length <= MAX_TRANSMIT_BYTES
@@ -160,6 +178,7 @@ impl Transmits {
             end: self.used,
             segment: length,
             count: 1,
+            marks,
             load,
         });
     }

@@ -78,6 +78,11 @@ impl Replica {
         address_after(self.wan[path])
     }
 
+    /// Its port on the LAN's bridge and on each path's router.
+    pub fn port(&self) -> &str {
+        &self.port
+    }
+
     /// Where it is dialled on a path, counted from 0.
     pub fn endpoint(&self, path: usize) -> SocketAddr {
         SocketAddr::new(self.wan[path], LISTEN_PORT)
@@ -139,6 +144,11 @@ impl Redundant {
     /// A directory for configurations, keys and logs, removed with the topology.
     pub fn directory(&self) -> &Path {
         &self.directory.0
+    }
+
+    /// The LAN of site `a`: `patch-<port>` is the bridge to plug a gateway into.
+    pub fn lan(&self) -> &Netns {
+        &self.lan
     }
 
     /// The router of a path.

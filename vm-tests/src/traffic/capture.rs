@@ -1,5 +1,6 @@
 //! What a wire or an interface saw: tcpdump and the kernel's counters.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -28,9 +29,19 @@ impl Capture {
         interface: &str,
         filter: &str,
     ) -> Result<Self> {
+        Self::start_in(topology.directory(), netns, interface, filter)
+    }
+
+    /// As [`Self::start`], with its output in `directory`.
+    pub fn start_in(
+        directory: &Path,
+        netns: &Netns,
+        interface: &str,
+        filter: &str,
+    ) -> Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let log = topology.directory().join(format!("capture-{number}.txt"));
+        let log = directory.join(format!("capture-{number}.txt"));
         // As root: a guest has no user of tcpdump's own.
         let mut words = vec![
             "-n",
@@ -73,8 +84,13 @@ impl Capture {
     }
 }
 
-/// Not one of tcpdump's own remarks.
+/// Not one of tcpdump's own remarks. On the interface `any`, its name and the direction come first.
 fn is_packet(line: &str) -> bool {
+    let mut words = line.splitn(3, ' ').map(str::trim_start);
+    let line = match (words.next(), words.next(), words.next()) {
+        (Some(_), Some("In" | "Out" | "P" | "B" | "M"), Some(rest)) => rest,
+        _ => line,
+    };
     ["IP ", "IP6 ", "ARP", "ethertype", "vlan"]
         .iter()
         .any(|start| line.starts_with(start))

@@ -79,8 +79,9 @@ impl Cipher {
         }
     }
 
-    /// Adds the key stream of `SETS` sets from block `first` on to as much of `from` as it covers;
-    /// the bytes that were done. With `one_time`, the first block's first half goes there instead.
+    /// Adds the key stream of `SETS` sets from block `first` on to as much of `from` as it covers, the last block
+    /// with zeroes behind it as far as `to` goes; the bytes of `from` that were done. With `one_time`, the first
+    /// block's first half goes there instead.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
     fn apply<const SETS: usize>(
@@ -101,11 +102,13 @@ impl Cipher {
         };
         let length = from.len().min(blocks.len() * BLOCK);
         let (whole, rest) = from[..length].as_chunks::<BLOCK>();
-        let (to_whole, to_rest) = to[..length].as_chunks_mut::<BLOCK>();
+        let (to_whole, to_rest) = to.split_at_mut(whole.as_flattened().len());
+        let (to_whole, _) = to_whole.as_chunks_mut::<BLOCK>();
         for ((from, to), block) in whole.iter().zip(to_whole).zip(blocks) {
             vector::store(_mm512_xor_si512(vector::load(from), *block), to);
         }
         if !rest.is_empty() {
+            // `from` ends here, so this is all of `to` that is left.
             let text = _mm512_xor_si512(vector::load_at(rest, 0), blocks[whole.len()]);
             vector::store_part(text, to_rest);
         }

@@ -26,7 +26,8 @@ pub struct EventsReply {
 /// A change of state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// Counts from 1 at each start of the agent.
+    /// Counts from 1 at each start of the agent. Numbers may be missing: of those that change often, the oldest make
+    /// room.
     pub sequence: u64,
     /// Wall-clock time, milliseconds since the Unix epoch.
     pub unix_milliseconds: u64,
@@ -52,6 +53,8 @@ pub enum EventKind {
     Site,
     /// A link to a site.
     Link,
+    /// What a person has ordered of links.
+    Order,
     /// A virtual router of this LAN.
     VirtualRouter,
     /// A health target, or the LAN as a whole.
@@ -71,6 +74,7 @@ impl EventKind {
             Self::Gateway => "gateway",
             Self::Site => "site",
             Self::Link => "link",
+            Self::Order => "order",
             Self::VirtualRouter => "virtual-router",
             Self::Health => "health",
             Self::Configuration => "configuration",

@@ -10,7 +10,7 @@ fn host(force_forwarding: bool) -> Facts {
     let values = relevant(&interfaces, &interfaces).filter_map(|key| {
         let value = match key.name {
             Name::ForceForwarding if !force_forwarding => return None,
-            Name::AcceptRa | Name::SendRedirects => "1",
+            Name::AcceptRa | Name::SendRedirects | Name::AcceptRedirects => "1",
             _ => "0",
         };
         Some((key, value.to_owned()))
@@ -24,9 +24,9 @@ fn need(lan: &[String]) -> Need<'_> {
     Need {
         tun: TUN,
         lan,
+        wan: &[],
         bound: &[],
         ipv6: false,
-        hub: false,
         virtual_macs: &[],
     }
 }
@@ -49,7 +49,9 @@ fn ipv4_needs_only_the_lans_and_the_tun() {
         "net.ipv4.conf.lan.forwarding=1",
         "net.ipv6.conf.cw-a.addr_gen_mode=1",
     ];
-    assert_eq!(shown(&plan.lasting), expected);
+    let mut shown = shown(&plan.lasting);
+    shown.retain(|line| !line.contains("redirects"));
+    assert_eq!(shown, expected);
     assert!(plan.meanwhile.is_empty());
 }
 
@@ -92,15 +94,37 @@ fn a_strict_reverse_path_check_becomes_loose_on_the_tun() {
 }
 
 #[test]
-fn a_hub_sends_no_redirects_into_the_tunnel_and_other_interfaces_keep_theirs() {
+fn redirects_are_taken_from_nobody_and_other_interfaces_keep_theirs() {
+    let mut facts = host(true);
+    let default = Key::ipv4("default", Name::AcceptRedirects);
+    facts.values.insert(default, "0".to_owned());
+    let (lan, wan) = (["lan".to_owned()], ["wan".to_owned()]);
+    let need = Need {
+        wan: &wan,
+        ..need(&lan)
+    };
+    let mut lines = shown(&plan(need, &facts).lasting);
+    lines.retain(|line| line.contains("accept_redirects"));
+    let expected = [
+        "net.ipv4.conf.all.accept_redirects=0",
+        "net.ipv4.conf.cw-a.accept_redirects=0",
+        // It was on because of `all`.
+        "net.ipv4.conf.default.accept_redirects=1",
+        "net.ipv4.conf.lan.accept_redirects=0",
+        "net.ipv4.conf.wan.accept_redirects=0",
+        "net.ipv6.conf.cw-a.accept_redirects=0",
+        "net.ipv6.conf.lan.accept_redirects=0",
+        "net.ipv6.conf.wan.accept_redirects=0",
+    ];
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn no_redirects_leave_by_the_tunnel_and_other_interfaces_keep_theirs() {
     let mut facts = host(true);
     let wan = Key::ipv4("wan", Name::SendRedirects);
     facts.values.insert(wan, "0".to_owned());
-    let need = Need {
-        hub: true,
-        ..need(&[])
-    };
-    let plan = plan(need, &facts);
+    let plan = plan(need(&[]), &facts);
     let redirects: Vec<_> = shown(&plan.lasting)
         .into_iter()
         .filter(|line| line.contains("send_redirects"))
@@ -130,7 +154,7 @@ fn ipv6_is_forwarded_on_single_interfaces_where_the_kernel_can() {
     ] {
         assert!(lines.contains(&line.to_owned()), "{line} in {lines:?}");
     }
-    assert!(!lines.iter().any(|line| line.contains(".all.")));
+    assert!(!lines.iter().any(|line| line.contains("ipv6.conf.all.")));
     assert!(!lines.iter().any(|line| line.contains(".wan.")));
     assert_eq!(shown(&plan.meanwhile), ["net.ipv6.conf.wan.accept_ra=2"]);
 }

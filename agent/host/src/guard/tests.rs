@@ -155,3 +155,34 @@ fn an_endpoint_that_is_itself_the_route_can_only_be_taken_out() {
     let refused = check(&uplink(), &["203.0.113.7/32"], "203.0.113.7");
     assert!(refused[0].ends_with("take this route out of the site"));
 }
+
+#[test]
+fn a_name_server_in_a_route_of_a_site_is_warned_of_with_the_mend() {
+    let sites = ["0.0.0.0/1", "128.0.0.0/1", "10.2.0.0/16"].map(|text| NamedRoute {
+        site: "paris",
+        prefix: text.parse().unwrap(),
+    });
+    let warned = |kernel: &[KernelRoute], servers: &[&str]| {
+        let servers: Vec<IpAddr> = servers.iter().map(|text| text.parse().unwrap()).collect();
+        swallowed_servers(kernel, &sites, &servers)
+    };
+    let mut kernel = uplink();
+    let warnings = warned(&kernel, &["192.0.2.53", "10.2.0.53"]);
+    assert_eq!(warnings.len(), 2);
+    let mend = "(ip route add 192.0.2.53/32 via 198.51.100.1)";
+    assert!(
+        warnings[0].contains("128.0.0.0/1") && warnings[0].contains(mend),
+        "{warnings:?}"
+    );
+    assert!(warnings[1].contains("10.2.0.0/16"), "{warnings:?}");
+    // Of this host, of the uplink's network, and of another family.
+    assert_eq!(
+        warned(
+            &kernel,
+            &["198.51.100.2", "198.51.100.53", "2001:db8:f::53"]
+        ),
+        [""; 0]
+    );
+    kernel.push(route("192.0.2.53/32", Some("198.51.100.1")));
+    assert_eq!(warned(&kernel, &["192.0.2.53"]), [""; 0]);
+}

@@ -79,7 +79,7 @@ fn so_it_does_where_the_whole_host_has_to_forward() {
             tun: TUN,
             lan: &lan,
             ipv6: true,
-            hub: false,
+            wan: &[],
             virtual_macs: &[],
         };
         let plan = forwarding::plan(need, &older_kernel());

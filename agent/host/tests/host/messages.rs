@@ -1,8 +1,10 @@
 //! What a person reads when the host is not as the configuration says.
 
+use std::fs;
+
 use crossway_host::Host;
 
-use crate::lab::{Tun, gateway, in_namespace, ip, state_path, try_ip};
+use crate::lab::{Tun, gateway, in_namespace, ip, set_sysctl, state_path, try_ip};
 use crate::{TUN, wanted};
 
 async fn host() -> Host {
@@ -69,6 +71,77 @@ fn an_interface_that_is_down_is_a_warning() {
             ]
         );
     });
+}
+
+#[test]
+fn what_cannot_be_written_down_is_a_warning_and_the_file_that_is_there_stays_whole() {
+    in_namespace(async || {
+        gateway();
+        let path = state_path();
+        let mut host = Host::connect_with_state(path.clone()).await.unwrap();
+        host.claim_tun(TUN).await.unwrap();
+        let _tun = Tun::open(TUN);
+        let before = fs::read(&path).unwrap();
+        // As a full file system: the new file cannot be made.
+        let new = path.with_extension("json.new");
+        fs::create_dir(&new).unwrap();
+        let report = host.apply(&wanted()).await.unwrap();
+        assert_eq!(report.failures, Vec::<String>::new());
+        let told = report.warnings.last().unwrap();
+        assert!(
+            told.starts_with("what was changed on this host is not written down"),
+            "{told}"
+        );
+        assert_eq!(fs::read(&path).unwrap(), before);
+        assert!(ip("route").contains("10.2.0.0/24 dev cw-a proto 199"));
+        fs::remove_dir(&new).unwrap();
+        let report = host.apply(&wanted()).await.unwrap();
+        assert_eq!(report.warnings, Vec::<String>::new());
+        assert_ne!(fs::read(&path).unwrap(), before);
+        host.restore().await.unwrap();
+    });
+}
+
+#[test]
+fn settings_that_cannot_be_made_are_warnings_unless_packets_need_them() {
+    in_namespace(async || {
+        gateway();
+        let mut host = host().await;
+        let _tun = Tun::open(TUN);
+        // As a container has it, whose owner has set from outside what is needed.
+        for interface in ["lan", TUN] {
+            for family in ["ipv4", "ipv6"] {
+                set_sysctl(&format!("{family}/conf/{interface}/forwarding"), "1");
+            }
+            set_sysctl(&format!("ipv6/conf/{interface}/force_forwarding"), "1");
+        }
+        read_only("/proc/sys");
+        let report = host.apply(&wanted()).await.unwrap();
+        assert_eq!(report.failures, Vec::<String>::new());
+        let told = report.warnings.join("\n");
+        assert!(
+            told.contains("net.ipv6.conf.cw-a.addr_gen_mode should be 1"),
+            "{told}"
+        );
+        assert!(told.contains("mount it writable"), "{told}");
+        assert!(ip("route").contains("10.2.0.0/24 dev cw-a proto 199"));
+    });
+}
+
+/// Mounts a folder read-only for the calling thread, which has a mount namespace of its own from here on.
+fn read_only(folder: &str) {
+    let folder = std::ffi::CString::new(folder).unwrap();
+    let (none, root) = (std::ptr::null(), c"/".as_ptr());
+    let private = libc::MS_REC | libc::MS_PRIVATE;
+    let again = libc::MS_BIND | libc::MS_REMOUNT | libc::MS_RDONLY;
+    // SAFETY: only the calling thread changes its namespace, and the paths end in a zero byte.
+    unsafe {
+        assert_eq!(libc::unshare(libc::CLONE_NEWNS), 0);
+        assert_eq!(libc::mount(none, root, none, private, none.cast()), 0);
+        let (from, to) = (folder.as_ptr(), folder.as_ptr());
+        assert_eq!(libc::mount(from, to, none, libc::MS_BIND, none.cast()), 0);
+        assert_eq!(libc::mount(none, to, none, again, none.cast()), 0);
+    }
 }
 
 #[test]

@@ -60,6 +60,13 @@ impl UdpSocket {
         } else {
             set(&fd, libc::IPPROTO_IP, libc::IP_PKTINFO, &1)?;
         }
+        // An address that is not there yet: it may come, as by DHCP, and packets to it find this socket then.
+        if listen.is_ipv6() {
+            set(&fd, libc::IPPROTO_IPV6, libc::IPV6_FREEBIND, &1)?;
+        } else {
+            set(&fd, libc::IPPROTO_IP, libc::IP_FREEBIND, &1)?;
+        }
+        hear_marks(&fd, listen.is_ipv6())?;
         SockRef::from(&fd).bind(&listen.into())?;
 
         let now = clock::now();
@@ -79,8 +86,11 @@ impl UdpSocket {
     /// A socket that another agent of this gateway has bound, with what that found out about it.
     pub fn taken_over(fd: OwnedFd, off: &[ToldOff]) -> io::Result<Self> {
         let now = clock::now();
+        let ipv6 = address::local(&fd)?.is_ipv6();
+        // The agent before may not have known of them.
+        hear_marks(&fd, ipv6)?;
         Ok(Self {
-            ipv6: address::local(&fd)?.is_ipv6(),
+            ipv6,
             ways: ways_beside(&fd),
             fd,
             gso: Offload::told(GSO, off, now),
@@ -136,6 +146,15 @@ fn new_socket(ipv6: bool) -> io::Result<OwnedFd> {
         }
     }
     Ok(fd)
+}
+
+/// Has datagrams come with their type of service or traffic class.
+fn hear_marks(fd: &OwnedFd, ipv6: bool) -> io::Result<()> {
+    if ipv6 {
+        set(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, &1)?;
+    }
+    // Of IPv4 datagrams also where they come to a socket of IPv6.
+    set(fd, libc::IPPROTO_IP, libc::IP_RECVTOS, &1)
 }
 
 /// The sockets that send beside `receiver`. Without them all is sent by that one: slower links then slow down others.

@@ -5,6 +5,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::control::message::{EventKind, EventsReply, EventsRequest};
+use crate::control::users::{MOST_FOLLOWERS, Users};
 use crate::journal::{CAPACITY, Change};
 
 /// Longer than anything here takes.
@@ -31,10 +32,17 @@ fn follow_request() -> Request {
     })
 }
 
+fn visit() -> Visit {
+    Users::new(0).enter(1000).unwrap()
+}
+
 /// A follower that has been told everything before event 1, and the reader's end of it.
 fn start(followers: &Followers) -> (tokio::task::JoinHandle<io::Result<()>>, UnixStream) {
     let (ours, theirs) = UnixStream::pair().unwrap();
-    let place = followers.admit(&follow_request()).unwrap().unwrap();
+    let place = followers
+        .admit(&follow_request(), &visit())
+        .unwrap()
+        .unwrap();
     (tokio::spawn(place.follow(ours, 1).run()), theirs)
 }
 
@@ -96,15 +104,19 @@ async fn a_reader_that_does_not_read_holds_nothing_up_and_learns_what_it_missed(
 async fn a_reader_that_goes_away_gives_its_place_back() {
     let journal = watch::Sender::new(Journal::default());
     let followers = Followers::new(journal.subscribe());
-    let mut running: Vec<_> = (0..MAX_FOLLOWERS).map(|_| start(&followers)).collect();
-    let refused = followers.admit(&follow_request()).unwrap_err();
-    assert_eq!(
-        refused,
-        "16 readers already follow the events: stop one of them"
-    );
-    assert!(followers.admit(&Request::Status).unwrap().is_none());
+    let visit = visit();
+    let admit = |request| followers.admit(&request, &visit);
+    let run = |place: Option<Place>| {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        (tokio::spawn(place.unwrap().follow(ours, 1).run()), theirs)
+    };
+    let mut running: Vec<_> = (0..MOST_FOLLOWERS)
+        .map(|_| run(admit(follow_request()).unwrap()))
+        .collect();
+    assert!(admit(follow_request()).is_err());
+    assert!(admit(Request::Status).unwrap().is_none());
     let (task, theirs) = running.remove(0);
     drop(theirs);
     timeout(DEADLINE, task).await.unwrap().unwrap().unwrap();
-    assert!(followers.admit(&follow_request()).unwrap().is_some());
+    assert!(admit(follow_request()).unwrap().is_some());
 }

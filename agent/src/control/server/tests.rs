@@ -2,6 +2,7 @@ use std::io::{Read, Write};
 
 use super::*;
 use crate::control::message::Version;
+use crate::control::users::{MOST_OPEN, MOST_SERVED};
 
 /// A socket path in a folder of its own, removed at the end.
 struct Place(PathBuf);
@@ -102,10 +103,51 @@ async fn a_request_that_the_gateway_drops_is_answered() {
 async fn silent_peers_do_not_keep_others_waiting() {
     let place = Place::new("silent");
     let _server = start(&place);
-    let _silent: Vec<BlockingStream> = (1..MAX_CONNECTIONS)
-        .map(|_| BlockingStream::connect(place.socket()).unwrap())
-        .collect();
+    let connect = || BlockingStream::connect(place.socket()).unwrap();
+    let mut silent: Vec<BlockingStream> = (1..MOST_OPEN).map(|_| connect()).collect();
+    let begin = tokio::time::Instant::now();
     assert!(matches!(say(&place, VERSION).await, Response::Version(_)));
+    assert!(begin.elapsed() < REQUEST_PATIENCE, "{:?}", begin.elapsed());
+    // One more than a user may have is told so, at once.
+    silent.extend([connect(), connect()]);
+    let mut last = silent.pop().unwrap();
+    let answer = tokio::task::spawn_blocking(move || {
+        let mut answer = String::new();
+        last.read_to_string(&mut answer).unwrap();
+        answer
+    });
+    let answer = answer.await.unwrap();
+    assert!(answer.contains("64 connections open already"), "{answer}");
+    // They are told that they should speak, and then there is room again.
+    let mut first = silent.remove(0);
+    let told = tokio::task::spawn_blocking(move || {
+        let mut told = String::new();
+        first.read_to_string(&mut told).unwrap();
+        told
+    });
+    assert!(told.await.unwrap().contains(NO_REQUEST));
+    assert!(matches!(say(&place, VERSION).await, Response::Version(_)));
+}
+
+#[tokio::test]
+async fn who_does_not_end_a_request_takes_the_turns_of_its_own_user_for_a_moment() {
+    let place = Place::new("slow");
+    let _server = start(&place);
+    let slow: Vec<BlockingStream> = (0..MOST_SERVED)
+        .map(|_| {
+            let mut stream = BlockingStream::connect(place.socket()).unwrap();
+            stream.write_all(b"{").unwrap();
+            stream
+        })
+        .collect();
+    let begin = tokio::time::Instant::now();
+    assert!(matches!(say(&place, VERSION).await, Response::Version(_)));
+    assert!(
+        begin.elapsed() < REQUEST_PATIENCE * 2,
+        "{:?}",
+        begin.elapsed()
+    );
+    drop(slow);
 }
 
 #[tokio::test]

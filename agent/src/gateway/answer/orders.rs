@@ -33,7 +33,7 @@ impl Gateway {
             links.order(*id, order, now);
         }
         self.record(Change {
-            kind: EventKind::Link,
+            kind: EventKind::Order,
             subject: target.to_owned(),
             from: None,
             to: format!("{} ordered", order.as_str()),

@@ -1,7 +1,7 @@
 //! Links: the lanes' peers, which interface they leave by, who carries the flows, and what far ends are
 //! told.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::control::message::{EventKind, LinkState};
 use crate::disk;
 use crate::gateway::desired::Desired;
+use crate::gateway::links::sources::{Source, Way};
 use crate::gateway::links::{Dial, Links, Ranks, Wan};
 use crate::gateway::plan::{LinkChanges, Plan, PlannedLink};
 use crate::ids::{LinkId, SiteId};
@@ -38,6 +39,7 @@ impl Forwarding {
     /// Gives the lanes the links of the plan. A link that cannot be made leaves the others as they should be.
     pub(in crate::gateway) fn set_links(&mut self, desired: &Desired, now: Instant) -> Result<()> {
         let Desired { config, plan, .. } = desired;
+        self.lanes.set_dscp(config.gateway.dscp)?;
         let changes = LinkChanges::between(&self.links.planned(), &plan.links);
         for link in &changes.removed {
             self.links.remove(link.id);
@@ -94,6 +96,22 @@ impl Forwarding {
         Ok(())
     }
 
+    /// A warning for each endpoint that the host's routes lead to through the tunnel, as of the last look.
+    pub(in crate::gateway) fn swallowed(&self) -> Vec<String> {
+        let known = self.lanes.swallowed();
+        // Several lanes may tell of one endpoint, and not all know whose it is.
+        let mut endpoints: BTreeMap<IpAddr, Option<&PlannedLink>> = BTreeMap::new();
+        for swallowed in known {
+            let link = swallowed.link.and_then(|link| self.links.get(link));
+            let of = endpoints.entry(swallowed.endpoint).or_default();
+            *of = of.or(link.map(|link| &link.planned));
+        }
+        let warnings = endpoints.into_iter();
+        warnings
+            .map(|(endpoint, link)| swallowed_warning(endpoint, link))
+            .collect()
+    }
+
     /// Has links leave by their interfaces as these are now, and be down where their path is.
     pub(in crate::gateway) fn set_wans(&mut self, wans: &[Wan], now: Instant) -> Result<()> {
         for (link, lane, index) in self.links.poll_interfaces(wans) {
@@ -106,6 +124,30 @@ impl Forwarding {
             }
         }
         Ok(())
+    }
+
+    /// Has a link speak from another address of ours if what comes from its own would leave by a wrong uplink.
+    pub(in crate::gateway) fn follow_way(&mut self, source: Source, way: Way) -> Result<()> {
+        if self.links.on_way(source, way) {
+            let Source {
+                link, lane, local, ..
+            } = source;
+            tracing::debug!(%link, %local, "the way has moved: the kernel chooses the source anew");
+            // It forgets the address with what it knows of the interface, which is none.
+            self.lanes.send(lane, Command::SetInterface(link, None))?;
+        }
+        Ok(())
+    }
+
+    /// Has links be down whose packets would enter the tunnel, by the address that they go to.
+    pub(in crate::gateway) fn set_swallowed(
+        &mut self,
+        swallowed: HashMap<IpAddr, String>,
+        now: Instant,
+    ) -> Result<()> {
+        let died = self.links.set_swallowed(swallowed, now);
+        died.into_iter()
+            .try_for_each(|(link, lane)| self.lanes.send(lane, Command::PathDown(link)))
     }
 
     /// Tells the lanes which links carry flows now, and the far ends how they are served; what has changed of
@@ -161,6 +203,20 @@ impl Forwarding {
             self.lanes.send(lane, Command::SetEndpoint(link, endpoint))
         })
     }
+}
+
+fn swallowed_warning(endpoint: IpAddr, link: Option<&PlannedLink>) -> String {
+    let whose = match link {
+        Some(link) if link.site.is_none() => format!("replica {}: ", link.gateway.name),
+        Some(link) => format!("site {}: ", link.site_name),
+        None => String::new(),
+    };
+    let length = if endpoint.is_ipv4() { 32 } else { 128 };
+    format!(
+        "{whose}the host's routes lead the tunnel's own packets to {endpoint} into the tunnel, where they are dropped \
+         (own-datagram): add a more specific route to it (ip route add {endpoint}/{length} via the next hop of the \
+         uplink), or narrow the site's route that covers it"
+    )
 }
 
 /// Notes who carries a site's flows on a lane, where that has changed.

@@ -45,8 +45,11 @@ impl Links {
                 self.resolved.ask(host, now);
             }
             link.next_dial = now + REDIAL_AFTER;
-            let addresses = addresses(&link.planned, &self.resolved, self.ipv4_only);
+            let mut addresses = addresses(&link.planned, &self.resolved, self.ipv4_only);
             link.say_why_not_dialled(&addresses, &self.resolved, now);
+            if link.planned.path.wan.is_none() {
+                addresses.retain(|address| !self.swallowed.contains_key(&address.ip()));
+            }
             if addresses.is_empty() {
                 continue;
             }
@@ -57,6 +60,9 @@ impl Links {
                 lane: link.planned.lane,
                 remote: addresses[turn],
             });
+        }
+        for dial in &dials {
+            self.leads_to(dial.link, dial.remote.ip(), now);
         }
         dials
     }
@@ -77,6 +83,7 @@ impl Links {
         if changed.is_empty() {
             return;
         }
+        self.moved = true;
         for link in self.by_id.values_mut() {
             if link.state != LinkState::Up && link.hosts().any(|host| changed.contains(host)) {
                 link.next_endpoint = 0;
@@ -140,7 +147,7 @@ impl LinkStatus {
     }
 
     /// The names among its endpoints.
-    fn hosts(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn hosts(&self) -> impl Iterator<Item = &str> {
         hosts(&self.planned)
     }
 
@@ -166,7 +173,7 @@ impl LinkStatus {
 
 /// Every address that a link can be dialled at on its lane: its endpoints in their order, in the place of a name
 /// all that it leads to.
-fn addresses(link: &PlannedLink, names: &Names, ipv4_only: bool) -> Vec<SocketAddr> {
+pub(super) fn addresses(link: &PlannedLink, names: &Names, ipv4_only: bool) -> Vec<SocketAddr> {
     let mut addresses = Vec::new();
     let mut add = |mut address: SocketAddr, port: u16| {
         address.set_port(port.saturating_add(link.lane));

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::damping::Damping;
 use super::{Links, election_of};
 use crate::control::message::LinkState;
 use crate::gateway::election::MemberExport;
@@ -32,6 +33,9 @@ pub struct LinkExport {
     pub dial_in_ms: u64,
     /// Which of its endpoints is next.
     pub next_endpoint: usize,
+    /// How often it has gone down soon after it had come up.
+    #[serde(default)]
+    pub flaps: u32,
     /// How it stands in its election.
     pub member: Option<MemberExport>,
 }
@@ -50,6 +54,7 @@ impl Links {
                 service: link.service,
                 dial_in_ms: link.next_dial.saturating_duration_since(now).as_millis() as u64,
                 next_endpoint: link.next_endpoint,
+                flaps: link.damping.flaps(),
                 member: election_of(&link.planned)
                     .and_then(|key| self.elections.get(&key))
                     .and_then(|election| election.export(link.planned.id, now)),
@@ -68,6 +73,8 @@ impl Links {
         link.why = export.why;
         link.drained = export.drained;
         link.service = export.service;
+        let came_up = (export.state == LinkState::Up).then_some(link.since);
+        link.damping = Damping::after(export.flaps, came_up);
         if export.state != LinkState::Connecting || since > JUST_BEGUN {
             // Its handshake stays behind, but the far ends of many links may be silent for good: not all
             // of them are dialled anew at once.

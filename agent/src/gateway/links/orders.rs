@@ -1,5 +1,7 @@
 //! What a person orders of links, and what interfaces say of their paths.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Instant;
 
@@ -143,6 +145,22 @@ impl Links {
         bound.sort_by(|a, b| a.link.cmp(&b.link));
         bound.dedup();
         bound
+    }
+
+    /// Where far gateways are or may be, names that have not answered apart.
+    pub fn endpoints(&self) -> Vec<IpAddr> {
+        let mut all = BTreeSet::new();
+        for link in self.by_id.values() {
+            let heard = link.peer.as_ref().and_then(|peer| peer.endpoint);
+            all.extend(heard.map(|endpoint| endpoint.remote.ip().to_canonical()));
+            all.extend(link.planned.path.endpoints.iter().filter_map(|endpoint| {
+                let Endpoint::Address(address) = endpoint else {
+                    return None;
+                };
+                Some(address.ip())
+            }));
+        }
+        all.into_iter().collect()
     }
 
     /// Takes which WAN interfaces have no carrier; returns the links whose path has died by it. A link

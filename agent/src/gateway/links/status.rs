@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
+use super::damping::Damping;
 use crate::config::LivenessMode;
 use crate::control::message::{EventKind, LinkState};
 use crate::gateway::election::Health;
@@ -41,10 +42,17 @@ pub struct LinkStatus {
     pub(super) service: LanRole,
     /// Index of the interface that it is bound to, as the lane knows it.
     pub(super) interface: Option<NonZeroU32>,
+    /// What is known of the address that it speaks from.
+    pub(super) known_source: super::sources::Known,
     /// Why its path is known to be dead, such as an interface without a carrier.
     pub path_down: Option<String>,
+    /// Where it was dialled or heard last.
+    pub(super) remote: Option<IpAddr>,
+    /// Why its packets would not leave this host.
+    pub(super) swallowed: Option<String>,
     pub(super) next_endpoint: usize,
     pub(super) next_dial: Instant,
+    pub(super) damping: Damping,
     /// Inner packets that it had delivered, and when that number was another.
     received: (u64, Instant),
 }
@@ -78,9 +86,13 @@ impl LinkStatus {
             drained: false,
             service: LanRole::default(),
             interface: None,
+            known_source: super::sources::Known::default(),
             path_down: None,
+            remote: None,
+            swallowed: None,
             next_endpoint: 0,
             next_dial: now,
+            damping: Damping::default(),
             received: (0, now),
             planned,
         }
@@ -115,10 +127,15 @@ impl LinkStatus {
 
     /// Judges anew.
     pub(super) fn assess(&mut self, now: Instant) -> Option<StateChange> {
-        let (state, why) = self.verdict(now);
+        let (state, why) = self.damped_verdict(now);
         self.why = why;
         if state == self.state {
             return None;
+        }
+        match (self.state, state) {
+            (_, LinkState::Up) => self.damping.on_up(now),
+            (LinkState::Up, LinkState::Down | LinkState::Connecting) => self.damping.on_down(now),
+            _ => {}
         }
         self.since = now;
         let from = std::mem::replace(&mut self.state, state);
@@ -144,11 +161,24 @@ impl LinkStatus {
         }
     }
 
+    /// One that has flapped comes up when it has been held down long enough.
+    fn damped_verdict(&self, now: Instant) -> Verdict {
+        let (state, why) = self.verdict(now);
+        match self.damping.held_for(now) {
+            Some(left) if state == LinkState::Up && self.state != LinkState::Up => {
+                let seconds = left.as_secs_f64().ceil();
+                let why = format!("flapping: held down, {seconds} s more ({why})");
+                (LinkState::Down, why)
+            }
+            _ => (state, why),
+        }
+    }
+
     fn verdict(&self, now: Instant) -> Verdict {
         if self.drained {
             return (LinkState::Drained, "drained here".to_owned());
         }
-        if let Some(why) = &self.path_down {
+        if let Some(why) = self.path_down.as_ref().or(self.swallowed.as_ref()) {
             return (LinkState::Down, why.clone());
         }
         let verdict = match self.bfd().filter(|_| self.is_watched_by_bfd()) {

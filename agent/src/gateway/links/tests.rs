@@ -92,6 +92,39 @@ fn a_link_connects_comes_up_and_goes_down_with_its_session() {
 }
 
 #[test]
+fn a_link_that_flaps_is_held_down_and_says_so() {
+    let mut links = links();
+    let start = clock::now();
+    links.insert(planned(1, &["192.0.2.7:51820"]), HOLD, start);
+    let mut ups = 0;
+    // Ten times a second, for half a minute.
+    for at in 0..300 {
+        let now = start + Duration::from_millis(100) * at;
+        links.on_snapshot(vec![peer(1, at % 2 == 0)], now);
+        let changes = links.poll_changes();
+        ups += changes.iter().filter(|change| change.to == "Up").count();
+    }
+    // Three flaps are free; then it comes up after 1, 2, 4 and 8 s, and not yet after 16.
+    assert_eq!(ups, 8);
+    let now = start + Duration::from_secs(30);
+    links.on_snapshot(vec![peer(1, true)], now);
+    let link = links.get(LinkId(1)).unwrap();
+    assert_eq!(link.state, LinkState::Down);
+    assert!(
+        link.why.starts_with("flapping: held down, "),
+        "{}",
+        link.why
+    );
+    assert!(
+        link.why.ends_with(" s more (handshake completed)"),
+        "{}",
+        link.why
+    );
+    links.on_snapshot(vec![peer(1, true)], now + Duration::from_secs(32));
+    assert_eq!(state(&links, 1), LinkState::Up);
+}
+
+#[test]
 fn a_link_without_an_endpoint_waits_to_be_dialled() {
     let mut links = links();
     let start = clock::now();
@@ -209,6 +242,70 @@ fn a_name_that_leads_elsewhere_is_dialled_there_at_once_unless_the_link_is_up() 
     links.on_snapshot(vec![peer(1, true)], later);
     leads_to(&mut links, &["192.0.2.9"], later);
     assert_eq!(dialled(&mut links, later), [""; 0]);
+}
+
+#[test]
+fn a_link_whose_packets_would_enter_the_tunnel_is_down_and_dialled_elsewhere() {
+    let mut links = links();
+    let start = clock::now();
+    let swallows = |address: &str| {
+        let why = "packets would go into the tunnel".to_owned();
+        HashMap::from([(address.parse().unwrap(), why)])
+    };
+    links.insert(planned(1, &["192.0.2.7:1", "192.0.2.8:1"]), HOLD, start);
+    links.insert(planned(2, &["192.0.2.9:1"]), HOLD, start);
+    links.on_snapshot(vec![peer(1, true)], start);
+    assert!(links.poll_moved() && !links.poll_moved());
+    assert_eq!(links.own_addresses().len(), 3);
+
+    let died = links.set_swallowed(swallows("192.0.2.7"), start);
+    assert_eq!(died, [(LinkId(1), 0)]);
+    assert_eq!(state(&links, 1), LinkState::Down);
+    assert_eq!(
+        links.get(LinkId(1)).unwrap().why,
+        "packets would go into the tunnel"
+    );
+    assert_eq!(
+        state(&links, 2),
+        LinkState::Connecting,
+        "no other is disturbed"
+    );
+    assert_eq!(
+        links.set_swallowed(swallows("192.0.2.7"), start),
+        [],
+        "it has died already"
+    );
+    // The other address is as good as ever.
+    let to = dialled(&mut links, start);
+    assert_eq!(to, ["192.0.2.8:1", "192.0.2.9:1"]);
+    assert!(links.poll_moved());
+    let answers = PeerSnapshot {
+        endpoint: Some(udp::Endpoint::new("192.0.2.8:1".parse().unwrap())),
+        ..peer(1, true)
+    };
+    links.on_snapshot(vec![answers], start);
+    assert_eq!(state(&links, 1), LinkState::Up);
+
+    // All that there is: not dialled, until there is a way.
+    links.set_swallowed(swallows("192.0.2.9"), start);
+    let later = start + REDIAL_AFTER * 9;
+    assert_eq!(dialled(&mut links, later), [""; 0]);
+    links.set_swallowed(HashMap::new(), later);
+    assert_eq!(dialled(&mut links, later), ["192.0.2.9:1"]);
+}
+
+#[test]
+fn a_link_that_is_bound_to_an_interface_leaves_by_it_whatever_routes_say() {
+    let mut links = links();
+    let start = clock::now();
+    let mut bound = planned(1, &["192.0.2.7:51820"]);
+    bound.path.wan = Some("eth0".to_owned());
+    links.insert(bound, HOLD, start);
+    links.on_snapshot(vec![peer(1, true)], start);
+    assert_eq!(links.own_addresses(), []);
+    let swallowed = HashMap::from([("192.0.2.7".parse().unwrap(), "no".to_owned())]);
+    assert_eq!(links.set_swallowed(swallowed, start), []);
+    assert_eq!(state(&links, 1), LinkState::Up);
 }
 
 #[test]

@@ -50,6 +50,7 @@ impl Event {
             Self::InterfaceChanged => Dirty::of(&[Step::Wans, Step::Interfaces]),
             Self::HostSettled => Dirty::of(&[
                 Step::Tunnel,
+                Step::Sources,
                 Step::Interfaces,
                 Step::Host,
                 Step::KernelRoutes,
@@ -58,7 +59,9 @@ impl Event {
                 Step::InterfaceRoles,
                 Step::Programs,
             ]),
-            Self::LinksChanged | Self::Tick => Dirty::of(&[Step::Ranks, Step::States, Step::Dials]),
+            Self::LinksChanged => Dirty::of(&[Step::Ranks, Step::States, Step::Dials]),
+            // What links speak from is known a second later at the most.
+            Self::Tick => Dirty::of(&[Step::Sources, Step::Ranks, Step::States, Step::Dials]),
             Self::LanChanged => Dirty::of(&[Step::Service]),
             Self::LinksDue => FOLLOW_LINKS,
         }
@@ -99,10 +102,12 @@ mod tests {
 
     #[test]
     fn a_tick_brings_nothing_forward_that_waits_to_be_tried_again() {
-        // What it makes due can fail only with a lane, which ends the agent.
+        // What it makes due can fail only with a lane, which ends the agent, or costs a question to the kernel.
         let harmless = Step::Ranks | Step::States;
         assert_eq!(
-            Event::Tick.dirty().without(harmless | Step::Dials),
+            Event::Tick
+                .dirty()
+                .without(harmless | Step::Dials | Step::Sources),
             Dirty::NONE
         );
         assert_eq!(Event::LinksDue.dirty(), harmless);

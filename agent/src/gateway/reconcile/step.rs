@@ -29,6 +29,8 @@ pub enum Step {
     Links,
     /// Carriers and indices of the WAN interfaces, by which links live and leave.
     Wans,
+    /// The addresses that links speak from, where the way to a far gateway has moved to another uplink.
+    Sources,
     /// How this gateway serves its LAN.
     Service,
     /// Which links carry the flows, and what far ends are told.
@@ -79,12 +81,13 @@ pub struct Rule {
 
 impl Step {
     /// In their order.
-    pub const RULES: [Rule; 22] = [
+    pub const RULES: [Rule; 23] = [
         rule(Step::FormerRouters, "virtual routers that are gone"),
         rule(Step::Tunnel, "the tunnel device"),
         rule(Step::Sessions, "sessions of the fast path"),
         rule(Step::Links, "links"),
         rule(Step::Wans, "WAN interfaces"),
+        rule(Step::Sources, "addresses that links speak from"),
         rule(Step::Service, "service of the LAN"),
         rule(Step::Ranks, "ranks of the links"),
         rule(Step::States, "states of the sites"),

@@ -198,6 +198,8 @@ fn an_interface_that_goes_comes_back_or_changes_is_recorded() {
         carrier,
         ethernet: true,
         open_queues: 0,
+        group: 0,
+        queue_length: 1000,
         vlan: None,
     };
     let mut seen = |found: Option<Interface>| {

@@ -16,11 +16,13 @@ use crate::tunnel::initiations::Initiations;
 use crate::tunnel::noise::Identity;
 use crate::tunnel::{Imported, PeerSpec};
 use crossway_types::codec::Damaged;
+use crossway_types::marks::DscpModel;
 
 /// What the new lanes will have. It is made while the old ones still run.
 pub(super) struct NewLanes {
     identity: Identity,
     mtu: u16,
+    dscp: DscpModel,
     /// The peers of each lane.
     specs: Vec<Vec<PeerSpec>>,
     routes: Arc<RouteTable>,
@@ -37,6 +39,7 @@ impl NewLanes {
         Ok(Self {
             identity: identity.clone(),
             mtu,
+            dscp: config.gateway.dscp,
             specs,
             routes: Arc::new(RouteTable::new(routes)),
         })
@@ -87,6 +90,7 @@ impl NewLanes {
             sum.sessions += imported.sessions;
             sum.anew += imported.anew;
             lane.set_routes(Arc::clone(&self.routes));
+            lane.set_dscp(self.dscp);
         }
         if let Some((first, _)) = made.first_mut() {
             for mut state in states.flatten() {

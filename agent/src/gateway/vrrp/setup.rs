@@ -165,6 +165,8 @@ mod tests {
             carrier: true,
             ethernet: true,
             open_queues: 0,
+            group: 0,
+            queue_length: 1000,
             vlan: None,
         }
     }

@@ -54,6 +54,8 @@ pub(crate) struct BoringtunSession {
     keepalive_at: Option<Instant>,
     /// Whether anything was sent since the last look.
     sent: bool,
+    /// Where a packet gets its padding, which `tunn` does not give it.
+    padded: Vec<u8>,
 }
 
 /// A handshake that we began.
@@ -105,15 +107,26 @@ impl BoringtunSession {
                 .map(|seconds| Duration::from_secs(seconds.into())),
             keepalive_at: None,
             sent: false,
+            padded: Vec::new(),
         }
+    }
+
+    /// Goes on as `blank` does, with all that is not keys; whether there was a session or a handshake under way.
+    pub(super) fn begin_anew(&mut self, blank: Self) -> bool {
+        let before = std::mem::replace(self, blank);
+        self.queue = before.queue;
+        self.given_up = before.given_up;
+        self.answers = before.answers;
+        before.ready || before.begun.is_some()
     }
 
     /// As [`super::PeerSession::seal`].
     #[inline]
-    pub(super) fn seal(&mut self, packet: &[u8], to: &mut [u8]) -> Option<usize> {
+    pub(super) fn seal(&mut self, packet: &[u8], mtu: usize, to: &mut [u8]) -> Option<usize> {
         if !self.ready {
             return None;
         }
+        let packet = with_padding(packet, mtu, &mut self.padded);
         let length = written(&self.tunn.encapsulate(packet, to));
         self.sent = true;
         length
@@ -162,14 +175,16 @@ impl BoringtunSession {
     }
 
     /// As [`super::PeerSession::poll_held`].
-    pub(super) fn poll_held(&mut self, to: &mut [u8]) -> Option<usize> {
+    pub(super) fn poll_held(&mut self, mtu: usize, to: &mut [u8]) -> Option<(usize, usize)> {
         if !self.ready {
             return None;
         }
-        let length = written(&self.tunn.encapsulate(self.queue.front()?, to))?;
+        let packet = self.queue.front()?;
+        let padded = with_padding(packet, mtu, &mut self.padded);
+        let lengths = (written(&self.tunn.encapsulate(padded, to))?, packet.len());
         self.queue.pop();
         self.sent = true;
-        Some(length)
+        Some(lengths)
     }
 
     /// As [`super::PeerSession::take_given_up`].
@@ -372,6 +387,18 @@ impl BoringtunSession {
             });
         }
     }
+}
+
+/// `packet` with its padding, in `place` where it has any.
+fn with_padding<'a>(packet: &'a [u8], mtu: usize, place: &'a mut Vec<u8>) -> &'a [u8] {
+    let padded = message::padded(packet, mtu);
+    if padded == packet.len() {
+        return packet;
+    }
+    place.clear();
+    place.extend_from_slice(packet);
+    place.resize(padded, 0);
+    place
 }
 
 /// The length of what is to be sent, which lies at the start of the buffer that was given.

@@ -85,7 +85,7 @@ impl Peer {
         let Some(endpoint) = self.endpoint else {
             return false;
         };
-        let Some(length) = self.session.seal(inner, out.spare()) else {
+        let Some(length) = self.session.seal(inner, self.mtu, out.spare()) else {
             return false;
         };
         out.push(length, endpoint);

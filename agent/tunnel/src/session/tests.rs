@@ -1,5 +1,6 @@
 //! Two sessions and a clock that is turned by hand.
 
+mod forgetting;
 mod handed_over;
 mod network;
 mod one_way;
@@ -12,6 +13,9 @@ use crossway_sys::clock;
 
 /// Time between two looks at the timers, as in a lane.
 const TICK: Duration = Duration::from_millis(100);
+
+/// The longest inner packet.
+const MTU: usize = 1420;
 
 /// One end of a link.
 struct End {
@@ -36,6 +40,7 @@ impl End {
             local: Local {
                 identity: Identity::new([key; 32]),
                 calendar: Calendar::new(now, Duration::from_secs(1_000_000)),
+                mtu: MTU,
             },
             session: Session::new(peer, preshared.as_ref(), keepalive, key.into(), now),
         }
@@ -58,7 +63,7 @@ impl End {
     fn send(&mut self, packet: &[u8], now: Instant) -> Option<Vec<u8>> {
         let local = &self.local;
         written(|to| {
-            let sealed = self.session.seal(packet, to);
+            let sealed = self.session.seal(packet, MTU, to);
             sealed.or_else(|| match self.session.hold(packet, local, now, to) {
                 Held::Initiation(length) => Some(length),
                 Held::Queued | Held::QueueFull => None,
@@ -70,7 +75,7 @@ impl End {
     fn handle(&mut self, datagram: &[u8], now: Instant) -> (Result<Got, DropReason>, Vec<Vec<u8>>) {
         let mut answers = Vec::new();
         let result = self.take(datagram, now, &mut answers);
-        while let Some(held) = written(|to| self.session.poll_held(to)) {
+        while let Some(held) = written(|to| Some(self.session.poll_held(MTU, to)?.0)) {
             answers.push(held);
         }
         (result, answers)

@@ -42,6 +42,74 @@ fn packets_of_every_size_cross() {
 }
 
 #[test]
+fn every_packet_is_padded_as_in_the_kernel_and_arrives_as_it_was() {
+    for (mut a, mut b) in pairs() {
+        exchange(&mut a, &mut b);
+        let from = Endpoint::new(a.address.remote);
+        for mtu in [1280, 1419, 1420, 8920] {
+            a.tunnel.set_mtu(mtu);
+            let near_the_mtu = mtu as u16 - 40..=mtu as u16;
+            for length in (20..140).chain([576, 577, 1279]).chain(near_the_mtu) {
+                let packet = inner(THERE.0, THERE.1, length);
+                assert_eq!(a.seal(&packet), Sealed::Ready);
+                let (_, datagram) = a.out.take_datagrams().remove(0);
+                let padded = usize::from(length.next_multiple_of(16)).min(mtu);
+                assert_eq!(datagram.len(), 32 + padded, "{length} of {mtu}");
+                let (handled, landed) = b.handle(&datagram, from);
+                assert_eq!(handled, Handled::Packet(length.into()));
+                assert!(landed == packet);
+            }
+        }
+        let sent = a.snapshot()[0].sent_bytes;
+        assert_eq!(
+            sent,
+            b.snapshot()[0].received_bytes,
+            "counted without padding"
+        );
+    }
+}
+
+#[test]
+fn what_waited_is_padded_too_and_counted_without() {
+    for (mut a, mut b) in pairs() {
+        let packet = inner(THERE.0, THERE.1, 101);
+        assert_eq!(a.seal(&packet), Sealed::Queued);
+        for (_, datagram) in a.out.take_datagrams() {
+            b.handle(&datagram, a.address);
+        }
+        for (_, datagram) in b.out.take_datagrams() {
+            a.handle(&datagram, b.address);
+        }
+        let data = a.out.take_datagrams();
+        assert!(data.iter().any(|(_, datagram)| datagram.len() == 32 + 112));
+        assert_eq!(a.snapshot()[0].sent_bytes, 101);
+    }
+}
+
+/// The cuts of a super-packet: equal but for the last.
+#[test]
+fn segments_of_one_length_go_out_as_one_transmit() {
+    for (mut a, mut b) in pairs() {
+        exchange(&mut a, &mut b);
+        for mtu in [1280, 1420] {
+            a.tunnel.set_mtu(mtu);
+            for length in [60, 577, 1279, 1280] {
+                for last in [20, length - 17, length - 1, length] {
+                    for cut in [length; 19].into_iter().chain([last]) {
+                        let packet = inner(THERE.0, THERE.1, cut);
+                        assert_eq!(a.seal(&packet), Sealed::Ready);
+                    }
+                    let (transmits, _) = a.out.parts();
+                    let counts: Vec<usize> = transmits.iter().map(|one| one.count).collect();
+                    assert_eq!(counts, [20], "{length} and {last} of {mtu}");
+                    a.out.clear();
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn both_ends_need_the_same_preshared_key() {
     for (mut a, mut b) in pairs() {
         set_preshared(&mut a, "E");
@@ -231,6 +299,47 @@ fn the_next_agent_goes_on_with_our_own_sessions_and_dials_for_those_of_boringtun
         a.tick(0);
         exchange(&mut a, &mut b);
         assert_traffic(&mut a, &mut b);
+    }
+}
+
+#[test]
+fn a_gateway_that_forgets_its_sending_keys_begins_anew_with_everybody_and_loses_nothing() {
+    for (mut a, mut b) in pairs() {
+        exchange(&mut a, &mut b);
+        assert_traffic(&mut a, &mut b);
+        a.now += Duration::from_secs(1);
+        b.now += Duration::from_secs(1);
+        let late = inner(BACK.0, BACK.1, 200);
+        assert_eq!(b.seal(&late), Sealed::Ready);
+        let (tunnel, out) = (&mut a.tunnel, &mut a.out);
+        let times = (a.now, Duration::ZERO);
+        tunnel.forget_sending_keys(Duration::ZERO, times, out, |_| panic!("there is room"));
+        let packet = inner(THERE.0, THERE.1, 300);
+        assert_eq!(a.seal(&packet), Sealed::Queued);
+        let sent = a.out.take_datagrams();
+        let kinds: Vec<u8> = sent.iter().map(|(_, datagram)| datagram[0]).collect();
+        assert_eq!(kinds, [1], "a handshake, and nothing under the old keys");
+        // What was on its way arrives, where the engine can tell its keys apart.
+        let (_, datagram) = b.out.take_datagrams().remove(0);
+        let expected = match a.engine {
+            Engine::Crossway => Handled::Packet(200),
+            Engine::Boringtun => Handled::Dropped(DropReason::NoSession),
+        };
+        assert_eq!(a.handle(&datagram, b.address).0, expected);
+        assert_eq!(b.handle(&sent[0].1, a.address).0, Handled::Control);
+        let (_, arrived) = exchange(&mut a, &mut b);
+        assert_eq!(arrived, [packet]);
+        assert_traffic(&mut a, &mut b);
+    }
+}
+
+#[test]
+fn nobody_is_dialled_anew_who_was_not_spoken_to() {
+    for engine in Engine::ALL {
+        let (_, mut b) = pair_of(Engine::Crossway, engine);
+        let (tunnel, out) = (&mut b.tunnel, &mut b.out);
+        tunnel.forget_sending_keys(Duration::ZERO, (b.now, Duration::ZERO), out, |_| ());
+        assert!(b.out.is_empty());
     }
 }
 

@@ -11,15 +11,15 @@ use crossway_sys::cmsg;
 const MESSAGES: usize = 32;
 /// Largest UDP payload, so also the largest run of datagrams that GRO builds.
 const MESSAGE_BYTES: usize = 65_535;
-/// Control messages: packet info of either family and the GRO size, with room to spare.
-const CONTROL_BYTES: usize = 128;
+/// Control messages: packet info and marks of either family and the GRO size, with room to spare.
+const CONTROL_BYTES: usize = 160;
 
 type Control = cmsg::Control<CONTROL_BYTES>;
 
 const _: () = assert!(
     cmsg::space::<libc::in_pktinfo>()
         + cmsg::space::<libc::in6_pktinfo>()
-        + cmsg::space::<libc::c_int>()
+        + 3 * cmsg::space::<libc::c_int>()
         <= CONTROL_BYTES
 );
 
@@ -41,6 +41,8 @@ unsafe impl Send for ReceiveBatch {}
 pub struct Received<'a> {
     /// Where it came from, and which of our addresses it was sent to.
     pub from: Endpoint,
+    /// Their type of service or traffic class: datagrams that differ in it do not come in one run.
+    pub marks: u8,
     /// Bytes of each datagram but perhaps the last.
     segment: usize,
     /// The datagrams, one behind the other.
@@ -127,6 +129,7 @@ impl ReceiveBatch {
             let start = index * MESSAGE_BYTES;
             let mut received = Received {
                 from: Endpoint::new(remote),
+                marks: 0,
                 segment: length.max(1),
                 bytes: &self.payload[start..start + length],
             };
@@ -157,6 +160,12 @@ fn read_control(messages: cmsg::Messages<'_>, received: &mut Received<'_>) {
                     received.from.local = Some(address::dialled_v4(&info));
                     received.from.interface = NonZeroU32::new(info.ipi_ifindex as u32);
                 }
+            }
+            (libc::IPPROTO_IP, libc::IP_TOS) => {
+                received.marks = message.value::<u8>().unwrap_or(0);
+            }
+            (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
+                received.marks = message.value::<libc::c_int>().unwrap_or(0) as u8;
             }
             (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
                 if let Some(info) = message.value::<libc::in6_pktinfo>() {

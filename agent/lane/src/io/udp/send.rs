@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::ops::AddAssign;
 use std::os::fd::{AsRawFd, RawFd};
 
@@ -13,12 +14,15 @@ use super::ways::WAYS;
 use crossway_sys::{clock, cmsg};
 use crossway_tunnel::transmit::{Load, MAX_TRANSMITS, Transmit, Transmits};
 
-/// Packet info of either family and the segment size, with room to spare.
-const CONTROL_BYTES: usize = 96;
+/// Packet info of either family, marks and the segment size, with room to spare.
+const CONTROL_BYTES: usize = 128;
 
 type Control = cmsg::Control<CONTROL_BYTES>;
 
-const _: () = assert!(cmsg::space::<libc::in6_pktinfo>() + cmsg::space::<u16>() <= CONTROL_BYTES);
+const _: () = assert!(
+    cmsg::space::<libc::in6_pktinfo>() + cmsg::space::<libc::c_int>() + cmsg::space::<u16>()
+        <= CONTROL_BYTES
+);
 
 /// What `sendmmsg` reads beside the payload, allocated once.
 pub(super) struct Headers {
@@ -80,8 +84,7 @@ impl Headers {
         header.msg_hdr.msg_iovlen = 1;
         let control = &mut self.control[index];
         let info = PacketInfo::leaving(&transmit.to, ipv6);
-        let segment = (transmit.count > 1).then_some(transmit.segment as u16);
-        let length = write_control(control, info, segment);
+        let length = write_control(control, info, transmit);
         if length > 0 {
             header.msg_hdr.msg_control = (&raw mut *control).cast();
             header.msg_hdr.msg_controllen = length as _;
@@ -336,15 +339,23 @@ fn tally(transmit: &Transmit) -> Tally {
 
 /// Writes the control messages of a transmit; the bytes used.
 #[inline]
-fn write_control(to: &mut Control, info: Option<PacketInfo>, segment: Option<u16>) -> usize {
+fn write_control(to: &mut Control, info: Option<PacketInfo>, transmit: &Transmit) -> usize {
     let mut to = to.encode();
     match info {
         Some(PacketInfo::V4(info)) => to.push(libc::IPPROTO_IP, libc::IP_PKTINFO, info),
         Some(PacketInfo::V6(info)) => to.push(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info),
         None => {}
     }
-    if let Some(segment) = segment {
-        to.push(libc::SOL_UDP, libc::UDP_SEGMENT, segment);
+    if transmit.marks != 0 {
+        // By the family that goes out, also from a socket of IPv6.
+        let (level, kind) = match transmit.to.remote {
+            SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_TOS),
+            SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_TCLASS),
+        };
+        to.push(level, kind, libc::c_int::from(transmit.marks));
+    }
+    if transmit.count > 1 {
+        to.push(libc::SOL_UDP, libc::UDP_SEGMENT, transmit.segment as u16);
     }
     to.len()
 }

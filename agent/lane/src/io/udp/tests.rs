@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::*;
 use crossway_sys::poll;
 use crossway_tunnel::transmit::Transmits;
+use crossway_types::marks::DscpModel;
 
 fn socket(listen: &str) -> (UdpSocket, SocketAddr) {
     let socket = UdpSocket::bind(listen.parse().unwrap()).unwrap();
@@ -209,5 +210,44 @@ fn a_socket_that_turns_away_gives_out_what_has_come_and_nothing_that_comes() {
         // Loopback delivers before the call returns.
         assert_eq!(receive(&receiver, 1)[0].1, [1; 100], "{listen}");
         assert_eq!(ReceiveBatch::new().receive(&receiver).unwrap(), 0);
+    }
+}
+
+#[test]
+fn marks_go_with_their_datagrams_in_every_family() {
+    const EF_ECT: u8 = 0xba;
+    for (from, to) in [
+        ("127.0.0.1:0", "127.0.0.1:0"),
+        ("[::]:0", "127.0.0.1:0"),
+        ("127.0.0.1:0", "[::]:0"),
+        ("[::1]:0", "[::1]:0"),
+        ("[::]:0", "[::1]:0"),
+    ] {
+        let (mut sender, _) = socket(from);
+        let (receiver, mut address) = socket(to);
+        if to == "[::]:0" {
+            address.set_ip(Ipv4Addr::LOCALHOST.into());
+        }
+        let end = Endpoint::new(address);
+        let mut batch = Transmits::new();
+        batch.set_dscp(DscpModel::Uniform);
+        // Each mark twice, so that a run of them goes out in one call.
+        let all = [0, 0, EF_ECT, EF_ECT, 0x03, 0x03, 0];
+        for marks in all {
+            batch.spare()[..300].fill(marks);
+            batch.push_packet(300, end, &[0x45, marks]);
+        }
+        assert_eq!(batch.parts().0.len(), 4, "runs of one mark");
+        assert_eq!(sender.send(&mut batch), Unsent::default());
+        let deadline = clock::now() + Duration::from_secs(2);
+        let mut received = ReceiveBatch::new();
+        let mut marks = Vec::new();
+        while marks.len() < all.len() && clock::now() < deadline {
+            received.receive(&receiver).unwrap();
+            for run in received.messages() {
+                marks.extend(run.datagrams().map(|datagram| (run.marks, datagram[0])));
+            }
+        }
+        assert_eq!(marks, all.map(|mark| (mark, mark)), "{from} to {to}");
     }
 }

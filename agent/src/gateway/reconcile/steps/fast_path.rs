@@ -48,6 +48,13 @@ impl Gateway {
         let plan = &self.desired.plan;
         let active = self.forwarding.down.active(plan);
         let prefixes: Vec<Prefix> = active.map(|(_, prefix, _)| prefix).collect();
+        let endpoints = self.forwarding.links.endpoints();
+        // Of all sites: what is withdrawn comes back.
+        let all: Vec<Prefix> = plan.routes().map(|(_, prefix, _)| prefix).collect();
+        let config = &self.desired.config;
+        self.host
+            .set_interest(&all, endpoints, &others, config)
+            .await;
         let missing = ways::missing(&others, &self.forwarding.links.bound_endpoints());
         self.warnings.replace(Source::Paths, missing);
         let mirror = mirror::mirror(&others, &prefixes, self.host.tun.index);

@@ -47,6 +47,7 @@ impl Gateway {
         let report = self.host.apply(&self.desired, down).await?;
         let mut warnings = report.warnings;
         warnings.extend(self.host.tun.mtu.warning.clone());
+        warnings.extend(self.host.why_deaf(&self.desired.config).await);
         self.warnings.replace(Source::Host, warnings);
         self.take_report(&report.changes, &report.failures)
     }

@@ -5,6 +5,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 use crate::gateway::Gateway;
+use crate::gateway::links::sources::{Source, Way};
 use crate::gateway::on_down::DownSites;
 use crate::gateway::reconcile::{Dirty, Step};
 
@@ -30,6 +31,25 @@ impl Gateway {
         let wans = self.host.wans(&self.desired.config).await;
         self.forwarding.set_wans(&wans, now)?;
         Ok(LINKS_MAY_HAVE_CHANGED)
+    }
+
+    /// A link whose way has moved to another uplink speaks from an address of that one from now on.
+    pub(in super::super) async fn follow_sources(&mut self) -> Result<Dirty> {
+        let sources = self.forwarding.links.poll_sources();
+        if sources.is_empty() {
+            return Ok(Dirty::NONE);
+        }
+        let addresses = self.host.kernel.addresses().await?;
+        let wans = self.host.wans(&self.desired.config).await;
+        for source in sources {
+            let Source { remote, local, .. } = source;
+            let out = self.host.kernel.way_out(remote, local).await?;
+            let homes = addresses.iter().filter(|own| own.address.address == local);
+            let homes: Vec<_> = homes.map(|own| own.interface).collect();
+            self.forwarding
+                .follow_way(source, Way::of(out, &homes, &wans))?;
+        }
+        Ok(Dirty::NONE)
     }
 
     pub(in super::super) fn tell_ranks(&mut self, now: Instant) -> Result<Dirty> {

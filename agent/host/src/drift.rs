@@ -1,0 +1,44 @@
+//! What others may change without a note of the kernel's: sysctls and device features are looked at now and then.
+
+use super::kept_features;
+use super::sysctl::Key;
+use super::{Host, Wanted};
+
+/// What was there when the host was last made as wanted.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seen {
+    /// Every sysctl that has to do with what is wanted, whether it had to be changed or not.
+    sysctls: Vec<(Key, Option<String>)>,
+    /// The LANs' devices, and whether their feature was on.
+    features: Vec<(String, Option<bool>)>,
+}
+
+impl Seen {
+    /// As it is now.
+    pub(super) fn look(sysctls: Vec<Key>, wanted: &Wanted) -> Self {
+        let value = |key: Key| {
+            let value = key.read().ok().flatten();
+            (key, value)
+        };
+        let feature = |lan: &String| (lan.clone(), kept_features::is_on(lan));
+        Self {
+            sysctls: sysctls.into_iter().map(value).collect(),
+            features: wanted.lan.iter().map(feature).collect(),
+        }
+    }
+
+    fn is_now(&self) -> bool {
+        let mut sysctls = self.sysctls.iter();
+        let mut features = self.features.iter();
+        sysctls.all(|(key, value)| key.read().ok().flatten() == *value)
+            && features.all(|(lan, value)| kept_features::is_on(lan) == *value)
+    }
+}
+
+impl Host {
+    /// Whether something that has no note of the kernel's has changed since the last [`Host::apply`]: call that
+    /// again then. What cannot be set is no change: it is as it was.
+    pub fn has_drifted(&self) -> bool {
+        !self.seen.is_now()
+    }
+}
