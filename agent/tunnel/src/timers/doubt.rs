@@ -19,10 +19,8 @@ const LATE: Duration = Duration::from_secs(2);
 pub(crate) struct Doubt {
     /// Nothing has answered the last data sent.
     awaits: bool,
-    /// Something has answered since the last look.
-    answered: bool,
-    /// A keepalive has come since the last look.
-    kept: bool,
+    /// The best that has come since the last look.
+    heard: Heard,
     /// When the first data was sent that is not answered.
     since: Option<Instant>,
     /// When anything came from the peer.
@@ -30,6 +28,14 @@ pub(crate) struct Doubt {
     /// A keepalive counted as an answer, and nothing has come since that is one for certain.
     excused: bool,
     due: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Heard {
+    #[default]
+    Nothing,
+    Keepalive,
+    Answer,
 }
 
 impl Doubt {
@@ -43,30 +49,31 @@ impl Doubt {
     #[inline]
     pub(crate) fn on_answered(&mut self) {
         self.awaits = false;
-        self.answered = true;
+        self.heard = Heard::Answer;
     }
 
     /// A keepalive was received.
     pub(crate) fn on_keepalive(&mut self) {
-        self.kept = true;
+        self.heard = self.heard.max(Heard::Keepalive);
     }
 
     /// Makes times of what has passed since the last look.
     pub(crate) fn look(&mut self, now: Instant) {
-        let (answered, kept) = (
-            std::mem::take(&mut self.answered),
-            std::mem::take(&mut self.kept),
-        );
-        if answered {
-            self.clear();
-            self.excused = false;
-        } else if kept && self.may_be_an_answer(now) {
-            self.clear();
-            self.awaits = false;
-            self.excused = true;
-        }
-        if answered | kept {
-            self.heard_at = Some(now);
+        match std::mem::take(&mut self.heard) {
+            Heard::Nothing => (),
+            Heard::Keepalive => {
+                if self.may_be_an_answer(now) {
+                    self.clear();
+                    self.awaits = false;
+                    self.excused = true;
+                }
+                self.heard_at = Some(now);
+            }
+            Heard::Answer => {
+                self.clear();
+                self.excused = false;
+                self.heard_at = Some(now);
+            }
         }
         if self.awaits && self.due.is_none() {
             self.since = Some(now);
