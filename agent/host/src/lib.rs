@@ -20,6 +20,7 @@ pub mod addresses;
 mod apply;
 mod drift;
 pub mod error;
+pub mod firewall;
 pub mod forwarding;
 pub mod guard;
 mod kept_features;

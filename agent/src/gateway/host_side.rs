@@ -15,6 +15,7 @@ use super::preflight::{choose_mtu, wan_mtus};
 use crate::config::Config;
 use crate::datapath::{self, Surroundings, WanVlan};
 use crate::host::addresses::preferred_source;
+use crate::host::firewall::{self, Named};
 use crate::host::guard;
 use crate::host::kernel_routes::KernelRoute;
 use crate::host::links;
@@ -28,6 +29,9 @@ use crate::prefix::Prefix;
 /// Seconds between two looks at sysctls and device features: some are set behind our back without a note of the kernel's.
 const TICKS_BETWEEN_LOOKS: u32 = 3;
 
+/// Ticks, of a second each, from one look at the host's nftables to the next.
+const FIREWALL_TICKS: u32 = 3;
+
 /// The host, and the tunnel device on it.
 pub(super) struct HostSide {
     pub(super) kernel: Host,
@@ -40,6 +44,11 @@ pub(super) struct HostSide {
     ticks: u32,
     /// How the kernel judged sources, by LAN, when the programs were told.
     judged: Vec<(String, bool)>,
+    /// The host's nftables, and whether something in them translates addresses.
+    watched: firewall::Watched,
+    nat: bool,
+    /// Ticks until they are looked at again.
+    firewall_in: u32,
 }
 
 /// The tunnel device.
@@ -58,6 +67,9 @@ impl HostSide {
             interest,
             ticks: 0,
             judged: Vec::new(),
+            watched: firewall::Watched::default(),
+            nat: false,
+            firewall_in: 0,
         }
     }
 
@@ -262,6 +274,40 @@ impl HostSide {
         lans.into_iter().map(|lan| strict(lan.interface)).collect()
     }
 
+    /// A tick: whether the host's nftables are to be looked at.
+    pub(super) fn is_firewall_due(&mut self) -> bool {
+        let due = self.firewall_in == 0;
+        self.firewall_in = if due {
+            FIREWALL_TICKS
+        } else {
+            self.firewall_in
+        } - 1;
+        due
+    }
+
+    /// What the host's nftables would do to what the stack must carry, and whether it translates addresses now and
+    /// did not before, or the other way round.
+    pub(super) async fn look_at_firewall(
+        &mut self,
+        config: &Config,
+        fast_path: bool,
+    ) -> Result<(Vec<String>, bool)> {
+        let named = |name: &str, index| Named {
+            name: name.to_owned(),
+            index,
+        };
+        let mut lans = Vec::new();
+        for lan in &config.gateway.lan {
+            if let Some(found) = self.kernel.find(&lan.interface).await? {
+                lans.push(named(&lan.interface, found.index));
+            }
+        }
+        let tun = named(&self.tun.name, self.tun.index);
+        let found = self.watched.look(&lans, &tun, fast_path)?;
+        let before = std::mem::replace(&mut self.nat, found.nat);
+        Ok((found.warnings, found.nat != before))
+    }
+
     /// The WAN interfaces that are VLANs of another interface.
     pub(super) async fn wan_vlans(&self, config: &Config) -> Vec<WanVlan> {
         let mut vlans = Vec::new();
@@ -296,7 +342,7 @@ impl HostSide {
             preferred_source(ipv4, &config.gateway.tunnel_addresses, of_lans)
         };
         Ok(Surroundings {
-            nat: false,
+            nat: self.nat,
             answers_from4: source(true).and_then(|source| match source {
                 IpAddr::V4(source) => Some(source),
                 IpAddr::V6(_) => None,

@@ -19,6 +19,8 @@ pub(super) enum Source {
     Paths,
     /// Endpoints that the host's routes lead to through the tunnel.
     Swallowed,
+    /// The host's nftables.
+    Firewall,
     FastPath,
     VirtualRouters,
     /// What this process may do.

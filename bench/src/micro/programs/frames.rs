@@ -43,6 +43,9 @@ pub(super) fn prepare(netns: &Netns) -> Result<()> {
     netns.ip("address add 192.168.1.1/24 dev lan0")?;
     netns.ip("link set lan0 up")?;
     netns.ip("link set host0 up")?;
+    // Sources of the flows: `lan_ingress` asks for the way back to them.
+    netns.ip("route add 172.16.0.0/12 dev lan0")?;
+    netns.ip("link set lo up")?;
     netns.ip(&format!(
         "neighbour add {} lladdr 02:00:00:00:00:10 dev lan0",
         HOST.0

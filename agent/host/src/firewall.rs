@@ -1,0 +1,118 @@
+//! The host's nftables beside us (`iptables-nft` included): whether a FORWARD chain would drop what the kernel stack must
+//! carry, and whether addresses are translated. Read by netlink; `nft` need not be installed.
+//!
+//! The fast path passes netfilter by. What it leaves to the stack does not, and of a connection of which the fast path
+//! carries the rest, conntrack has seen a part: it may be called invalid. [`walk`] follows packets through the chains
+//! that they would meet. What it does not understand it takes as the administrator would wish it: a rule that may
+//! accept a site's addresses does, and one that may drop does not.
+
+mod netlink;
+pub mod ruleset;
+mod walk;
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use crossway_types::ids::IfIndex;
+
+use self::netlink::NetfilterSocket;
+use self::ruleset::Ruleset;
+pub use self::walk::Passage;
+use super::error::HostError;
+
+/// What was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Firewall {
+    /// Chains that drop what they should not, each with the mend.
+    pub warnings: Vec<String>,
+    /// Something translates addresses of what passes.
+    pub nat: bool,
+}
+
+/// An interface as rules name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Its name.
+    pub name: String,
+    /// The kernel's index.
+    pub index: IfIndex,
+}
+
+/// The rules of this network namespace, read again only when they have changed.
+#[derive(Debug, Default)]
+pub struct Watched {
+    generation: Option<u32>,
+    rules: Ruleset,
+}
+
+impl Watched {
+    /// Judges the rules as they are for packets between these LANs and the tunnel. `fast_path`: whether conntrack may
+    /// see a part of a connection.
+    ///
+    /// # Errors
+    /// The kernel does not tell its rules.
+    pub fn look(
+        &mut self,
+        lans: &[Named],
+        tun: &Named,
+        fast_path: bool,
+    ) -> Result<Firewall, HostError> {
+        self.read().map_err(|error| HostError::Netlink {
+            what: "to read the host's nftables".to_owned(),
+            error,
+        })?;
+        let nat = self.rules.translates() || legacy_tables().iter().any(|table| table == "nat");
+        let mut warnings = Vec::new();
+        for lan in lans {
+            for (from, to) in [(lan, tun), (tun, lan)] {
+                let passage = Passage { from, to };
+                for found in walk::judge(&self.rules, passage, fast_path) {
+                    if !warnings.contains(&found) {
+                        warnings.push(found);
+                    }
+                }
+            }
+        }
+        Ok(Firewall { warnings, nat })
+    }
+
+    fn read(&mut self) -> io::Result<()> {
+        if !has_nftables() {
+            *self = Self::default();
+            return Ok(());
+        }
+        let mut socket = NetfilterSocket::open()?;
+        let generation = socket.generation()?;
+        if self.generation != Some(generation) {
+            self.rules = socket.rules()?;
+            self.generation = Some(generation);
+        }
+        Ok(())
+    }
+}
+
+/// Whether asking would not load a module that nobody has wanted yet.
+fn has_nftables() -> bool {
+    // Without modules it is built in, or it is not there and says so.
+    !Path::new("/proc/modules").exists()
+        || Path::new("/sys/module/nf_tables").exists()
+        || is_built_in("nf_tables")
+}
+
+fn is_built_in(module: &str) -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let list = format!("/lib/modules/{}/modules.builtin", release.trim_end());
+    let list = fs::read_to_string(list).unwrap_or_default();
+    let file = format!("/{module}.ko");
+    list.lines().any(|line| line.ends_with(&file))
+}
+
+/// Tables of the older iptables, whose rules are not read.
+fn legacy_tables() -> Vec<String> {
+    ["ip_tables_names", "ip6_tables_names"]
+        .iter()
+        .filter_map(|file| fs::read_to_string(format!("/proc/thread-self/net/{file}")).ok())
+        .flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>())
+        .collect()
+}
