@@ -15,6 +15,7 @@ mod users;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use crossway_sys::run_folder;
 use tokio::sync::oneshot;
 
 pub use self::admission::Asker;
@@ -23,11 +24,6 @@ pub use crossway_api::filter::{FlowEnds, FlowFilter, FlowSort};
 pub use crossway_api::message::{Request, Response};
 pub use crossway_api::overlaps::overlaps;
 pub use crossway_api::{filter, message, protocol};
-
-/// Where sockets are, unless [`RUN_DIR_VARIABLE`] says otherwise.
-pub const RUN_DIR: &str = "/run/crossway";
-/// Environment variable that names another folder for the sockets.
-pub const RUN_DIR_VARIABLE: &str = "CROSSWAY_RUN_DIR";
 
 /// A request on its way to the gateway's loop. A `reply` that is dropped unused tells the asker that
 /// the gateway is stopping.
@@ -43,9 +39,7 @@ pub struct ControlRequest {
 
 /// The folder of the control sockets.
 pub fn run_dir() -> PathBuf {
-    std::env::var_os(RUN_DIR_VARIABLE)
-        .filter(|folder| !folder.is_empty())
-        .map_or_else(|| PathBuf::from(RUN_DIR), PathBuf::from)
+    run_folder::path()
 }
 
 /// The control socket of the gateway named `gateway`.

@@ -6,10 +6,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::Context;
+use crossway_sys::owner;
 use zeroize::Zeroizing;
 
+use crate::config::endpoint::Problem;
 use crate::config::{Files, KeyFile};
-use crate::keys::{KeyError, KeyFileError, SecretKey};
+use crate::keys::{KeyFileError, SecretKey};
 use crate::posture::capabilities;
 
 /// A key file holds 44 characters and a line break; more than this is some other file.
@@ -32,6 +34,11 @@ impl Files for Disk {
         Some(file.metadata().ok()?.permissions().mode() & 0o7777)
     }
 
+    fn changed_by_others(&self, file: &Path) -> Option<Problem> {
+        let owner::Trouble { path, whose, mend } = owner::changers(file)?;
+        Some((format!("{} {whose}", path.display()), mend))
+    }
+
     fn mend_of_unreadable(&self) -> &'static str {
         capabilities::mend_of_file()
     }
@@ -50,13 +57,9 @@ pub fn key_of(file: &KeyFile) -> anyhow::Result<SecretKey> {
 
 /// Reads a file that holds the base64 form of a private or pre-shared key.
 pub fn read_key(file: &Path) -> Result<SecretKey, KeyFileError> {
-    let mut text = Zeroizing::new(String::with_capacity(KEY_FILE_BYTES as usize));
+    let mut content = Zeroizing::new(Vec::with_capacity(KEY_FILE_BYTES as usize));
     File::open(file)?
         .take(KEY_FILE_BYTES)
-        .read_to_string(&mut text)
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::InvalidData => KeyFileError::Key(KeyError::Alphabet),
-            _ => KeyFileError::Io(error),
-        })?;
-    Ok(SecretKey::from_base64(&text)?)
+        .read_to_end(&mut content)?;
+    Ok(SecretKey::from_file(&content)?)
 }

@@ -234,6 +234,52 @@ fn a_user_outside_the_group_is_refused_with_the_mend_and_a_member_asks_and_order
 }
 
 #[test]
+fn pins_are_roots_alone_and_those_that_others_could_change_are_refused() {
+    let mut pair = Pair::start(|_| ()).unwrap();
+    let mut restart_after = |script: &str| {
+        assert!(pair.a.stop().unwrap().success());
+        let script = format!("umount -l /sys/fs/bpf; {script} exec \"$@\"");
+        pair.a
+            .set_wrapper(&["unshare", "--mount", "sh", "-ec", &script, "sh"]);
+        pair.a.start_again().unwrap();
+        pair.wait_until_up().unwrap();
+        let root = format!("/proc/{}/root/sys/fs/bpf", pair.a.pid().unwrap());
+        (
+            pair.a.status().unwrap(),
+            fs::metadata(root).unwrap().mode() & 0o777,
+        )
+    };
+    let (status, mode) = restart_after("");
+    assert!(status.fast_path, "{:?}", status.warnings);
+    assert_eq!(mode, 0o700);
+
+    for (folder, expected) in [
+        (
+            "mkdir /sys/fs/bpf/crossway; chown 65534 /sys/fs/bpf/crossway;",
+            "belongs to uid 65534",
+        ),
+        (
+            "mkdir -m 0777 /sys/fs/bpf/crossway;",
+            "every user may write to it",
+        ),
+        (
+            "ln -s /sys/fs/bpf /sys/fs/bpf/crossway;",
+            "is a symbolic link",
+        ),
+    ] {
+        let script = format!("mount -t bpf bpf /sys/fs/bpf; umask 0; {folder}");
+        let (status, _) = restart_after(&script);
+        assert!(!status.fast_path);
+        let warnings = status.warnings.concat();
+        let place = "/sys/fs/bpf/crossway";
+        assert!(
+            warnings.contains(place) && warnings.contains(expected),
+            "{warnings}"
+        );
+    }
+}
+
+#[test]
 fn a_group_that_does_not_exist_is_refused_with_the_mend() {
     let mut pair = Pair::start(|_| ()).unwrap();
     assert!(pair.a.stop().unwrap().success());

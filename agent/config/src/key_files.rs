@@ -64,6 +64,9 @@ fn read_one(
                     format!("{shown} has mode {mode:04o}, so other users can read the key"),
                     format!("chmod 600 {shown}"),
                 );
+            } else if let Some((problem, mend)) = files.changed_by_others(path) {
+                let problem = format!("others can replace the key: {problem}");
+                report.warning(offset, place, problem, mend);
             }
             Some(key)
         }

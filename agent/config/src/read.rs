@@ -7,6 +7,7 @@ use toml_edit::{Document, TomlError};
 
 use super::Config;
 use super::diagnostic::{Diagnostic, Report, Severity};
+use super::endpoint::Problem;
 use super::gateway::GatewayDraft;
 use super::section::Section;
 use super::site::{SiteDraft, place};
@@ -53,6 +54,8 @@ pub trait Files {
     fn key(&self, file: &Path) -> Result<SecretKey, KeyFileError>;
     /// The permission bits of a file, as far as they can be seen.
     fn mode(&self, file: &Path) -> Option<u32>;
+    /// Who beside us and root can change a file, and the mend; as far as that can be seen.
+    fn changed_by_others(&self, file: &Path) -> Option<Problem>;
     /// What to do where a file may not be read.
     fn mend_of_unreadable(&self) -> &'static str;
 }
@@ -87,6 +90,11 @@ impl Config {
         if let Some(mode) = files.mode(file).filter(|mode| mode & 0o002 != 0) {
             let problem = format!("has mode {mode:04o}: every user can change where packets go");
             let mend = format!("chmod 644 {}", file.display());
+            accepted
+                .warnings
+                .push(of_file(Severity::Warning, problem, &mend));
+        } else if let Some((problem, mend)) = files.changed_by_others(file) {
+            let problem = format!("others can change where packets go: {problem}");
             accepted
                 .warnings
                 .push(of_file(Severity::Warning, problem, &mend));

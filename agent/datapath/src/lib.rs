@@ -91,6 +91,7 @@ impl Datapath {
     pub fn load_for(gateway: &str, tc: TcAttach, flows: usize) -> Result<Self> {
         pins::ensure_bpffs()?;
         let pins = Pins::new(gateway);
+        pins.refuse_foreign()?;
         if let Some(misfit) = pins.misfit(flows)? {
             warn!("removing the eBPF maps and links left by another version: {misfit}");
             remove(&pins, gateway)?;
@@ -251,6 +252,7 @@ fn check_shapes(pins: &Pins, flows: usize) -> Result<()> {
 }
 
 fn remove(pins: &Pins, gateway: &str) -> Result<()> {
+    pins.refuse_foreign()?;
     attach::detach_left_behind(pins, gateway)?;
     pins.remove()
 }

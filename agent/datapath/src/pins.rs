@@ -7,10 +7,12 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use aya::maps::{Array, Map, MapData, MapInfo};
+use crossway_sys::owner;
 use datapath_abi::settings::Settings;
 use datapath_abi::{ABI_VERSION, maps};
 use tracing::info;
@@ -18,6 +20,9 @@ use tracing::info;
 use super::attachment::Place;
 use super::shape::Shape;
 use super::sys::bpffs;
+
+/// Of the directories: nobody else has anything to do there.
+const MODE: u32 = 0o700;
 
 /// Mounts the BPF file system where it is missing.
 pub(super) fn ensure_bpffs() -> Result<()> {
@@ -61,10 +66,25 @@ impl Pins {
             .join(file_name(&format!("{index}-{interface}")))
     }
 
+    /// Refuses pins that somebody else has made or could replace, before any is opened: what is pinned there
+    /// would run on our packets, or be taken off others' interfaces.
+    pub(super) fn refuse_foreign(&self) -> Result<()> {
+        let folders = [
+            &all_gateways(),
+            &self.directory,
+            &self.links(),
+            &self.qdiscs(),
+        ];
+        refuse_foreign(Path::new(bpffs::ROOT), folders)
+    }
+
     /// Makes the directories.
     pub(super) fn create(&self) -> Result<()> {
         for directory in [self.links(), self.qdiscs()] {
-            fs::create_dir_all(&directory)
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(MODE)
+                .create(&directory)
                 .with_context(|| format!("make the directory {}", directory.display()))?;
         }
         Ok(())
@@ -144,6 +164,27 @@ impl Pins {
     }
 }
 
+/// Refuses `folders`, each inside the one before or beside it below `root`, and all that is in them, unless it is ours
+/// alone. In `root` others may have their own.
+fn refuse_foreign(root: &Path, folders: [&PathBuf; 4]) -> Result<()> {
+    let why = "the eBPF programs are not loaded while others could change what is pinned";
+    owner::refuse_foreign_unless_sticky(root).context(why)?;
+    for folder in folders {
+        match owner::refuse_foreign(folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            judged => judged.context(why)?,
+        }
+        for name in names_in(folder)? {
+            let path = folder.join(file_name(&name));
+            // The pins of other gateways are their own affair.
+            if *folder != *folders[0] {
+                owner::refuse_foreign(&path).context(why)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 fn all_gateways() -> PathBuf {
     Path::new(bpffs::ROOT).join("crossway")
 }
@@ -179,4 +220,61 @@ pub(super) fn remove_directory(path: &Path) -> io::Result<()> {
 
 fn shown(shape: Option<Shape>) -> String {
     shape.map_or_else(|| "an unknown type".to_owned(), |shape| shape.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn pins_that_others_could_change_are_refused_before_they_are_opened() {
+        let root = std::env::temp_dir().join(format!("crossway-pins-{}", std::process::id()));
+        let [all, own] = ["crossway", "crossway/a"].map(|name| root.join(name));
+        let [links, qdiscs] = ["links", "qdiscs"].map(|name| own.join(name));
+        let judge = || refuse_foreign(&root, [&all, &own, &links, &qdiscs]);
+        let mode = |path: &Path, mode| {
+            fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        };
+        fs::create_dir_all(&root).unwrap();
+        mode(&root, 0o1777);
+        judge().unwrap();
+        for folder in [&links, &qdiscs] {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(MODE)
+                .create(folder)
+                .unwrap();
+        }
+        judge().unwrap();
+        for (path, bits) in [
+            (&root, 0o777),
+            (&all, 0o1777),
+            (&own, 0o770),
+            (&links, 0o720),
+        ] {
+            let before = path.metadata().unwrap().permissions();
+            mode(path, bits);
+            let refused = format!("{:#}", judge().unwrap_err());
+            assert!(
+                refused.contains("others could change what is pinned"),
+                "{refused}"
+            );
+            assert!(refused.contains(&path.display().to_string()), "{refused}");
+            fs::set_permissions(path, before).unwrap();
+        }
+        for folder in [&own, &links] {
+            let link = folder.join("planted");
+            symlink("/sys/fs/bpf/elsewhere", &link).unwrap();
+            let refused = format!("{:#}", judge().unwrap_err());
+            assert!(refused.contains("planted is a symbolic link"), "{refused}");
+            fs::remove_file(&link).unwrap();
+        }
+        // Another gateway's folder is judged by its own agent.
+        symlink("/nowhere", all.join("b")).unwrap();
+        judge().unwrap();
+        fs::remove_dir_all(&root).unwrap();
+    }
 }

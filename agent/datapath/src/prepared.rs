@@ -23,6 +23,7 @@ impl Prepared {
     pub fn load_for(gateway: &str, tc: TcAttach, flows: usize) -> Result<Option<Self>> {
         pins::ensure_bpffs()?;
         let pins = Pins::new(gateway);
+        pins.refuse_foreign()?;
         if !pins.exist() || pins.misfit(flows)?.is_some() {
             return Ok(None);
         }

@@ -1,9 +1,7 @@
 //! The state file: what has been changed on the host, written before the change is made, so that
 //! after kill -9 the next start knows what was there before and restores it at its own clean stop.
 
-use std::io::Write;
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -11,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::HostError;
 use super::sysctl::Key;
-use crossway_sys::{netns, run_folder};
+use crossway_sys::{netns, run_folder, whole_file};
 
 /// What has been changed on the host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,6 +83,9 @@ struct Epoch {
     network_namespace: Option<u64>,
 }
 
+/// No host has so many sysctls and prefixes: a file that is longer is not ours.
+const LONGEST: u64 = 1 << 26;
+
 /// A [`State`] with its file.
 #[derive(Debug)]
 pub struct StateFile {
@@ -98,7 +99,7 @@ pub struct StateFile {
 impl StateFile {
     /// Where the state of the gateway called `name` is kept.
     pub fn path_of(name: &str) -> PathBuf {
-        Path::new("/run/crossway").join(format!("{name}.state.json"))
+        run_folder::path().join(format!("{name}.state.json"))
     }
 
     /// Reads what a killed agent left, if it is about this boot and network namespace. A file that
@@ -106,7 +107,7 @@ impl StateFile {
     pub fn open(path: PathBuf) -> Result<(Self, Option<String>), HostError> {
         let epoch = Epoch::current()?;
         let mut warning = None;
-        let left = match fs::read(&path) {
+        let left = match whole_file::read(&path, LONGEST) {
             Ok(text) => match serde_json::from_slice::<State>(&text) {
                 Ok(state) if state.epoch == epoch => Some(state),
                 Ok(_) => None,
@@ -161,24 +162,7 @@ impl StateFile {
     }
 
     fn write(&self) -> io::Result<()> {
-        if let Some(directory) = self.path.parent() {
-            run_folder::make(directory)?;
-        }
-        let new = self.path.with_extension("json.new");
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&new)?;
-        let text = serde_json::to_vec_pretty(&self.state)?;
-        let written = file.write_all(&text).and_then(|()| file.sync_all());
-        let moved = written.and_then(|()| fs::rename(&new, &self.path));
-        if moved.is_err() {
-            // Half a file is of no use, and takes room.
-            let _ = fs::remove_file(&new);
-        }
-        moved
+        whole_file::write(&self.path, &serde_json::to_vec_pretty(&self.state)?)
     }
 
     /// Forgets everything: there is nothing left to restore.

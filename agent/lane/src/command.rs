@@ -10,6 +10,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 
 use super::drops::Drops;
+use super::ticket::Asked;
 use super::{ParkedLane, Swallowed};
 use crate::io::offload::Offload;
 use crate::io::udp::Endpoint;
@@ -57,7 +58,7 @@ pub enum Command {
     /// Asks for the state.
     Snapshot(oneshot::Sender<LaneSnapshot>),
     /// Ends the lane's thread and gives out the lane, for another agent or to be started again.
-    Park(mpsc::Sender<ParkedLane>),
+    Park(Asked<ParkedLane>),
     /// Ends the lane, once it has carried what waits in the TUN and in the socket; all that it dropped comes back.
     Stop(mpsc::Sender<Drops>),
 }

@@ -12,6 +12,7 @@ pub mod mss;
 mod outbound;
 mod own;
 mod parked;
+pub mod ticket;
 
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
@@ -36,6 +37,7 @@ use gaps::Gaps;
 use own::OwnDatagrams;
 pub use own::Swallowed;
 pub use parked::ParkedLane;
+use ticket::Asked;
 
 /// How often sessions look at their timers (rekey, keepalive, retry).
 const TIMER_PERIOD: Duration = Duration::from_millis(100);
@@ -74,7 +76,7 @@ struct Lane {
     waker: Arc<Waker>,
     gaps: Gaps,
     /// Who gets the lane when it stops.
-    parks_with: Option<mpsc::Sender<ParkedLane>>,
+    parks_with: Option<Asked<ParkedLane>>,
 }
 
 impl Lane {

@@ -33,12 +33,12 @@ pub(super) fn keygen() -> Result<(), Failure> {
 
 /// Prints the public key of the private key on standard input.
 pub(super) fn pubkey() -> Result<(), Failure> {
-    let mut text = Zeroizing::new(String::with_capacity(INPUT_BYTES as usize));
+    let mut content = Zeroizing::new(Vec::with_capacity(INPUT_BYTES as usize));
     io::stdin()
         .take(INPUT_BYTES)
-        .read_to_string(&mut text)
-        .context("standard input is not text: write `crossway pubkey < KEYFILE`")?;
-    let key = SecretKey::from_base64(&text)
+        .read_to_end(&mut content)
+        .context("standard input cannot be read")?;
+    let key = SecretKey::from_file(&content)
         .map_err(|error| anyhow!("standard input {error}: write `crossway pubkey < KEYFILE`"))?;
     print(&format!("{}\n", public_key_text(&key.public_key())))
 }

@@ -112,14 +112,14 @@ impl Gateway {
         let parked = self.forwarding.lanes.park()?;
         let understood = ask.state_version == STATE_VERSION;
         let given = self
-            .send_lanes(&mut channel, &parked, asked_ns, understood)
+            .send_lanes(&mut channel, parked.lanes(), asked_ns, understood)
             .and_then(|()| was_taken(&mut channel));
         if let Err(error) = given {
-            self.forwarding.lanes.resume(parked)?;
+            parked.resume()?;
             return Err(error);
         }
         // From here on the lanes are another agent's.
-        drop(parked);
+        parked.leave();
         self.process.sockets.iter().for_each(SharedSocket::leave);
         let mut export = self.export();
         export.virtual_routers = self.lan.vrrp.leave().await;

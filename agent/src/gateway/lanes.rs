@@ -1,6 +1,7 @@
 //! The lanes of a running gateway: their threads, their commands, their state.
 
-use std::io;
+mod parked;
+
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
@@ -9,16 +10,19 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use datapath_abi::outcome::{DropReason, Tally};
 
+use crate::clock;
 use crate::io::offload::Offload;
 use crate::io::tun::TunQueue;
 use crate::io::udp::UdpSocket;
 use crate::lane::{Command, LaneGone, LaneHandle, LaneSnapshot, ParkedLane, Swallowed, ToControl};
-use crate::posture::capabilities::{Part, settle_thread};
 use crate::routes::RouteTable;
 use crate::tunnel::PeerSnapshot;
 use crate::tunnel::initiations::Initiations;
 use crate::tunnel::noise::Identity;
+use crossway_lane::ticket::{Ticket, ticket};
 use crossway_types::marks::DscpModel;
+pub(super) use parked::Parked;
+use parked::Thread;
 
 /// How long a lane may take to stop: some batches.
 const PARK_LIMIT: Duration = Duration::from_secs(1);
@@ -34,8 +38,17 @@ pub(super) struct Lanes {
 
 struct Running {
     handle: LaneHandle,
-    thread: Option<JoinHandle<io::Result<()>>>,
+    thread: Thread,
     state: Option<LaneSnapshot>,
+}
+
+/// What new lanes are held to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HeldTo {
+    pub(super) mtu: u16,
+    pub(super) dscp: DscpModel,
+    /// Timestamps of handshakes are not before this.
+    pub(super) calendar_begins: Duration,
 }
 
 impl Lanes {
@@ -44,22 +57,22 @@ impl Lanes {
         tun: &str,
         pairs: Vec<(TunQueue, UdpSocket)>,
         identity: &Identity,
-        (mtu, dscp): (u16, DscpModel),
+        held_to: HeldTo,
         to_control: &ToControl,
     ) -> Result<Self> {
+        let HeldTo {
+            mtu,
+            dscp,
+            calendar_begins,
+        } = held_to;
         let initiations = Arc::<Initiations>::default();
         let made = pairs.into_iter().map(|(tun, udp)| {
-            let (identity, initiations) = (identity.clone(), Arc::clone(&initiations));
-            let made = ParkedLane::new(
-                tun,
-                udp,
-                identity,
-                initiations,
-                mtu.into(),
-                to_control.clone(),
-            );
+            let (identity, to_control) = (identity.clone(), to_control.clone());
+            let initiations = Arc::clone(&initiations);
+            let made = ParkedLane::new(tun, udp, identity, initiations, mtu.into(), to_control);
             let (mut lane, handle) = made.context("to make a lane")?;
             lane.set_dscp(dscp);
+            lane.begin_calendar(calendar_begins);
             Ok((lane, handle))
         });
         Self::run(tun, made.collect::<Result<_>>()?)
@@ -67,49 +80,58 @@ impl Lanes {
 
     /// Starts lanes that are made already.
     pub(super) fn run(tun: &str, made: Vec<(ParkedLane, LaneHandle)>) -> Result<Self> {
-        let (parked, handles): (Vec<_>, Vec<_>) = made.into_iter().unzip();
-        let running = handles.into_iter().map(|handle| Running {
-            handle,
-            thread: None,
-            state: None,
-        });
-        let mut lanes = Self {
+        let mut parked = Parked::none_of(made.len());
+        let running = made
+            .into_iter()
+            .enumerate()
+            .map(|(number, (lane, handle))| {
+                let thread = Thread::default();
+                parked.put(number, lane, &thread);
+                Running {
+                    handle,
+                    thread,
+                    state: None,
+                }
+            });
+        let lanes = Self {
             tun: tun.to_owned(),
             running: running.collect(),
             ended: None,
         };
-        lanes.resume(parked)?;
+        parked.resume()?;
         Ok(lanes)
     }
 
     /// Stops every lane and gives all of them out, or none: then they go on.
-    pub(super) fn park(&mut self) -> Result<Vec<ParkedLane>> {
-        let (given, taken): (Vec<_>, Vec<_>) = self.running.iter().map(|_| channel()).unzip();
-        for (lane, given) in given.into_iter().enumerate() {
-            self.send(lane as u16, Command::Park(given))?;
-        }
-        let mut parked = Vec::new();
-        for taken in taken {
-            if let Ok(lane) = taken.recv_timeout(PARK_LIMIT) {
-                parked.push(lane);
-            } else {
-                let number = parked.len();
-                self.resume(parked)?;
-                bail!("lane {number} does not stop");
+    pub(super) fn park(&mut self) -> Result<Parked> {
+        let asked = self.running.iter().map(|running| {
+            let (ticket, asked) = ticket();
+            let sent = running.handle.send(Command::Park(asked));
+            (ticket, sent)
+        });
+        let asked: Vec<(Ticket<ParkedLane>, Result<(), LaneGone>)> = asked.collect();
+        let deadline = clock::now() + PARK_LIMIT;
+        let mut parked = Parked::none_of(self.running.len());
+        let (mut late, mut gone) = (Vec::new(), None);
+        for (number, (ticket, sent)) in asked.into_iter().enumerate() {
+            match (ticket.take_by(deadline), sent) {
+                (Some(lane), _) => parked.put(number, lane, &self.running[number].thread),
+                (None, Ok(())) => late.push(number.to_string()),
+                (None, Err(LaneGone)) => gone = Some(number),
             }
         }
-        Ok(parked)
-    }
-
-    /// Starts lanes that were stopped, in their order.
-    pub(super) fn resume(&mut self, parked: Vec<ParkedLane>) -> Result<()> {
-        let count = self.running.len();
-        let settle = || settle_thread(Part::Lane);
-        for (number, (lane, running)) in parked.into_iter().zip(&mut self.running).enumerate() {
-            let thread = lane.start(number, count, settle);
-            running.thread = Some(thread.context("to start a lane's thread")?);
+        if late.is_empty() && gone.is_none() {
+            return Ok(parked);
         }
-        Ok(())
+        parked.resume()?;
+        if let Some(gone) = gone {
+            return Err(self.failure(gone));
+        }
+        let word = if late.len() > 1 { "lanes" } else { "lane" };
+        bail!(
+            "{word} {} did not stop within {PARK_LIMIT:?}",
+            late.join(", ")
+        )
     }
 
     /// How many there are.
@@ -131,14 +153,14 @@ impl Lanes {
         (0..self.count()).try_for_each(|lane| self.send(lane, Command::SetMtu(mtu.into())))
     }
 
-    /// Has every lane begin its sessions anew: this machine is a copy.
-    pub(super) fn forget_sending_keys(&mut self) -> Result<()> {
-        (0..self.count()).try_for_each(|lane| self.send(lane, Command::ForgetSendingKeys))
-    }
-
     /// Has all of them show the classes of inner packets outside, or not.
     pub(super) fn set_dscp(&mut self, dscp: DscpModel) -> Result<()> {
         (0..self.count()).try_for_each(|lane| self.send(lane, Command::SetDscp(dscp)))
+    }
+
+    /// Has every lane begin its sessions anew: this machine is a copy.
+    pub(super) fn forget_sending_keys(&mut self) -> Result<()> {
+        (0..self.count()).try_for_each(|lane| self.send(lane, Command::ForgetSendingKeys))
     }
 
     /// Replaces the routes of every lane, which share one table, and frees the old one here.
@@ -209,7 +231,7 @@ impl Lanes {
         }
         let ended = self
             .running
-            .iter_mut()
+            .iter()
             .filter_map(|running| running.thread.take());
         ended
             .filter_map(|thread| match thread.join() {
@@ -234,7 +256,7 @@ impl Lanes {
     fn failure(&mut self, lane: usize) -> anyhow::Error {
         let thread = self
             .running
-            .get_mut(lane)
+            .get(lane)
             .and_then(|running| running.thread.take());
         let why = match thread.map(JoinHandle::join) {
             Some(Ok(Err(error))) => format!(
@@ -247,3 +269,6 @@ impl Lanes {
         anyhow!("{}", self.ended.get_or_insert(why))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,10 +17,10 @@ pub(super) enum Source {
     OwnPackets,
     /// Endpoints that cannot be reached by the interface that their link is bound to.
     Paths,
-    /// The host's nftables.
-    Firewall,
     /// Endpoints that the host's routes lead to through the tunnel.
     Swallowed,
+    /// The host's nftables.
+    Firewall,
     FastPath,
     VirtualRouters,
     /// What this process may do.

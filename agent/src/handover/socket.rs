@@ -43,6 +43,13 @@ pub struct PeerProcess {
     pub uid: libc::uid_t,
 }
 
+impl PeerProcess {
+    /// Whether it is of this user.
+    pub fn is_of(&self, uid: libc::uid_t) -> bool {
+        self.uid == uid
+    }
+}
+
 impl Channel {
     /// A connected socket, either blocking or not.
     pub fn new(stream: UnixStream) -> io::Result<Self> {
@@ -70,7 +77,7 @@ impl Channel {
 
     /// Whether the other end is a process of our own user.
     pub fn is_ours(&self) -> io::Result<bool> {
-        Ok(self.peer()?.uid == geteuid().as_raw())
+        Ok(self.peer()?.is_of(geteuid().as_raw()))
     }
 
     /// From now on each read and write may take so long.
@@ -266,6 +273,28 @@ mod tests {
         assert!(a.is_ours().unwrap());
         let own = libc::pid_t::try_from(std::process::id()).unwrap();
         assert_eq!(a.peer().unwrap().pid, own);
+    }
+
+    #[test]
+    fn another_user_is_not_ours() {
+        let ours = geteuid().as_raw();
+        let [a, _b] = pair();
+        assert!(a.peer().unwrap().is_of(ours));
+        assert!(!a.peer().unwrap().is_of(ours + 1));
+        if ours != 0 {
+            return;
+        }
+        // Only root can be somebody else for a while: the thread that makes the pair is.
+        let made = std::thread::spawn(|| {
+            // SAFETY: it changes numbers of this thread alone; the C library's own call would change all threads.
+            let changed = unsafe { libc::syscall(libc::SYS_setresuid, -1_i32, 65_534, -1_i32) };
+            assert_eq!(changed, 0);
+            pair()
+        });
+        for end in made.join().unwrap() {
+            assert_eq!(end.peer().unwrap().uid, 65_534);
+            assert!(!end.is_ours().unwrap());
+        }
     }
 
     #[test]

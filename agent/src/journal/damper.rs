@@ -8,7 +8,7 @@ use super::{Change, Group};
 use crate::control::message::EventKind;
 
 /// Changes of one group that are told within a second.
-pub(super) const MOST_IN_A_SECOND: u32 = 10;
+const MOST_IN_A_SECOND: u32 = 10;
 const SECOND: Duration = Duration::from_secs(1);
 /// How often it is told of what was not told.
 const SUMMARY_AFTER: Duration = Duration::from_secs(5);

@@ -6,6 +6,7 @@ pub mod interface;
 pub mod memory;
 pub mod netns;
 pub mod own_address;
+pub mod owner;
 pub mod poll;
 pub mod run_folder;
 pub mod socket_option;

@@ -1,7 +1,7 @@
 //! What `crossway check` says of the key files that a file names.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crossway::config::Config;
@@ -61,6 +61,54 @@ fn key_files_are_looked_at() {
             key_file.display()
         )
     );
+}
+
+#[test]
+fn files_that_others_can_replace_are_warned_of() {
+    let folder = Folder::new("replaceable");
+    let key = SecretKey::generate().unwrap().to_base64();
+    folder.write("berlin.toml", GOOD, 0o644);
+    folder.write("berlin-1.key", &key, 0o600);
+    let [file, key] = ["berlin.toml", "berlin-1.key"].map(|name| folder.0.join(name));
+    let load = || warnings(Config::load(&file, &crossway::disk::Disk));
+    assert!(load().is_empty());
+    let mode =
+        |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+
+    mode(&file, 0o664);
+    let [warning] = &load()[..] else {
+        panic!("one warning")
+    };
+    assert!(
+        warning.contains("others can change where packets go"),
+        "{warning}"
+    );
+    assert!(
+        warning.contains("its group may write to it: chmod g-w"),
+        "{warning}"
+    );
+    mode(&file, 0o640);
+    assert!(load().is_empty(), "a group may read it");
+
+    mode(&folder.0, 0o775);
+    let of_both = load();
+    assert_eq!(of_both.len(), 2, "{of_both:?}");
+    assert!(
+        of_both
+            .iter()
+            .any(|warning| warning.contains("others can replace the key"))
+    );
+    mode(&folder.0, 0o755);
+    if folder.0.metadata().unwrap().uid() == 0 {
+        std::os::unix::fs::chown(&key, Some(65534), None).unwrap();
+        let [warning] = &load()[..] else {
+            panic!("one warning")
+        };
+        assert!(
+            warning.contains("belongs to uid 65534: chown root"),
+            "{warning}"
+        );
+    }
 }
 
 #[test]
@@ -153,6 +201,7 @@ impl Folder {
     fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("crossway-{name}-{}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         Self(path)
     }
 

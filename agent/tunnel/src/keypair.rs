@@ -318,6 +318,40 @@ mod tests {
     use crossway_sys::clock;
     use crossway_types::keys::remains;
 
+    /// A message of the far side with any counter, which it would not send itself.
+    fn message(counter: u64) -> Vec<u8> {
+        let mut datagram = vec![0; 256];
+        message::write_data(&mut datagram, 1, counter);
+        let sealed = Key::new(&[0x62; 32]).seal(counter, &[7; 20], &mut datagram[DATA_HEADER..]);
+        datagram.truncate(DATA_HEADER + sealed);
+        datagram
+    }
+
+    #[test]
+    fn counters_beyond_the_last_are_neither_sent_nor_taken() {
+        let keys = || TransportKeys {
+            sending: Zeroizing::new([0x61; 32]),
+            receiving: Zeroizing::new([0x62; 32]),
+        };
+        let mut keypair = Keypair::new(keys(), 1, 2, true, clock::now());
+        let mut landing = [0; 256];
+        let last = REJECT_AFTER_MESSAGES - 1;
+        for counter in [0, 1 << 60, last] {
+            assert_eq!(keypair.open(&message(counter), &mut landing), Ok(20));
+        }
+        for counter in [last + 1, last + 2, u64::MAX] {
+            let taken = keypair.open(&message(counter), &mut landing);
+            assert_eq!(taken, Err(DropReason::Replayed), "{counter}");
+        }
+        keypair.wear(last);
+        assert!(keypair.seal(&[], 0, &mut landing).is_some());
+        assert_eq!(keypair.seal(&[], 0, &mut landing), None);
+        keypair.wear(REKEY_AFTER_MESSAGES - 1);
+        assert!(!keypair.is_worn());
+        keypair.wear(REKEY_AFTER_MESSAGES);
+        assert!(keypair.is_worn());
+    }
+
     #[test]
     fn a_session_that_has_ended_leaves_no_key() {
         let make = || {

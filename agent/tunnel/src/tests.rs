@@ -244,6 +244,38 @@ fn only_an_authentic_message_moves_the_endpoint() {
 }
 
 #[test]
+fn a_refused_handshake_message_does_not_move_the_endpoint() {
+    let elsewhere = Endpoint::new("198.51.100.9:4000".parse().unwrap());
+    for (mut a, mut b) in pairs() {
+        // Initiations that follow each other too fast; there is no session yet, so the first moves it.
+        let (_, first) = a.out.take_datagrams().remove(0);
+        let later = a.now + Duration::from_secs(1);
+        let mut again = Node::at(1, "192.0.2.1:51820", later, Duration::from_secs(1 << 40));
+        again.add(&b, 2, true);
+        let (_, second) = again.out.take_datagrams().remove(0);
+        assert_eq!(b.handle(&first, a.address).0, Handled::Control);
+        let (handled, _) = b.handle(&second, elsewhere);
+        assert_eq!(handled, Handled::Dropped(DropReason::HandshakeRateLimited));
+        assert_eq!(b.snapshot()[0].endpoint, Some(a.address));
+
+        // A response that is right but for its contents.
+        let (_, response) = b.out.take_datagrams().remove(0);
+        let mut forged = response.clone();
+        forged[50] ^= 1;
+        macs::Stamper::new(&a.public_key()).stamp(&mut forged, a.now);
+        let (handled, _) = a.handle(&forged, elsewhere);
+        assert_eq!(handled, Handled::Dropped(DropReason::HandshakeInvalid));
+        assert_eq!(a.snapshot()[0].endpoint, Some(b.address));
+        assert_eq!(a.handle(&response, elsewhere).0, Handled::Control);
+        assert_eq!(
+            a.snapshot()[0].endpoint,
+            Some(elsewhere),
+            "the true one does"
+        );
+    }
+}
+
+#[test]
 fn strangers_and_noise_are_named() {
     for (mut a, mut b) in pairs() {
         let mut stranger = Node::new(3, "203.0.113.3:51820");

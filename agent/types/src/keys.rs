@@ -37,9 +37,31 @@ impl SecretKey {
     }
 
     /// Reads the base64 form; white space around it is ignored.
+    ///
+    /// # Errors
+    /// What is wrong with it, as far as that can be told.
     pub fn from_base64(text: &str) -> Result<Self, KeyError> {
-        let bytes = Zeroizing::new(decode(text.trim())?);
+        let trimmed = text.trim();
+        let bytes = decode(trimmed).map_err(|error| what_it_is(trimmed).unwrap_or(error))?;
+        let bytes = Zeroizing::new(bytes);
         Ok(Self(StaticSecret::from(*bytes)))
+    }
+
+    /// Reads the content of a key file, in whatever form an editor has left it.
+    ///
+    /// # Errors
+    /// As [`Self::from_base64`].
+    pub fn from_file(content: &[u8]) -> Result<Self, KeyError> {
+        if content.starts_with(&[0xff, 0xfe])
+            || content.starts_with(&[0xfe, 0xff])
+            || content.contains(&0)
+        {
+            return Err(KeyError::WideText);
+        }
+        match std::str::from_utf8(content) {
+            Ok(text) => Self::from_base64(text),
+            Err(_) => Err(KeyError::NoText),
+        }
     }
 
     /// The public key that belongs to it.
@@ -89,6 +111,51 @@ pub enum KeyError {
         /// Characters found.
         found: usize,
     },
+    /// Nothing but white space.
+    #[error("is empty")]
+    Empty,
+    /// UTF-8 with a byte order mark.
+    #[error(
+        "begins with a byte order mark, as some editors write it: save it as UTF-8 without, or in the shell \
+         (sed -i '1s/^\\xEF\\xBB\\xBF//' FILE)"
+    )]
+    ByteOrderMark,
+    /// UTF-16 or UTF-32, or no text at all.
+    #[error(
+        "is UTF-16, as some editors and PowerShell's > write it, or no text: save it as plain text (ASCII or UTF-8)"
+    )]
+    WideText,
+    /// Not UTF-8.
+    #[error("is no text: a key file holds 44 characters")]
+    NoText,
+    /// A character that is not seen, such as a zero-width space.
+    #[error(
+        "holds a character that is not seen (U+{0:04X}), as copies from web pages do: type it anew"
+    )]
+    Unseen(u32),
+    /// Quotation marks around it.
+    #[error("has quotation marks around the key: leave them out")]
+    Quoted,
+    /// A line such as `PrivateKey = ...`, or a whole file of wg or wg-quick.
+    #[error(
+        "is a configuration of wg: a key file holds the key alone, what is behind PrivateKey = or PresharedKey ="
+    )]
+    WgConfig,
+    /// `-----BEGIN ...`.
+    #[error("is a PEM file, of OpenSSL or OpenSSH: WireGuard has keys of its own")]
+    Pem,
+    /// More than one line.
+    #[error("has {found} lines where a key has one")]
+    Lines {
+        /// Lines found.
+        found: usize,
+    },
+    /// 64 hexadecimal digits.
+    #[error("is hexadecimal: a key file holds base64, as `wg genkey` prints it")]
+    Hexadecimal,
+    /// The alphabet of RFC 4648 section 5.
+    #[error("is base64 for URLs: WireGuard's has + and / in the place of - and _")]
+    UrlAlphabet,
     /// 44 characters, but not base64 of 32 bytes.
     #[error("is not base64 of 32 bytes (letters, digits, + and /, then one = at the end)")]
     Alphabet,
@@ -125,6 +192,44 @@ pub fn parse_public_key(text: &str) -> Result<[u8; KEY_BYTES], KeyError> {
 /// The base64 form of a public key.
 pub fn public_key_text(key: &[u8; KEY_BYTES]) -> String {
     STANDARD.encode(key)
+}
+
+/// What a text is that is no key, where that can be told without a word of it.
+fn what_it_is(text: &str) -> Option<KeyError> {
+    let unseen = |c: char| {
+        let invisible = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202f}' | '\u{2060}'..='\u{206f}');
+        invisible
+            || matches!(c, '\u{a0}' | '\u{ad}' | '\u{feff}')
+            || (c.is_control() && !c.is_whitespace())
+    };
+    let quote = |c: char| matches!(c, '"' | '\'' | '`' | '\u{2018}'..='\u{201f}');
+    let lines = text.lines().count();
+    let fits_url = |c: char| c.is_ascii_alphanumeric() || "-_=".contains(c);
+    Some(match text {
+        "" => KeyError::Empty,
+        _ if text.starts_with('\u{feff}') => KeyError::ByteOrderMark,
+        _ if text.contains("-----BEGIN") => KeyError::Pem,
+        _ if text.starts_with('[') || text.contains("Key =") || text.contains("Key=") => {
+            KeyError::WgConfig
+        }
+        _ if text.starts_with(quote) && text.ends_with(quote) => KeyError::Quoted,
+        _ if lines > 1 => KeyError::Lines { found: lines },
+        _ => {
+            if let Some(c) = text.chars().find(|c| unseen(*c)) {
+                return Some(KeyError::Unseen(c.into()));
+            }
+            let hex =
+                text.len() == 2 * KEY_BYTES && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+            let of_urls = text.contains(['-', '_']) && text.chars().all(fits_url);
+            return match (hex, of_urls) {
+                (true, _) => Some(KeyError::Hexadecimal),
+                (_, true) if (KEY_CHARACTERS - 1..=KEY_CHARACTERS).contains(&text.len()) => {
+                    Some(KeyError::UrlAlphabet)
+                }
+                _ => None,
+            };
+        }
+    })
 }
 
 fn decode(text: &str) -> Result<[u8; KEY_BYTES], KeyError> {
@@ -220,6 +325,62 @@ mod tests {
         assert_ne!(*a.to_base64(), *b.to_base64());
         let bytes = a.expose().as_bytes();
         assert_eq!((bytes[0] & 0x07, bytes[31] & 0xc0), (0, 0x40));
+    }
+
+    #[test]
+    fn a_file_that_an_editor_has_changed_is_read_or_its_change_is_named() {
+        let with = |text: &str| SecretKey::from_file(text.as_bytes());
+        for read in [
+            format!("{PRIVATE}\r\n"),
+            format!("\n\t{PRIVATE}  \n\n"),
+            PRIVATE.to_owned(),
+        ] {
+            assert_eq!(*with(&read).unwrap().to_base64(), PRIVATE);
+        }
+        let wide =
+            |text: &str| -> Vec<u8> { text.encode_utf16().flat_map(u16::to_le_bytes).collect() };
+        for content in [
+            wide(PRIVATE),
+            wide(&format!("\u{feff}{PRIVATE}")),
+            vec![0xfe, 0xff, 0, b'A'],
+            vec![0; 44],
+        ] {
+            assert_eq!(SecretKey::from_file(&content), Err(KeyError::WideText));
+        }
+        assert_eq!(SecretKey::from_file(&[0x80; 44]), Err(KeyError::NoText));
+        let hex = "0f".repeat(KEY_BYTES);
+        for (text, expected) in [
+            (format!("\u{feff}{PRIVATE}\r\n"), KeyError::ByteOrderMark),
+            ("\u{feff}".to_owned(), KeyError::ByteOrderMark),
+            (" \r\n".to_owned(), KeyError::Empty),
+            (format!("{PRIVATE}\u{200b}"), KeyError::Unseen(0x200b)),
+            (format!("{PRIVATE}\u{feff}"), KeyError::Unseen(0xfeff)),
+            (format!("\"{PRIVATE}\"\n"), KeyError::Quoted),
+            (format!("\u{201c}{PRIVATE}\u{201d}"), KeyError::Quoted),
+            (format!("PrivateKey = {PRIVATE}"), KeyError::WgConfig),
+            (
+                format!("[Interface]\nPrivateKey={PRIVATE}\n"),
+                KeyError::WgConfig,
+            ),
+            (format!("# mine\n{PRIVATE}\n"), KeyError::Lines { found: 2 }),
+            (hex, KeyError::Hexadecimal),
+            (
+                PRIVATE.replace('+', "-").replace('X', "_"),
+                KeyError::UrlAlphabet,
+            ),
+            (
+                "-----BEGIN PRIVATE KEY-----\nMC4\n".to_owned(),
+                KeyError::Pem,
+            ),
+            ("secret".to_owned(), KeyError::Length { found: 6 }),
+        ] {
+            let error = with(&text).unwrap_err();
+            assert_eq!(error, expected);
+            assert!(
+                !error.to_string().contains(&PRIVATE[..8]),
+                "it is never told"
+            );
+        }
     }
 
     #[test]

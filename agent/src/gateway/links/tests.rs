@@ -125,6 +125,29 @@ fn a_link_that_flaps_is_held_down_and_says_so() {
 }
 
 #[test]
+fn a_far_end_that_does_not_hear_us_is_down_though_its_data_comes() {
+    let mut links = links();
+    let start = clock::now();
+    links.insert(planned(1, &["192.0.2.7:51820"]), HOLD, start);
+    let mut at = |second: u64, unheard: Option<u64>| {
+        let snapshot = PeerSnapshot {
+            unheard_for: unheard.map(Duration::from_secs),
+            received_packets: second * 1000,
+            ..peer(1, true)
+        };
+        links.on_snapshot(vec![snapshot], start + Duration::from_secs(second));
+        let link = links.get(LinkId(1)).unwrap();
+        (link.state, link.why.clone())
+    };
+    assert_eq!(at(1, None).0, LinkState::Up);
+    assert_eq!(at(20, Some(11)).0, LinkState::Up);
+    let (state, why) = at(21, Some(12));
+    assert_eq!(state, LinkState::Down);
+    assert!(why.contains("what is sent to it does not arrive"), "{why}");
+    assert_eq!(at(40, None).0, LinkState::Up, "it has got an answer");
+}
+
+#[test]
 fn a_link_without_an_endpoint_waits_to_be_dialled() {
     let mut links = links();
     let start = clock::now();

@@ -138,6 +138,7 @@ fn keepalives_are_not_sent_where_there_is_data() {
     for _ in 0..10 {
         link.wait(10.0);
         link.send('a');
+        link.send('b');
     }
     assert_eq!(link.times('a', DATA).len(), 10);
 }
@@ -352,6 +353,32 @@ fn messages_of_the_session_before_are_still_opened() {
     }
     assert_eq!(link.b.handle(&late, link.now).0, Ok(Got::Packet(inner(60))));
     assert_eq!(link.b.handle(&late, link.now).0, Err(DropReason::Replayed));
+}
+
+#[test]
+fn the_keys_of_a_session_before_are_gone_three_minutes_after_they_were_made() {
+    let mut link = Link::agreed(None, None);
+    let late: Vec<_> = (0..2)
+        .map(|_| link.a.send(&inner(60), link.now).unwrap())
+        .collect();
+    link.wait(100.0);
+    let initiation = link.a.dial(link.now).unwrap();
+    link.carry('a', initiation);
+    link.wait(79.0);
+    assert_eq!(
+        link.b.handle(&late[0], link.now).0,
+        Ok(Got::Packet(inner(60)))
+    );
+    link.wait(1.5);
+    assert_eq!(
+        link.ages(),
+        (Some(80), Some(80)),
+        "the session after it lives"
+    );
+    let gone = link.b.handle(&late[1], link.now).0;
+    assert_eq!(gone, Err(DropReason::NoSession));
+    link.wait(100.0);
+    assert!(link.a.session.keypairs.is_empty() && link.b.session.keypairs.is_empty());
 }
 
 #[test]
