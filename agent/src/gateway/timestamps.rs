@@ -21,7 +21,7 @@ const MARGIN: Duration = Duration::from_secs(12);
 /// Digits of a second, and a line break.
 const LONGEST: u64 = 32;
 /// What a damaged file cannot claim: the year 2500.
-const LATEST: Duration = Duration::from_secs(530 * 365 * 86_400);
+const LATEST: Duration = Duration::from_hours(530 * 365 * 24);
 
 /// Keeps the file up to date.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ pub(super) fn start_of_calendars(gateway: &str) -> Duration {
 fn begin(wall: Duration, told: Option<Duration>) -> Duration {
     match told {
         Some(told) if told > wall && told < LATEST => {
-            let ahead = (told - wall).as_secs();
+            let ahead = told.saturating_sub(wall).as_secs();
             tracing::warn!(
                 ahead_seconds = ahead,
                 "the clock of this host is behind the time that earlier handshakes told: they go on from that"
