@@ -301,8 +301,6 @@ impl Gateway {
         self.lan.vrrp.stop().await;
         // For the last words.
         self.look_at_links(clock::now()).await;
-        failures.extend(self.remember_names());
-        self.timestamps.write(clock::now());
         let by_programs = self.forwarding.dropped_by_programs();
         if let Err(error) = self.forwarding.detach() {
             failures.push(format!("{error:#}"));
@@ -313,6 +311,8 @@ impl Gateway {
         }
         failures.extend(self.forwarding.lanes.stop());
         self.say_last_words(&by_programs);
+        failures.extend(self.remember_names());
+        self.timestamps.write(clock::now());
         let in_tun = self.host.kernel.dropped_in(&self.host.tun.name);
         if in_tun > 0 {
             tracing::info!(
