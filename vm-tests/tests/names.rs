@@ -74,7 +74,7 @@ fn nobody_waits_for_a_name_server_that_does_not_answer() {
 #[test]
 fn a_thousand_names_are_looked_up_by_a_few_threads() {
     let lab = Lab::start(|plan| {
-        plan.configure(|config| config.sites.extend((0..1000).map(site_by_name)))
+        plan.configure(|config| config.sites.extend((0..1000).map(site_by_name)));
     });
     let far = lab.topology.sites[1].host_address(Family::V4);
     traffic::wait_for_ping(lab.host(), far, UP).unwrap();
@@ -185,7 +185,7 @@ impl Lab {
         let mut plans = plan::plan(&topology, Shape::FullMesh, Family::V4).unwrap();
         plans[1].peers[0].endpoint = None;
         adjust(&mut plans[0]);
-        let _b = Crossway::start(&topology, &plans[1]).unwrap();
+        let b = Crossway::start(&topology, &plans[1]).unwrap();
         let name_server = topology.sites[0]
             .gateway
             .enter(|| UdpSocket::bind("127.0.0.1:53"));
@@ -195,7 +195,7 @@ impl Lab {
         a.set_resolv_conf(&resolv_conf);
         Self {
             a,
-            _b,
+            _b: b,
             plan: plans[0].clone(),
             _name_server: name_server.unwrap().unwrap(),
             topology,
