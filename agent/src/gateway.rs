@@ -36,6 +36,7 @@ mod replicas;
 mod start;
 pub mod states;
 mod take;
+mod timestamps;
 mod upgrade;
 mod vrrp;
 mod warnings;
@@ -64,6 +65,7 @@ use reconcile::{Agenda, Event, Step};
 use record::SharedJournal;
 use replicas::Replicas;
 use states::States;
+use timestamps::Timestamps;
 use upgrade::Upgrade;
 use warnings::{Source, Warnings};
 
@@ -82,6 +84,7 @@ struct Gateway {
     states: States,
     journal: SharedJournal,
     damper: Damper,
+    timestamps: Timestamps,
     warnings: Warnings,
     rates: Rates,
     pending_flows: Vec<PendingFlows>,
@@ -103,10 +106,15 @@ pub async fn run(config: Config, path: PathBuf, take_over: bool, starter: Starte
     } else {
         None
     };
-    let (mut gateway, mut inputs) = match running {
-        Some(channel) => Box::pin(take::take_over(config, path, signals, channel)).await?,
-        None => Box::pin(start::start(config, path, signals)).await?,
+    let taken = match running {
+        Some(channel) => Box::pin(take::take_or_none(&config, &path, channel)).await?,
+        None => None,
     };
+    let (mut gateway, sockets, sources) = match taken {
+        Some(taken) => taken,
+        None => Box::pin(start::start(config, path)).await?,
+    };
+    let mut inputs = gateway.listen(sockets, sources, signals)?;
     gateway.process.upgrade = Upgrade::new(starter);
     gateway.settle_posture();
     memory::give_back();
@@ -228,6 +236,7 @@ impl Gateway {
     async fn handle_tick(&mut self, now: Instant) {
         self.look_at_links(now).await;
         self.record_suppressed(now);
+        self.timestamps.follow(now);
         self.follow_names(now);
         self.guard_moved(now).await;
         self.mark(Event::Tick);
@@ -292,7 +301,6 @@ impl Gateway {
         self.lan.vrrp.stop().await;
         // For the last words.
         self.look_at_links(clock::now()).await;
-        failures.extend(self.remember_names());
         let by_programs = self.forwarding.dropped_by_programs();
         if let Err(error) = self.forwarding.detach() {
             failures.push(format!("{error:#}"));
@@ -303,6 +311,8 @@ impl Gateway {
         }
         failures.extend(self.forwarding.lanes.stop());
         self.say_last_words(&by_programs);
+        failures.extend(self.remember_names());
+        self.timestamps.write(clock::now());
         let in_tun = self.host.kernel.dropped_in(&self.host.tun.name);
         if in_tun > 0 {
             tracing::info!(

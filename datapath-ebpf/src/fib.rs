@@ -4,8 +4,8 @@ use core::mem;
 
 use aya_ebpf::{
     bindings::{
-        __sk_buff, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS, BPF_FIB_LOOKUP_OUTPUT,
-        bpf_fib_lookup,
+        __sk_buff, BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH,
+        BPF_FIB_LKUP_RET_SUCCESS, BPF_FIB_LOOKUP_OUTPUT, bpf_fib_lookup,
     },
     helpers,
 };
@@ -105,6 +105,9 @@ extern "C" fn ask_kernel_again(context: *mut __sk_buff, answer: *const bpf_fib_l
     let is_same = again.ifindex == answer.ifindex && again.family == answer.family && there == here;
     u32::from(REACHED.contains(&found) && is_same)
 }
+
+/// The interface that is named takes no packet of this size.
+pub(crate) const TOO_BIG: i64 = BPF_FIB_LKUP_RET_FRAG_NEEDED as i64;
 
 /// Answers that name an interface and a next hop, with or without its link-layer address.
 pub(crate) const REACHED: [i64; 2] = [

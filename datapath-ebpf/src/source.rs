@@ -59,7 +59,9 @@ extern "C" fn ask_for_source(
     question.ifindex = tun_ifindex;
     question.__bindgen_anon_3.ipv4_src = destination;
     question.__bindgen_anon_4.ipv4_dst = source;
-    if !fib::REACHED.contains(&fib::ask(context, &mut question, 0)) {
+    let answer = fib::ask(context, &mut question, 0);
+    // How large a packet may be that goes there does not matter.
+    if !fib::REACHED.contains(&answer) && answer != fib::TOO_BIG {
         UNREACHED
     } else if question.ifindex == ifindex {
         BY_THIS

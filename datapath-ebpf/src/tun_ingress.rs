@@ -1,8 +1,8 @@
 //! Packets out of the tunnel: counted, then straight to the neighbour that the kernel's routing names.
 
 use aya_ebpf::bindings::{
-    BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS,
-    bpf_fib_lookup, bpf_redir_neigh, bpf_redir_neigh__bindgen_ty_1,
+    BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup, bpf_redir_neigh,
+    bpf_redir_neigh__bindgen_ty_1,
 };
 use datapath_abi::{
     headers::{Headers, Ports},
@@ -28,7 +28,6 @@ use crate::{
 
 const FIB_SUCCESS: i64 = BPF_FIB_LKUP_RET_SUCCESS as i64;
 const FIB_NO_NEIGHBOUR: i64 = BPF_FIB_LKUP_RET_NO_NEIGH as i64;
-const FIB_TOO_BIG: i64 = BPF_FIB_LKUP_RET_FRAG_NEEDED as i64;
 
 /// What is known of a packet that came out of the tunnel.
 pub(crate) struct Seen<'a> {
@@ -142,7 +141,7 @@ pub(crate) fn decide(skb: &Skb, seen: &Seen<'_>, route: &mut bpf_fib_lookup) -> 
     }
     match answer {
         FIB_SUCCESS | FIB_NO_NEIGHBOUR => to_lan(skb, seen, route, answer == FIB_NO_NEIGHBOUR),
-        FIB_TOO_BIG => Err(StackReason::TooBig.into()),
+        fib::TOO_BIG => Err(StackReason::TooBig.into()),
         _ => Err(StackReason::NotToLan.into()),
     }
 }

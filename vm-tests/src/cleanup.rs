@@ -51,7 +51,7 @@ pub fn remove_dead_tests() -> Result<Vec<String>> {
 pub fn remove_gateway_state(gateway: &str) {
     // None of it need exist.
     let _ = fs::remove_dir_all(Path::new(PINS).join(gateway));
-    for suffix in ["sock", "state.json"] {
+    for suffix in ["sock", "state.json", "handshakes", "names.json"] {
         let _ = fs::remove_file(Path::new(RUN).join(format!("{gateway}.{suffix}")));
     }
 }

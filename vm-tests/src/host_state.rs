@@ -85,14 +85,18 @@ fn has_settled(link: &Value) -> bool {
             })
 }
 
-/// What a gateway keeps outside of its namespace: pins, socket, state. Empty after a clean stop.
+/// What an agent remembers for the next one, whatever becomes of itself.
+pub const MEMORY: [&str; 2] = [".handshakes", ".names.json"];
+
+/// What a gateway keeps outside of its namespace, [`MEMORY`] apart: pins, socket, state. Empty after a clean stop.
 pub fn files_of(gateway: &str) -> Vec<PathBuf> {
     let folders = ["/sys/fs/bpf/crossway", "/run/crossway"];
     let entries = folders.into_iter().flat_map(fs::read_dir).flatten();
     let files = entries.flatten().filter(|entry| {
         let name = entry.file_name();
         let rest = name.to_str().and_then(|name| name.strip_prefix(gateway));
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        let is_its = |rest: &str| rest.is_empty() || rest.starts_with('.');
+        rest.is_some_and(|rest| is_its(rest) && !MEMORY.contains(&rest))
     });
     files.map(|entry| entry.path()).collect()
 }

@@ -240,6 +240,29 @@ fn a_successor_that_dies_midway_leaves_an_agent_that_goes_on_or_a_start_that_hea
     assert_eq!(pair.b.dropped().unwrap_or_default(), Vec::new());
 }
 
+/// It is held before it answers, and killed when the successor has begun.
+#[test]
+fn a_successor_whose_predecessor_is_killed_meanwhile_starts_in_its_place() {
+    let mut pair = Pair::start(|_| ()).unwrap();
+    let before = pair.a.pid().unwrap();
+    sys::freeze(before).unwrap();
+    let next = pair.a.begin_take_over().unwrap();
+    let descriptors = PathBuf::from(format!("/proc/{}/fd", next.pid()));
+    wait::until("the successor to have its programs", UP, || {
+        let descriptors = fs::read_dir(&descriptors).ok()?;
+        let mut links = descriptors.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        links
+            .any(|link| link.ends_with("anon_inode:bpf-prog"))
+            .then_some(())
+    })
+    .unwrap();
+    sys::kill(before).unwrap();
+    assert!(!pair.a.succeed(next).unwrap().success());
+    pair.wait_until_up().unwrap();
+    assert!(pair.a.log().contains("this one starts in its place"));
+    assert!(pair.a.stop().unwrap().success());
+}
+
 #[test]
 fn a_signal_has_the_agent_start_its_own_successor() {
     let mut pair = Pair::start(|_| ()).unwrap();

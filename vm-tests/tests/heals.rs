@@ -7,7 +7,10 @@
 //!                          └──────── path 2 ────────┘
 //! ```
 
-use std::time::Duration;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use vm_tests::failover::{Gateways, Settings};
 use vm_tests::pair::Pair;
@@ -16,6 +19,7 @@ use vm_tests::traffic::{self, SteadyPing};
 use vm_tests::{sys, wait};
 
 const UP: Duration = Duration::from_secs(20);
+const HOUR: Duration = Duration::from_mins(60);
 
 fn scene(paths: u8) -> (Gateways, Redundant) {
     let net = Redundant::with_paths(None, paths).unwrap();
@@ -68,6 +72,43 @@ fn a_gateway_that_stood_still_for_long_is_back_at_once_when_it_goes_on() {
     far("Up");
     let to_b = net.host_address(Near::B);
     traffic::wait_for_ping(&net.host_a, to_b, UP).unwrap();
+}
+
+/// The far gateway has heard initiations of an hour from now, and takes none that is older.
+#[test]
+fn a_clock_that_has_gone_back_keeps_a_restarted_gateway_out_of_no_site() {
+    let mut pair = Pair::start(|plans| plans[1].peers[0].endpoint = None).unwrap();
+    let told = Path::new("/run/crossway").join(format!("{}.handshakes", pair.a.name()));
+    let hour = wait::date().duration_since(SystemTime::UNIX_EPOCH).unwrap() + HOUR;
+    let refused = |pair: &Pair| {
+        let drops = pair.b.dropped().unwrap();
+        let reasons = ["handshake-replayed", "handshake-invalid"];
+        let drops = drops
+            .into_iter()
+            .filter(|(reason, _)| reasons.contains(&reason.as_str()));
+        drops.map(|(_, packets)| packets).sum::<u64>()
+    };
+    assert!(pair.a.stop().unwrap().success());
+    fs::write(&told, hour.as_secs().to_string()).unwrap();
+    fs::set_permissions(&told, fs::Permissions::from_mode(0o600)).unwrap();
+    for kill in [false, true, false] {
+        pair.a.start_again().unwrap();
+        pair.wait_until_up().unwrap();
+        assert!(pair.a.log().contains("the clock of this host is behind"));
+        assert_eq!(refused(&pair), 0);
+        if kill {
+            pair.a.kill().unwrap();
+        } else {
+            assert!(pair.a.stop().unwrap().success());
+        }
+    }
+    // The proof that it matters: an agent that has forgotten is refused.
+    fs::remove_file(&told).unwrap();
+    pair.a.start_again().unwrap();
+    wait::until("an initiation to be refused", UP, || {
+        (refused(&pair) > 0).then_some(())
+    })
+    .unwrap();
 }
 
 #[test]

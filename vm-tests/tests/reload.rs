@@ -176,6 +176,10 @@ fn a_pre_shared_key_that_is_replaced_in_its_file_is_in_force_after_a_reload() {
         assert!(said.contains("begins anew"), "{said}");
     }
     traffic::wait_for_ping(host, far, UP).unwrap();
+    wait::until("BFD, which sees at once that b is gone", UP, || {
+        (a.links().unwrap()[0].why == "BFD is up").then_some(())
+    })
+    .unwrap();
     // One end begins anew, with what is in the file: the other has that too.
     b.kill().unwrap();
     b.start_again().unwrap();

@@ -76,7 +76,8 @@ fn open(key: &[u8; KEY_LEN], counter: u64, text: &[u8], plain: &mut [u8]) -> [u8
     poly1305::tag(&one_time, text, lengths(text))
 }
 
-/// Adds the key stream to `from` and to the zeroes behind it that `to` has room for, and returns Poly1305's key (RFC 8439, 2.6 and 2.8).
+/// Adds the key stream to `from` and to the zeroes behind it that `to` has room for, and returns Poly1305's key
+/// (RFC 8439, 2.6 and 2.8).
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512ifma")]
 fn encrypt(key: &[u8; KEY_LEN], counter: u64, from: &[u8], to: &mut [u8]) -> [u8; KEY_LEN] {
     let cipher = Cipher::new(key, counter);

@@ -35,8 +35,9 @@ pub(super) fn read(gateway: &Section<'_>, tun: &str) -> (Vec<Option<Lan>>, Vec<O
     )
 }
 
+/// One interface may be LAN and WAN: a gateway with one card has its hosts and its uplink there.
 fn refuse_an_interface_used_twice(tun: &str, roles: [(&'static str, &[Section<'_>]); 2]) {
-    let mut seen: HashMap<&str, (&str, usize)> = HashMap::new();
+    let mut seen: HashMap<(&str, &str), usize> = HashMap::new();
     for (role, interfaces) in roles {
         for interface in interfaces {
             let Some(found) = interface.item("interface") else {
@@ -54,22 +55,14 @@ fn refuse_an_interface_used_twice(tun: &str, roles: [(&'static str, &[Section<'_
                 );
             }
             let line = interface.report.line(found.offset);
-            let Some((other, other_line)) = seen.insert(interface_name, (role, line)) else {
+            let Some(other_line) = seen.insert((role, interface_name), line) else {
                 continue;
-            };
-            let (problem, mend) = if other == role {
-                ("is listed twice", "keep one of them")
-            } else {
-                (
-                    "is both LAN and WAN",
-                    "keep the right one; a separate VLAN interface can take the other role",
-                )
             };
             interface.error(
                 "interface",
                 found.offset,
-                format!("{interface_name} {problem} (line {other_line})"),
-                mend,
+                format!("{interface_name} is listed twice (line {other_line})"),
+                "keep one of them",
             );
         }
     }

@@ -50,8 +50,8 @@ impl Host {
         let leftover = added.await;
         self.set_routes(wanted, &tun, &lan, &mut report).await;
         let families = turn_back::Families {
-            ipv4: !wanted.hub,
-            ipv6: !wanted.hub && wanted.uses_ipv6(),
+            ipv4: wanted.by_stack && !wanted.hub,
+            ipv6: wanted.by_stack && !wanted.hub && wanted.uses_ipv6(),
         };
         turn_back::reconcile(&self.handle, &self.routes, &tun, families, &mut report).await;
         match leftover {

@@ -95,6 +95,8 @@ pub struct Wanted {
     pub bound_wans: Vec<String>,
     /// Whether packets may go from site to site through this gateway: there is more than one.
     pub hub: bool,
+    /// Whether the kernel stack forwards everything, without eBPF.
+    pub by_stack: bool,
     /// Devices that virtual routers need.
     pub virtual_macs: Vec<WantedVirtualMac>,
 }

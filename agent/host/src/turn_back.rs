@@ -4,7 +4,8 @@
 //! Two policy rules behind all others but the main table's answer it with "unreachable" at the first turn, whatever
 //! the number of routes: what comes in by the TUN looks into the main table, less the routes whose device is of the
 //! TUN's group, and what finds nothing there is unreachable. With several sites a packet may have to go from one to
-//! another; there it is not known which turns are needless.
+//! another; there it is not known which turns are needless. Where eBPF forwards, it answers such packets itself, also
+//! those of several sites, and the rules would only cost time.
 
 use futures::TryStreamExt;
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};

@@ -44,12 +44,10 @@ const MOST_READS: usize = 256;
 pub struct Changes {
     /// Interfaces came, went, or changed state or MTU.
     pub links: bool,
-    /// Addresses came, went, or changed state.
+    /// Addresses came, went, or changed state, or interfaces have other settings.
     pub addresses: bool,
-    /// Routes that are of [`Interest`] came, went or were replaced.
+    /// Routes that are of [`Interest`], or policy rules, came, went or were replaced.
     pub routes: bool,
-    /// Settings of interfaces or policy rules are others.
-    pub sysctls: bool,
 }
 
 /// A subscription to the kernel's notes on this network namespace.
@@ -83,7 +81,7 @@ impl Watch {
             match socket.add_membership(group) {
                 // An older kernel.
                 Err(error) if group == RTNLGRP_NEXTHOP => {
-                    tracing::debug!(%error, "nexthop objects")
+                    tracing::debug!(%error, "nexthop objects");
                 }
                 other => other?,
             }
@@ -174,18 +172,16 @@ impl Changes {
         links: true,
         addresses: true,
         routes: true,
-        sysctls: true,
     };
 
     fn take(&mut self, note: note::Note, interest: Option<&Interest>) {
         match note {
             note::Note::Link => self.links = true,
-            note::Note::Address => self.addresses = true,
+            note::Note::Address | note::Note::Settings => self.addresses = true,
             note::Note::Route(Some(prefix)) => {
                 self.routes |= interest.is_none_or(|interest| interest.concerns(&prefix));
             }
-            note::Note::Route(None) => self.routes = true,
-            note::Note::Settings => self.sysctls = true,
+            note::Note::Route(None) | note::Note::Rule => self.routes = true,
             note::Note::Overrun => *self = Self::ALL,
         }
     }

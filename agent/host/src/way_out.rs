@@ -23,13 +23,11 @@ impl Host {
             what: format!("to find the way from {local} to {remote}"),
             error,
         })?;
-        let attributes = answer.into_iter().flat_map(|route| route.attributes);
-        Ok(attributes
-            .filter_map(|attribute| match attribute {
-                RouteAttribute::Oif(index) => Some(IfIndex(index)),
-                _ => None,
-            })
-            .next())
+        let mut attributes = answer.into_iter().flat_map(|route| route.attributes);
+        Ok(attributes.find_map(|attribute| match attribute {
+            RouteAttribute::Oif(index) => Some(IfIndex(index)),
+            _ => None,
+        }))
     }
 }
 

@@ -49,6 +49,7 @@ fn wanted() -> Wanted {
         lan: vec!["lan".to_owned()],
         wan: vec!["wan".to_owned()],
         hub: true,
+        by_stack: false,
         virtual_macs: Vec::new(),
     }
 }

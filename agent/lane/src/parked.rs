@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use datapath_abi::outcome::{DropReason, Tally};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -80,6 +80,12 @@ impl ParkedLane {
         };
         let lane = Box::new(lane);
         Ok((Self { lane, since: now }, handle))
+    }
+
+    /// Has the timestamps of its handshakes be no earlier than `since_epoch`.
+    pub fn begin_calendar(&mut self, since_epoch: Duration) {
+        let now = self.lane.now;
+        self.lane.tunnel.begin_calendar(now, since_epoch);
     }
 
     /// Starts its thread, as that of lane `number` of `count`. Alone, the scheduler places a lane better than we can;

@@ -229,15 +229,12 @@ impl Visitor {
         // Who says nothing takes nobody's turn.
         let begun = timeout(REQUEST_PATIENCE, first_bytes(&stream)).await;
         let turn = visit.turn().await;
-        let served = match begun {
-            Ok(begun) => {
-                let asked = (begun?, stream);
-                answer_request(asked, asker, &visit, gateway, followers).await?
-            }
-            Err(_) => {
-                say(stream, &Response::error(NO_REQUEST)).await?;
-                None
-            }
+        let served = if let Ok(begun) = begun {
+            let asked = (begun?, stream);
+            answer_request(asked, asker, &visit, gateway, followers).await?
+        } else {
+            say(stream, &Response::error(NO_REQUEST)).await?;
+            None
         };
         drop(turn);
         match served {

@@ -150,8 +150,16 @@ impl HostSide {
     }
 
     /// Makes the host as it should be.
-    pub(super) async fn apply(&mut self, desired: &Desired, down: &DownSites) -> Result<Report> {
-        let wanted = self.wanted(desired, down);
+    pub(super) async fn apply(
+        &mut self,
+        desired: &Desired,
+        down: &DownSites,
+        by_stack: bool,
+    ) -> Result<Report> {
+        let wanted = Wanted {
+            by_stack,
+            ..self.wanted(desired, down)
+        };
         let report = self.kernel.apply(&wanted).await?;
         self.take_other_routes();
         Ok(report)
@@ -212,6 +220,7 @@ impl HostSide {
                 .collect(),
             bound_wans: plan.bound_wans(),
             hub: plan.sites.len() > 1,
+            by_stack: false,
             virtual_macs: desired.virtual_macs(),
         }
     }

@@ -42,15 +42,29 @@ struct Running {
     state: Option<LaneSnapshot>,
 }
 
+/// What new lanes are held to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HeldTo {
+    pub(super) mtu: u16,
+    pub(super) dscp: DscpModel,
+    /// Timestamps of handshakes are not before this.
+    pub(super) calendar_begins: Duration,
+}
+
 impl Lanes {
     /// Starts a lane on each pair of a queue of `tun` and a socket, in the order of their ports.
     pub(super) fn start(
         tun: &str,
         pairs: Vec<(TunQueue, UdpSocket)>,
         identity: &Identity,
-        (mtu, dscp): (u16, DscpModel),
+        held_to: HeldTo,
         to_control: &ToControl,
     ) -> Result<Self> {
+        let HeldTo {
+            mtu,
+            dscp,
+            calendar_begins,
+        } = held_to;
         let initiations = Arc::<Initiations>::default();
         let made = pairs.into_iter().map(|(tun, udp)| {
             let (identity, to_control) = (identity.clone(), to_control.clone());
@@ -58,6 +72,7 @@ impl Lanes {
             let made = ParkedLane::new(tun, udp, identity, initiations, mtu.into(), to_control);
             let (mut lane, handle) = made.context("to make a lane")?;
             lane.set_dscp(dscp);
+            lane.begin_calendar(calendar_begins);
             Ok((lane, handle))
         });
         Self::run(tun, made.collect::<Result<_>>()?)

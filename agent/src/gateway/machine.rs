@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn the_journal_tells_what_has_become_of_the_machine() {
-        let hour = Duration::from_secs(3600);
+        let hour = Duration::from_hours(1);
         assert!(cause(Fate::Copied).contains("restored"));
         assert_eq!(
             cause(Fate::Gap(Gap::Asleep(hour))),

@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-/// A name is looked up again no sooner than after this.
-pub const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(10);
+/// A name is looked up again no sooner than after this: several links may have it. Each asks when it is dialled.
+pub const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// After so long without an answer people are told.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 /// Addresses that are kept of one name; a pool of public servers has hundreds.

@@ -24,6 +24,7 @@ use super::reconcile::Agenda;
 use super::record::SharedJournal;
 use super::replicas::Replicas;
 use super::states::States;
+use super::timestamps::Timestamps;
 use super::warnings::Warnings;
 use crate::control::server::SharedSocket;
 use crate::control::{Server, admission, socket_path};
@@ -103,6 +104,7 @@ impl Parts {
         let remembered = memory::read(&memory::path_of(&config.name));
         links.resolved.remember(remembered);
         let lookups = Lookups::new(answers);
+        let timestamps = Timestamps::new(&config.name, now);
         let gateway = Gateway {
             identity: self.identity,
             desired: self.desired,
@@ -114,6 +116,7 @@ impl Parts {
             states: States::default(),
             journal: SharedJournal::default(),
             damper: Damper::default(),
+            timestamps,
             warnings: self.warnings,
             rates: Rates::default(),
             pending_flows: Vec::new(),

@@ -9,12 +9,12 @@ use anyhow::{Context, Result};
 use super::Gateway;
 use super::desired::Desired;
 use super::host_side::Tun;
-use super::inputs::{Inputs, Signals};
-use super::lanes::Lanes;
-use super::parts::{Parts, Sockets};
+use super::lanes::{HeldTo, Lanes};
+use super::parts::{Parts, Sockets, Sources};
 use super::plan::Numbers;
 use super::preflight::Preflight;
 use super::reconcile::Event;
+use super::timestamps::start_of_calendars;
 use super::warnings::{Source, Warnings};
 use crate::clock;
 use crate::config::Config;
@@ -28,11 +28,7 @@ use crate::tunnel::noise::Identity;
 use crossway_types::marks::DscpModel;
 
 /// Brings a gateway up.
-pub(super) async fn start(
-    config: Config,
-    path: PathBuf,
-    signals: Signals,
-) -> Result<(Gateway, Inputs)> {
+pub(super) async fn start(config: Config, path: PathBuf) -> Result<(Gateway, Sockets, Sources)> {
     let sockets = Sockets::bind(&config.gateway)?;
     let Preflight {
         identity,
@@ -84,8 +80,7 @@ pub(super) async fn start(
         }
         return Err(error);
     }
-    let inputs = gateway.listen(sockets, sources, signals)?;
-    Ok((gateway, inputs))
+    Ok((gateway, sockets, sources))
 }
 
 /// What every lane gets.
@@ -121,7 +116,11 @@ async fn open_lanes(
             .context("to let eBPF choose the lane of a packet (kernel 4.16)")?;
     }
     let index = host.interface(&name).await?.index;
-    let held_to = (with.mtu, with.dscp);
+    let held_to = HeldTo {
+        mtu: with.mtu,
+        dscp: with.dscp,
+        calendar_begins: start_of_calendars(&config.gateway.name),
+    };
     let lanes = Lanes::start(&name, pairs, with.identity, held_to, with.to_control)?;
     Ok((index, lanes))
 }

@@ -6,7 +6,7 @@ mod received;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -17,10 +17,9 @@ use super::Gateway;
 use super::desired::Desired;
 use super::handover::{Answer, Ask, GatewayExport, Offer, Word};
 use super::host_side::Tun;
-use super::inputs::{Inputs, Signals};
 use super::lanes::Lanes;
 use super::links::LinkExport;
-use super::parts::Parts;
+use super::parts::{Parts, Sockets, Sources};
 use super::plan::Numbers;
 use super::preflight::Preflight;
 use super::reconcile::Event;
@@ -28,6 +27,7 @@ use super::start::{lanes_to_run, load_datapath, without_fast_path};
 use super::warnings::{Source, Warnings};
 use crate::config::Config;
 use crate::control::message::LinkState;
+use crate::control::socket_path;
 use crate::datapath::{Datapath, Prepared, TcAttach};
 use crate::handover::priority::Priority;
 use crate::handover::socket::Channel;
@@ -37,6 +37,8 @@ use crossway_sys::{clock, memory, netns};
 
 /// How long the running agent may take to answer: it may be reloading.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// How long an agent that is killed takes to end.
+const ENDS_WITHIN: Duration = Duration::from_millis(500);
 /// How long it may take to send its lanes.
 const SEND_LIMIT: Duration = Duration::from_secs(2);
 
@@ -62,13 +64,44 @@ pub(super) fn ask_for(gateway: &str) -> Result<Option<Channel>> {
     }
 }
 
+/// As [`take_over`]; `None` where the running agent has ended meanwhile, so that nobody runs the gateway and this one
+/// is to start it, as after a kill.
+pub(super) async fn take_or_none(
+    config: &Config,
+    path: &Path,
+    channel: Channel,
+) -> Result<Option<(Gateway, Sockets, Sources)>> {
+    match take_over(config.clone(), path.to_owned(), channel).await {
+        Ok(taken) => Ok(Some(taken)),
+        Err(error) if has_ended(&config.gateway.name).await => {
+            tracing::warn!("{error:#}: the agent that ran has ended, this one starts in its place");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the agent that ran is no more. Its sockets are closed a moment after the connection with us.
+async fn has_ended(gateway: &str) -> bool {
+    let socket = socket_path(gateway);
+    let deadline = clock::now() + ENDS_WITHIN;
+    loop {
+        if UnixStream::connect(&socket).is_err() {
+            return true;
+        }
+        if clock::now() >= deadline {
+            return false;
+        }
+        tokio::time::sleep(ENDS_WITHIN / 10).await;
+    }
+}
+
 /// Takes the gateway over. Until the lanes are taken, an error leaves the running agent as it was.
 pub(super) async fn take_over(
     config: Config,
     path: PathBuf,
-    signals: Signals,
     mut channel: Channel,
-) -> Result<(Gateway, Inputs)> {
+) -> Result<(Gateway, Sockets, Sources)> {
     ensure!(
         channel.is_ours()?,
         "the running agent is another user's: to take over, be the same"
@@ -121,8 +154,7 @@ pub(super) async fn take_over(
     // What fails is a warning: what the agent before has set up is there and works.
     gateway.mark(Event::TakenOver);
     gateway.reconcile(now).await;
-    let inputs = gateway.listen(sockets, sources, signals)?;
-    Ok((gateway, inputs))
+    Ok((gateway, sockets, sources))
 }
 
 /// The lanes are ours, and run.

@@ -73,14 +73,6 @@ const CASES: &[Case] = &[
         ],
     },
     Case {
-        about: "one interface as LAN and WAN",
-        replace: r#"interface = "eth0""#,
-        with: r#"interface = "eth1""#,
-        errors: &[
-            r#"berlin.toml:14:13: gateway.wan "eth1", interface: eth1 is both LAN and WAN (line 10): keep the right one; a separate VLAN interface can take the other role"#,
-        ],
-    },
-    Case {
         about: "one interface twice as LAN",
         replace: "[[gateway.wan]]",
         with: r#"[[gateway.lan]]

@@ -456,6 +456,11 @@ impl Tunnel {
             .ok_or(DropReason::HandshakeInvalid)
     }
 
+    /// Has the timestamps of handshakes be no earlier than `since_epoch` from `now` on.
+    pub fn begin_calendar(&mut self, now: Instant, since_epoch: Duration) {
+        self.local.calendar.adjust(now, since_epoch);
+    }
+
     /// Rekeys, keepalives and retries that are due. To be called several times a second, with the
     /// wall clock's time. Returns the packets that have waited for a handshake in vain.
     pub fn handle_timeout(

@@ -58,12 +58,8 @@ const RENEWED_COOKIES: Rate = Rate {
     burst: 500,
 };
 
-/// Strangers' second codes that are looked at under load, right or wrong: each costs three hashes, some 1.5 µs. So many
-/// that peers with a cookie get through a flood of wrong ones, and one source has no more than its share.
-const SHOWN_BY_A_SOURCE: Rate = Rate {
-    per_second: 100,
-    burst: 20,
-};
+/// Second codes that are looked at under load, right or wrong: each costs three hashes, some 1.5 µs. Not of each source:
+/// who sends wrong ones in the name of a peer would keep it out.
 const SHOWN: Rate = Rate {
     per_second: 50_000,
     burst: 5000,
@@ -101,7 +97,7 @@ pub(super) struct Gatekeeper {
     proven: Allowances,
     cookies: Allowance,
     renewed_cookies: Allowance,
-    shown: Allowances,
+    shown: Allowance,
 }
 
 /// What is known of a handshake message before it is looked at.
@@ -127,7 +123,7 @@ impl Gatekeeper {
             proven: Allowances::new(OF_A_PROVEN_SOURCE, OF_PROVEN_SOURCES, now),
             cookies: Allowance::new(COOKIES, now),
             renewed_cookies: Allowance::new(RENEWED_COOKIES, now),
-            shown: Allowances::new(SHOWN_BY_A_SOURCE, SHOWN, now),
+            shown: Allowance::new(SHOWN, now),
         }
     }
 
@@ -154,9 +150,10 @@ impl Gatekeeper {
         };
         // Who has no cookie leaves the second code empty.
         let shows_cookie = second != [0; CODE];
-        // What a stranger gets under load is paid for before the first hash.
+        // What a stranger gets under load is paid for before the first hash, what others get when they have used up
+        // their own.
         let stranger = self.is_loaded(now) && standing == Standing::Stranger;
-        if stranger && !self.pay(shows_cookie, source, now) {
+        if stranger && !self.pay(shows_cookie, now) {
             return Admission::Refused(DropReason::HandshakeRateLimited);
         }
         if !verifies(&self.keys.mac1, &[body], first) {
@@ -171,31 +168,31 @@ impl Gatekeeper {
         if standing == Standing::Known && self.peers_addresses.take(source.ip(), now) {
             return Admission::Admitted;
         }
-        let cookie = self.cookie_for(source, now);
-        if shows_cookie && verifies(&cookie, &[body, first], second) {
-            return if self.proven.take(source.ip(), now) {
-                Admission::Admitted
-            } else {
-                Admission::Refused(DropReason::HandshakeRateLimited)
-            };
-        }
-        let has_one = match (stranger, shows_cookie) {
-            (_, true) => self.renewed_cookies.take(now),
-            // Paid for above.
-            (true, false) => true,
-            (false, false) => self.cookies.take(now),
-        };
-        if !has_one {
+        if !stranger && !self.pay(shows_cookie, now) {
             return Admission::Refused(DropReason::HandshakeRateLimited);
+        }
+        let cookie = self.cookie_for(source, now);
+        if shows_cookie {
+            let limited = if verifies(&cookie, &[body, first], second) {
+                if self.proven.take(source.ip(), now) {
+                    return Admission::Admitted;
+                }
+                true
+            } else {
+                !self.renewed_cookies.take(now)
+            };
+            if limited {
+                return Admission::Refused(DropReason::HandshakeRateLimited);
+            }
         }
         let sender = message::sender(datagram).unwrap_or_default();
         Admission::Cookie(self.write_cookie(sender, first, cookie, reply))
     }
 
     /// Takes what a look at a cookie, or a new one, costs; whether there was enough.
-    fn pay(&mut self, shows_cookie: bool, source: SocketAddr, now: Instant) -> bool {
+    fn pay(&mut self, shows_cookie: bool, now: Instant) -> bool {
         if shows_cookie {
-            self.shown.take(source.ip(), now)
+            self.shown.take(now)
         } else {
             self.cookies.take(now)
         }

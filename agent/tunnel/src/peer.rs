@@ -321,7 +321,8 @@ impl Peer {
         heard.into_iter().chain(self.dialled)
     }
 
-    /// Sends nothing more under the keys of now, which are older by `asleep`; whether there were any, or were about to be.
+    /// Sends nothing more under the keys of now, which are older by `asleep`; whether there were any, or were about to
+    /// be.
     pub(super) fn forget_sending_keys(
         &mut self,
         asleep: Duration,

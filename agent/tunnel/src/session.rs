@@ -151,9 +151,10 @@ impl Session {
         let (length, first) = self.keypairs.open(receiver, datagram, landing)?;
         if first {
             self.answers.on_confirmed();
+            self.timers.on_response();
         }
         if length == 0 {
-            self.timers.on_control_received();
+            self.timers.on_keepalive();
             return Ok(Opened::Keepalive);
         }
         self.timers.on_data_received();
@@ -248,7 +249,7 @@ impl Session {
         self.answers.on_confirmed();
         self.keypairs
             .add_confirmed(Keypair::new(keys, receiver, remote, true, now));
-        self.timers.on_control_received();
+        self.timers.on_response();
         if self.queue.is_empty() {
             Ok(self.send_keepalive(to))
         } else {

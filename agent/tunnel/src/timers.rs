@@ -1,11 +1,14 @@
 //! What a session owes by the clock (whitepaper 6). A packet only sets flags; they become deadlines
 //! when the timers are looked at, some times a second, so that no packet costs a clock read.
 
+pub(super) mod doubt;
+
 use std::time::{Duration, Instant};
 
 use rand::Rng;
 
 use crossway_types::codec::{Damaged, Reader, Writer};
+use doubt::Doubt;
 
 /// Age at which the side that began a session renews it (REKEY_AFTER_TIME).
 pub(super) const REKEY_AFTER: Duration = Duration::from_mins(2);
@@ -43,10 +46,8 @@ pub(super) struct Timers {
     traffic: Traffic,
     /// The last data received has not been answered by anything.
     owes: bool,
-    /// Nothing was received after the last data sent.
-    awaits: bool,
+    doubt: Doubt,
     answer_at: Option<Instant>,
-    doubt_at: Option<Instant>,
     /// Time between two messages on a link that is kept alive.
     interval: Option<Duration>,
     keepalive_at: Option<Instant>,
@@ -66,7 +67,7 @@ impl Timers {
     pub(super) fn on_data_sent(&mut self) {
         self.traffic.sent = true;
         self.owes = false;
-        self.awaits = true;
+        self.doubt.on_data_sent();
     }
 
     /// A keepalive or handshake message was sent.
@@ -79,14 +80,20 @@ impl Timers {
     #[inline]
     pub(super) fn on_data_received(&mut self) {
         self.traffic.heard = true;
-        self.awaits = false;
+        self.doubt.on_answered();
         self.owes = true;
     }
 
-    /// A keepalive or the response to an initiation of ours was received.
-    pub(super) fn on_control_received(&mut self) {
+    /// The response to an initiation of ours was received, or the first message that a response of ours has caused.
+    pub(super) fn on_response(&mut self) {
         self.traffic.heard = true;
-        self.awaits = false;
+        self.doubt.on_answered();
+    }
+
+    /// A keepalive was received.
+    pub(super) fn on_keepalive(&mut self) {
+        self.traffic.heard = true;
+        self.doubt.on_keepalive();
     }
 
     /// For the agent that takes over.
@@ -95,11 +102,11 @@ impl Timers {
             self.traffic.sent,
             self.traffic.heard,
             self.owes,
-            self.awaits,
+            self.doubt.awaits(),
         ] {
             to.bool(flag);
         }
-        for deadline in [self.answer_at, self.doubt_at, self.keepalive_at] {
+        for deadline in [self.answer_at, self.doubt.next(), self.keepalive_at] {
             to.option(deadline, Writer::instant);
         }
     }
@@ -110,9 +117,10 @@ impl Timers {
             sent: from.bool()?,
             heard: from.bool()?,
         };
-        (self.owes, self.awaits) = (from.bool()?, from.bool()?);
+        self.owes = from.bool()?;
+        let awaits = from.bool()?;
         self.answer_at = from.option(Reader::instant)?;
-        self.doubt_at = from.option(Reader::instant)?;
+        self.doubt = Doubt::resumed(awaits, from.option(Reader::instant)?);
         let keepalive_at = from.option(Reader::instant)?;
         self.keepalive_at = keepalive_at.filter(|_| self.interval.is_some());
         Ok(())
@@ -131,15 +139,9 @@ impl Timers {
             self.answer_at = None;
             self.keepalive_at = None;
         }
-        if traffic.heard {
-            self.doubt_at = None;
-        }
+        self.doubt.look(now);
         if self.owes {
             self.answer_at.get_or_insert(now + KEEPALIVE_TIMEOUT);
-        }
-        if self.awaits {
-            self.doubt_at
-                .get_or_insert_with(|| now + NO_ANSWER_TIMEOUT + jitter());
         }
         if let Some(interval) = self.interval {
             self.keepalive_at.get_or_insert(now + interval);
@@ -158,16 +160,12 @@ impl Timers {
 
     /// Whether the session is to be doubted, for nothing has answered.
     pub(super) fn take_doubt(&mut self, now: Instant) -> bool {
-        let doubt = take_due(&mut self.doubt_at, now);
-        if doubt {
-            self.awaits = false;
-        }
-        doubt
+        self.doubt.take(now)
     }
 
     /// When to look again, if nothing passes before.
     pub(super) fn next(&self) -> Option<Instant> {
-        [self.answer_at, self.doubt_at, self.keepalive_at]
+        [self.answer_at, self.doubt.next(), self.keepalive_at]
             .into_iter()
             .flatten()
             .min()

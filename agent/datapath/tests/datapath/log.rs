@@ -46,6 +46,9 @@ fn guarded_wan(gateway: &str) -> Datapath {
         ..Settings::default()
     };
     datapath.settings.set(settings).unwrap();
+    // To the program it is an address of the host.
+    let ours = "192.0.2.1/32".parse().unwrap();
+    datapath.local.set_addresses([ours]).unwrap();
     let wanted = Wanted {
         wan: &[wan("wan0", XdpChoice::Generic)],
         ..Wanted::default()
@@ -78,6 +81,12 @@ fn a_dropped_datagram_is_counted_and_a_known_receiver_is_let_through() {
         3,
         "generic XDP judges as the sender sends"
     );
+    // Also after another agent has taken over, for which it is no address of the host any more.
+    drop(datapath);
+    let mut datapath = load_datapath("drops", TcAttach::Auto).unwrap();
+    datapath.local.set_addresses([]).unwrap();
+    send(&[9; 40]);
+    assert_eq!(dropped(&datapath), 3, "for somebody else");
     for (reason, tally) in datapath.tallies.drops().unwrap() {
         let expected = match reason {
             DropReason::WanBadType | DropReason::WanUnknownReceiver | DropReason::WanTooShort => 1,

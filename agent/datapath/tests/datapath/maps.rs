@@ -2,11 +2,11 @@
 
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, PerCpuValues};
 use aya::util::nr_cpus;
-use crossway_datapath::{Datapath, TcAttach};
+use crossway_datapath::{Datapath, Surroundings, TcAttach};
 use crossway_types::ids::{IfIndex, LinkId, SiteId};
 use datapath_abi::maps::{self, INTERFACE_SLOT_COUNT, session_bit};
 use datapath_abi::outcome::{DropReason, StackReason, Tally};
-use datapath_abi::settings::{Interface, InterfaceSlot, Role};
+use datapath_abi::settings::{Interface, InterfaceSlot, NAT, Role, STRICT_SOURCES, Settings};
 use datapath_abi::site::{Site, SiteCounters, SiteState};
 
 use super::support::*;
@@ -77,6 +77,42 @@ fn a_session_is_known_by_its_receiver_index_without_the_low_byte() {
     let map: HashMap<MapData, u32, u32> = pinned(&datapath, maps::SESSIONS);
     assert_eq!(map.keys().count(), 0);
     datapath.detach().unwrap();
+}
+
+#[test]
+fn a_change_of_interfaces_or_routes_has_sources_looked_at_again() {
+    let mut datapath = load("maps-sources");
+    let lan = |flags| {
+        let interface = Interface {
+            role: Role::Lan as u32,
+            vnet: 0,
+            mtu: 1500,
+            flags,
+        };
+        [(IfIndex(2), interface)]
+    };
+    let generation = |datapath: &Datapath| datapath.settings.get().unwrap().route_generation;
+    datapath.settings.set_interfaces(&lan(0)).unwrap();
+    let before = generation(&datapath);
+    datapath.settings.set_interfaces(&lan(0)).unwrap();
+    assert_eq!(generation(&datapath), before, "nothing has changed");
+    datapath
+        .settings
+        .set_interfaces(&lan(STRICT_SOURCES))
+        .unwrap();
+    assert_ne!(generation(&datapath), before);
+    let around = Surroundings {
+        nat: true,
+        answers_from4: Some([192, 0, 2, 1].into()),
+        answers_from6: None,
+    };
+    datapath.settings.set_surroundings(around).unwrap();
+    datapath.settings.set(Settings::default()).unwrap();
+    let settings = datapath.settings.get().unwrap();
+    assert_eq!(
+        (settings.flags, settings.answers_from4),
+        (NAT, [192, 0, 2, 1])
+    );
 }
 
 #[test]

@@ -12,6 +12,9 @@ pub(super) enum Note {
     Address,
     /// For this prefix; `None` where that cannot be told, as for a nexthop object, which any route may use.
     Route(Option<Prefix>),
+    /// A policy rule.
+    Rule,
+    /// Settings of an interface.
     Settings,
     /// Notes were lost.
     Overrun,
@@ -39,9 +42,8 @@ pub(super) fn read(mut bytes: &[u8], mut take: impl FnMut(Note)) {
             libc::RTM_NEWADDR | libc::RTM_DELADDR => Some(Note::Address),
             libc::RTM_NEWROUTE | libc::RTM_DELROUTE => Some(Note::Route(prefix(body))),
             RTM_NEWNEXTHOP | RTM_DELNEXTHOP => Some(Note::Route(None)),
-            RTM_NEWNETCONF | RTM_DELNETCONF | libc::RTM_NEWRULE | libc::RTM_DELRULE => {
-                Some(Note::Settings)
-            }
+            RTM_NEWNETCONF | RTM_DELNETCONF => Some(Note::Settings),
+            libc::RTM_NEWRULE | libc::RTM_DELRULE => Some(Note::Rule),
             NLMSG_OVERRUN => Some(Note::Overrun),
             _ => None,
         };

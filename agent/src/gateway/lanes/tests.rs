@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -30,7 +32,11 @@ impl Ground {
         });
         let pairs: Vec<_> = pairs.collect();
         let identity = Identity::new([7; 32]);
-        let held_to = (1420, DscpModel::default());
+        let held_to = HeldTo {
+            mtu: 1420,
+            dscp: DscpModel::default(),
+            calendar_begins: Duration::ZERO,
+        };
         Self {
             lanes: Lanes::start("none", pairs, &identity, held_to, &to_control).unwrap(),
             _from_lanes: from_lanes,

@@ -107,7 +107,7 @@ impl Links {
 
     /// Forgets the names that no link of these has.
     pub fn keep_names(&mut self, planned: &[PlannedLink]) {
-        let hosts = planned.iter().flat_map(|link| hosts(link));
+        let hosts = planned.iter().flat_map(hosts);
         self.resolved.keep(&hosts.collect());
     }
 

@@ -32,11 +32,13 @@ pub fn path_of(gateway: &str) -> PathBuf {
 pub fn read(file: &Path) -> Answers {
     match whole_file::read(file, LONGEST) {
         Ok(text) => serde_json::from_slice(&text)
-            .map(|Content { names }| names)
-            .unwrap_or_else(|error| {
-                tracing::warn!(file = %file.display(), %error, "the names that were remembered cannot be read");
-                Answers::new()
-            }),
+            .map_or_else(
+                |error| {
+                    tracing::warn!(file = %file.display(), %error, "the names that were remembered cannot be read");
+                    Answers::new()
+                },
+                |Content { names }| names,
+            ),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Answers::new(),
         Err(error) => {
             tracing::warn!(file = %file.display(), %error, "the names that were remembered cannot be read");

@@ -1,6 +1,7 @@
 //! The lanes that go on with what those of the agent before have carried.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 
@@ -8,6 +9,7 @@ use super::received::Received;
 use crate::clock;
 use crate::gateway::desired::Desired;
 use crate::gateway::forwarding::spec_of;
+use crate::gateway::timestamps::start_of_calendars;
 use crate::io::tun::TunQueue;
 use crate::io::udp::UdpSocket;
 use crate::lane::{LaneHandle, ParkedLane, ToControl};
@@ -23,6 +25,8 @@ pub(super) struct NewLanes {
     identity: Identity,
     mtu: u16,
     dscp: DscpModel,
+    /// Timestamps of handshakes are not before this.
+    begin: Duration,
     /// The peers of each lane.
     specs: Vec<Vec<PeerSpec>>,
     routes: Arc<RouteTable>,
@@ -40,6 +44,7 @@ impl NewLanes {
             identity: identity.clone(),
             mtu,
             dscp: config.gateway.dscp,
+            begin: start_of_calendars(&config.gateway.name),
             specs,
             routes: Arc::new(RouteTable::new(routes)),
         })
@@ -66,6 +71,9 @@ impl NewLanes {
                 mtu,
                 to_control,
             )?);
+        }
+        for (lane, _) in &mut made {
+            lane.begin_calendar(self.begin);
         }
         let imported = self.fill(&mut made, received);
         Ok((made, imported))

@@ -25,6 +25,7 @@ use crate::queue::PacketQueue;
 use crate::session::answers::Answers;
 use crate::session::{Held, Opened};
 use crate::tai64n::Timestamp;
+use crate::timers::doubt::Doubt;
 use crate::timers::{REKEY_AFTER, REKEY_AFTER_AS_RESPONDER};
 
 /// Time between two looks at boringtun's timers, as in its own device.
@@ -46,6 +47,8 @@ pub(crate) struct BoringtunSession {
     begun: Option<Begun>,
     begun_before: Option<u32>,
     answers: Answers,
+    /// `tunn` has doubts of its own, but takes every keepalive for an answer.
+    doubt: Doubt,
     /// Our receiver index in the last answer, until the peer has sent something under it.
     answer_index: Option<u32>,
     look_at: Instant,
@@ -100,6 +103,7 @@ impl BoringtunSession {
             begun: None,
             begun_before: None,
             answers: Answers::default(),
+            doubt: Doubt::default(),
             answer_index: None,
             look_at: now,
             interval: keepalive
@@ -125,6 +129,9 @@ impl BoringtunSession {
     pub(super) fn seal(&mut self, packet: &[u8], mtu: usize, to: &mut [u8]) -> Option<usize> {
         if !self.ready {
             return None;
+        }
+        if !packet.is_empty() {
+            self.doubt.on_data_sent();
         }
         let packet = with_padding(packet, mtu, &mut self.padded);
         let length = written(&self.tunn.encapsulate(packet, to));
@@ -162,6 +169,10 @@ impl BoringtunSession {
         };
         // The session that it came under is the current one now, unless a newer is.
         self.ready = true;
+        match opened {
+            Opened::Packet(_) => self.doubt.on_answered(),
+            Opened::Keepalive => self.doubt.on_keepalive(),
+        }
         if self.answer_index.is_some() && self.answer_index == message::receiver(datagram) {
             self.on_confirmed();
         }
@@ -183,6 +194,7 @@ impl BoringtunSession {
         let padded = with_padding(packet, mtu, &mut self.padded);
         let lengths = (written(&self.tunn.encapsulate(padded, to))?, packet.len());
         self.queue.pop();
+        self.doubt.on_data_sent();
         self.sent = true;
         Some(lengths)
     }
@@ -333,8 +345,9 @@ impl BoringtunSession {
             None => kept_alive || !self.queue.is_empty(),
         };
         self.answers.expire(now);
-        let unheard = self.answers.ignored_for(now).is_some();
-        if (due || unheard) && self.may_begin(now) {
+        self.doubt.look(now);
+        let doubtful = self.doubt.take(now) | self.answers.ignored_for(now).is_some();
+        if (due || doubtful) && self.may_begin(now) {
             self.initiate(now, to)
         } else {
             None
@@ -357,6 +370,7 @@ impl BoringtunSession {
     /// Our last answer has arrived.
     fn on_confirmed(&mut self) {
         self.answers.on_confirmed();
+        self.doubt.on_answered();
         self.answer_index = None;
     }
 

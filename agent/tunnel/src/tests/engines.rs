@@ -178,6 +178,34 @@ fn a_response_is_taken_once_and_a_forged_one_leaves_the_handshake_as_it_was() {
 }
 
 #[test]
+fn data_that_nothing_answers_but_keepalives_of_the_peers_own_is_doubted() {
+    for engine in Engine::ALL {
+        let (mut a, mut b) = (Node::new(1, "192.0.2.1:1"), Node::new(2, "192.0.2.2:1"));
+        (a.engine, b.keepalive) = (engine, Some(5));
+        a.add(&b, 2, true);
+        b.add(&a, 1, false);
+        exchange(&mut a, &mut b);
+        let (mut keepalives, mut began) = (0, Vec::new());
+        for second in 0..17 {
+            assert_eq!(a.seal(&inner(THERE.0, THERE.1, 100)), Sealed::Ready);
+            a.tick(1);
+            b.tick(1);
+            for (_, keepalive) in b.out.take_datagrams() {
+                assert_eq!(a.handle(&keepalive, b.address).0, Handled::Control);
+                keepalives += 1;
+            }
+            // What a sends is lost.
+            let sent = a.out.take_datagrams();
+            let initiations = sent.iter().filter(|(_, datagram)| datagram[0] == 1);
+            began.extend(initiations.map(|_| second));
+        }
+        assert!(keepalives >= 2, "{keepalives}");
+        assert_eq!(began.len(), 1, "{engine}: {began:?}");
+        assert!((14..=16).contains(&began[0]), "{engine}: {began:?}");
+    }
+}
+
+#[test]
 fn a_peer_that_gets_none_of_our_answers_is_known_until_it_gets_one() {
     for engine in Engine::ALL {
         let (mut a, mut b) = pair_of(Engine::Crossway, engine);

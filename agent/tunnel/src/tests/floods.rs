@@ -97,7 +97,7 @@ fn cookies_are_limited_whatever_the_second_code_says() {
     assert!(cookies + limited > 29_700, "{got:?}");
     // Who shows none still gets one.
     let mixed = |mut initiation: Vec<u8>| {
-        if initiation[4] % 2 == 0 {
+        if initiation[4].is_multiple_of(2) {
             initiation = with_a_wrong_cookie(initiation);
         }
         initiation
@@ -138,18 +138,41 @@ fn a_peer_with_a_cookie_gets_through_a_flood_of_wrong_ones() {
 }
 
 #[test]
-fn wrong_cookies_of_one_source_are_not_all_looked_at() {
-    let (_, mut b) = pair();
-    flood(&mut b, 5000, Duration::from_secs(1));
-    let mut looked_at = 0;
-    for number in 0..1000 {
-        b.now += Duration::from_millis(1);
-        let initiation = with_a_wrong_cookie(strangers_initiation(&b, number));
-        let (handled, _) = b.handle(&initiation, stranger(7));
-        looked_at += u32::from(handled == Handled::Dropped(DropReason::CookieDemanded));
+fn wrong_cookies_in_a_peers_name_are_limited_and_do_not_keep_it_out() {
+    let (mut a, mut b) = pair();
+    exchange(&mut a, &mut b);
+    flood(&mut b, 5000, Duration::from_millis(200));
+    let mut anew = Node::at(1, "192.0.2.1:51820", b.now, Duration::from_secs(1 << 40));
+    // All that the peer's address has is used up, and more is sent.
+    let garbage = |b: &mut Node, per_second: u32, count: u32| {
+        let mut cookies = 0;
+        for number in 0..count {
+            b.now += Duration::from_secs(1) / per_second;
+            let initiation = with_a_wrong_cookie(strangers_initiation(b, number));
+            let (handled, _) = b.handle(&initiation, a.address);
+            cookies += u32::from(handled == Handled::Dropped(DropReason::CookieDemanded));
+        }
         b.out.take_datagrams();
-    }
-    assert!((100..=130).contains(&looked_at), "{looked_at}");
+        cookies
+    };
+    let cookies = garbage(&mut b, 40_000, 10_000);
+    assert!(
+        (600..1300).contains(&cookies),
+        "{cookies} in a quarter of a second"
+    );
+    // It is given a cookie as anybody is, and that is looked at among the wrong ones.
+    anew.now = b.now;
+    anew.add(&b, 2, true);
+    let (_, initiation) = anew.out.take_datagrams().remove(0);
+    assert_eq!(
+        b.handle(&initiation, a.address).0,
+        Handled::Dropped(DropReason::CookieDemanded)
+    );
+    let (_, cookie) = b.out.take_datagrams().remove(0);
+    assert_eq!(anew.handle(&cookie, b.address).0, Handled::Control);
+    let (_, again) = anew.out.take_datagrams().remove(0);
+    garbage(&mut b, 40_000, 1000);
+    assert_eq!(b.handle(&again, a.address).0, Handled::Control);
 }
 
 #[test]

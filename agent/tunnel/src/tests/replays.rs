@@ -36,11 +36,11 @@ impl Pair {
         };
         let (mut near, mut far) = (make(1, NEAR[0]), make(2, FAR[0]));
         let keys = [near[0].public_key(), far[0].public_key()];
-        for link in 0..2 {
+        for (link, address) in FAR.into_iter().enumerate() {
             let lane = link % lanes;
             // boringtun's own initiations have the time of this machine: it only answers here.
             for (nodes, engine, key, to) in [
-                (&mut near, Engine::Crossway, keys[1], Some(FAR[link])),
+                (&mut near, Engine::Crossway, keys[1], Some(address)),
                 (&mut far, engine, keys[0], None),
             ] {
                 let endpoint = to.map(|to| Endpoint::new(to.parse().unwrap()));
@@ -67,9 +67,7 @@ impl Pair {
             println!("{engine}, {between:?}, {lanes} lanes");
             let mut pair = Self::new(engine, between, lanes);
             pair.carry();
-            for link in 0..2 {
-                assert_eq!(pair.far_endpoint(link), NEAR[link]);
-            }
+            pair.assert_endpoints_are_near();
             pair
         })
     }
@@ -124,6 +122,10 @@ impl Pair {
         let far = &mut self.far[lane];
         let (handled, _) = far.handle(datagram, Endpoint::new(from.parse().unwrap()));
         (handled, far.out.take_datagrams().len())
+    }
+
+    fn assert_endpoints_are_near(&self) {
+        assert_eq!([0, 1].map(|link| self.far_endpoint(link)), NEAR);
     }
 
     /// Where the far end sends what goes over a link.
@@ -257,9 +259,7 @@ fn an_initiation_alone_does_not_move_a_link_that_has_a_session() {
         );
         let answers = pair.far[lane].out.take_datagrams();
         assert_eq!(answers[0].0, elsewhere, "who asked is answered");
-        for link in 0..2 {
-            assert_eq!(pair.far_endpoint(link), NEAR[link]);
-        }
+        pair.assert_endpoints_are_near();
         // The genuine far end has the session now, and is where its first message comes from.
         let far = Endpoint::new(FAR[0].parse().unwrap());
         assert_eq!(

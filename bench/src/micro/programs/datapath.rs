@@ -8,6 +8,7 @@ use aya::maps::{Array, LpmTrie, Map, MapError, lpm_trie::Key};
 use aya::programs::{Program, ProgramError};
 use aya::{Ebpf, EbpfLoader};
 use datapath_abi::ABI_VERSION;
+use datapath_abi::local::LocalKey;
 use datapath_abi::maps;
 use datapath_abi::route::{Route, RouteKey4, VNET_BITS};
 use datapath_abi::settings::{DEFAULT_VNET, Interface, Role, Settings};
@@ -112,6 +113,12 @@ impl Datapath {
         let map = self.ebpf.map_mut(maps::SITES).context("no sites")?;
         Array::<_, Site>::try_from(map)?.set(SITE, site, 0)?;
         self.sessions.insert(frames::SESSION, 1)?;
+        let map = self.ebpf.map_mut(maps::LOCAL_ADDRESSES);
+        let mut own: LpmTrie<_, LocalKey, u32> = LpmTrie::try_from(map.context("no addresses")?)?;
+        for address in frames::OWN {
+            let address = address.to_ipv6_mapped().octets();
+            own.insert(&Key::new(128, LocalKey { address }), 1, 0)?;
+        }
         self.set_role(Role::Lan)
     }
 

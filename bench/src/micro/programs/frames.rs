@@ -8,6 +8,13 @@ use vm_tests::netns::Netns;
 use super::{XDP_DROP, XDP_PASS};
 use crate::packets::{self, Flow};
 
+/// Addresses of the gateway: on the WAN, where datagrams come to, on the LAN, in the tunnel and its own.
+pub(super) const OWN: [Ipv4Addr; 4] = [
+    Ipv4Addr::new(203, 0, 113, 1),
+    Ipv4Addr::new(192, 168, 1, 1),
+    Ipv4Addr::new(10, 255, 0, 1),
+    Ipv4Addr::new(127, 0, 0, 1),
+];
 pub(super) const LISTEN_PORT: u16 = 51_820;
 /// A receiver index that is ours.
 pub(super) const SESSION: u32 = 0x00ab_cd00;
@@ -183,7 +190,7 @@ const PAYLOAD: usize = ETHERNET + IP + 8;
 fn message(kind: u8, payload: usize) -> Vec<u8> {
     let flow = Flow {
         source: (Ipv4Addr::new(203, 0, 113, 2), LISTEN_PORT),
-        destination: (Ipv4Addr::new(203, 0, 113, 1), LISTEN_PORT),
+        destination: (OWN[0], LISTEN_PORT),
     };
     let mut frame = packets::ethernet(&packets::udp(flow, IP + 8 + payload));
     frame[PAYLOAD..PAYLOAD + 4].copy_from_slice(&[kind, 0, 0, 0]);

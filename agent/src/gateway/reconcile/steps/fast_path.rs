@@ -97,6 +97,7 @@ impl Gateway {
         self.warnings.remember(Source::FastPath, refused);
         if let Err(error) = attached {
             self.leave_fast_path(&error);
+            return Step::Host.into();
         }
         Dirty::NONE
     }

@@ -44,7 +44,8 @@ impl Gateway {
     /// TUN, addresses, routes, sysctls, and the devices of virtual routers.
     pub(in super::super) async fn apply_host(&mut self) -> Result<Dirty> {
         let down = &self.forwarding.down;
-        let report = self.host.apply(&self.desired, down).await?;
+        let by_stack = self.forwarding.datapath.is_none();
+        let report = self.host.apply(&self.desired, down, by_stack).await?;
         let mut warnings = report.warnings;
         warnings.extend(self.host.tun.mtu.warning.clone());
         warnings.extend(self.host.why_deaf(&self.desired.config).await);

@@ -17,7 +17,7 @@ pub(in super::super) struct Told {
     /// At the last look.
     seen: LinkLiveness,
     /// What control knows.
-    told: LinkLiveness,
+    known: LinkLiveness,
     /// The link has died and was benched, and control does not know it yet. It must: who benched it does not
     /// bring it back.
     died: Option<LinkLiveness>,
@@ -29,7 +29,7 @@ impl Told {
     pub(in super::super) fn new(now: Instant) -> Self {
         Self {
             seen: LinkLiveness::default(),
-            told: LinkLiveness::default(),
+            known: LinkLiveness::default(),
             died: None,
             changes: Allowance::new(CHANGES, now),
         }
@@ -52,7 +52,7 @@ impl Told {
             return None;
         }
         self.died = None;
-        self.told = next;
+        self.known = next;
         Some(next)
     }
 
@@ -65,7 +65,7 @@ impl Told {
         let candidates = [self.died, Some(self.seen)].into_iter().flatten();
         candidates
             .into_iter()
-            .find(|pulse| differ(self.told, *pulse))
+            .find(|pulse| differ(self.known, *pulse))
     }
 }
 

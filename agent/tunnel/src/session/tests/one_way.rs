@@ -68,6 +68,35 @@ fn an_initiation_is_no_answer_to_data() {
 }
 
 #[test]
+fn keepalives_at_the_peers_own_interval_are_no_answer_to_data() {
+    for keepalive in [1, 3, 5, 8, 14, 20, 25] {
+        let mut link = Link::agreed(None, Some(keepalive));
+        link.deaf = Some('b');
+        talk(&mut link, 28, &['a']);
+        assert!(unanswered(&link) >= Some(12), "every {keepalive} s");
+    }
+    // In time by chance: once, and not again.
+    for keepalive in [10, 11] {
+        let mut link = Link::agreed(None, Some(keepalive));
+        link.deaf = Some('b');
+        talk(&mut link, 40, &['a']);
+        assert!(unanswered(&link) >= Some(12), "every {keepalive} s");
+    }
+}
+
+#[test]
+fn a_peer_that_only_listens_costs_a_handshake_now_and_then_and_loses_nothing() {
+    for keepalive in [None, Some(5), Some(25)] {
+        let mut link = Link::agreed(None, keepalive);
+        talk(&mut link, 100, &['a']);
+        let began = link.times('a', INITIATION);
+        assert!(began.len() <= 6, "{began:?}");
+        assert_eq!(link.times('b', INITIATION), [0.0; 0]);
+        assert_eq!((unanswered(&link), unheard(&link)), (None, None));
+    }
+}
+
+#[test]
 fn a_peer_that_begins_again_and_again_does_not_hold_our_own_handshake_back() {
     let mut link = Link::new(None, Some(25));
     link.deaf = Some('b');

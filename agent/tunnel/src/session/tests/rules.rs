@@ -138,6 +138,7 @@ fn keepalives_are_not_sent_where_there_is_data() {
     for _ in 0..10 {
         link.wait(10.0);
         link.send('a');
+        link.send('b');
     }
     assert_eq!(link.times('a', DATA).len(), 10);
 }
