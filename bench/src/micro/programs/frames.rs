@@ -13,7 +13,7 @@ pub(super) const OWN: [Ipv4Addr; 4] = [
     Ipv4Addr::new(203, 0, 113, 1),
     Ipv4Addr::new(192, 168, 1, 1),
     Ipv4Addr::new(10, 255, 0, 1),
-    Ipv4Addr::new(127, 0, 0, 1),
+    Ipv4Addr::LOCALHOST,
 ];
 pub(super) const LISTEN_PORT: u16 = 51_820;
 /// A receiver index that is ours.
