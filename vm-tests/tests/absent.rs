@@ -103,7 +103,7 @@ fn a_gateway_starts_without_any_interface_and_takes_each_in_when_it_comes() {
         let mut hooks = status.attachments.iter();
         !hooks.any(|hook| hook.interface == **name && hook.mode == "tcx")
     };
-    let without: Vec<_> = ["lan0", "lan1"].into_iter().filter(|it| off(&it)).collect();
+    let without: Vec<_> = ["lan0", "lan1"].into_iter().filter(|it| off(it)).collect();
     assert_eq!(without, Vec::<&str>::new(), "{status:?}");
 }
 
