@@ -75,6 +75,7 @@ fn keys_that_were_not_confirmed_yet_are_forgotten_too() {
     let initiation = link.a.dial(now).unwrap();
     let (_, answers) = link.b.handle(&initiation, now);
     assert!(link.b.session.forget_sending_keys(NO_SLEEP, now));
+    link.b.hand_over(now);
     let (_, keepalive) = link.a.handle(&answers[0], now);
     assert_eq!(link.b.handle(&keepalive[0], now).0, Ok(Got::Keepalive));
     assert_eq!(link.b.session.handshake_age(now), None);
