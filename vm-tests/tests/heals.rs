@@ -19,7 +19,7 @@ use vm_tests::traffic::{self, SteadyPing};
 use vm_tests::{sys, wait};
 
 const UP: Duration = Duration::from_secs(20);
-const HOUR: Duration = Duration::from_mins(60);
+const HOUR: Duration = Duration::from_hours(1);
 
 fn scene(paths: u8) -> (Gateways, Redundant) {
     let net = Redundant::with_paths(None, paths).unwrap();
