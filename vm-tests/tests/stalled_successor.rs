@@ -9,7 +9,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use vm_tests::pair::Pair;
 use vm_tests::process::ProcessGuard;
@@ -62,12 +62,12 @@ fn exactly_one_agent_goes_on_and_no_counter_is_used_twice_however_long_a_success
 
 /// Freezes a successor for this long as soon as the agent before has stopped its lane, whose state it is about to send.
 fn hold_up(before: u32, next: &ProcessGuard, stall: Duration) {
-    let deadline = Instant::now() + UP;
+    let deadline = wait::now() + UP;
     let lane = thread_of_lane(before);
     // Less than a millisecond decides: one system call a turn, and no pause.
     while lane.exists() {
         assert!(
-            Instant::now() < deadline,
+            wait::now() < deadline,
             "the agent before never stopped its lane"
         );
     }
