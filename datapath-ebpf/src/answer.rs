@@ -108,10 +108,8 @@ extern "C" fn answer_unreachable6(context: *mut __sk_buff) -> u32 {
     let from: [u32; 4] = zerocopy::transmute!(from);
     answer[0] = u32::from_ne_bytes([0x60, 0, 0, 0]);
     answer[1] = u32::from_ne_bytes([PAYLOAD_BYTES[0], PAYLOAD_BYTES[1], PROTOCOL, TTL]);
-    for word in 0..4 {
-        answer[2 + word] = from[word];
-        answer[6 + word] = sender[word];
-    }
+    answer[2..6].copy_from_slice(&from);
+    answer[6..10].copy_from_slice(&sender);
     // Address unreachable (RFC 4443, 3.1).
     answer[IP6] = u32::from_ne_bytes([1, 3, 0, 0]);
     // With the pseudo-header (RFC 8200, 8.1): both addresses, length and protocol.

@@ -1,5 +1,5 @@
-//! Watches that the tunnel's own packets do not enter the tunnel while it runs. The check at the start ([`preflight`]
-//! (super::preflight)) refuses what the file and the host say then; routes go, far gateways move, and names lead
+//! Watches that the tunnel's own packets do not enter the tunnel while it runs. The check at the start
+//! ([`super::preflight`]) refuses what the file and the host say then; routes go, far gateways move, and names lead
 //! elsewhere later. What would be swallowed from then on is a warning with the mend, and the link is down until it
 //! would not: all other sites go on.
 

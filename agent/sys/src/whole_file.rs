@@ -39,7 +39,7 @@ pub fn write(file: &Path, content: &[u8]) -> io::Result<()> {
         })
 }
 
-/// Reads a file that [`write`] has written, of at most `longest` bytes.
+/// Reads a file that [`write()`] has written, of at most `longest` bytes.
 ///
 /// # Errors
 /// The system's. Something else is there: a link, a file of another user's or one that others may write to, or a
