@@ -291,11 +291,14 @@ pub(super) async fn close(
     let Some(tun) = links::find(handle, &state.name).await? else {
         return Ok(());
     };
-    if state.before.is_none() {
-        return links::set_up(handle, &tun, false).await;
+    // First: a route that makes a prefix unreachable would swallow packets that no counter of the kernel's has.
+    let discarded = remove_discarded(routes, file).await;
+    if state.before.is_some() {
+        remove_routes(routes, file, &tun).await?;
+    } else {
+        links::set_up(handle, &tun, false).await?;
     }
-    remove_routes(routes, file, &tun).await?;
-    Ok(())
+    discarded
 }
 
 /// Takes away all our routes.

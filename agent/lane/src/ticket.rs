@@ -28,6 +28,15 @@ enum State<T> {
     Over,
 }
 
+/// Why it was not given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missed {
+    /// Not by the deadline: it stays with the other.
+    Late,
+    /// The other has gone without it.
+    Gone,
+}
+
 /// A pair of ends.
 pub fn ticket<T>() -> (Ticket<T>, Asked<T>) {
     let shared = Arc::new(Shared {
@@ -38,8 +47,11 @@ pub fn ticket<T>() -> (Ticket<T>, Asked<T>) {
 }
 
 impl<T> Ticket<T> {
-    /// Waits for it; `None` if it was not given by the deadline, or cannot be, and then it stays with the other.
-    pub fn take_by(self, deadline: Instant) -> Option<T> {
+    /// Waits for it.
+    ///
+    /// # Errors
+    /// Why it was not given.
+    pub fn take_by(self, deadline: Instant) -> Result<T, Missed> {
         let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
         while matches!(*state, State::Wanted) {
             let left = deadline.saturating_duration_since(clock::now());
@@ -50,8 +62,9 @@ impl<T> Ticket<T> {
             (state, _) = woken.unwrap_or_else(PoisonError::into_inner);
         }
         match std::mem::replace(&mut *state, State::Over) {
-            State::Given(given) => Some(given),
-            State::Wanted | State::Over => None,
+            State::Given(given) => Ok(given),
+            State::Wanted => Err(Missed::Late),
+            State::Over => Err(Missed::Gone),
         }
     }
 }
@@ -96,14 +109,18 @@ mod tests {
     fn what_is_given_in_time_is_taken_and_what_comes_later_stays() {
         let (wants, asked) = ticket();
         asked.give(7).unwrap();
-        assert_eq!(wants.take_by(clock::now()), Some(7));
+        assert_eq!(wants.take_by(clock::now()), Ok(7));
         let (wants, asked) = ticket();
-        assert_eq!(wants.take_by(clock::now()), None);
+        assert_eq!(wants.take_by(clock::now()), Err(Missed::Late));
         assert_eq!(asked.give(7), Err(7));
         let (wants, asked) = ticket();
         drop(asked);
         let far = clock::now() + Duration::from_mins(1);
-        assert_eq!(wants.take_by(far), None::<i32>, "and nobody waits for it");
+        assert_eq!(
+            wants.take_by(far),
+            Err::<i32, _>(Missed::Gone),
+            "and nobody waits for it"
+        );
     }
 
     #[test]
@@ -120,8 +137,8 @@ mod tests {
             });
             let has = wants.take_by(deadline + Duration::from_micros(10));
             let stays = gives.join().unwrap();
-            assert_ne!(has.is_some(), stays, "round {round}");
-            taken += u32::from(has.is_some());
+            assert_ne!(has.is_ok(), stays, "round {round}");
+            taken += u32::from(has.is_ok());
             kept += u32::from(stays);
         }
         assert_eq!(taken + kept, 2000);

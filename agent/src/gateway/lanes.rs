@@ -19,7 +19,7 @@ use crate::routes::RouteTable;
 use crate::tunnel::PeerSnapshot;
 use crate::tunnel::initiations::Initiations;
 use crate::tunnel::noise::Identity;
-use crossway_lane::ticket::{Ticket, ticket};
+use crossway_lane::ticket::{Missed, Ticket, ticket};
 use crossway_types::marks::DscpModel;
 pub(super) use parked::Parked;
 use parked::Thread;
@@ -115,9 +115,9 @@ impl Lanes {
         let (mut late, mut gone) = (Vec::new(), None);
         for (number, (ticket, sent)) in asked.into_iter().enumerate() {
             match (ticket.take_by(deadline), sent) {
-                (Some(lane), _) => parked.put(number, lane, &self.running[number].thread),
-                (None, Ok(())) => late.push(number.to_string()),
-                (None, Err(LaneGone)) => gone = Some(number),
+                (Ok(lane), _) => parked.put(number, lane, &self.running[number].thread),
+                (Err(Missed::Late), Ok(())) => late.push(number.to_string()),
+                (Err(_), _) => gone = Some(number),
             }
         }
         if late.is_empty() && gone.is_none() {

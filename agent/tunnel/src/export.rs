@@ -35,8 +35,11 @@ impl Tunnel {
             to.part(|to| waiting += peer.export(to));
         }
         self.export_ranks(to);
-        to.u32(self.by_key.len() as u32);
-        for key in self.by_key.keys() {
+        // In order, so that the same state is the same bytes.
+        let mut keys: Vec<_> = self.by_key.keys().collect();
+        keys.sort_unstable();
+        to.u32(keys.len() as u32);
+        for key in keys {
             to.bytes(key);
             self.initiations.export(key, to);
         }

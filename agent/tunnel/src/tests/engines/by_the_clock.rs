@@ -44,6 +44,11 @@ impl Wire {
         })
     }
 
+    fn far_engine(&self) -> Engine {
+        let peer = self.ends[1].tunnel.peers[0].as_ref();
+        peer.unwrap().spec().engine
+    }
+
     fn seconds(&self) -> f64 {
         (self.ends[0].now - self.start).as_secs_f64()
     }
@@ -144,7 +149,7 @@ fn an_unanswered_handshake_is_tried_every_five_seconds_and_given_up_after_ninety
     }
 }
 
-/// boringtun counts from what it sent last.
+/// boringtun counts from what it sent last. That is too early for data to have caused it, so we make sure by a handshake.
 #[test]
 fn data_is_answered_with_a_keepalive_within_ten_seconds() {
     for mut wire in Wire::each(None) {
@@ -155,7 +160,9 @@ fn data_is_answered_with_a_keepalive_within_ten_seconds() {
         let answers = wire.times(1, DATA);
         assert_eq!(answers.len(), 1, "{answers:?}");
         assert!((9.5..12.5).contains(&answers[0]), "{answers:?}");
-        assert_eq!(wire.times(0, INITIATION).len(), 0, "it was answered");
+        let doubts = wire.far_engine() == Engine::Boringtun;
+        let begun = wire.times(0, INITIATION).len();
+        assert_eq!(begun, usize::from(doubts), "it was answered");
     }
 }
 
