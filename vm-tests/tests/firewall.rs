@@ -22,7 +22,7 @@ const POLICY: &str =
 fn chains_that_drop_are_named_and_others_are_not() {
     let (topology, gateways) = two_sites();
     let (gateway, netns) = (&gateways[0], &topology.sites[0].gateway);
-    let tun = format!("cw-{}", gateway.name());
+    let tun = gateway.status().unwrap().tun.name;
     let from_lan = format!("inet beside forward drops packets from lan0 to {tun}");
     let to_lan = format!("inet beside forward drops packets from {tun} to lan0");
     let invalid = "inet beside forward drops what conntrack calls invalid".to_owned();

@@ -12,8 +12,8 @@ const FORGIVEN_AFTER: Duration = Duration::from_mins(1);
 const FREE_FLAPS: u32 = 3;
 /// How long the first one after those is held down; doubled with each.
 const FIRST_HOLD: Duration = Duration::from_secs(1);
-/// At most 32 times as long.
-const MOST_DOUBLINGS: u32 = 5;
+/// At most eight times as long: a site may have no other link.
+const MOST_DOUBLINGS: u32 = 3;
 
 /// What a link has done of late.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,12 +82,12 @@ mod tests {
             now += hold;
             assert_eq!(damping.held_for(now), None);
         }
-        assert_eq!(holds, [0, 0, 0, 1, 2, 4, 8, 16, 32, 32, 32, 32]);
+        assert_eq!(holds, [0, 0, 0, 1, 2, 4, 8, 8, 8, 8, 8, 8]);
         // Not good yet, and not bad either.
         damping.on_up(now);
         now += FLAPS_WITHIN;
         damping.on_down(now);
-        assert_eq!(damping.held_for(now), Some(Duration::from_secs(32)));
+        assert_eq!(damping.held_for(now), Some(Duration::from_secs(8)));
         damping.on_up(now);
         now += FORGIVEN_AFTER;
         damping.on_down(now);
@@ -101,6 +101,6 @@ mod tests {
             damping.on_down(now);
         }
         assert_eq!(damping, Damping::default());
-        assert_eq!(Damping::after(u32::MAX, None).flaps(), 9);
+        assert_eq!(Damping::after(u32::MAX, None).flaps(), 7);
     }
 }
