@@ -89,7 +89,7 @@ fn a_clock_that_has_gone_back_keeps_a_restarted_gateway_out_of_no_site() {
         drops.map(|(_, packets)| packets).sum::<u64>()
     };
     assert!(pair.a.stop().unwrap().success());
-    fs::write(&told, hour.as_secs().to_string()).unwrap();
+    fs::write(&told, hour.as_millis().to_string()).unwrap();
     fs::set_permissions(&told, fs::Permissions::from_mode(0o600)).unwrap();
     for kill in [false, true, false] {
         pair.a.start_again().unwrap();

@@ -18,7 +18,9 @@ const WRITTEN_EVERY: Duration = Duration::from_secs(10);
 /// After a kill, the last timestamp may have been later than what was written by this: the time between two writings,
 /// and two ticks.
 const MARGIN: Duration = Duration::from_secs(12);
-/// Digits of a second, and a line break.
+/// A calendar is ahead of the wall clock by less than this where that is slowed down: nobody has set it back.
+const SLOWED: Duration = Duration::from_secs(1);
+/// Digits of a millisecond, and a line break.
 const LONGEST: u64 = 32;
 /// What a damaged file cannot claim: the year 2500.
 const LATEST: Duration = Duration::from_hours(530 * 365 * 24);
@@ -53,7 +55,7 @@ impl Timestamps {
 
     /// Writes the time. A failure matters only if the clock goes back before a restart.
     pub(super) fn write(&self, now: Instant) {
-        let text = format!("{}\n", self.calendar.since_epoch(now).as_secs() + 1);
+        let text = format!("{}\n", self.calendar.since_epoch(now).as_millis() + 1);
         if let Err(error) = whole_file::write(&self.file, text.as_bytes()) {
             tracing::debug!(file = %self.file.display(), %error, "the time of handshakes is not remembered");
         }
@@ -66,17 +68,18 @@ pub(super) fn start_of_calendars(gateway: &str) -> Duration {
 }
 
 fn begin(wall: Duration, told: Option<Duration>) -> Duration {
-    match told {
-        Some(told) if told > wall && told < LATEST => {
-            let ahead = told.saturating_sub(wall).as_secs();
-            tracing::warn!(
-                ahead_seconds = ahead,
-                "the clock of this host is behind the time that earlier handshakes told: they go on from that"
-            );
-            told + MARGIN
-        }
-        _ => wall,
+    let Some(told) = told.filter(|told| *told < LATEST) else {
+        return wall;
+    };
+    let ahead = told.saturating_sub(wall);
+    if ahead < SLOWED {
+        return wall.max(told);
     }
+    tracing::warn!(
+        ahead_seconds = ahead.as_secs(),
+        "the clock of this host is behind the time that earlier handshakes told: they go on from that"
+    );
+    told + MARGIN
 }
 
 fn path_of(gateway: &str) -> PathBuf {
@@ -90,7 +93,7 @@ fn read(file: &Path) -> Option<Duration> {
         }
     });
     let text = String::from_utf8(content.ok()?).ok()?;
-    text.trim().parse().ok().map(Duration::from_secs)
+    text.trim().parse().ok().map(Duration::from_millis)
 }
 
 #[cfg(test)]
@@ -103,6 +106,12 @@ mod tests {
         assert_eq!(begin(at(1000), None), at(1000));
         assert_eq!(begin(at(1000), Some(at(900))), at(1000));
         assert_eq!(begin(at(1000), Some(at(5000))), at(5000) + MARGIN);
+        let slowed = at(1000) + SLOWED / 2;
+        assert_eq!(
+            begin(at(1000), Some(slowed)),
+            slowed,
+            "no step at each start"
+        );
         assert_eq!(begin(at(1000), Some(at(u64::MAX))), at(1000), "nonsense");
     }
 
@@ -110,18 +119,19 @@ mod tests {
     fn the_time_that_is_written_is_not_before_the_last_timestamp() {
         let folder = std::env::temp_dir().join(format!("crossway-times-{}", std::process::id()));
         let (file, now) = (folder.join("a.handshakes"), clock::now());
-        let calendar = Calendar::new(now, Duration::from_millis(4_000_000_000_999));
+        let calendar = Calendar::new(now, Duration::from_millis(4_000_000_000_998));
+        let first = Duration::from_millis(4_000_000_000_999);
         let mut timestamps = Timestamps {
             file: file.clone(),
             calendar,
             written: None,
         };
         timestamps.follow(now);
-        assert_eq!(read(&file), Some(Duration::from_secs(4_000_000_001)));
+        assert_eq!(read(&file), Some(first));
         timestamps.follow(now + WRITTEN_EVERY / 2);
-        assert_eq!(read(&file), Some(Duration::from_secs(4_000_000_001)));
+        assert_eq!(read(&file), Some(first));
         timestamps.follow(now + WRITTEN_EVERY);
-        assert_eq!(read(&file), Some(Duration::from_secs(4_000_000_011)));
+        assert_eq!(read(&file), Some(first + WRITTEN_EVERY));
         std::fs::write(&file, "soon").unwrap();
         assert_eq!(read(&file), None);
         std::fs::remove_dir_all(&folder).unwrap();
