@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use datapath_abi::outcome::{DropReason, Tally};
+use datapath_abi::outcome::DropReason;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
@@ -132,11 +132,7 @@ impl ParkedLane {
             let waiting = self.lane.tunnel.export(now, to);
             drops.add(DropReason::HandshakeTimedOut, waiting);
         });
-        to.u32(DropReason::COUNT as u32);
-        for tally in drops.tallies() {
-            to.u64(tally.packets);
-            to.u64(tally.bytes);
-        }
+        drops.export(to);
     }
 
     /// Gives it the peers of `specs`, with the sessions and drops that [`Self::export`] wrote.
@@ -147,28 +143,14 @@ impl ParkedLane {
         now: Instant,
     ) -> Result<Imported, Damaged> {
         let imported = self.lane.tunnel.import(&mut from.part()?, specs, now)?;
-        self.import_drops(from)?;
+        self.lane.drops.import(from)?;
         Ok(imported)
     }
 
     /// Takes over the drops of a lane that there is no more.
     pub fn import_drops_of(&mut self, from: &mut Reader<'_>) -> Result<(), Damaged> {
         from.part()?;
-        self.import_drops(from)
-    }
-
-    fn import_drops(&mut self, from: &mut Reader<'_>) -> Result<(), Damaged> {
-        if from.u32()? as usize != DropReason::COUNT {
-            return Err(Damaged);
-        }
-        for reason in DropReason::ALL {
-            let tally = Tally {
-                packets: from.u64()?,
-                bytes: from.u64()?,
-            };
-            self.lane.drops.add(*reason, tally);
-        }
-        Ok(())
+        self.lane.drops.import(from)
     }
 
     /// Gives it peers without sessions; none is dialled.
