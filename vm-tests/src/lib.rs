@@ -32,6 +32,7 @@ pub mod plan;
 pub mod process;
 pub mod shared_lan;
 pub mod soak;
+pub mod stateful_firewall;
 pub mod sys;
 pub mod topology;
 pub mod traffic;

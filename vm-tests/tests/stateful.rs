@@ -14,8 +14,8 @@ use std::time::Duration;
 use vm_tests::crossway::{self, Crossway};
 use vm_tests::netns::Netns;
 use vm_tests::plan::{self, Shape};
-use vm_tests::topology::{Builder, Family, Site, Topology};
-use vm_tests::{traffic, wait};
+use vm_tests::topology::{Builder, Family, Topology};
+use vm_tests::{stateful_firewall, traffic, wait};
 
 const TRANSFER: u64 = 8 << 20;
 /// The kernel asks three times for a neighbour, a second apart.
@@ -126,7 +126,8 @@ fn passes(topology: &Topology, gateways: &[Crossway]) {
         }
     }
     for (gateway, site) in gateways.iter().zip(&topology.sites) {
-        assert_eq!(invalid(&site.gateway), 0, "packets of half a flow");
+        let invalid = stateful_firewall::dropped(&site.gateway).unwrap();
+        assert_eq!(invalid, 0, "packets of half a flow");
         assert_eq!(gateway.left_to_stack("redirect-failed").unwrap(), 0);
     }
 }
@@ -152,17 +153,10 @@ fn forget_neighbours(topology: &Topology) {
     }
 }
 
-/// What the firewall has dropped.
-fn invalid(gateway: &Netns) -> u64 {
-    let text = gateway.run("nft list chain inet beside forward").unwrap();
-    let (_, rest) = text.split_once("counter packets ").expect("a counter");
-    rest.split_whitespace().next().unwrap().parse().unwrap()
-}
-
 fn two_sites(fast_path: bool, segments: bool) -> (Topology, Vec<Crossway>) {
     let topology = Builder::new(&["a", "b"]).build().unwrap();
     for site in &topology.sites {
-        lay_firewall(site);
+        stateful_firewall::lay(&site.gateway).unwrap();
         if segments {
             let line = "ethtool -K lan0 tso on gso on";
             site.gateway.run(line).unwrap();
@@ -174,14 +168,4 @@ fn two_sites(fast_path: bool, segments: bool) -> (Topology, Vec<Crossway>) {
     }
     let gateways = crossway::start_all(&topology, &plans).unwrap();
     (topology, gateways)
-}
-
-fn lay_firewall(site: &Site) {
-    for line in [
-        "nft add table inet beside",
-        "nft add chain inet beside forward { type filter hook forward priority 0 ; }",
-        "nft add rule inet beside forward ct state invalid counter drop",
-    ] {
-        site.gateway.run(line).unwrap();
-    }
 }

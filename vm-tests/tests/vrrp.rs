@@ -17,7 +17,7 @@ use vm_tests::plan::GatewayPlan;
 use vm_tests::process::ProcessGuard;
 use vm_tests::shared_lan::{FAR, SharedLan, VIRTUAL};
 use vm_tests::traffic::{self, SteadyPing, SteadyTcp};
-use vm_tests::{sys, wait};
+use vm_tests::{stateful_firewall, sys, wait};
 
 /// A handshake takes milliseconds; a lost one is repeated after five seconds.
 const UP: Duration = Duration::from_secs(10);
@@ -417,10 +417,15 @@ fn a_mate_with_version_2_or_other_addresses_is_named_by_status() {
     .unwrap_or_else(|error| panic!("{error}: {}\n{}", a.log(), mate.log()));
 }
 
-/// The far gateway learns by BFD which of the two serves the LAN.
+/// The far gateway learns by BFD which of the two serves the LAN. The one that takes over has seen none of the
+/// connections begin, and a firewall of its host must not be asked about them.
 #[test]
 fn both_directions_move_together_and_connections_go_on() {
     let lan = SharedLan::build().unwrap();
+    let firewalls = ["a", "c"].map(|site| &lan.topology.site(site).gateway);
+    for gateway in firewalls {
+        stateful_firewall::lay(gateway).unwrap();
+    }
     let mut plans = lan.replica_plans().unwrap();
     for (plan, priority) in plans.iter_mut().zip([150, 50]) {
         be_router(plan, priority, INTERVAL);
@@ -473,6 +478,7 @@ fn both_directions_move_together_and_connections_go_on() {
     a.kill().unwrap();
     wait_for_state(&c, "master");
     assert!(finish("killed", traffic) < TAKE_OVER);
+    assert_eq!(stateful_firewall::dropped(firewalls[1]).unwrap(), 0);
 }
 
 /// Until a far gateway knows that `replica` is not the one that serves its LAN.
