@@ -83,6 +83,13 @@ impl Names {
         });
     }
 
+    /// Whether the answer to come, or the last one, is of `since` or later.
+    pub fn is_of(&self, host: &str, since: Instant) -> bool {
+        let asked_since = |asked: Instant| asked >= since;
+        let name = self.by_host.get(host);
+        name.is_some_and(|name| name.waits || name.asked.is_some_and(asked_since))
+    }
+
     /// What is to be looked up.
     pub fn poll_questions(&mut self) -> Vec<Question> {
         std::mem::take(&mut self.questions)

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::{LinkStatus, Links, StateChange};
 use crate::config::Endpoint;
 use crate::control::message::LinkState;
-use crate::gateway::names::{Answer, Names};
+use crate::gateway::names::{ASKED_AGAIN_AFTER, Answer, Names};
 use crate::gateway::plan::PlannedLink;
 use crate::ids::LinkId;
 
@@ -41,10 +41,18 @@ impl Links {
             if dials.len() == MOST_DIALS {
                 break;
             }
+            let mut is_new = true;
             for host in link.hosts() {
                 self.resolved.ask(host, now);
+                is_new &= self.resolved.is_of(host, link.since);
             }
-            link.next_dial = now + REDIAL_AFTER;
+            // A name that was asked just before the link went down is asked once more, soon.
+            let after = if is_new {
+                REDIAL_AFTER
+            } else {
+                ASKED_AGAIN_AFTER
+            };
+            link.next_dial = now + after;
             let mut addresses = addresses(&link.planned, &self.resolved, self.ipv4_only);
             link.say_why_not_dialled(&addresses, &self.resolved, now);
             if link.planned.path.wan.is_none() {

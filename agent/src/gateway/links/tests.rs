@@ -240,6 +240,23 @@ fn a_name_is_dialled_at_all_its_addresses_in_turn_and_the_one_that_answered_is_t
 }
 
 #[test]
+fn a_name_that_was_asked_just_before_its_link_went_down_is_asked_again_soon() {
+    let mut links = links();
+    let start = clock::now();
+    let at = |milliseconds| start + Duration::from_millis(milliseconds);
+    links.insert(by_name(1), HOLD, start);
+    dialled(&mut links, start);
+    leads_to(&mut links, &["192.0.2.7"], start);
+    links.on_snapshot(vec![peer(1, true)], at(100));
+    links.on_snapshot(vec![peer(1, false)], at(600));
+    assert_eq!(dialled(&mut links, at(700)), ["192.0.2.7:7"]);
+    assert_eq!(links.resolved.poll_questions(), [], "that was just done");
+    dialled(&mut links, at(1700));
+    leads_to(&mut links, &["192.0.2.8"], at(1710));
+    assert_eq!(dialled(&mut links, at(1800)), ["192.0.2.8:7"]);
+}
+
+#[test]
 fn a_name_that_leads_elsewhere_is_dialled_there_at_once_unless_the_link_is_up() {
     let mut links = links();
     let start = clock::now();
