@@ -243,7 +243,8 @@ impl Gateway {
         if self.host.judges_otherwise(&self.desired) {
             self.agenda.mark(Step::InterfaceRoles.into());
         }
-        if self.host.is_firewall_due() {
+        let looks = self.host.is_look_due();
+        if looks {
             self.look_at_firewall().await;
         }
         let (forwarding, plan) = (&mut self.forwarding, &self.desired.plan);
@@ -251,7 +252,7 @@ impl Gateway {
         self.rates.sample(forwarding, plan, now);
         self.process.upgrade.look();
         self.host.set_endpoints(self.forwarding.links.endpoints());
-        if self.host.has_drifted() {
+        if looks && self.host.kernel.has_drifted() {
             self.mark(Event::HostSettled);
         }
     }

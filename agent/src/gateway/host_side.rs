@@ -26,11 +26,9 @@ use crate::host::{Host, Report, Wanted};
 use crate::ids::IfIndex;
 use crate::prefix::Prefix;
 
-/// Seconds between two looks at sysctls and device features: some are set behind our back without a note of the kernel's.
+/// Ticks, of a second each, from one look to the next at what the kernel has no notes of: nftables, sysctls, device
+/// features.
 const TICKS_BETWEEN_LOOKS: u32 = 3;
-
-/// Ticks, of a second each, from one look at the host's nftables to the next.
-const FIREWALL_TICKS: u32 = 3;
 
 /// The host, and the tunnel device on it.
 pub(super) struct HostSide {
@@ -47,8 +45,6 @@ pub(super) struct HostSide {
     /// The host's nftables, and whether something in them translates addresses.
     watched: firewall::Watched,
     nat: bool,
-    /// Ticks until they are looked at again.
-    firewall_in: u32,
 }
 
 /// The tunnel device.
@@ -69,14 +65,14 @@ impl HostSide {
             judged: Vec::new(),
             watched: firewall::Watched::default(),
             nat: false,
-            firewall_in: 0,
         }
     }
 
-    /// At each tick: whether others have changed what the kernel has no notes of, which is looked at now and then.
-    pub(super) fn has_drifted(&mut self) -> bool {
+    /// A tick: whether what the kernel has no notes of is to be looked at.
+    pub(super) fn is_look_due(&mut self) -> bool {
+        let is_due = self.ticks == 0;
         self.ticks = (self.ticks + 1) % TICKS_BETWEEN_LOOKS;
-        self.ticks == 0 && self.kernel.has_drifted()
+        is_due
     }
 
     /// From now on the host is looked at for routes that have to do with these prefixes, with the far gateways, or
@@ -272,17 +268,6 @@ impl HostSide {
             (name, strict)
         };
         lans.into_iter().map(|lan| strict(lan.interface)).collect()
-    }
-
-    /// A tick: whether the host's nftables are to be looked at.
-    pub(super) fn is_firewall_due(&mut self) -> bool {
-        let due = self.firewall_in == 0;
-        self.firewall_in = if due {
-            FIREWALL_TICKS
-        } else {
-            self.firewall_in
-        } - 1;
-        due
     }
 
     /// What the host's nftables would do to what the stack must carry, and whether it translates addresses now and

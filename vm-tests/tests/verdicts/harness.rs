@@ -196,6 +196,17 @@ impl Datapath {
         self.write_interface(ifindex, interface);
     }
 
+    /// An interface is a LAN with these flags.
+    pub(crate) fn set_lan_flags(&mut self, ifindex: u32, flags: u32) {
+        let interface = Interface {
+            role: Role::Lan as u32,
+            vnet: 0,
+            mtu: 1500,
+            flags,
+        };
+        self.write_interface(ifindex, interface);
+    }
+
     pub(crate) fn write_interface(&mut self, ifindex: u32, interface: Interface) {
         self.interfaces.add(ifindex, interface).unwrap();
     }

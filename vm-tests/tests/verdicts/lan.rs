@@ -8,7 +8,7 @@ use datapath_abi::{
         NotRoutable, SiteDown, TooBig, TtlExpiring, VlanTagged, WrongSource,
     },
     route::SITE_KERNEL,
-    settings::{ALSO_WAN, COUNTED_MARK, Interface, Role, STRICT_SOURCES, Settings, slot_of},
+    settings::{ALSO_WAN, COUNTED_MARK, Role, STRICT_SOURCES, Settings, slot_of},
     site::{SiteCounters, SiteState},
 };
 
@@ -394,15 +394,7 @@ fn an_interface_whose_slot_is_another_ones_is_found_all_the_same() {
 
 /// Sends from `source` by the loopback device, whose flags are these.
 fn verdict_from(datapath: &mut Datapath, source: &str, flags: u32) -> Verdict {
-    datapath.write_interface(
-        LOOPBACK,
-        Interface {
-            role: Role::Lan as u32,
-            vnet: 0,
-            mtu: 1500,
-            flags,
-        },
-    );
+    datapath.set_lan_flags(LOOPBACK, flags);
     run(
         datapath,
         maps::LAN_INGRESS,
@@ -458,13 +450,7 @@ fn a_source_is_asked_for_again_at_another_interface_or_when_routes_change() {
     assert_eq!(verdict_from(&mut datapath, "10.9.0.5", strict), refused);
     // By the interface that it belongs to it may go, and by the first still not.
     let lan1 = ifindex("lan1");
-    let strict_lan = Interface {
-        role: Role::Lan as u32,
-        vnet: 0,
-        mtu: 1500,
-        flags: strict,
-    };
-    datapath.write_interface(lan1, strict_lan);
+    datapath.set_lan_flags(lan1, strict);
     let context = Context {
         ifindex: lan1,
         ..Context::default()
@@ -563,15 +549,7 @@ fn the_tunnels_own_datagrams_are_left_alone_where_lan_and_wan_are_one() {
         ),
     ] {
         for flags in [0, ALSO_WAN] {
-            datapath.write_interface(
-                LOOPBACK,
-                Interface {
-                    role: Role::Lan as u32,
-                    vnet: 0,
-                    mtu: 1500,
-                    flags,
-                },
-            );
+            datapath.set_lan_flags(LOOPBACK, flags);
             let before = datapath.to_stack(counted);
             let run = datapath.tc(maps::LAN_INGRESS, &frame, Context::default());
             assert_eq!(run.verdict, TC_TO_STACK, "{name}");

@@ -109,24 +109,17 @@ fn cookies_are_limited_whatever_the_second_code_says() {
 
 #[test]
 fn a_peer_with_a_cookie_gets_through_a_flood_of_wrong_ones() {
+    let flood = |b: &mut Node| {
+        flood_of(b, 40_000, Duration::from_millis(200), with_a_wrong_cookie);
+    };
     for engine in Engine::ALL {
         let (mut a, mut b) = pair_of(Engine::Crossway, engine);
-        flood_of(
-            &mut b,
-            40_000,
-            Duration::from_millis(200),
-            with_a_wrong_cookie,
-        );
+        flood(&mut b);
         a.now = b.now;
         let (_, initiation) = a.out.take_datagrams().remove(0);
         b.handle(&initiation, a.address);
         let (_, cookie) = b.out.take_datagrams().remove(0);
-        flood_of(
-            &mut b,
-            40_000,
-            Duration::from_millis(200),
-            with_a_wrong_cookie,
-        );
+        flood(&mut b);
         a.now = b.now;
         assert_eq!(a.handle(&cookie, b.address).0, Handled::Control);
         exchange(&mut a, &mut b);
