@@ -71,10 +71,10 @@ fn boringtun_dials_crossway(engine: Engine) {
 /// With a persistent keepalive the side that dials needs no traffic to open the way, and says it is there.
 fn keepalives_open_the_way_and_keep_it_open(engine: Engine) {
     for dials in [Dials::Crossway, Dials::Far] {
-        let interop = Interop::start(engine, WireguardGo, Family::V4, dials, |plan| {
-            plan.peers[0].keepalive = Some(1);
-            // BFD's packets would do instead of keepalives.
-            plan.watch_by_wireguard();
+        let interop = Interop::start(engine, WireguardGo, Family::V4, dials, |plans| {
+            plans[usize::from(dials == Dials::Far)].peers[0].keepalive = Some(1);
+            // A BFD packet, from either side, does instead of a keepalive.
+            plans[0].watch_by_wireguard();
         });
         interop.wait_for_state("Up");
         let (a, b) = interop.sites();
@@ -123,8 +123,8 @@ fn a_preshared_key_must_be_the_same_on_both_sides(engine: Engine) {
 /// handshakes if it needs one.
 fn a_far_side_that_does_not_hear_us_is_down_though_all_that_it_sends_arrives(engine: Engine) {
     for it_has_data in [true, false] {
-        let interop = Interop::start(engine, WireguardGo, Family::V4, Dials::Both, |plan| {
-            plan.watch_by_wireguard();
+        let interop = Interop::start(engine, WireguardGo, Family::V4, Dials::Both, |plans| {
+            plans[0].watch_by_wireguard();
         });
         interop.wg("persistent-keepalive 5");
         interop.talks(&[Family::V4]);
@@ -183,8 +183,8 @@ fn traffic_goes_on_when_the_far_side_loses_its_session(engine: Engine) {
 
 /// Both sides have an endpoint and begin at the same moment, again and again.
 fn handshakes_that_cross_do_not_stop_traffic(engine: Engine) {
-    let interop = Interop::start(engine, WireguardGo, Family::V4, Dials::Both, |plan| {
-        plan.peers[0].keepalive = Some(1);
+    let interop = Interop::start(engine, WireguardGo, Family::V4, Dials::Both, |plans| {
+        plans[0].peers[0].keepalive = Some(1);
     });
     interop.wait_for_state("Up");
     interop.talks(&[Family::V4]);
@@ -206,13 +206,13 @@ struct Interop {
 }
 
 impl Interop {
-    /// Starts both; `adjust` changes the plan of who dials.
+    /// Starts both; `adjust` changes the plans, Crossway's first.
     fn start(
         engine: Engine,
         implementation: Implementation,
         outer: Family,
         dials: Dials,
-        adjust: impl FnOnce(&mut GatewayPlan),
+        adjust: impl FnOnce(&mut [GatewayPlan]),
     ) -> Self {
         let topology = topology();
         let mut plans = plan::plan(&topology, Shape::FullMesh, outer).unwrap();
@@ -222,7 +222,7 @@ impl Interop {
             Dials::Both => {}
         }
         plans[0].set_engine(engine);
-        adjust(&mut plans[usize::from(dials == Dials::Far)]);
+        adjust(&mut plans);
         // Who is dialled is there first.
         let start = |plan| Crossway::start(&topology, plan).unwrap();
         let agent = (dials == Dials::Far).then(|| start(&plans[0]));
