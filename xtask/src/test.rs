@@ -11,6 +11,8 @@ use crate::setup::{self, Purpose};
 use crate::times::Times;
 use crate::{build, cmd, environment};
 
+mod side_by_side;
+
 /// Test files of `vm-tests` whose name starts so load programs and judge frames, but move no traffic.
 const VERDICT_PREFIX: &str = "verdict";
 /// Test files of `vm-tests` for guests alone, or of several guests: `cargo xtask vm-test` runs them.
@@ -21,6 +23,20 @@ const ROOT_LAYERS: [&str; 2] = ["agent/datapath", "agent/host"];
 struct Ring {
     name: &'static str,
     command: Command,
+    as_root: bool,
+}
+
+impl Ring {
+    fn run(&mut self, filter: Option<&str>) -> Result<()> {
+        if self.as_root {
+            let agent = build::binary(Agent::Release);
+            return side_by_side::run(self.name, &mut self.command, filter, &agent);
+        }
+        if let Some(filter) = filter {
+            self.command.args(["--", filter]);
+        }
+        cmd::run(self.name, &mut self.command)
+    }
 }
 
 pub(crate) fn run(filter: Option<&str>) -> Result<()> {
@@ -32,10 +48,7 @@ pub(crate) fn run(filter: Option<&str>) -> Result<()> {
     let mut failed = Vec::new();
     for mut ring in rings()? {
         eprintln!("\n=== {} ring", ring.name);
-        if let Some(filter) = filter {
-            ring.command.args(["--", filter]);
-        }
-        let outcome = times.of(ring.name, || cmd::run(ring.name, &mut ring.command));
+        let outcome = times.of(ring.name, || ring.run(filter));
         if let Err(error) = outcome {
             eprintln!("{error:#}");
             failed.push(ring.name);
@@ -67,14 +80,17 @@ fn rings() -> Result<Vec<Ring>> {
         Ring {
             name: "pure",
             command: with_tests(pure, &pure_tests_of_the_agent()?),
+            as_root: false,
         },
         Ring {
             name: "pure (test library)",
             command: cmd::cargo(&library),
+            as_root: false,
         },
         Ring {
             name: "pure (examples in the documentation)",
             command: cmd::cargo(&examples),
+            as_root: false,
         },
     ];
     // boringtun reads the clock by itself: only a build of its own has one that tests can turn.
@@ -84,13 +100,17 @@ fn rings() -> Result<Vec<Ring>> {
     rings.push(Ring {
         name: "pure (both engines by the clock)",
         command,
+        as_root: false,
     });
     for (name, tests) in [("verdict", verdicts), ("namespace", namespaces)] {
         if tests.is_empty() {
             eprintln!("The {name} ring has no tests.");
         } else {
-            let command = as_root(&tests);
-            rings.push(Ring { name, command });
+            rings.push(Ring {
+                name,
+                command: for_root(&tests),
+                as_root: true,
+            });
         }
     }
     Ok(rings)
@@ -137,22 +157,11 @@ fn with_tests(mut command: Command, tests: &[String]) -> Command {
     command
 }
 
-/// Builds as the user, runs as root.
-fn as_root(tests: &[String]) -> Command {
+/// Builds test files that need root.
+fn for_root(tests: &[String]) -> Command {
     let packages =
         ["vm-tests", "crossway-datapath", "crossway-host", "xtask"].map(|package| ["-p", package]);
-    let mut command = cmd::cargo(&["test", "--no-fail-fast"]);
+    let mut command = cmd::cargo(&["test"]);
     command.args(packages.concat());
-    command.env("CROSSWAY_BIN", build::binary(Agent::Release));
-    let mut command = with_tests(command, tests);
-    let words = environment::as_root();
-    if !words.is_empty() {
-        let runner: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
-        let host = std::env::consts::ARCH.to_uppercase();
-        command.env(
-            format!("CARGO_TARGET_{host}_UNKNOWN_LINUX_GNU_RUNNER"),
-            runner.join(" "),
-        );
-    }
-    command
+    with_tests(command, tests)
 }
