@@ -210,6 +210,8 @@ fn built(build: &mut Command) -> Result<Vec<TestFile>> {
 
 /// The test file that a message of cargo's tells of.
 fn test_file(message: &Value) -> Option<TestFile> {
+    // Programs that tests start are built with them.
+    message["profile"]["test"].as_bool().filter(|test| *test)?;
     let package = Path::new(message["manifest_path"].as_str()?).parent()?;
     Some(TestFile {
         name: message["target"]["name"].as_str()?.to_owned(),
@@ -291,16 +293,20 @@ mod tests {
 
     #[test]
     fn cargo_names_the_program_and_where_it_runs() {
-        let message = serde_json::json!({
-            "reason": "compiler-artifact",
+        let mut message = serde_json::json!({
             "manifest_path": "/w/vm-tests/Cargo.toml",
-            "target": {"name": "two_sites", "kind": ["test"]},
+            "target": {"name": "two_sites"},
+            "profile": {"test": true},
             "executable": "/w/target/debug/deps/two_sites-1",
         });
         let file = test_file(&message).unwrap();
         assert_eq!(file.name, "two_sites");
         assert_eq!(file.package, Path::new("/w/vm-tests"));
-        let library = serde_json::json!({"manifest_path": "/w/Cargo.toml", "target": {"name": "x"}, "executable": null});
-        assert_eq!(test_file(&library), None);
+        message["profile"]["test"] = false.into();
+        assert_eq!(test_file(&message), None, "a program that tests start");
+        assert_eq!(
+            test_file(&serde_json::json!({"reason": "build-finished"})),
+            None
+        );
     }
 }
