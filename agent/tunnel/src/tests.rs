@@ -7,9 +7,11 @@ mod replays;
 mod replicas;
 
 use super::*;
+use crate::transmit::Endpoint;
 use crossway_liveness::settings::{Liveness, LivenessMode};
 use crossway_sys::clock;
 use crossway_types::engine::Engine;
+use crossway_types::ids::SiteId;
 
 /// A gateway with a tunnel, seen from the wire.
 struct Node {

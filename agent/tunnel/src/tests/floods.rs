@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::*;
+use crate::macs::{Admission, Standing};
 use crate::message::INITIATION_BYTES;
 
 /// An initiation that is right in all that can be seen without the private key: only its first code counts.

@@ -2,6 +2,7 @@
 
 use super::super::link_bfd::LanRole;
 use super::*;
+use crossway_liveness::bfd::encapsulation;
 use crossway_liveness::bfd::packet::{Diagnostic, Packet, State};
 
 const ADDRESSES: [[&str; 2]; 2] = [
