@@ -5,20 +5,23 @@
 //!            10.1.0.1        203.0.113.1                203.0.113.2
 //! ```
 
-use std::fs;
+#[path = "handover/links.rs"]
+mod links;
+#[path = "handover/load.rs"]
+mod load;
+#[path = "handover/midway.rs"]
+mod midway;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use vm_tests::api::LinkState;
 use vm_tests::crossway::{Counters, Crossway};
-use vm_tests::failover::{Gateways, Settings};
 use vm_tests::host_state::{HostState, files_of};
 use vm_tests::pair::Pair;
 use vm_tests::plan::{self, PeerPlan, Shape};
-use vm_tests::sys;
-use vm_tests::topology::{Builder, Family, Near, Redundant, Site, Wan};
-use vm_tests::traffic::{self, Iperf3, Probes, UdpEcho};
-use vm_tests::wait;
+use vm_tests::topology::{Builder, Family};
+use vm_tests::traffic::{self, UdpEcho};
 
 const UP: Duration = Duration::from_secs(10);
 /// Much more than a hand-over takes, and less than a handshake that is repeated.
@@ -153,123 +156,6 @@ fn another_private_key_or_port_begins_anew_and_traffic_resumes() {
 }
 
 #[test]
-fn a_file_that_is_wrong_or_a_port_that_is_taken_leaves_the_running_agent_unharmed() {
-    let mut pair = Pair::start(|_| ()).unwrap();
-    let ping = pair.steady_ping(Family::V4).unwrap();
-    let pid = pair.a.pid().unwrap();
-    let good = fs::read_to_string(pair.a.config()).unwrap();
-    fs::write(pair.a.config(), good.replace("10.2.0.0/24", "10.2.0.1/24")).unwrap();
-    let (code, said) = pair.a.take_over_refused().unwrap();
-    assert_eq!(code, 2, "{said}");
-
-    // Found out only when the lanes have stopped already.
-    let gateway = &pair.site_a().gateway;
-    let address = ("::".parse::<std::net::IpAddr>().unwrap(), 51_900);
-    let _taken = gateway
-        .enter(|| std::net::UdpSocket::bind(address))
-        .unwrap()
-        .unwrap();
-    let mut plan = pair.plans[0].clone();
-    plan.listen_port = address.1;
-    pair.a.write_config(&plan).unwrap();
-    let (code, said) = pair.a.take_over_refused().unwrap();
-    assert_eq!(code, 1, "{said}");
-    assert!(said.contains("is another WireGuard"), "{said}");
-    wait::until("the running agent to say so", UP, || {
-        pair.a
-            .log()
-            .contains("not handed over, this agent goes on")
-            .then_some(())
-    })
-    .unwrap();
-    assert_eq!(pair.a.status().unwrap().pid, pid);
-    ping.goes_on(UP).unwrap();
-    let replies = ping.finish(UP).unwrap();
-    assert_eq!(replies.lost(), 0);
-
-    fs::write(pair.a.config(), good).unwrap();
-    pair.a.take_over().unwrap();
-    assert_eq!(pair.a.gaps().last().unwrap().sessions, 1);
-}
-
-#[test]
-fn an_agent_that_hangs_is_not_taken_over_and_goes_on_when_it_can() {
-    let mut pair = Pair::start(|_| ()).unwrap();
-    let pid = pair.a.pid().unwrap();
-    sys::freeze(pid).unwrap();
-    let refused = pair.a.take_over_refused();
-    sys::thaw(pid).unwrap();
-    let (code, said) = refused.unwrap();
-    assert_eq!(code, 1, "{said}");
-    assert!(said.contains("the running agent does not answer"), "{said}");
-    pair.wait_until_up().unwrap();
-    assert_eq!(pair.a.status().unwrap().pid, pid);
-    pair.a.take_over().unwrap();
-    pair.wait_until_up().unwrap();
-}
-
-/// The successor is killed at every point of its start in turn: either the running agent goes on, or the next
-/// start heals what is left.
-#[test]
-fn a_successor_that_dies_midway_leaves_an_agent_that_goes_on_or_a_start_that_heals() {
-    // With BFD the far end would see a link that flaps, and hold it down.
-    let mut pair = Pair::start(|plans| {
-        for plan in plans {
-            plan.watch_by_wireguard();
-        }
-    })
-    .unwrap();
-    let ping = pair.steady_ping(Family::V4).unwrap();
-    let (mut went_on, mut healed) = (0, 0);
-    for milliseconds in (20..=300).step_by(20) {
-        let mut next = pair.a.begin_take_over().unwrap();
-        wait::pace(Duration::from_millis(milliseconds));
-        next.kill().unwrap();
-        let alive = wait::until("one of the agents to be there or gone", UP, || {
-            match pair.a.status() {
-                Ok(_) => Some(true),
-                Err(_) => (!pair.a.is_running()).then_some(false),
-            }
-        });
-        if alive.unwrap() {
-            went_on += 1;
-        } else {
-            healed += 1;
-            pair.a.forget().unwrap();
-            pair.a.start_again().unwrap();
-        }
-        ping.goes_on(UP).unwrap();
-    }
-    eprintln!("the running agent went on {went_on} times, the next start healed {healed} times");
-    assert!(went_on > 0);
-    pair.wait_until_up().unwrap();
-    assert_eq!(pair.b.dropped().unwrap_or_default(), Vec::new());
-}
-
-/// It is held before it answers, and killed when the successor has begun.
-#[test]
-fn a_successor_whose_predecessor_is_killed_meanwhile_starts_in_its_place() {
-    let mut pair = Pair::start(|_| ()).unwrap();
-    let before = pair.a.pid().unwrap();
-    sys::freeze(before).unwrap();
-    let next = pair.a.begin_take_over().unwrap();
-    let descriptors = PathBuf::from(format!("/proc/{}/fd", next.pid()));
-    wait::until("the successor to have its programs", UP, || {
-        let descriptors = fs::read_dir(&descriptors).ok()?;
-        let mut links = descriptors.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
-        links
-            .any(|link| link.ends_with("anon_inode:bpf-prog"))
-            .then_some(())
-    })
-    .unwrap();
-    sys::kill(before).unwrap();
-    assert!(!pair.a.succeed(next).unwrap().success());
-    pair.wait_until_up().unwrap();
-    assert!(pair.a.log().contains("this one starts in its place"));
-    assert!(pair.a.stop().unwrap().success());
-}
-
-#[test]
 fn a_signal_has_the_agent_start_its_own_successor() {
     let mut pair = Pair::start(|_| ()).unwrap();
     let ping = pair.steady_ping(Family::V4).unwrap();
@@ -364,162 +250,5 @@ fn silent_site() -> PeerPlan {
         endpoint: Some("203.0.113.250:51820".parse().unwrap()),
         routes: vec!["10.77.0.0/24".to_owned()],
         keepalive: None,
-    }
-}
-
-#[test]
-fn under_full_load_both_ways_probes_and_connections_go_on() {
-    let mut pair = Pair::start(|_| ()).unwrap();
-    take_over_under_load(&mut pair);
-}
-
-#[test]
-fn several_lanes_are_taken_over_with_their_flows() {
-    let mut pair = Pair::start(|plans| {
-        for plan in plans {
-            plan.run_lanes(2, 2);
-        }
-    })
-    .unwrap();
-    take_over_under_load(&mut pair);
-    let gap = *pair.a.gaps().last().unwrap();
-    assert_eq!((gap.sessions, gap.handshakes), (2, 0));
-}
-
-fn take_over_under_load(pair: &mut Pair) {
-    let (one, other) = (&pair.topology.sites[0], &pair.topology.sites[1]);
-    let address = |site: &Site| site.host_address(Family::V4);
-    let probes = Probes::start((&one.host, address(one)), (&other.host, address(other))).unwrap();
-    let load = Iperf3 {
-        streams: 4,
-        seconds: 6,
-    };
-    let agent = &mut pair.a;
-    std::thread::scope(|scope| {
-        let loaded = scope.spawn(|| {
-            load.run_both_ways(&pair.topology, one, other, address(other))
-                .unwrap()
-        });
-        wait::pace(Duration::from_secs(1));
-        let dropped = agent.dropped().unwrap();
-        for round in 1..=4 {
-            let begun = wait::now();
-            assert!(agent.take_over().unwrap().success(), "{}", agent.log());
-            let ways = probes.since(begun);
-            let gap = *agent.gaps().last().unwrap();
-            eprintln!("under load, take-over {round}: {gap:?}, probes {ways:?}");
-            assert_eq!(gap.handshakes, 0);
-            assert!(ways.iter().all(|way| way.gap < SHORT), "{ways:?}");
-        }
-        assert_eq!(agent.dropped().unwrap(), dropped);
-        let reports = loaded.join().unwrap();
-        eprintln!("load: {reports:?}");
-        assert!(reports.iter().all(|way| way.bytes > 0.0));
-    });
-}
-
-/// ```text
-///                          ┌──────── path 1 ────────┐
-///  host a ── [gateway a1] ─┤                        ├─ [gateway b1] ── host b
-///                          └──────── path 2 ────────┘
-/// ```
-#[test]
-fn the_far_end_of_several_links_notices_nothing_and_orders_stay() {
-    let net = Redundant::with_paths(None, 2).unwrap();
-    let mut gateways = Gateways::start(&net, &Settings::default()).unwrap();
-    let spare = format!("b/{}/path-2", gateways.far().name());
-    gateways.replica(0).command(&["prefer", &spare]).unwrap();
-    wait::until("the preferred path to carry the flows", UP, || {
-        (carrier(gateways.replica(0)) == "path-2").then_some(())
-    })
-    .unwrap();
-    let [to_a, to_b] = [Near::A, Near::B].map(|side| net.host_address(side));
-    let probes = Probes::start((&net.host_a, to_a), (&net.host_b, to_b)).unwrap();
-    probes.steady(Duration::from_millis(200), UP).unwrap();
-    let begun = wait::now();
-    let since = link_ages(gateways.far());
-    let log = gateways.far().log().len();
-
-    for _ in 0..2 {
-        gateways.replica(0).take_over().unwrap();
-        assert_eq!(carrier(gateways.replica(0)), "path-2");
-        let gap = *gateways.replica(0).gaps().last().unwrap();
-        assert_eq!((gap.sessions, gap.handshakes), (2, 0));
-    }
-    // Long enough for a detection time to pass at the far end.
-    probes.steady(Duration::from_secs(1), UP).unwrap();
-    for way in probes.since(begun) {
-        assert_eq!(way.lost, 0, "{way:?}");
-    }
-    let now = link_ages(gateways.far());
-    assert!(now.iter().zip(&since).all(|(now, since)| now >= since));
-    let far = gateways.far().log();
-    assert!(!far[log..].contains("to=\"Down\""), "{}", &far[log..]);
-    let links = gateways.replica(0).links().unwrap();
-    assert!(
-        links.iter().all(|link| link.state == LinkState::Up),
-        "{links:?}"
-    );
-}
-
-fn carrier(agent: &Crossway) -> String {
-    let links = agent.links().unwrap();
-    let carrier = links.into_iter().find(|link| link.carries_flows);
-    carrier.and_then(|link| link.link).unwrap_or_default()
-}
-
-/// Seconds since the last handshake of each link.
-fn link_ages(agent: &Crossway) -> Vec<u64> {
-    let links = agent.links().unwrap();
-    let links = links.iter();
-    links
-        .map(|link| link.last_handshake_seconds.unwrap())
-        .collect()
-}
-
-/// What a supervisor makes of a kill, with one site and with two hundred of which one answers.
-#[test]
-fn a_gateway_of_two_hundred_sites_is_back_soon_after_a_kill_and_taken_over_without_a_gap() {
-    let topology = Builder::new(&["a", "b"]).wan(Wan::Router).build().unwrap();
-    let router = topology.router.as_ref().unwrap();
-    router.ip("route add blackhole 198.18.0.0/15").unwrap();
-    let mut plans = plan::plan(&topology, Shape::FullMesh, Family::V4).unwrap();
-    // The one that answers is the last: its handshake waits for those of all others.
-    let others = (1..200).map(|number| PeerPlan {
-        site: format!("silent-{number}"),
-        gateway: format!("silent-{number}"),
-        endpoint: Some(format!("198.18.{}.1:51820", number % 256).parse().unwrap()),
-        routes: vec![format!("10.77.{number}.0/24")],
-        ..silent_site()
-    });
-    plans[0].peers.splice(0..0, others);
-    let b = Crossway::start(&topology, &plans[1]).unwrap();
-    let mut pair = Pair {
-        a: Crossway::start(&topology, &plans[0]).unwrap(),
-        b,
-        plans,
-        topology,
-    };
-    pair.wait_until_up().unwrap();
-    let (one, other) = (&pair.topology.sites[0], &pair.topology.sites[1]);
-    let address = |site: &Site| site.host_address(Family::V4);
-    let probes = Probes::start((&one.host, address(one)), (&other.host, address(other))).unwrap();
-    for round in 1..=3 {
-        let begun = wait::now();
-        pair.a.kill_and_restart(Duration::ZERO).unwrap();
-        probes.steady_from(begun, SHORT, UP).unwrap();
-        let ways = probes.since(begun);
-        eprintln!("200 sites, kill -9 and start {round}: {ways:?}");
-        assert!(
-            ways.iter().all(|way| way.gap < Duration::from_secs(3)),
-            "{ways:?}"
-        );
-
-        let begun = wait::now();
-        pair.a.take_over().unwrap();
-        let ways = probes.since(begun);
-        let gap = *pair.a.gaps().last().unwrap();
-        eprintln!("200 sites, take-over {round}: {gap:?}, {ways:?}");
-        assert!(ways.iter().all(|way| way.lost == 0), "{ways:?}");
     }
 }

@@ -1,11 +1,14 @@
 //! What is sent: one function for each kind, which makes the next frame, or the next packet for the tunnel.
 
+mod lan;
+mod tunnel;
+mod wan;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use rand::Rng;
 use rand::rngs::StdRng;
-use vm_tests::topology::LISTEN_PORT;
-use vm_tests::traffic::handshake::{Forger, INITIATION};
+use vm_tests::traffic::handshake::Forger;
 use vm_tests::traffic::wire::{self, Mac};
 
 use super::mutate::{self, Pair, any, noise};
@@ -80,149 +83,164 @@ pub(crate) const ATTACKS: &[Attack] = &[
         "messages of every type and length",
         Door::Wan,
         Account::Datagrams,
-        every_type,
+        wan::every_type,
     ),
     attack(
         "real messages cut short",
         Door::Wan,
         Account::Datagrams,
-        cut_message,
+        wan::cut_message,
     ),
     attack(
         "real messages with flipped bits",
         Door::Wan,
         Account::Datagrams,
-        flipped_message,
+        wan::flipped_message,
     ),
     attack(
         "real messages replayed",
         Door::Wan,
         Account::Datagrams,
-        replayed_message,
+        wan::replayed_message,
     ),
     attack(
         "handshakes with a right first code",
         Door::Wan,
         Account::Datagrams,
-        forged_handshake,
+        wan::forged_handshake,
     ),
-    attack("broken UDP", Door::Wan, TAKEN, broken_udp),
-    attack("broken IP", Door::Wan, TAKEN, broken_outer),
+    attack("broken UDP", Door::Wan, TAKEN, wan::broken_udp),
+    attack("broken IP", Door::Wan, TAKEN, wan::broken_outer),
     attack(
         "fragments without the rest",
         Door::Wan,
         TAKEN,
-        outer_fragment,
+        wan::outer_fragment,
     ),
     attack(
         "options and extension headers",
         Door::Wan,
         TAKEN,
-        adorned_message,
+        wan::adorned_message,
     ),
-    attack("ICMP errors about nonsense", Door::Wan, TAKEN, outer_icmp),
-    attack("other protocols", Door::Wan, TAKEN, other_protocol),
+    attack(
+        "ICMP errors about nonsense",
+        Door::Wan,
+        TAKEN,
+        wan::outer_icmp,
+    ),
+    attack("other protocols", Door::Wan, TAKEN, wan::other_protocol),
     attack(
         "frames for others, of no protocol",
         Door::Wan,
         TAKEN,
-        odd_frame,
+        wan::odd_frame,
     ),
-    attack("ARP of any content", Door::Wan, Account::Arrived, wan_arp),
-    attack("plain packets to the hosts", Door::Wan, TAKEN, plain_to_lan),
-    attack("packets of any protocol", Door::Lan, TAKEN, lan_any),
+    attack("ARP of any content", Door::Wan, Account::Arrived, wan::arp),
+    attack(
+        "plain packets to the hosts",
+        Door::Wan,
+        TAKEN,
+        wan::plain_to_lan,
+    ),
+    attack("packets of any protocol", Door::Lan, TAKEN, lan::any),
     attack(
         "real packets with flipped bits",
         Door::Lan,
         TAKEN,
-        lan_flipped,
+        lan::flipped,
     ),
-    attack("broken IP", Door::Lan, TAKEN, lan_broken),
-    attack("foreign sources", Door::Lan, TAKEN, lan_spoofed),
+    attack("broken IP", Door::Lan, TAKEN, lan::broken),
+    attack("foreign sources", Door::Lan, TAKEN, lan::spoofed),
     attack(
         "options and extension headers",
         Door::Lan,
         TAKEN,
-        lan_adorned,
+        lan::adorned,
     ),
-    attack("fragments without the rest", Door::Lan, TAKEN, lan_fragment),
-    attack("ICMP errors about nonsense", Door::Lan, TAKEN, lan_icmp),
-    attack("hops that run out", Door::Lan, TAKEN, lan_expiring),
+    attack(
+        "fragments without the rest",
+        Door::Lan,
+        TAKEN,
+        lan::fragment,
+    ),
+    attack("ICMP errors about nonsense", Door::Lan, TAKEN, lan::icmp),
+    attack("hops that run out", Door::Lan, TAKEN, lan::expiring),
     attack(
         "longer than the tunnel takes",
         Door::Lan,
         TAKEN,
-        lan_oversized,
+        lan::oversized,
     ),
-    attack("to the gateway itself", Door::Lan, TAKEN, lan_to_gateway),
+    attack("to the gateway itself", Door::Lan, TAKEN, lan::to_gateway),
     attack(
         "ARP of any content",
         Door::Lan,
         Account::LeftToStack("a", &["not-ip"]),
-        lan_arp,
+        lan::arp,
     ),
     attack(
         "VRRP and other multicast",
         Door::Lan,
         Account::LeftToStack("a", &["not-for-us"]),
-        lan_multicast,
+        lan::multicast,
     ),
     attack(
         "addresses that are never routed",
         Door::Lan,
         Account::LeftToStack("a", &["not-routable"]),
-        lan_martian,
+        lan::martian,
     ),
     attack(
         "source routes",
         Door::Lan,
         Account::LeftToStack("a", &["ip-options"]),
-        lan_source_routed,
+        lan::source_routed,
     ),
     attack(
         "source routes",
         Door::Tunnel,
         Account::LeftToStack("b", &["ip-options"]),
-        sealed_source_routed,
+        tunnel::source_routed,
     ),
-    attack("any bytes", Door::Tunnel, TAKEN, sealed_bytes),
+    attack("any bytes", Door::Tunnel, TAKEN, tunnel::bytes),
     attack(
         "real packets with flipped bits",
         Door::Tunnel,
         TAKEN,
-        sealed_flipped,
+        tunnel::flipped,
     ),
-    attack("broken IP", Door::Tunnel, TAKEN, sealed_broken),
-    attack("foreign sources", Door::Tunnel, TAKEN, sealed_spoofed),
+    attack("broken IP", Door::Tunnel, TAKEN, tunnel::broken),
+    attack("foreign sources", Door::Tunnel, TAKEN, tunnel::spoofed),
     attack(
         "options and extension headers",
         Door::Tunnel,
         TAKEN,
-        sealed_adorned,
+        tunnel::adorned,
     ),
     attack(
         "fragments without the rest",
         Door::Tunnel,
         TAKEN,
-        sealed_fragment,
+        tunnel::fragment,
     ),
     attack(
         "ICMP errors about nonsense",
         Door::Tunnel,
         TAKEN,
-        sealed_icmp,
+        tunnel::icmp,
     ),
     attack(
         "shaped as BFD, VRRP and replicas'",
         Door::Tunnel,
         TAKEN,
-        sealed_shaped,
+        tunnel::shaped,
     ),
     attack(
         "addresses that are never routed",
         Door::Tunnel,
         Account::LeftToStack("b", &["not-routable"]),
-        sealed_martian,
+        tunnel::martian,
     ),
 ];
 
@@ -280,172 +298,6 @@ fn whole(random: &mut StdRng, from: u8, to: u8) -> Vec<u8> {
     mutate::whole(random, pair(ipv4, from, to))
 }
 
-fn every_type(random: &mut StdRng, material: &Material) -> Vec<u8> {
-    let length = *any(
-        random,
-        &[
-            0, 1, 3, 4, 15, 16, 31, 32, 33, 63, 64, 65, 92, 148, 149, 1400,
-        ],
-    );
-    let mut message = noise(random, length);
-    if length >= 4 {
-        if random.random_bool(0.7) {
-            message[0] = random.random_range(0..6);
-        }
-        if random.random_bool(0.8) {
-            message[1..4].fill(0);
-        }
-    }
-    let packet = material.datagram(random, &message);
-    material.wan_frame(&packet)
-}
-
-fn cut_message(random: &mut StdRng, material: &Material) -> Vec<u8> {
-    let mut message = material.message(random);
-    message.truncate(random.random_range(0..message.len()));
-    let packet = material.datagram(random, &message);
-    material.wan_frame(&packet)
-}
-
-fn flipped_message(random: &mut StdRng, material: &Material) -> Vec<u8> {
-    let message = material.message(random);
-    let message = mutate::flipped(random, message, &[]);
-    let packet = material.datagram(random, &message);
-    material.wan_frame(&packet)
-}
-
-fn replayed_message(random: &mut StdRng, material: &Material) -> Vec<u8> {
-    let message = material.message(random);
-    let packet = material.datagram(random, &message);
-    material.wan_frame(&packet)
-}
-
-fn forged_handshake(random: &mut StdRng, material: &Material) -> Vec<u8> {
-    let mut message = [0; INITIATION];
-    random.fill(&mut message[..]);
-    message[..4].copy_from_slice(&[1, 0, 0, 0]);
-    material.forger.stamp(&mut message);
-    if random.random_bool(0.2) {
-        // Something that looks like a cookie's code.
-        random.fill(&mut message[132..]);
-    }
-    let packet = material.datagram(random, &message);
-    material.wan_frame(&packet)
-}
-
-fn broken_udp(random: &mut StdRng, material: &Material) -> Vec<u8> {
-    let message = material.message(random);
-    let mut packet = material.datagram(random, &message);
-    let udp = if packet[0] >> 4 == 4 { 20 } else { 40 };
-    match random.random_range(0..3) {
-        0 => {
-            let length: u16 = random.random_range(0..8);
-            packet[udp + 4..udp + 6].copy_from_slice(&length.to_be_bytes());
-        }
-        1 => packet[udp + 4] |= 0x80,
-        // Another checksum that is none of "right" and "there is none".
-        _ => {
-            let sum = u16::from_be_bytes([packet[udp + 6], packet[udp + 7]]);
-            let wrong = if sum == 0x1234 { 0x4321_u16 } else { 0x1234 };
-            packet[udp + 6..udp + 8].copy_from_slice(&wrong.to_be_bytes());
-        }
-    }
-    material.wan_frame(&packet)
-}
-
-fn broken_outer(random: &mut StdRng, material: &Material) -> Vec<u8> {
-    let message = material.message(random);
-    let packet = material.datagram(random, &message);
-    let kind = [packet[0] >> 4];
-    let packet = mutate::broken(random, packet);
-    let mut frame = material.wan_frame(&packet);
-    frame[12..14].copy_from_slice(if kind == [4] {
-        &[0x08, 0x00]
-    } else {
-        &[0x86, 0xdd]
-    });
-    frame
-}
-
-fn outer_fragment(random: &mut StdRng, material: &Material) -> Vec<u8> {
-    let message = material.message(random);
-    let packet = material.datagram(random, &message);
-    let packet = mutate::fragment(random, &packet);
-    material.wan_frame(&packet)
-}
-
-fn adorned_message(random: &mut StdRng, material: &Material) -> Vec<u8> {
-    let mut message = material.message(random);
-    message.truncate(600);
-    let packet = material.datagram(random, &message);
-    let packet = mutate::adorned(random, &packet);
-    material.wan_frame(&packet)
-}
-
-fn outer_icmp(random: &mut StdRng, material: &Material) -> Vec<u8> {
-    let family = random.random_range(0..2);
-    let from = if random.random_bool(0.3) {
-        material.a[family].ip()
-    } else {
-        mutate::stranger(random, family == 0)
-    };
-    let message = material.message(random);
-    // Half of them are about what gateway b may really have sent.
-    let quoted = if random.random_bool(0.5) {
-        wire::udp(material.b[family], material.a[family], &message)
-    } else {
-        noise(random, 64)
-    };
-    let to = material.b[family].ip();
-    let packet = mutate::icmp_error(random, Pair { from, to }, &quoted);
-    material.wan_frame(&packet)
-}
-
-fn other_protocol(random: &mut StdRng, material: &Material) -> Vec<u8> {
-    let family = random.random_range(0..2);
-    let from = mutate::stranger(random, family == 0);
-    let to = material.b[family].ip();
-    let packet = match random.random_range(0..3) {
-        // Not one of the ports of a lane.
-        0 => {
-            let port = random.random_range(1..LISTEN_PORT);
-            let length = random.random_range(0..300);
-            let payload = noise(random, length);
-            wire::udp((from, 4500).into(), (to, port).into(), &payload)
-        }
-        1 => {
-            let mut segment = noise(random, 20);
-            segment[12] = 0x50;
-            let mut packet = wire::ip(from, to, 6, &segment);
-            wire::fix_transport_checksum(&mut packet);
-            packet
-        }
-        // VRRP to one address, and what has no number yet.
-        _ => {
-            let payload = noise(random, 20);
-            let protocol = *any(random, &[112, 200, 253, 254]);
-            wire::ip(from, to, protocol, &payload)
-        }
-    };
-    material.wan_frame(&packet)
-}
-
-fn odd_frame(random: &mut StdRng, material: &Material) -> Vec<u8> {
-    let message = material.message(random);
-    let packet = material.datagram(random, &message);
-    let mut frame = material.wan_frame(&packet);
-    match random.random_range(0..2) {
-        0 => {
-            // Local and for one, but not for us.
-            frame[0] = 0x02;
-            frame[5] ^= 0xff;
-        }
-        // Local experimental ethertypes (IEEE 802).
-        _ => frame[12..14].copy_from_slice(&[0x88, *any(random, &[0xb5, 0xb6])]),
-    }
-    frame
-}
-
 fn arp(random: &mut StdRng, (from, to): (Mac, Mac)) -> Vec<u8> {
     let length = random.random_range(0..60);
     let mut frame = [&to[..], &from, &[0x08, 0x06]].concat();
@@ -455,36 +307,6 @@ fn arp(random: &mut StdRng, (from, to): (Mac, Mac)) -> Vec<u8> {
         content[..8].copy_from_slice(&[0, 77, 8, 0, 6, 4, 0, random.random_range(0..4)]);
     }
     frame.extend(content);
-    frame
-}
-
-fn wan_arp(random: &mut StdRng, material: &Material) -> Vec<u8> {
-    arp(random, material.wan)
-}
-
-fn plain_to_lan(random: &mut StdRng, material: &Material) -> Vec<u8> {
-    let ipv4 = random.random();
-    let from = if random.random_bool(0.5) {
-        nobody(ipv4, 1)
-    } else {
-        mutate::stranger(random, ipv4)
-    };
-    let to = nobody(ipv4, 2);
-    let packet = mutate::whole(random, Pair { from, to });
-    material.wan_frame(&packet)
-}
-
-fn lan_any(random: &mut StdRng, material: &Material) -> Vec<u8> {
-    let packet = whole(random, 1, 2);
-    material.lan_frame(&packet)
-}
-
-fn lan_flipped(random: &mut StdRng, material: &Material) -> Vec<u8> {
-    let packet = material.packet(random, 1, 2);
-    let ipv4 = packet[0] >> 4 == 4;
-    let packet = flip_some(random, packet);
-    let mut frame = material.lan_frame(&packet);
-    frame[12..14].copy_from_slice(if ipv4 { &[0x08, 0x00] } else { &[0x86, 0xdd] });
     frame
 }
 
@@ -498,15 +320,6 @@ fn flip_some(random: &mut StdRng, packet: Vec<u8>) -> Vec<u8> {
     packet
 }
 
-fn lan_broken(random: &mut StdRng, material: &Material) -> Vec<u8> {
-    let packet = whole(random, 1, 2);
-    let ipv4 = packet[0] >> 4 == 4;
-    let packet = mutate::broken(random, packet);
-    let mut frame = material.lan_frame(&packet);
-    frame[12..14].copy_from_slice(if ipv4 { &[0x08, 0x00] } else { &[0x86, 0xdd] });
-    frame
-}
-
 /// A source that is neither of this site nor one that a router takes for a mistake.
 fn foreign(random: &mut StdRng, to: u8) -> Vec<u8> {
     let ipv4 = random.random();
@@ -517,100 +330,6 @@ fn foreign(random: &mut StdRng, to: u8) -> Vec<u8> {
     };
     let to = nobody(ipv4, to);
     mutate::whole(random, Pair { from, to })
-}
-
-fn lan_spoofed(random: &mut StdRng, material: &Material) -> Vec<u8> {
-    let packet = foreign(random, 2);
-    material.lan_frame(&packet)
-}
-
-fn lan_adorned(random: &mut StdRng, material: &Material) -> Vec<u8> {
-    let packet = whole(random, 1, 2);
-    let packet = mutate::adorned(random, &packet);
-    material.lan_frame(&packet)
-}
-
-fn lan_fragment(random: &mut StdRng, material: &Material) -> Vec<u8> {
-    let packet = whole(random, 1, 2);
-    let packet = mutate::fragment(random, &packet);
-    material.lan_frame(&packet)
-}
-
-fn lan_icmp(random: &mut StdRng, material: &Material) -> Vec<u8> {
-    let ipv4 = random.random();
-    let quoted = if random.random_bool(0.5) {
-        whole(random, 2, 1)
-    } else {
-        noise(random, 64)
-    };
-    let packet = mutate::icmp_error(random, pair(ipv4, 1, 2), &quoted);
-    material.lan_frame(&packet)
-}
-
-fn lan_expiring(random: &mut StdRng, material: &Material) -> Vec<u8> {
-    let mut packet = whole(random, 1, 2);
-    let at = if packet[0] >> 4 == 4 { 8 } else { 7 };
-    // Two end at the second gateway.
-    packet[at] = random.random_range(0..=2);
-    wire::fix_header_checksum(&mut packet);
-    material.lan_frame(&packet)
-}
-
-fn lan_oversized(random: &mut StdRng, material: &Material) -> Vec<u8> {
-    let ipv4 = random.random();
-    let Pair { from, to } = pair(ipv4, 1, 2);
-    let length = random.random_range(1421..=1460);
-    let payload = noise(random, length);
-    let mut packet = wire::ip(from, to, 253, &payload);
-    if ipv4 {
-        // Not to be fragmented.
-        packet[6] = 0x40;
-        wire::fix_header_checksum(&mut packet);
-    }
-    material.lan_frame(&packet)
-}
-
-fn lan_to_gateway(random: &mut StdRng, material: &Material) -> Vec<u8> {
-    let ipv4 = random.random();
-    let from = nobody(ipv4, 1);
-    let to = if ipv4 {
-        Ipv4Addr::new(10, 1, 0, 1).into()
-    } else {
-        Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 1).into()
-    };
-    let packet = if random.random_bool(0.5) {
-        let message = material.message(random);
-        wire::udp((from, 9).into(), (to, LISTEN_PORT).into(), &message)
-    } else {
-        let quoted = noise(random, 64);
-        mutate::icmp_error(random, Pair { from, to }, &quoted)
-    };
-    material.lan_frame(&packet)
-}
-
-fn lan_arp(random: &mut StdRng, material: &Material) -> Vec<u8> {
-    arp(random, material.lan)
-}
-
-fn lan_multicast(random: &mut StdRng, material: &Material) -> Vec<u8> {
-    let ipv4 = random.random();
-    let length = random.random_range(0..64);
-    let mut payload = noise(random, length);
-    if length > 0 {
-        // Version 3, advertisement.
-        payload[0] = 0x31;
-    }
-    let from = nobody(ipv4, 1);
-    let (to, mac): (IpAddr, Mac) = if ipv4 {
-        (Ipv4Addr::new(224, 0, 0, 18).into(), [1, 0, 0x5e, 0, 0, 18])
-    } else {
-        let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12);
-        (group.into(), [0x33, 0x33, 0, 0, 0, 0x12])
-    };
-    let mut packet = wire::ip(from, to, 112, &payload);
-    packet[if ipv4 { 8 } else { 7 }] = 255;
-    wire::fix_header_checksum(&mut packet);
-    wire::frame(material.lan.0, mac, &packet)
 }
 
 /// From or to an address that no router forwards.
@@ -630,90 +349,4 @@ fn martian(random: &mut StdRng, from: u8, to: u8, may_be_source: bool) -> Vec<u8
         pair.to = odd;
     }
     mutate::whole(random, pair)
-}
-
-fn lan_martian(random: &mut StdRng, material: &Material) -> Vec<u8> {
-    let packet = martian(random, 1, 2, true);
-    material.lan_frame(&packet)
-}
-
-fn lan_source_routed(random: &mut StdRng, material: &Material) -> Vec<u8> {
-    let packet = mutate::whole(random, pair(true, 1, 2));
-    let packet = mutate::source_routed(random, &packet);
-    material.lan_frame(&packet)
-}
-
-fn sealed_source_routed(random: &mut StdRng, _material: &Material) -> Vec<u8> {
-    let packet = mutate::whole(random, pair(true, 3, 2));
-    mutate::source_routed(random, &packet)
-}
-
-fn sealed_bytes(random: &mut StdRng, _material: &Material) -> Vec<u8> {
-    let length = *any(random, &[1, 2, 19, 20, 39, 40, 41, 100, 1400]);
-    let mut bytes = noise(random, length);
-    // Sources of the site itself have kinds of their own.
-    bytes[0] = random.random_range(0..16) << 4 | bytes[0] & 0xf;
-    bytes
-}
-
-fn sealed_flipped(random: &mut StdRng, material: &Material) -> Vec<u8> {
-    let packet = material.packet(random, 3, 2);
-    flip_some(random, packet)
-}
-
-fn sealed_broken(random: &mut StdRng, _material: &Material) -> Vec<u8> {
-    let packet = whole(random, 3, 2);
-    mutate::broken(random, packet)
-}
-
-fn sealed_spoofed(random: &mut StdRng, _material: &Material) -> Vec<u8> {
-    // Of another site, of the attacked one, of nobody.
-    match random.random_range(0..3) {
-        0 => whole(random, 1, 2),
-        1 => whole(random, 2, 2),
-        _ => foreign(random, 2),
-    }
-}
-
-fn sealed_adorned(random: &mut StdRng, _material: &Material) -> Vec<u8> {
-    let packet = whole(random, 3, 2);
-    mutate::adorned(random, &packet)
-}
-
-fn sealed_fragment(random: &mut StdRng, _material: &Material) -> Vec<u8> {
-    let packet = whole(random, 3, 2);
-    mutate::fragment(random, &packet)
-}
-
-fn sealed_icmp(random: &mut StdRng, _material: &Material) -> Vec<u8> {
-    let ipv4 = random.random();
-    let quoted = if random.random_bool(0.5) {
-        whole(random, 2, 3)
-    } else {
-        noise(random, 64)
-    };
-    mutate::icmp_error(random, pair(ipv4, 3, 2), &quoted)
-}
-
-fn sealed_shaped(random: &mut StdRng, _material: &Material) -> Vec<u8> {
-    let low: u64 = random.random();
-    let from = Ipv6Addr::from(0xfe80_u128 << 112 | u128::from(low));
-    let to = Ipv6Addr::from(0xfe80_u128 << 112 | u128::from(!low));
-    let length = random.random_range(0..60);
-    let mut payload = noise(random, length);
-    if length > 3 {
-        // A control packet of BFD by its first bytes.
-        payload[..4].copy_from_slice(&[0x20, 0xc0, 3, 24]);
-    }
-    let mut packet = match random.random_range(0..3) {
-        0 => wire::udp((from, 49_152).into(), (to, 3784).into(), &payload),
-        1 => wire::udp((from, 3780).into(), (to, 3780).into(), &payload),
-        _ => wire::ip(from.into(), to.into(), 112, &payload),
-    };
-    packet[7] = 255;
-    packet
-}
-
-fn sealed_martian(random: &mut StdRng, _material: &Material) -> Vec<u8> {
-    martian(random, 3, 2, false)
 }
