@@ -22,6 +22,7 @@ mod lan_side;
 mod lanes;
 pub mod links;
 mod machine;
+mod metrics;
 pub mod names;
 pub mod on_down;
 mod own_packets;
@@ -49,6 +50,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::config::Config;
 use crate::journal::Damper;
+use crate::metrics::Exporter;
 use crate::posture::{Part, Starter, capabilities, seccomp};
 use crate::systemd;
 use crate::tunnel::link_bfd::LanRole;
@@ -88,6 +90,7 @@ struct Gateway {
     warnings: Warnings,
     rates: Rates,
     pending_flows: Vec<PendingFlows>,
+    exporter: Exporter,
     process: Process,
 }
 
@@ -116,6 +119,7 @@ pub async fn run(config: Config, path: PathBuf, take_over: bool, starter: Starte
     };
     let mut inputs = gateway.listen(sockets, sources, signals)?;
     gateway.process.upgrade = Upgrade::new(starter);
+    gateway.open_metrics();
     gateway.settle_posture();
     memory::give_back();
     systemd::ready();
@@ -219,6 +223,7 @@ impl Gateway {
                 self.record(vrrp::change(&event));
                 self.mark(Event::LanChanged);
             }
+            Input::Reading(reply) => self.answer_reading(reply, now).await,
             Input::Fate(fate) => self.on_fate(fate),
             Input::InterfaceChanged => self.mark(Event::InterfaceChanged),
             Input::HostSettled => {
@@ -251,6 +256,7 @@ impl Gateway {
         self.replicas.sweep_flows(forwarding, plan, now);
         self.rates.sample(forwarding, plan, now);
         self.process.upgrade.look();
+        self.open_metrics();
         self.host.set_endpoints(self.forwarding.links.endpoints());
         if looks && self.host.kernel.has_drifted() {
             self.mark(Event::HostSettled);

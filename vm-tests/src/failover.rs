@@ -234,6 +234,7 @@ fn config(
     }
     Ok(Config {
         gateway,
+        metrics: None,
         sites: vec![site],
     })
 }

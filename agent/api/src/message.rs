@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use self::events::{Event, EventKind, EventsReply, EventsRequest};
 pub use self::flows::{Flow, FlowsReply, FlowsRequest};
 pub use self::sites::{
-    Link, LinkOrder, LinkState, LinksReply, Overlap, OverlapsReply, ReplicaFlows, Route,
+    Link, LinkOrder, LinkState, LinksReply, Messages, Overlap, OverlapsReply, ReplicaFlows, Route,
     RouteAnswer, RouteKind, RoutesReply, Site, SiteState, SitesReply, WatchedBy,
 };
 pub use self::status::{

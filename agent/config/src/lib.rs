@@ -1,8 +1,8 @@
 //! The configuration file as types in which a wrong set-up cannot be written.
 //!
 //! [`Config::load`] reads a file (`read.rs`): each section is read by its own file as far as it can
-//! be (`gateway.rs`, `interface.rs`, `health.rs`, `vrrp.rs`, `site.rs`), then the rules between sections are checked (`rules.rs`) and the key
-//! files looked at (`key_files.rs`). Every finding is a [`Diagnostic`] with its line; all are told
+//! be (`gateway.rs`, `interface.rs`, `health.rs`, `vrrp.rs`, `metrics.rs`, `site.rs`), then the rules between sections are checked (`rules.rs`) and
+//! the key files looked at (`key_files.rs`). Every finding is a [`Diagnostic`] with its line; all are told
 //! at once. A [`Config`] can be written out again (`write.rs`).
 
 mod diagnostic;
@@ -15,6 +15,7 @@ mod interface;
 mod key_file;
 mod key_files;
 mod liveness;
+mod metrics;
 mod name;
 mod new;
 mod read;
@@ -33,6 +34,7 @@ use std::time::Duration;
 pub use self::diagnostic::{Diagnostic, Severity};
 pub use self::health::{HealthKind, HealthTarget};
 pub use self::key_file::KeyFile;
+pub use self::metrics::{Metrics, MetricsDoor, MetricsTls};
 pub use self::read::{Accepted, Files, Rejected};
 pub use crossway_liveness::settings::{BfdAddresses, Liveness, LivenessMode};
 use crossway_liveness::vrrp::Interval;
@@ -47,6 +49,8 @@ use crossway_types::prefix::Prefix;
 pub struct Config {
     /// This gateway.
     pub gateway: Gateway,
+    /// `[metrics]`; without it, nobody can read them.
+    pub metrics: Option<Metrics>,
     /// The remote sites, in the order of the file.
     pub sites: Vec<Site>,
 }

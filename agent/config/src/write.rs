@@ -13,8 +13,8 @@ use toml_edit::InlineTable;
 
 use self::table::Table;
 use super::{
-    Config, Gateway, HealthTarget, Lan, Lanes, Link, Liveness, LivenessMode, OnDown, RemoteGateway,
-    Site, VirtualRouter, Wan, XdpChoice, health, remote, site, vrrp,
+    Config, Gateway, HealthTarget, Lan, Lanes, Link, Liveness, LivenessMode, Metrics, MetricsDoor,
+    OnDown, RemoteGateway, Site, VirtualRouter, Wan, XdpChoice, health, remote, site, vrrp,
 };
 use crossway_liveness::bfd::Pace;
 use crossway_types::address::Family;
@@ -26,6 +26,9 @@ use datapath_abi::maps::DEFAULT_FLOWS;
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_gateway(f, &self.gateway)?;
+        if let Some(metrics) = &self.metrics {
+            write_metrics(f, metrics)?;
+        }
         for site in &self.sites {
             f.write_str("\n")?;
             write_site(f, site, self.gateway.engine)?;
@@ -169,6 +172,29 @@ fn write_replica(
         write_liveness(&mut table, &link.liveness, LivenessMode::Bfd)?;
     }
     Ok(())
+}
+
+fn write_metrics(f: &mut fmt::Formatter<'_>, metrics: &Metrics) -> fmt::Result {
+    let mut table = Table::begin(f, "\n[metrics]")?;
+    match &metrics.door {
+        MetricsDoor::Address { listen, tls } => {
+            table.set("listen", listen.to_string())?;
+            let Some(tls) = tls else { return Ok(()) };
+            table.set("certificate_file", path_text(&tls.certificate_file))?;
+            table.set("key_file", path_text(&tls.key_file))?;
+            match &tls.client_ca_file {
+                Some(file) => table.set("client_ca_file", path_text(file)),
+                None => Ok(()),
+            }
+        }
+        MetricsDoor::Socket { path, group } => {
+            table.set("socket", path_text(path))?;
+            match group {
+                Some(group) => table.set("group", group),
+                None => Ok(()),
+            }
+        }
+    }
 }
 
 fn write_site(f: &mut fmt::Formatter<'_>, site: &Site, engine: Engine) -> fmt::Result {

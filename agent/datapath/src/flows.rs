@@ -80,6 +80,10 @@ pub struct Flows {
     stats: PerCpuArray<MapData, u64>,
     account: Account,
     sweep: Sweep,
+    /// Flows that the sweep under way has left in the table.
+    counting: u64,
+    /// Flows that were there when they were counted last.
+    counted: u64,
 }
 
 /// Where a sweep goes on: in which table, from its start without a cursor.
@@ -97,9 +101,12 @@ impl Flows {
             stats: take(programs, maps::FLOW_STATS)?,
             account: Account::default(),
             sweep: Sweep::V4(None),
+            counting: 0,
+            counted: 0,
         };
         // In this order a flow that comes in between hides one eviction at most, and makes up none.
         let present = flows.count()?;
+        flows.counted = present;
         flows.account = Account::new(present, flows.stat(FlowStat::Inserted)?);
         Ok(flows)
     }
@@ -182,6 +189,10 @@ impl Flows {
         for key in &idle {
             swept.removed += usize::from(self.remove(key)?);
         }
+        self.counting += swept.seen.saturating_sub(swept.removed) as u64;
+        if swept.finished {
+            self.counted = std::mem::take(&mut self.counting);
+        }
         Ok(swept)
     }
 
@@ -191,12 +202,28 @@ impl Flows {
         let present = self.count()?;
         Ok(FlowSummary {
             present,
-            capacity: self.v4.capacity() + self.v6.capacity(),
+            capacity: self.capacity(),
             inserted: self.account.inserted(inserted),
             removed: self.account.removed(),
             evicted: self.account.evicted(inserted, present),
             insert_failed: self.stat(FlowStat::InsertFailed)?,
         })
+    }
+
+    /// Flows in the table, as the last sweep that came through it found it: nothing is counted for the asking.
+    pub fn present_at_last_sweep(&self) -> u64 {
+        self.counted
+    }
+
+    /// Flows that it takes: of IPv4, and of IPv6.
+    pub fn capacity(&self) -> u64 {
+        self.v4.capacity() + self.v6.capacity()
+    }
+
+    /// Flows that the programs entered, and those that the agent removed, since the agent's start.
+    pub fn entered_and_removed(&self) -> Result<(u64, u64)> {
+        let inserted = self.stat(FlowStat::Inserted)?;
+        Ok((self.account.inserted(inserted), self.account.removed()))
     }
 
     fn count(&mut self) -> Result<u64> {

@@ -195,6 +195,13 @@ impl Routes {
         self.written.len()
     }
 
+    /// Number of routes of IPv4 and of IPv6.
+    pub fn count(&self) -> [usize; 2] {
+        let v4 = self.written.iter();
+        let v4 = v4.filter(|((_, prefix), _)| prefix.is_ipv4()).count();
+        [v4, self.written.len() - v4]
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.written.is_empty()

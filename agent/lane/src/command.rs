@@ -4,6 +4,7 @@ use std::io;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use datapath_abi::outcome::{DropReason, Tally};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
@@ -114,6 +115,8 @@ pub struct LaneSnapshot {
     pub offloads: Vec<Offload>,
     /// Endpoints that the host's routes lead to through the tunnel.
     pub swallowed: Vec<Swallowed>,
+    /// Time that the lane has worked since it was made, and not waited.
+    pub busy: Duration,
 }
 
 /// The controlling end of a lane.

@@ -8,6 +8,7 @@ mod drops;
 pub mod gaps;
 mod inbound;
 pub mod io;
+mod load;
 pub mod mss;
 mod outbound;
 mod own;
@@ -34,6 +35,7 @@ use crossway_types::ids::LinkId;
 use crossway_types::marks::DscpModel;
 pub use drops::Drops;
 use gaps::Gaps;
+use load::Load;
 use own::OwnDatagrams;
 pub use own::Swallowed;
 pub use parked::ParkedLane;
@@ -75,6 +77,7 @@ struct Lane {
     to_control: ToControl,
     waker: Arc<Waker>,
     gaps: Gaps,
+    load: Load,
     /// Who gets the lane when it stops.
     parks_with: Option<Asked<ParkedLane>>,
 }
@@ -84,6 +87,7 @@ impl Lane {
         let mut next_timers = self.now;
         loop {
             self.now = clock::now();
+            self.load.on_awake(self.now);
             if self.handle_commands().is_break() {
                 match self.park() {
                     Some(lane) => self = lane,
@@ -114,6 +118,7 @@ impl Lane {
             }
             if !busy {
                 let next = next_timers.min(self.tunnel.next_pulse());
+                self.load.on_wait(clock::now());
                 self.wait(next.saturating_duration_since(self.now))?;
             }
         }
@@ -281,6 +286,7 @@ impl Lane {
             drops: self.drops.tallies(),
             offloads: self.offloads().map(Offload::clone).to_vec(),
             swallowed: self.own.swallowed(self.now),
+            busy: self.load.busy(self.now),
         }
     }
 

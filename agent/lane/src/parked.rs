@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 use super::coalesce::Coalescer;
 use super::drops::Drops;
 use super::gaps::Gaps;
+use super::load::Load;
 use super::own::OwnDatagrams;
 use super::{Lane, LaneHandle, ToControl, command};
 use crate::io::offload::ToldOff;
@@ -76,6 +77,7 @@ impl ParkedLane {
             to_control,
             waker,
             gaps: Gaps::default(),
+            load: Load::new(now),
             parks_with: None,
         };
         let lane = Box::new(lane);

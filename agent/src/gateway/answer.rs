@@ -19,13 +19,14 @@ use super::plan::PlannedSite;
 use super::vrrp::warnings_of;
 use crate::control::ControlRequest;
 use crate::control::message::{
-    Attachment, DropCount, DropsReply, Link, LinksReply, Offload, Request, Response, Site,
-    SitesReply, StackCount, Status, Tun, Version, WatchedBy,
+    Attachment, DropCount, DropsReply, Link, LinksReply, Messages, Offload, Request, Response,
+    Site, SitesReply, StackCount, Status, Tun, Version, WatchedBy,
 };
 use crate::datapath::{self, Datapath};
 use crate::io::offload;
 use crate::keys::public_key_text;
 use crate::posture;
+use crate::tunnel::arrivals::Arrivals;
 
 /// How long `flows` watches before it tells rates.
 const RATE_WINDOW: Duration = Duration::from_millis(500);
@@ -130,7 +131,7 @@ impl Gateway {
         }
     }
 
-    fn all_warnings(&self) -> Vec<String> {
+    pub(super) fn all_warnings(&self) -> Vec<String> {
         let mut warnings = self.warnings.all();
         warnings.extend(self.agenda.warnings());
         warnings.extend(self.lan.health.warnings());
@@ -174,7 +175,7 @@ impl Gateway {
             .collect()
     }
 
-    fn drops(&self) -> anyhow::Result<DropsReply> {
+    pub(super) fn drops(&self) -> anyhow::Result<DropsReply> {
         let (by_programs, to_stack) = match &self.forwarding.datapath {
             Some(datapath) => (datapath.tallies.drops()?, datapath.tallies.to_stack()?),
             None => (Vec::new(), Vec::new()),
@@ -289,6 +290,21 @@ pub(super) fn describe_link(link: &LinkStatus, links: &Links, now: Instant) -> L
         detection_milliseconds: detection.map(|time| time.as_millis() as u64),
         receiver_index: Some(link.planned.receiver_index << 8),
         replica: None,
+        handshakes: peer.map_or(0, |peer| peer.handshakes),
+        messages: peer
+            .map(|peer| messages(&peer.arrivals))
+            .unwrap_or_default(),
+        bfd_state: bfd.map(|bfd| bfd.state.as_str().to_owned()),
+    }
+}
+
+fn messages(arrivals: &Arrivals) -> Messages {
+    Messages {
+        received: arrivals.received,
+        missing: arrivals.missing(),
+        reordered: arrivals.late,
+        duplicate: arrivals.duplicates,
+        outdated: arrivals.outdated,
     }
 }
 
@@ -297,7 +313,7 @@ fn seconds_between(then: Instant, now: Instant) -> u64 {
 }
 
 /// Resident memory of this process (proc(5), statm); 0 if it cannot be read.
-fn resident_bytes() -> u64 {
+pub(super) fn resident_bytes() -> u64 {
     let pages = std::fs::read_to_string("/proc/self/statm")
         .ok()
         .and_then(|statm| statm.split_whitespace().nth(1)?.parse::<u64>().ok());

@@ -121,6 +121,7 @@ impl Gateway {
         // From here on the lanes are another agent's.
         parked.leave();
         self.process.sockets.iter().for_each(SharedSocket::leave);
+        self.exporter.leave();
         let mut export = self.export();
         export.virtual_routers = self.lan.vrrp.leave().await;
         // It has all that it cannot do without.
@@ -163,10 +164,13 @@ impl Gateway {
             parked_ns: state_ns - waited,
             state_ns,
             lanes: parked.iter().map(|lane| lane.tell_off(now)).collect(),
+            metrics: self.exporter.told(),
         })?;
         let listeners = self.process.sockets.iter().map(SharedSocket::listener);
         let mut descriptors: Vec<BorrowedFd<'_>> = listeners.collect();
         descriptors.extend(parked.iter().flat_map(ParkedLane::descriptors));
+        // Behind those of the lanes, where an agent that knows of no metrics does not look.
+        descriptors.extend(self.exporter.listener());
         channel.send_descriptors(&descriptors)?;
         channel.send_bytes(&state.finish())?;
         Ok(())

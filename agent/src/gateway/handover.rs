@@ -8,6 +8,7 @@ use super::links::LinkExport;
 use crate::control::message::Event;
 use crate::datapath::Account;
 use crate::io::offload::ToldOff;
+use crate::metrics::Told;
 use crate::tunnel::link_bfd::LanRole;
 use crate::vrrp::status::Key;
 
@@ -67,6 +68,9 @@ pub struct Header {
     pub state_ns: u64,
     /// Lanes, each with a socket and a TUN queue among the descriptors; which of their offloads are off.
     pub lanes: Vec<Vec<ToldOff>>,
+    /// Where the metrics are read, if they are: its socket is the last of the descriptors.
+    #[serde(default)]
+    pub metrics: Option<Told>,
 }
 
 /// What can wait until the lanes run again.

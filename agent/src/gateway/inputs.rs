@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use tokio::net::UnixStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until};
 
 use super::machine::{Fate, Machine};
@@ -15,6 +15,7 @@ use crate::datapath::ProgramLog;
 use crate::health::Outcome;
 use crate::host::watch::Watch;
 use crate::lane::{FromLanes, FromReplica};
+use crate::metrics::Reading;
 use crate::tunnel::LinkChange;
 use crate::vrrp::status::Event as VrrpEvent;
 
@@ -35,6 +36,8 @@ pub(super) struct Inputs {
     pub(super) from_lanes: FromLanes,
     pub(super) outcomes: mpsc::Receiver<Outcome>,
     pub(super) vrrp: mpsc::UnboundedReceiver<VrrpEvent>,
+    /// Who waits for a reading of the metrics.
+    pub(super) readings: mpsc::Receiver<oneshot::Sender<Reading>>,
     pub(super) watch: Watch,
     pub(super) machine: Machine,
     pub(super) program_log: Option<ProgramLog>,
@@ -83,6 +86,8 @@ pub(super) enum Input {
     Replica(FromReplica),
     Probed(Outcome),
     VirtualRouter(VrrpEvent),
+    /// A reading of the metrics is wanted.
+    Reading(oneshot::Sender<Reading>),
     Fate(Fate),
     InterfaceChanged,
     HostSettled,
@@ -142,6 +147,7 @@ impl Inputs {
                 Some(from) = self.from_lanes.replicas.recv() => return Ok(Input::Replica(from)),
                 Some(outcome) = self.outcomes.recv() => return Ok(Input::Probed(outcome)),
                 Some(event) = self.vrrp.recv() => return Ok(Input::VirtualRouter(event)),
+                Some(reply) = self.readings.recv() => return Ok(Input::Reading(reply)),
                 fate = self.machine.changed() => return Ok(Input::Fate(fate)),
                 changed = self.watch.changed() => changed.context("watching the host")?,
                 () = at(self.timers.settled) => {

@@ -212,6 +212,12 @@ impl Lanes {
         })
     }
 
+    /// Time that each lane has worked, as of the last refresh.
+    pub(super) fn busy(&self) -> impl Iterator<Item = Duration> {
+        let states = self.running.iter().map(|lane| lane.state.as_ref());
+        states.map(|state| state.map_or(Duration::ZERO, |state| state.busy))
+    }
+
     /// Ends every lane once it has carried what waits for it, and waits for the threads; what went wrong in them.
     /// What they dropped is known to the last packet then.
     pub(super) fn stop(&mut self) -> Vec<String> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::Gateway;
 use super::answer::Rates;
@@ -34,6 +34,7 @@ use crate::host::Host;
 use crate::host::watch::Watch;
 use crate::journal::Damper;
 use crate::lane::FromLanes;
+use crate::metrics::{Exporter, Reading};
 use crate::tunnel::noise::Identity;
 use crate::vrrp::status::Event as VrrpEvent;
 use crate::{config, handover};
@@ -72,6 +73,7 @@ pub(super) struct Sources {
     from_lanes: FromLanes,
     outcomes: mpsc::Receiver<Outcome>,
     vrrp: mpsc::UnboundedReceiver<VrrpEvent>,
+    readings: mpsc::Receiver<oneshot::Sender<Reading>>,
     watch: Watch,
 }
 
@@ -99,6 +101,7 @@ impl Parts {
         let (answers, names) = mpsc::unbounded_channel();
         let (probed, outcomes) = mpsc::channel(QUEUE);
         let (vrrp_events, vrrp) = mpsc::unbounded_channel();
+        let (asked, readings) = mpsc::channel(1);
         let config = &self.desired.config.gateway;
         let mut links = Links::new(config.listen.is_ipv4());
         let remembered = memory::read(&memory::path_of(&config.name));
@@ -120,6 +123,7 @@ impl Parts {
             warnings: self.warnings,
             rates: Rates::default(),
             pending_flows: Vec::new(),
+            exporter: Exporter::new(asked),
             process: Process::new(self.path, sockets, now),
         };
         let sources = Sources {
@@ -127,6 +131,7 @@ impl Parts {
             from_lanes,
             outcomes,
             vrrp,
+            readings,
             watch,
         };
         (gateway, sources)
@@ -153,6 +158,7 @@ impl Gateway {
             from_lanes: sources.from_lanes,
             outcomes: sources.outcomes,
             vrrp: sources.vrrp,
+            readings: sources.readings,
             watch: sources.watch,
             machine: Machine::watch(),
             program_log,

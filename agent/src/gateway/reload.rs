@@ -56,8 +56,21 @@ impl Gateway {
         if let Err(errors) = self.check(&new).await {
             return of(Outcome::Rejected, errors, Vec::new());
         }
+        // A certificate may have been renewed where the file has not changed.
+        let metrics = match self.exporter.set(new.metrics.as_ref()) {
+            Ok(true) => vec!["metrics".to_owned()],
+            Ok(false) => Vec::new(),
+            Err(error) => {
+                let why = format!("metrics: {error:#}; nothing was changed");
+                return of(Outcome::Failed, vec![why], Vec::new());
+            }
+        };
+        self.warnings.remember(Source::Metrics, Vec::new());
         if new == self.desired.config {
-            return of(Outcome::Unchanged, Vec::new(), Vec::new());
+            return match metrics.is_empty() {
+                true => of(Outcome::Unchanged, Vec::new(), Vec::new()),
+                false => of(Outcome::Applied, Vec::new(), metrics),
+            };
         }
         let mtu = match self.host.choose_mtu(&new).await {
             Ok(mtu) => mtu,
@@ -73,7 +86,10 @@ impl Gateway {
         if mtu != self.host.tun.mtu {
             changes.push(format!("MTU of the tunnel {}", mtu.mtu));
         }
+        changes.extend(metrics);
         let put = self.put_in_force(next, now).await;
+        // Where it was taken back, so are they.
+        self.open_metrics();
         memory::give_back();
         match put {
             Ok(()) => {

@@ -151,6 +151,7 @@ pub(super) async fn take_over(
     gateway.forwarding.continue_counting(&before);
     gateway.forwarding.spread_by_another(taken.queue);
     gateway.continue_from(export, now).await;
+    gateway.take_over_metrics(taken.received.metrics());
     // What fails is a warning: what the agent before has set up is there and works.
     gateway.mark(Event::TakenOver);
     gateway.reconcile(now).await;

@@ -23,6 +23,8 @@ pub(super) enum Source {
     Firewall,
     FastPath,
     VirtualRouters,
+    /// Where the metrics are read.
+    Metrics,
     /// What this process may do.
     Posture,
 }

@@ -60,6 +60,8 @@ pub enum Part {
     Vrrp,
     /// Blocking work of the control task: routes by the million.
     Worker,
+    /// Answers those who read the metrics: it parses what strangers send, and reads what is handed to it.
+    Metrics,
     /// Looks names up: the resolver parses what name servers say.
     Names,
 }
@@ -68,7 +70,7 @@ impl Part {
     fn needs(self) -> &'static [Capability] {
         match self {
             Self::Control => &[CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF],
-            Self::Lane | Self::Names => &[],
+            Self::Lane | Self::Metrics | Self::Names => &[],
             Self::Vrrp => &[CAP_NET_ADMIN, CAP_NET_RAW],
             Self::Worker => &[CAP_NET_ADMIN],
         }
@@ -183,6 +185,7 @@ mod tests {
             Part::Lane,
             Part::Vrrp,
             Part::Worker,
+            Part::Metrics,
             Part::Names,
         ] {
             assert!(part.needs().iter().all(|needed| START.contains(needed)));

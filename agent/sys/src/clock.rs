@@ -21,6 +21,11 @@ pub fn since_epoch() -> Duration {
         .unwrap_or_default()
 }
 
+/// Processor time of this process, of all its threads.
+pub fn of_processor() -> Duration {
+    read(libc::CLOCK_PROCESS_CPUTIME_ID)
+}
+
 /// What three clocks show at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Readings {

@@ -7,6 +7,7 @@ mod health;
 mod interfaces;
 mod key_files;
 mod links;
+mod metrics;
 mod names;
 mod remotes;
 mod replicas;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use crossway::config::{
     BfdAddresses, Config, Endpoint, Gateway, HealthKind, HealthTarget, InterfaceAddress, Lan,
-    Lanes, Link, Liveness, LivenessMode, OnDown, RemoteGateway, Site, VirtualRouter, Wan,
-    XdpChoice,
+    Lanes, Link, Liveness, LivenessMode, Metrics, MetricsDoor, MetricsTls, OnDown, RemoteGateway,
+    Site, VirtualRouter, Wan, XdpChoice,
 };
 use crossway::engine::Engine;
 use crossway::liveness::bfd::Pace;
@@ -83,6 +83,12 @@ name = "berlin-2"
 public_key = "dw9XL3P5LVBwUdFzAoSVNGJhYnQhpZXsQBhPhaRgtFs="
 endpoint = "10.1.0.3:51820"
 bfd = { interval_ms = 50 }
+
+[metrics]
+listen = "192.0.2.1:19586"
+certificate_file = "/etc/crossway/metrics.crt"
+key_file = "/etc/crossway/metrics.key"
+client_ca_file = "/etc/crossway/readers.crt"
 
 [[site]]
 name = "paris"
@@ -160,7 +166,31 @@ impl Generator {
         let gateway = self.gateway();
         let sites = self.random.random_range(0..4);
         let sites = (0..sites).map(|_| self.site(&gateway)).collect();
-        Config { gateway, sites }
+        Config {
+            gateway,
+            metrics: self.maybe(Self::metrics),
+            sites,
+        }
+    }
+
+    fn metrics(&mut self) -> Metrics {
+        let door = if self.random.random() {
+            let address = self.address();
+            MetricsDoor::Address {
+                listen: SocketAddr::new(address, self.port()),
+                tls: self.maybe(|it| MetricsTls {
+                    certificate_file: it.path(),
+                    key_file: it.path(),
+                    client_ca_file: it.maybe(Self::path),
+                }),
+            }
+        } else {
+            MetricsDoor::Socket {
+                path: self.path(),
+                group: self.maybe(|it| it.one_of(&["prometheus", "a b"]).to_owned()),
+            }
+        };
+        Metrics { door }
     }
 
     fn gateway(&mut self) -> Gateway {

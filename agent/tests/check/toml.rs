@@ -76,7 +76,9 @@ const CASES: &[Case] = &[
 x = 1
 [gateway]
 ",
-        errors: &[r#"berlin.toml:1:2: unknown key "general": the known keys are gateway, site"#],
+        errors: &[
+            r#"berlin.toml:1:2: unknown key "general": the known keys are gateway, metrics, site"#,
+        ],
     },
     Case {
         about: "a misspelt section",

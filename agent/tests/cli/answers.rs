@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crossway::control::message::{
     Attachment, DropCount, DropSite, DropsReply, EventKind, Flow, FlowsReply, FlowsRequest, Health,
-    HealthTarget, Link, LinkState, LinksReply, Offload, Outcome, OverlapsReply, Posture, Reload,
-    ReplicaFlows, Route, RouteAnswer, RouteKind, RoutesReply, Site, SiteState, SitesReply,
+    HealthTarget, Link, LinkState, LinksReply, Messages, Offload, Outcome, OverlapsReply, Posture,
+    Reload, ReplicaFlows, Route, RouteAnswer, RouteKind, RoutesReply, Site, SiteState, SitesReply,
     StackCount, Status, ThreadPosture, Traffic, Tun, Version, VirtualRouter, WatchedBy,
 };
 use crossway::control::{FlowEnds, Request, Response, overlaps};
@@ -257,6 +257,15 @@ fn links() -> Vec<Link> {
             detection_milliseconds: Some(300),
             receiver_index: Some(256),
             replica: None,
+            handshakes: 3,
+            messages: Messages {
+                received: 1_000,
+                missing: 2,
+                reordered: 1,
+                duplicate: 0,
+                outdated: 0,
+            },
+            bfd_state: None,
         },
         Link {
             site: "rome".to_owned(),
@@ -285,6 +294,15 @@ fn links() -> Vec<Link> {
             detection_milliseconds: None,
             receiver_index: None,
             replica: None,
+            handshakes: 3,
+            messages: Messages {
+                received: 1_000,
+                missing: 2,
+                reordered: 1,
+                duplicate: 0,
+                outdated: 0,
+            },
+            bfd_state: None,
         },
     ]
 }

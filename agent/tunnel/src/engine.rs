@@ -11,6 +11,7 @@ use datapath_abi::outcome::{DropReason, Tally};
 
 #[cfg(feature = "boringtun")]
 use self::boringtun::BoringtunSession;
+use super::arrivals::Arrivals;
 use super::noise::Responder;
 use super::peer::PeerSpec;
 use super::session::{Held, Local, Opened, Session};
@@ -252,6 +253,33 @@ impl PeerSession {
             Crossway(session) => session.unheard_for(now),
             #[cfg(feature = "boringtun")]
             Boringtun(session) => session.unheard_for(now),
+        }
+    }
+
+    /// What came, by the counters of the messages.
+    pub(super) fn arrivals(&self) -> Arrivals {
+        match self {
+            Crossway(session) => session.arrivals(),
+            #[cfg(feature = "boringtun")]
+            Boringtun(session) => session.arrivals(),
+        }
+    }
+
+    /// Handshakes that gave a session, whoever began them.
+    pub(super) fn handshakes(&self) -> u64 {
+        match self {
+            Crossway(session) => session.handshakes(),
+            #[cfg(feature = "boringtun")]
+            Boringtun(session) => session.handshakes(),
+        }
+    }
+
+    /// Goes on counting where another agent ended.
+    pub(super) fn continue_counting(&mut self, arrivals: Arrivals, handshakes: u64) {
+        match self {
+            Crossway(session) => session.continue_counting(arrivals, handshakes),
+            #[cfg(feature = "boringtun")]
+            Boringtun(session) => session.continue_counting(arrivals, handshakes),
         }
     }
 

@@ -43,6 +43,11 @@ impl Tunnel {
             to.bytes(key);
             self.initiations.export(key, to);
         }
+        to.u32(self.peers.iter().flatten().count() as u32);
+        for peer in self.peers.iter().flatten() {
+            to.u32(peer.link().0);
+            to.part(|to| peer.export_counts(to));
+        }
         waiting
     }
 
@@ -80,6 +85,7 @@ impl Tunnel {
         }
         self.import_ranks(from)?;
         self.import_initiations(from)?;
+        self.import_counts(from)?;
         Ok(imported)
     }
 
@@ -129,6 +135,19 @@ impl Tunnel {
         let keys = if from.is_empty() { 0 } else { from.u32()? };
         for _ in 0..keys {
             self.initiations.import(from.array()?, from)?;
+        }
+        Ok(())
+    }
+
+    /// Goes on counting what comes, which an agent before this count does not tell.
+    fn import_counts(&mut self, from: &mut Reader<'_>) -> Result<(), Damaged> {
+        let peers = if from.is_empty() { 0 } else { from.u32()? };
+        for _ in 0..peers {
+            let (link, mut counts) = (LinkId(from.u32()?), from.part()?);
+            let slot = self.by_link.get(&link).copied();
+            if let Some(peer) = slot.and_then(|slot| self.peers[slot.0].as_mut()) {
+                peer.import_counts(&mut counts)?;
+            }
         }
         Ok(())
     }

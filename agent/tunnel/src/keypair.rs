@@ -6,6 +6,7 @@ use datapath_abi::outcome::DropReason;
 use wireguard_aead::Key;
 use zeroize::{Zeroize, Zeroizing};
 
+use super::arrivals::Arrivals;
 use super::message::{self, DATA_HEADER};
 use super::noise::TransportKeys;
 use super::replay::ReplayWindow;
@@ -84,15 +85,21 @@ impl Keypair {
         &mut self,
         datagram: &[u8],
         landing: &mut [u8],
+        arrivals: &mut Arrivals,
     ) -> Result<usize, DropReason> {
         let counter = message::counter(datagram).ok_or(DropReason::NotWireGuard)?;
-        if counter >= REJECT_AFTER_MESSAGES || !self.window.is_fresh(counter) {
+        if counter >= REJECT_AFTER_MESSAGES {
+            return Err(DropReason::Replayed);
+        }
+        if let Some(why) = self.window.refusal(counter) {
+            arrivals.on_refused(why);
             return Err(DropReason::Replayed);
         }
         let length = self
             .receiving
             .open(counter, &datagram[DATA_HEADER..], landing)
             .map_err(|_| DropReason::AuthenticationFailed)?;
+        arrivals.on_accepted(self.window.expected(), counter);
         self.window.accept(counter);
         Ok(length)
     }
@@ -161,9 +168,21 @@ pub(super) struct Keypairs {
         reason = "a vector that moves its elements leaves keys behind"
     )]
     others: Vec<Box<Keypair>>,
+    /// Of all sessions, those before as well.
+    arrivals: Arrivals,
 }
 
 impl Keypairs {
+    /// What came under them.
+    pub(super) fn arrivals(&self) -> Arrivals {
+        self.arrivals
+    }
+
+    /// Goes on counting where another agent ended.
+    pub(super) fn set_arrivals(&mut self, arrivals: Arrivals) {
+        self.arrivals = arrivals;
+    }
+
     /// The one to send with.
     pub(super) fn current(&mut self) -> Option<&mut Keypair> {
         self.current.as_deref_mut()
@@ -200,14 +219,14 @@ impl Keypairs {
         if let Some(current) = &mut self.current
             && current.local == receiver
         {
-            return Ok((current.open(datagram, landing)?, false));
+            return Ok((current.open(datagram, landing, &mut self.arrivals)?, false));
         }
         let at = self
             .others
             .iter()
             .position(|keypair| keypair.local == receiver)
             .ok_or(DropReason::NoSession)?;
-        let length = self.others[at].open(datagram, landing)?;
+        let length = self.others[at].open(datagram, landing, &mut self.arrivals)?;
         let first = !self.others[at].confirmed;
         if first {
             self.confirm(at);
@@ -253,6 +272,7 @@ impl Keypairs {
         Ok(Self {
             current,
             others: others.collect::<Result<_, _>>()?,
+            arrivals: Arrivals::default(),
         })
     }
 
@@ -334,13 +354,14 @@ mod tests {
             receiving: Zeroizing::new([0x62; 32]),
         };
         let mut keypair = Keypair::new(keys(), 1, 2, true, clock::now());
-        let mut landing = [0; 256];
+        let (mut landing, mut arrivals) = ([0; 256], Arrivals::default());
         let last = REJECT_AFTER_MESSAGES - 1;
         for counter in [0, 1 << 60, last] {
-            assert_eq!(keypair.open(&message(counter), &mut landing), Ok(20));
+            let opened = keypair.open(&message(counter), &mut landing, &mut arrivals);
+            assert_eq!(opened, Ok(20));
         }
         for counter in [last + 1, last + 2, u64::MAX] {
-            let taken = keypair.open(&message(counter), &mut landing);
+            let taken = keypair.open(&message(counter), &mut landing, &mut arrivals);
             assert_eq!(taken, Err(DropReason::Replayed), "{counter}");
         }
         keypair.wear(last);

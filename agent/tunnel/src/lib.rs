@@ -21,6 +21,7 @@
 )]
 
 mod allowance;
+pub mod arrivals;
 mod engine;
 mod export;
 pub mod forgetting;

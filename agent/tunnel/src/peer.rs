@@ -13,6 +13,7 @@ pub(super) use export::read_link;
 use pulse::Told;
 
 use super::Sealed;
+use super::arrivals::Arrivals;
 use super::engine::PeerSession;
 use super::link_bfd::{LinkBfd, LinkLiveness};
 use super::noise::Responder;
@@ -75,6 +76,10 @@ pub struct PeerSnapshot {
     pub received_packets: u64,
     /// Inner bytes received.
     pub received_bytes: u64,
+    /// Data messages, by their counters: keepalives and BFD among them.
+    pub arrivals: Arrivals,
+    /// Handshakes that gave a session, whoever began them.
+    pub handshakes: u64,
 }
 
 /// A peer.
@@ -395,6 +400,8 @@ impl Peer {
             sent_bytes: self.sent_bytes,
             received_packets: self.received_packets,
             received_bytes: self.received_bytes,
+            arrivals: self.session.arrivals(),
+            handshakes: self.session.handshakes(),
         }
     }
 

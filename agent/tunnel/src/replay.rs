@@ -1,6 +1,7 @@
 //! Which counters of a session were received: a sliding window in a ring of words that is never
 //! shifted (RFC 6479).
 
+use super::arrivals::Refused;
 use crossway_types::codec::{Damaged, Reader, Writer};
 
 /// Bits in the ring, as many as in the kernel's and wireguard-go's: lanes and network cards with
@@ -28,14 +29,31 @@ impl ReplayWindow {
         }
     }
 
+    /// The counter of the next message in order.
+    pub(super) fn expected(&self) -> u64 {
+        self.next
+    }
+
     /// Whether a message with this counter may be new. To be asked before it is decrypted, which
     /// costs more.
     pub(super) fn is_fresh(&self, counter: u64) -> bool {
+        self.refusal(counter).is_none()
+    }
+
+    /// Why a message with this counter is not to be taken; `None` if it may be new.
+    #[inline]
+    pub(super) fn refusal(&self, counter: u64) -> Option<Refused> {
         if counter >= self.next {
-            return true;
+            return None;
         }
         let (word, bit) = place(counter);
-        self.next - counter <= WINDOW && self.words[word] & bit == 0
+        if self.next - counter > WINDOW {
+            Some(Refused::Outdated)
+        } else if self.words[word] & bit != 0 {
+            Some(Refused::Duplicate)
+        } else {
+            None
+        }
     }
 
     /// Notes the counter of a message that is authentic; whether it was new.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use datapath_abi::outcome::{DropReason, Tally};
 use zeroize::Zeroizing;
 
+use super::arrivals::Arrivals;
 use super::keypair::{Keypair, Keypairs};
 use super::macs::Stamper;
 use super::message::{self, INITIATION_BYTES, RESPONSE_BYTES};
@@ -313,6 +314,22 @@ impl Session {
     /// For how long the peer has begun handshakes and got none of our answers.
     pub(super) fn unheard_for(&self, now: Instant) -> Option<Duration> {
         self.answers.ignored_for(now)
+    }
+
+    /// What came, by the counters of the messages.
+    pub(super) fn arrivals(&self) -> Arrivals {
+        self.keypairs.arrivals()
+    }
+
+    /// Handshakes that gave a session.
+    pub(super) fn handshakes(&self) -> u64 {
+        self.answers.completed()
+    }
+
+    /// Goes on counting where another agent ended.
+    pub(super) fn continue_counting(&mut self, arrivals: Arrivals, handshakes: u64) {
+        self.keypairs.set_arrivals(arrivals);
+        self.answers.set_completed(handshakes);
     }
 
     /// Whether a packet is a reason for a handshake.

@@ -85,6 +85,7 @@ pub(super) fn file(ground: &Ground, keys: &Keys, gateway: usize, wanted: Wanted)
     }
     Ok(Config {
         gateway: own(ground, keys, gateway)?,
+        metrics: None,
         sites,
     })
 }

@@ -124,6 +124,32 @@ pub struct Link {
     /// What it and the replica told each other; null of a link to a site.
     #[serde(default)]
     pub replica: Option<ReplicaFlows>,
+    /// Handshakes that gave a session since the link was made, whoever began them.
+    #[serde(default)]
+    pub handshakes: u64,
+    /// Data messages towards this gateway.
+    #[serde(default)]
+    pub messages: Messages,
+    /// State of its BFD session: `Up`, `Down`, `Init` or `AdminDown`; null without one.
+    #[serde(default)]
+    pub bfd_state: Option<String>,
+}
+
+/// Data messages of WireGuard that came over a link, by the counter that its far end gives each. Keepalives and BFD are
+/// among them. What was received and what is missing make up all that the far end is known to have sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Messages {
+    /// Came, authentic and new.
+    pub received: u64,
+    /// Have not come, or not yet, though later ones have.
+    pub missing: u64,
+    /// Of those received, came behind one that was sent later.
+    pub reordered: u64,
+    /// Came once more, and were dropped.
+    pub duplicate: u64,
+    /// Came so late that nobody knows whether they had come before, and were dropped.
+    pub outdated: u64,
 }
 
 /// Flows that two replicas of a gateway told each other; they carry no traffic for each other. A flow counts

@@ -30,6 +30,21 @@ pub enum State {
     Up = 3,
 }
 
+impl State {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::AdminDown, Self::Down, Self::Init, Self::Up];
+
+    /// The RFC's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AdminDown => "AdminDown",
+            Self::Down => "Down",
+            Self::Init => "Init",
+            Self::Up => "Up",
+        }
+    }
+}
+
 /// Why the session last left the state Up (RFC 5880, 4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]

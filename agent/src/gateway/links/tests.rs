@@ -4,6 +4,7 @@ use crate::config::{Endpoint, Link, Liveness, RemoteGateway};
 use crate::engine::Engine;
 use crate::gateway::names::Answer;
 use crate::io::udp;
+use crate::tunnel::arrivals::Arrivals;
 use crate::tunnel::link_bfd::{LanRole, LinkLiveness};
 use crossway_sys::clock;
 
@@ -50,6 +51,8 @@ fn peer(id: u32, session: bool) -> PeerSnapshot {
         sent_bytes: 0,
         received_packets: 0,
         received_bytes: 0,
+        arrivals: Arrivals::default(),
+        handshakes: 1,
     }
 }
 

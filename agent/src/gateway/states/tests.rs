@@ -7,6 +7,7 @@ use crate::gateway::plan::Numbers;
 use crate::ids::IfIndex;
 use crate::io::udp;
 use crate::tunnel::PeerSnapshot;
+use crate::tunnel::arrivals::Arrivals;
 use crate::tunnel::link_bfd::LinkLiveness;
 use crossway_sys::clock;
 
@@ -77,6 +78,8 @@ impl Paris {
             sent_bytes: 0,
             received_packets: 0,
             received_bytes: 0,
+            arrivals: Arrivals::default(),
+            handshakes: 1,
         });
         let now = self.start + Duration::from_secs(seconds);
         self.links.on_snapshot(peers.collect(), now);

@@ -16,6 +16,7 @@ use crate::handover;
 use crate::handover::socket::Channel;
 use crate::io::tun::TunQueue;
 use crate::io::udp::UdpSocket;
+use crate::metrics::Told;
 use crate::tunnel::Imported;
 use crossway_types::codec::{Damaged, Reader};
 
@@ -26,6 +27,8 @@ pub(super) struct Received {
     listeners: Option<[OwnedFd; 2]>,
     /// Of each lane.
     descriptors: Vec<[OwnedFd; 2]>,
+    /// Of the metrics.
+    metrics: Option<OwnedFd>,
     state: Zeroizing<Vec<u8>>,
 }
 
@@ -38,10 +41,13 @@ impl Received {
         let mut pair = || Some([descriptors.next()?, descriptors.next()?]);
         let listeners = Some(pair().context("no control socket came")?);
         let lanes = std::iter::from_fn(&mut pair).take(header.lanes.len());
+        let lanes = lanes.collect();
+        let metrics = descriptors.next().filter(|_| header.metrics.is_some());
         Ok(Self {
             header,
             listeners,
-            descriptors: lanes.collect(),
+            descriptors: lanes,
+            metrics,
             state: channel.receive_bytes()?,
         })
     }
@@ -96,6 +102,11 @@ impl Received {
             // Somebody has removed the files.
             _ => Sockets::bind(&config.gateway),
         }
+    }
+
+    /// Where the metrics were read, and its socket.
+    pub(super) fn metrics(&mut self) -> Option<(Told, OwnedFd)> {
+        self.header.metrics.take().zip(self.metrics.take())
     }
 
     /// Drops what held keys and is not needed any more.

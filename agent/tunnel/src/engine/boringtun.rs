@@ -19,6 +19,7 @@ use boringtun::noise::{Tunn, TunnResult};
 use boringtun::x25519::PublicKey;
 use datapath_abi::outcome::{DropReason, Tally};
 
+use crate::arrivals::{Arrivals, Refused};
 use crate::message::{self, Message};
 use crate::noise::Identity;
 use crate::queue::PacketQueue;
@@ -30,6 +31,9 @@ use crate::timers::{REKEY_AFTER, REKEY_AFTER_AS_RESPONDER};
 
 /// Time between two looks at boringtun's timers, as in its own device.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Sessions under which messages may still be on their way: `tunn` keeps eight, of which three live at a time.
+const HEADS: usize = 4;
 
 /// One peer's handshakes and sessions.
 pub(crate) struct BoringtunSession {
@@ -47,6 +51,10 @@ pub(crate) struct BoringtunSession {
     begun: Option<Begun>,
     begun_before: Option<u32>,
     answers: Answers,
+    arrivals: Arrivals,
+    /// The sessions that messages came under last: our receiver index, and the counter that comes next. `tunn` has them,
+    /// and tells nobody.
+    heads: [(u32, u64); HEADS],
     /// `tunn` has doubts of its own, but takes every keepalive for an answer.
     doubt: Doubt,
     /// Our receiver index in the last answer, until the peer has sent something under it.
@@ -103,6 +111,8 @@ impl BoringtunSession {
             begun: None,
             begun_before: None,
             answers: Answers::default(),
+            arrivals: Arrivals::default(),
+            heads: [(0, 0); HEADS],
             doubt: Doubt::default(),
             answer_index: None,
             look_at: now,
@@ -121,6 +131,7 @@ impl BoringtunSession {
         self.queue = before.queue;
         self.given_up = before.given_up;
         self.answers = before.answers;
+        self.arrivals = before.arrivals;
         before.ready || before.begun.is_some()
     }
 
@@ -163,12 +174,16 @@ impl BoringtunSession {
                 Opened::Packet(packet.len())
             }
             TunnResult::Done => Opened::Keepalive,
-            TunnResult::Err(error) => return Err(reason(&error)),
+            TunnResult::Err(error) => {
+                self.on_refused(&error);
+                return Err(reason(&error));
+            }
             // Only a handshake is answered.
             TunnResult::WriteToNetwork(_) => return Err(DropReason::NoSession),
         };
         // The session that it came under is the current one now, unless a newer is.
         self.ready = true;
+        self.on_accepted(datagram);
         match opened {
             Opened::Packet(_) => self.doubt.on_answered(),
             Opened::Keepalive => self.doubt.on_keepalive(),
@@ -365,6 +380,49 @@ impl BoringtunSession {
         }
         self.keepalive_at = Some(now + interval);
         written(&self.tunn.encapsulate(&[], to))
+    }
+
+    /// As [`super::PeerSession::arrivals`].
+    pub(super) fn arrivals(&self) -> Arrivals {
+        self.arrivals
+    }
+
+    /// As [`super::PeerSession::handshakes`].
+    pub(super) fn handshakes(&self) -> u64 {
+        self.answers.completed()
+    }
+
+    /// As [`super::PeerSession::continue_counting`].
+    pub(super) fn continue_counting(&mut self, arrivals: Arrivals, handshakes: u64) {
+        self.arrivals = arrivals;
+        self.answers.set_completed(handshakes);
+    }
+
+    /// Counts a message that was authentic and new.
+    fn on_accepted(&mut self, datagram: &[u8]) {
+        let (Some(receiver), Some(counter)) =
+            (message::receiver(datagram), message::counter(datagram))
+        else {
+            return;
+        };
+        let known = self.heads.iter().position(|(index, _)| *index == receiver);
+        let at = known.unwrap_or_else(|| {
+            self.heads.rotate_right(1);
+            self.heads[0] = (receiver, 0);
+            0
+        });
+        let (_, next) = &mut self.heads[at];
+        self.arrivals.on_accepted(*next, counter);
+        *next = (*next).max(counter + 1);
+    }
+
+    #[cold]
+    fn on_refused(&mut self, error: &WireGuardError) {
+        match error {
+            WireGuardError::DuplicateCounter => self.arrivals.on_refused(Refused::Duplicate),
+            WireGuardError::InvalidCounter => self.arrivals.on_refused(Refused::Outdated),
+            _ => {}
+        }
     }
 
     /// Our last answer has arrived.

@@ -8,6 +8,7 @@ use datapath_abi::outcome::Tally;
 use zeroize::Zeroizing;
 
 use super::{Peer, PeerSpec};
+use crate::arrivals::Arrivals;
 use crate::session::Local;
 use crate::transmit::Endpoint;
 use crossway_types::codec::{Damaged, Reader, Writer};
@@ -43,6 +44,20 @@ impl Peer {
             to.part(|to| bfd.export(to));
         });
         self.session.export(to)
+    }
+
+    /// What came and how often the session was renewed, for the agent that takes over: beside [`Self::export`], whose
+    /// form older agents know.
+    pub(crate) fn export_counts(&self, to: &mut Writer) {
+        self.session.arrivals().export(to);
+        to.u64(self.session.handshakes());
+    }
+
+    /// What [`Self::export_counts`] wrote.
+    pub(crate) fn import_counts(&mut self, from: &mut Reader<'_>) -> Result<(), Damaged> {
+        let arrivals = Arrivals::import(from)?;
+        self.session.continue_counting(arrivals, from.u64()?);
+        Ok(())
     }
 
     /// What [`Self::export`] wrote, as the peer that `spec` describes now, and whether its session goes on. `None`

@@ -25,6 +25,8 @@ pub(crate) struct Answers {
     /// The initiation that was answered last: when, and its timestamp.
     last: Option<(Instant, Timestamp)>,
     unconfirmed: Option<Unconfirmed>,
+    /// Handshakes that gave a session, whoever began them.
+    completed: u64,
 }
 
 /// Answers that the peer has shown no sign of having got.
@@ -61,6 +63,17 @@ impl Answers {
     /// The peer has sent something under the keys of our answer, or has answered us.
     pub(crate) fn on_confirmed(&mut self) {
         self.unconfirmed = None;
+        self.completed += 1;
+    }
+
+    /// Handshakes that gave a session, whoever began them.
+    pub(crate) fn completed(&self) -> u64 {
+        self.completed
+    }
+
+    /// Goes on counting where another agent ended.
+    pub(crate) fn set_completed(&mut self, completed: u64) {
+        self.completed = completed;
     }
 
     /// Looks at the clock: a peer that tries no more has given up.
@@ -101,6 +114,7 @@ impl Answers {
         Ok(Self {
             last,
             unconfirmed: None,
+            completed: 0,
         })
     }
 }
