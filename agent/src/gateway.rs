@@ -35,6 +35,7 @@ mod reload;
 mod replicas;
 mod start;
 pub mod states;
+mod sweep;
 mod take;
 mod timestamps;
 mod upgrade;
@@ -65,6 +66,7 @@ use reconcile::{Agenda, Event, Step};
 use record::SharedJournal;
 use replicas::Replicas;
 use states::States;
+use sweep::Sweep;
 use timestamps::Timestamps;
 use upgrade::Upgrade;
 use warnings::{Source, Warnings};
@@ -88,6 +90,7 @@ struct Gateway {
     warnings: Warnings,
     rates: Rates,
     pending_flows: Vec<PendingFlows>,
+    sweep: Sweep,
     process: Process,
 }
 
@@ -182,7 +185,7 @@ impl Gateway {
         Timeouts {
             links: self.forwarding.links.next_timeout(),
             replicas: self.replicas.next_timeout(),
-            flows: self.pending_flows.first().map(PendingFlows::due),
+            flows: self.flows_due(),
         }
     }
 
@@ -247,8 +250,8 @@ impl Gateway {
         if looks {
             self.look_at_firewall().await;
         }
-        let (forwarding, plan) = (&mut self.forwarding, &self.desired.plan);
-        self.replicas.sweep_flows(forwarding, plan, now);
+        self.sweep_flows(now);
+        let (forwarding, plan) = (&self.forwarding, &self.desired.plan);
         self.rates.sample(forwarding, plan, now);
         self.process.upgrade.look();
         self.host.set_endpoints(self.forwarding.links.endpoints());

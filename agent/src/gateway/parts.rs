@@ -24,6 +24,7 @@ use super::reconcile::Agenda;
 use super::record::SharedJournal;
 use super::replicas::Replicas;
 use super::states::States;
+use super::sweep::Sweep;
 use super::timestamps::Timestamps;
 use super::warnings::Warnings;
 use crate::control::server::SharedSocket;
@@ -120,6 +121,7 @@ impl Parts {
             warnings: self.warnings,
             rates: Rates::default(),
             pending_flows: Vec::new(),
+            sweep: Sweep::default(),
             process: Process::new(self.path, sockets, now),
         };
         let sources = Sources {
