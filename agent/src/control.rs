@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 
 pub use self::admission::Asker;
 pub use self::server::Server;
-pub use crossway_api::filter::{FlowEnds, FlowFilter, FlowSort};
+pub use crossway_api::filter::{FlowDirection, FlowEnds, FlowFilter, FlowSort, FlowView};
 pub use crossway_api::message::{Request, Response};
 pub use crossway_api::overlaps::overlaps;
 pub use crossway_api::{filter, message, protocol};

@@ -36,6 +36,7 @@ mod reload;
 mod replicas;
 mod start;
 pub mod states;
+mod sweep;
 mod take;
 mod timestamps;
 mod upgrade;
@@ -67,6 +68,7 @@ use reconcile::{Agenda, Event, Step};
 use record::SharedJournal;
 use replicas::Replicas;
 use states::States;
+use sweep::Sweep;
 use timestamps::Timestamps;
 use upgrade::Upgrade;
 use warnings::{Source, Warnings};
@@ -91,6 +93,7 @@ struct Gateway {
     rates: Rates,
     pending_flows: Vec<PendingFlows>,
     exporter: Exporter,
+    sweep: Sweep,
     process: Process,
 }
 
@@ -186,7 +189,7 @@ impl Gateway {
         Timeouts {
             links: self.forwarding.links.next_timeout(),
             replicas: self.replicas.next_timeout(),
-            flows: self.pending_flows.first().map(PendingFlows::due),
+            flows: self.flows_due(),
         }
     }
 
@@ -252,8 +255,8 @@ impl Gateway {
         if looks {
             self.look_at_firewall().await;
         }
-        let (forwarding, plan) = (&mut self.forwarding, &self.desired.plan);
-        self.replicas.sweep_flows(forwarding, plan, now);
+        self.sweep_flows(now);
+        let (forwarding, plan) = (&self.forwarding, &self.desired.plan);
         self.rates.sample(forwarding, plan, now);
         self.process.upgrade.look();
         self.open_metrics();

@@ -19,6 +19,12 @@ pub struct FlowFilter {
     /// Either end lies in this prefix.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "as_text")]
     pub address: Option<Prefix>,
+    /// An end in this prefix has sent packets.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "as_text")]
+    pub source: Option<Prefix>,
+    /// Packets were sent to an end in this prefix.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "as_text")]
+    pub destination: Option<Prefix>,
     /// Either end has this port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
@@ -28,6 +34,68 @@ pub struct FlowFilter {
     /// Name of the site.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub site: Option<String>,
+    /// Which ways packets have gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub direction: Option<FlowDirection>,
+    /// The first packet came at least so long ago.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_age_seconds: Option<u64>,
+    /// The first packet came at most so long ago.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_age_seconds: Option<u64>,
+    /// At least so many bytes per second, both directions together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_bytes_per_second: Option<u64>,
+}
+
+/// Which ways the packets of a flow have gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FlowDirection {
+    /// To the site alone.
+    ToSite,
+    /// From the site alone.
+    FromSite,
+    /// One way alone, whichever: nobody has answered.
+    OneWay,
+    /// Both ways.
+    Both,
+}
+
+impl FlowDirection {
+    /// Its word on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ToSite => "to-site",
+            Self::FromSite => "from-site",
+            Self::OneWay => "one-way",
+            Self::Both => "both",
+        }
+    }
+
+    fn is(self, to_site: bool, from_site: bool) -> bool {
+        match self {
+            Self::ToSite => to_site && !from_site,
+            Self::FromSite => from_site && !to_site,
+            Self::OneWay => to_site != from_site,
+            Self::Both => to_site && from_site,
+        }
+    }
+}
+
+/// A flow, as far as a filter looks at it. Its rate is apart: it takes two looks.
+#[derive(Clone, Copy, Debug)]
+pub struct FlowView<'a> {
+    /// Between whom.
+    pub ends: FlowEnds,
+    /// Name of the site.
+    pub site: &'a str,
+    /// Packets to the site.
+    pub to_site_packets: u64,
+    /// Packets from the site.
+    pub from_site_packets: u64,
+    /// Seconds since the first packet.
+    pub age_seconds: u64,
 }
 
 /// The two ends of a flow, as a filter looks at them.
@@ -66,8 +134,10 @@ impl From<&FlowKey> for FlowEnds {
 }
 
 impl FlowFilter {
-    /// Whether the flow between `ends`, to the site named `site`, is wanted.
-    pub fn matches(&self, ends: &FlowEnds, site: &str) -> bool {
+    /// Whether the flow is wanted, but for its rate.
+    pub fn matches(&self, flow: &FlowView<'_>) -> bool {
+        let ends = &flow.ends;
+        let (to_site, from_site) = (flow.to_site_packets > 0, flow.from_site_packets > 0);
         self.protocol.is_none_or(|number| number == ends.protocol)
             && self
                 .port
@@ -75,7 +145,34 @@ impl FlowFilter {
             && self
                 .address
                 .is_none_or(|prefix| prefix.contains(ends.local) || prefix.contains(ends.remote))
-            && self.site.as_deref().is_none_or(|name| name == site)
+            && self.matches_way(ends, to_site, from_site)
+            && self.site.as_deref().is_none_or(|name| name == flow.site)
+            && self
+                .direction
+                .is_none_or(|direction| direction.is(to_site, from_site))
+            && self
+                .min_age_seconds
+                .is_none_or(|least| flow.age_seconds >= least)
+            && self
+                .max_age_seconds
+                .is_none_or(|most| flow.age_seconds <= most)
+    }
+
+    /// Whether packets went from the source to the destination, one way or the other.
+    fn matches_way(&self, ends: &FlowEnds, to_site: bool, from_site: bool) -> bool {
+        let goes = |from, to| {
+            self.source.is_none_or(|prefix| prefix.contains(from))
+                && self.destination.is_none_or(|prefix| prefix.contains(to))
+        };
+        (self.source.is_none() && self.destination.is_none())
+            || (to_site && goes(ends.local, ends.remote))
+            || (from_site && goes(ends.remote, ends.local))
+    }
+
+    /// Whether it is wanted at this rate.
+    pub fn matches_rate(&self, bytes_per_second: u64) -> bool {
+        self.min_bytes_per_second
+            .is_none_or(|least| bytes_per_second >= least)
     }
 }
 
@@ -86,15 +183,25 @@ pub enum FlowSort {
     /// Most bytes in both directions first.
     #[default]
     Bytes,
+    /// Most packets in both directions first.
+    Packets,
     /// Most bytes per second in both directions first.
     Rate,
     /// Oldest first.
     Age,
+    /// Longest silent first.
+    Idle,
+    /// As they lie in the table: a page of it costs no more than itself.
+    Table,
 }
 
 impl FlowSort {
     /// Puts the first `top` of this order in front, sorted, and drops the rest.
     pub fn keep_top(self, flows: &mut Vec<Flow>, top: Option<usize>) {
+        if self == Self::Table {
+            flows.truncate(top.unwrap_or(usize::MAX));
+            return;
+        }
         let key = |flow: &Flow| Reverse(self.weight(flow));
         if let Some(top) = top.filter(|top| *top < flows.len()) {
             flows.select_nth_unstable_by_key(top, key);
@@ -106,10 +213,11 @@ impl FlowSort {
     fn weight(self, flow: &Flow) -> u64 {
         match self {
             Self::Bytes => flow.to_site_bytes.saturating_add(flow.from_site_bytes),
-            Self::Rate => flow
-                .to_site_bytes_per_second
-                .saturating_add(flow.from_site_bytes_per_second),
+            Self::Packets => flow.to_site_packets.saturating_add(flow.from_site_packets),
+            Self::Rate => flow.bytes_per_second(),
             Self::Age => flow.age_seconds,
+            Self::Idle => flow.idle_seconds,
+            Self::Table => 0,
         }
     }
 }
@@ -143,12 +251,21 @@ mod as_text {
 impl fmt::Display for FlowFilter {
     /// As on the command line: `--port 443 --site paris`; empty if nothing is set.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let prefix = |word, prefix: Option<Prefix>| prefix.map(|it| format!("--{word} {it}"));
         let words = [
-            self.address.map(|prefix| format!("--address {prefix}")),
+            prefix("address", self.address),
+            prefix("source", self.source),
+            prefix("destination", self.destination),
             self.port.map(|port| format!("--port {port}")),
             self.protocol
                 .map(|number| format!("--protocol {}", super::protocol::name(number))),
             self.site.as_ref().map(|site| format!("--site {site}")),
+            self.direction
+                .map(|direction| format!("--direction {}", direction.as_str())),
+            self.min_age_seconds.map(|age| format!("--min-age {age}s")),
+            self.max_age_seconds.map(|age| format!("--max-age {age}s")),
+            self.min_bytes_per_second
+                .map(|rate| format!("--min-rate {}", u128::from(rate) * 8)),
         ];
         let words: Vec<String> = words.into_iter().flatten().collect();
         f.write_str(&words.join(" "))

@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 pub use self::events::{Event, EventKind, EventsReply, EventsRequest};
-pub use self::flows::{Flow, FlowsReply, FlowsRequest};
+pub use self::flows::{Flow, FlowsReply, FlowsRequest, MAX_PAGE};
 pub use self::sites::{
     Link, LinkOrder, LinkState, LinksReply, Messages, Overlap, OverlapsReply, ReplicaFlows, Route,
     RouteAnswer, RouteKind, RoutesReply, Site, SiteState, SitesReply, WatchedBy,

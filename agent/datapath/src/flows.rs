@@ -1,48 +1,32 @@
 //! The flow table: reading it, cleaning it, and knowing what it lost.
 
 mod account;
+mod limits;
+mod pressure;
 mod table;
 mod told;
-
-use std::time::Duration;
+mod walk;
 
 use anyhow::{Context, Result};
 use aya::Ebpf;
 use aya::maps::{MapData, PerCpuArray};
 use datapath_abi::flow::{FlowCounters, FlowKey, FlowKey4, FlowStat};
 use datapath_abi::maps;
+use datapath_abi::outcome::Tally;
 use serde::Serialize;
 
-pub use self::account::Account;
-use self::table::{BATCH, Table};
+use self::account::counted;
+pub use self::account::{Account, Opening};
+pub use self::limits::{FlowEnd, IdleLimits};
+use self::pressure::Pressure;
+use self::table::{BATCH, LEAST, Table};
 pub use self::told::Told;
+pub use self::walk::Walk;
 use super::sys::batch::Cursor;
 use super::take;
 
-/// Entries that one step of a sweep looks at.
-const SWEEP_STEP: usize = 4 * BATCH;
-
-const IPPROTO_TCP: u8 = 6;
-const TCP_FIN: u8 = 0x01;
-const TCP_RST: u8 = 0x04;
-
-/// After which silence a flow is removed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IdleLimits {
-    /// For TCP connections that were reset, or closed from both sides.
-    pub closed: Duration,
-    /// For everything else.
-    pub other: Duration,
-}
-
-impl Default for IdleLimits {
-    fn default() -> Self {
-        Self {
-            closed: Duration::from_mins(1),
-            other: Duration::from_mins(5),
-        }
-    }
-}
+/// Flows that one step of a sweep removes, give or take a batch: each takes a microsecond.
+const MOST_REMOVED: usize = 16 * BATCH;
 
 /// What one step of a sweep did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,6 +35,8 @@ pub struct Swept {
     pub seen: usize,
     /// Entries removed.
     pub removed: usize,
+    /// What those that stay had counted.
+    pub living: Tally,
     /// Whether the table is through; the next step begins anew.
     pub finished: bool,
 }
@@ -79,18 +65,8 @@ pub struct Flows {
     v6: Table<FlowKey>,
     stats: PerCpuArray<MapData, u64>,
     account: Account,
-    sweep: Sweep,
-    /// Flows that the sweep under way has left in the table.
-    counting: u64,
-    /// Flows that were there when they were counted last.
-    counted: u64,
-}
-
-/// Where a sweep goes on: in which table, from its start without a cursor.
-#[derive(Clone, Copy, Debug)]
-enum Sweep {
-    V4(Option<Cursor>),
-    V6(Option<Cursor>),
+    sweep: Walk,
+    pressure: Pressure,
 }
 
 impl Flows {
@@ -100,14 +76,14 @@ impl Flows {
             v6: Table::take(programs, maps::FLOWS6)?,
             stats: take(programs, maps::FLOW_STATS)?,
             account: Account::default(),
-            sweep: Sweep::V4(None),
-            counting: 0,
-            counted: 0,
+            sweep: Walk::default(),
+            pressure: Pressure::default(),
         };
         // In this order a flow that comes in between hides one eviction at most, and makes up none.
         let present = flows.count()?;
-        flows.counted = present;
-        flows.account = Account::new(present, flows.stat(FlowStat::Inserted)?);
+        let inserted = flows.stat(FlowStat::Inserted)?;
+        flows.account = Account::new(present, inserted);
+        flows.pressure = Pressure::new(inserted);
         Ok(flows)
     }
 
@@ -119,6 +95,16 @@ impl Flows {
     /// Goes on with the account of the agent before.
     pub fn set_account(&mut self, account: Account) {
         self.account = account;
+    }
+
+    /// Flows in the table by the account, without counting them.
+    pub fn present(&self) -> Result<u64> {
+        Ok(self.account.present(self.stat(FlowStat::Inserted)?))
+    }
+
+    /// Flows that the table takes.
+    pub fn capacity(&self) -> u64 {
+        self.v4.capacity() + self.v6.capacity()
     }
 
     /// One flow.
@@ -136,62 +122,114 @@ impl Flows {
         self.v6.for_each(&mut visit)
     }
 
+    /// The least number of flows that a step can be limited to.
+    pub const LEAST_STEP: usize = LEAST;
+
+    /// Shows the next flows of a walk to `visit`, up to `count` (or [`Self::LEAST_STEP`]) and at most [`BATCH`], in a millisecond. Says whether
+    /// those were the last; the walk begins anew then. Flows that come or go meanwhile may be missed, the others
+    /// are seen once.
+    pub fn step(
+        &mut self,
+        walk: &mut Walk,
+        count: usize,
+        visit: impl FnMut(&FlowKey, &FlowCounters),
+    ) -> Result<bool> {
+        read(&mut self.v4, &mut self.v6, walk, count, visit)
+    }
+
     /// Removes one flow; says whether it was there.
     pub fn remove(&mut self, key: &FlowKey) -> Result<bool> {
-        let removed = match key.to_v4() {
-            Some(key) => self.v4.remove(&key)?,
-            None => self.v6.remove(key)?,
+        Ok(self.take(key)?.is_some())
+    }
+
+    /// Takes one flow out of the table, with all that it has counted, if it is there.
+    pub fn take(&mut self, key: &FlowKey) -> Result<Option<FlowCounters>> {
+        let taken = match key.to_v4() {
+            Some(key) => self.v4.take_entry(&key)?,
+            None => self.v6.take_entry(key)?,
         };
-        if removed {
-            self.account.on_removed();
+        if let Some(counters) = &taken {
+            self.account.on_removed(counters);
         }
-        Ok(removed)
+        Ok(taken)
+    }
+
+    /// Begins to settle the account, before a walk through the whole table. `carried` is what the programs have
+    /// counted for all sites until now.
+    pub fn open(&self, carried: Tally) -> Result<Opening> {
+        let inserted = self.stat(FlowStat::Inserted)?;
+        Ok(self.account.open(inserted, carried))
+    }
+
+    /// As [`Self::open`], with maps whose agent has left no account: what is missing now is not ours to tell.
+    pub fn begin_without_history(&mut self, carried: Tally) -> Result<()> {
+        let opening = self.open(carried)?;
+        let mut living = Tally::default();
+        self.for_each(|_, counters| living += counted(counters))?;
+        self.account.begin_without_history(&opening, living);
+        Ok(())
+    }
+
+    /// Settles it after the walk, which has met `present` flows that had counted `living`.
+    pub fn settle(&mut self, opening: &Opening, present: u64, living: Tally) {
+        self.account.settle(opening, present, living);
+    }
+
+    /// The counters of a site are about to be wiped.
+    pub fn retire(&mut self, counted: Tally) {
+        self.account.on_retired(counted);
     }
 
     /// Takes one step through the tables (a few milliseconds) and removes the idle flows it meets.
     /// `now_ns` is [`crossway_sys::clock::monotonic_ns`].
     pub fn sweep(&mut self, now_ns: u64, limits: &IdleLimits) -> Result<Swept> {
-        self.sweep_and_show(now_ns, limits, |_, _| ())
+        self.sweep_and_show(now_ns, limits, |_, _| (), |_, _, _| ())
     }
 
-    /// As [`Self::sweep`]; shows the other flows to `visit`.
+    /// As [`Self::sweep`]; shows the other flows to `visit`, and those that it removed to `finish`, with all that
+    /// they have counted, and why.
     pub fn sweep_and_show(
         &mut self,
         now_ns: u64,
         limits: &IdleLimits,
         mut visit: impl FnMut(&FlowKey, &FlowCounters),
+        mut finish: impl FnMut(&FlowKey, &FlowCounters, FlowEnd),
     ) -> Result<Swept> {
+        let inserted = self.stat(FlowStat::Inserted)?;
+        let most = self
+            .pressure
+            .begin_step(inserted, [self.v4.capacity(), self.v6.capacity()]);
         let mut swept = Swept::default();
-        let mut idle = Vec::new();
-        while swept.seen < SWEEP_STEP && !swept.finished {
+        let mut ended = Vec::new();
+        while swept.seen < most && ended.len() < MOST_REMOVED && !swept.finished {
+            let v6 = matches!(self.sweep, Walk::V6(_));
+            let capacity = if v6 {
+                self.v6.capacity()
+            } else {
+                self.v4.capacity()
+            };
+            let limits = limits.pressed_by(self.pressure.fill(v6, capacity));
+            let before = swept.seen;
             let look = |key: &FlowKey, counters: &FlowCounters| {
                 swept.seen += 1;
-                if is_idle(key, counters, now_ns, limits) {
-                    idle.push(*key);
+                if let Some(end) = limits.end(key, counters, now_ns) {
+                    ended.push((*key, end));
                 } else {
+                    swept.living += counted(counters);
                     visit(key, counters);
                 }
             };
-            self.sweep = match self.sweep {
-                Sweep::V4(cursor) => match self.v4.read(cursor, look)? {
-                    None => Sweep::V6(None),
-                    next => Sweep::V4(next),
-                },
-                Sweep::V6(cursor) => match self.v6.read(cursor, look)? {
-                    None => {
-                        swept.finished = true;
-                        Sweep::V4(None)
-                    }
-                    next => Sweep::V6(next),
-                },
-            };
+            swept.finished = read(&mut self.v4, &mut self.v6, &mut self.sweep, BATCH, look)?;
+            self.pressure.on_seen(v6, swept.seen - before);
         }
-        for key in &idle {
-            swept.removed += usize::from(self.remove(key)?);
-        }
-        self.counting += swept.seen.saturating_sub(swept.removed) as u64;
         if swept.finished {
-            self.counted = std::mem::take(&mut self.counting);
+            self.pressure.end_pass(inserted);
+        }
+        for (key, end) in &ended {
+            if let Some(counters) = self.take(key)? {
+                swept.removed += 1;
+                finish(key, &counters, *end);
+            }
         }
         Ok(swept)
     }
@@ -205,19 +243,9 @@ impl Flows {
             capacity: self.capacity(),
             inserted: self.account.inserted(inserted),
             removed: self.account.removed(),
-            evicted: self.account.evicted(inserted, present),
+            evicted: self.account.evicted_of(inserted, present),
             insert_failed: self.stat(FlowStat::InsertFailed)?,
         })
-    }
-
-    /// Flows in the table, as the last sweep that came through it found it: nothing is counted for the asking.
-    pub fn present_at_last_sweep(&self) -> u64 {
-        self.counted
-    }
-
-    /// Flows that it takes: of IPv4, and of IPv6.
-    pub fn capacity(&self) -> u64 {
-        self.v4.capacity() + self.v6.capacity()
     }
 
     /// Flows that the programs entered, and those that the agent removed, since the agent's start.
@@ -241,60 +269,23 @@ impl Flows {
     }
 }
 
-fn is_idle(key: &FlowKey, counters: &FlowCounters, now_ns: u64, limits: &IdleLimits) -> bool {
-    let limit = if key.protocol == IPPROTO_TCP && is_closed(counters) {
-        limits.closed
-    } else {
-        limits.other
+fn read(
+    v4: &mut Table<FlowKey4>,
+    v6: &mut Table<FlowKey>,
+    walk: &mut Walk,
+    count: usize,
+    visit: impl FnMut(&FlowKey, &FlowCounters),
+) -> Result<bool> {
+    let next = match *walk {
+        Walk::V4(bucket) => match v4.read(bucket.map(Cursor), count, visit)? {
+            None => Walk::V6(None),
+            Some(Cursor(next)) => Walk::V4(Some(next)),
+        },
+        Walk::V6(bucket) => match v6.read(bucket.map(Cursor), count, visit)? {
+            None => Walk::default(),
+            Some(Cursor(next)) => Walk::V6(Some(next)),
+        },
     };
-    // A packet may have come after the caller looked at the clock.
-    u128::from(now_ns.saturating_sub(counters.last_seen_ns)) > limit.as_nanos()
-}
-
-fn is_closed(counters: &FlowCounters) -> bool {
-    let (to, from) = (counters.tcp_flags_to_site, counters.tcp_flags_from_site);
-    (to | from) & TCP_RST != 0 || to & from & TCP_FIN != 0
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: u64 = 1_000_000_000;
-
-    fn idle_after(seconds: u64, protocol: u8, to_site: u8, from_site: u8) -> bool {
-        let key = FlowKey {
-            protocol,
-            ..FlowKey::default()
-        };
-        let counters = FlowCounters {
-            last_seen_ns: 1000 * SECOND,
-            tcp_flags_to_site: to_site,
-            tcp_flags_from_site: from_site,
-            ..FlowCounters::default()
-        };
-        let now_ns = (1000 + seconds) * SECOND;
-        is_idle(&key, &counters, now_ns, &IdleLimits::default())
-    }
-
-    #[test]
-    fn a_closed_connection_goes_after_a_minute_and_others_after_five() {
-        assert!(!idle_after(60, IPPROTO_TCP, TCP_FIN, TCP_FIN));
-        assert!(idle_after(61, IPPROTO_TCP, TCP_FIN, TCP_FIN));
-        assert!(idle_after(61, IPPROTO_TCP, 0, TCP_RST));
-        assert!(!idle_after(61, IPPROTO_TCP, TCP_FIN, 0));
-        assert!(!idle_after(300, IPPROTO_TCP, 0x12, 0x12));
-        assert!(idle_after(301, IPPROTO_TCP, 0x12, 0x12));
-        assert!(!idle_after(61, 17, TCP_RST, TCP_FIN));
-    }
-
-    #[test]
-    fn a_packet_later_than_the_clock_is_not_idle() {
-        let counters = FlowCounters {
-            last_seen_ns: u64::MAX,
-            ..FlowCounters::default()
-        };
-        let limits = IdleLimits::default();
-        assert!(!is_idle(&FlowKey::default(), &counters, 1, &limits));
-    }
+    *walk = next;
+    Ok(next == Walk::default())
 }

@@ -45,7 +45,9 @@ use crossway_sys::interface;
 pub use self::attach::Wanted;
 pub use self::attach::clsact::netlink;
 pub use self::attachment::{Attachment, Hook, Mode, TcAttach};
-pub use self::flows::{Account, FlowSummary, Flows, IdleLimits, Swept, Told};
+pub use self::flows::{
+    Account, FlowEnd, FlowSummary, Flows, IdleLimits, Opening, Swept, Told, Walk,
+};
 pub use self::local::{Local, WanVlan};
 pub use self::log::ProgramLog;
 pub use self::prepared::Prepared;

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::feed::{Feed, Script};
-use crossway::control::filter::{FlowEnds, FlowFilter, FlowSort};
+use crossway::control::filter::{FlowDirection, FlowEnds, FlowFilter, FlowSort, FlowView};
 use crossway::control::message::{EventKind, EventsRequest, Flow, FlowsReply, FlowsRequest};
 use crossway::control::{Request, Response, client, server};
 use crossway::ids::SiteId;
@@ -78,15 +78,16 @@ fn filtered(filter: &FlowFilter) {
                 remote,
                 remote_port: 443,
             };
-            let wanted = filter.protocol.is_none_or(|it| it == 6)
-                && filter.port.is_none_or(|it| [40_000, 443].contains(&it))
-                && filter.site.as_ref().is_none_or(|it| it == "paris")
-                && filter.address.is_none_or(|prefix| {
-                    [local, remote]
-                        .into_iter()
-                        .any(|it| super::texts::holds(&prefix, it))
-                });
-            assert_eq!(filter.matches(&ends, "paris"), wanted);
+            for (to_site_packets, from_site_packets) in [(1, 0), (0, 1), (1, 1)] {
+                let flow = FlowView {
+                    ends,
+                    site: "paris",
+                    to_site_packets,
+                    from_site_packets,
+                    age_seconds: 60,
+                };
+                assert_eq!(filter.matches(&flow), is_wanted(filter, &flow));
+            }
         }
     }
     // The words of the command line ask for the same again.
@@ -94,8 +95,37 @@ fn filtered(filter: &FlowFilter) {
     assert_eq!(words.is_empty(), *filter == FlowFilter::default());
 }
 
+fn is_wanted(filter: &FlowFilter, flow: &FlowView<'_>) -> bool {
+    let ends = &flow.ends;
+    let holds = |prefix: Option<_>, it| prefix.is_none_or(|it2| super::texts::holds(&it2, it));
+    let ways = [
+        (flow.to_site_packets, ends.local, ends.remote),
+        (flow.from_site_packets, ends.remote, ends.local),
+    ];
+    let mut gone = ways.iter().filter(|(packets, ..)| *packets > 0);
+    let direction = match (flow.to_site_packets > 0, flow.from_site_packets > 0) {
+        (true, true) => vec![FlowDirection::Both],
+        (true, false) => vec![FlowDirection::ToSite, FlowDirection::OneWay],
+        _ => vec![FlowDirection::FromSite, FlowDirection::OneWay],
+    };
+    filter.protocol.is_none_or(|it| it == 6)
+        && filter.port.is_none_or(|it| [40_000, 443].contains(&it))
+        && filter.site.as_ref().is_none_or(|it| it == "paris")
+        && (holds(filter.address, ends.local) || holds(filter.address, ends.remote))
+        && gone.any(|(_, from, to)| holds(filter.source, *from) && holds(filter.destination, *to))
+        && filter.direction.is_none_or(|it| direction.contains(&it))
+        && filter.min_age_seconds.is_none_or(|it| it <= 60)
+        && filter.max_age_seconds.is_none_or(|it| it >= 60)
+}
+
 fn keep_top(feed: &mut Feed<'_>) {
-    let sort = feed.of(&[FlowSort::Bytes, FlowSort::Rate, FlowSort::Age]);
+    let sort = feed.of(&[
+        FlowSort::Bytes,
+        FlowSort::Packets,
+        FlowSort::Rate,
+        FlowSort::Age,
+        FlowSort::Idle,
+    ]);
     let top = feed.bool().then(|| usize::from(feed.u8()));
     let mut flows = Vec::new();
     while !feed.is_empty() && flows.len() < 256 {
@@ -106,7 +136,10 @@ fn keep_top(feed: &mut Feed<'_>) {
         FlowSort::Rate => flow
             .to_site_bytes_per_second
             .saturating_add(flow.from_site_bytes_per_second),
+        FlowSort::Packets => flow.to_site_packets.saturating_add(flow.from_site_packets),
         FlowSort::Age => flow.age_seconds,
+        FlowSort::Idle => flow.idle_seconds,
+        FlowSort::Table => 0,
     };
     let mut expected: Vec<u64> = flows.iter().map(weight).collect();
     expected.sort_unstable_by(|a, b| b.cmp(a));

@@ -48,11 +48,26 @@ pub(super) fn watch<T: Serialize>(
     pick: impl Fn(Response) -> Option<T>,
     text: impl Fn(&T, Look) -> String,
 ) -> Result<(), Failure> {
+    watch_with(options, watch, || ask(options, request, &pick), text)
+}
+
+/// As [`watch`], of what is asked for in more than one question.
+pub(super) fn watch_with<T: Serialize>(
+    options: &Options,
+    watch: Watch,
+    ask: impl Fn() -> Result<T, Failure>,
+    text: impl Fn(&T, Look) -> String,
+) -> Result<(), Failure> {
     let Some(seconds) = watch.watch else {
-        return show(options, request, pick, text);
+        let answer = ask()?;
+        return if options.json {
+            print_json(&answer, true)
+        } else {
+            print(&text(&answer, Look::of_stdout()))
+        };
     };
     loop {
-        let answer = ask(options, request, &pick)?;
+        let answer = ask()?;
         if options.json {
             print_json(&answer, false)?;
         } else {

@@ -3,6 +3,7 @@
 mod flows;
 mod orders;
 mod routes;
+mod traffic;
 
 use std::time::{Duration, Instant};
 
@@ -10,8 +11,9 @@ use datapath_abi::ABI_VERSION;
 use datapath_abi::outcome::{DropReason, StackReason, Tally};
 use nix::unistd::{SysconfVar, sysconf};
 
-pub(super) use flows::{PendingFlows, Rates};
+pub(super) use flows::PendingFlows;
 use routes::RouteView;
+pub(super) use traffic::Rates;
 
 use super::Gateway;
 use super::links::{LinkStatus, Links, site_state};
@@ -122,7 +124,7 @@ impl Gateway {
             host_changes: self.host.kernel.changes(),
             warnings,
             health: self.lan.health.describe(|then| seconds_between(then, now)),
-            totals: flows::total(sites.iter().map(|site| site.traffic)),
+            totals: traffic::total(sites.iter().map(|site| site.traffic)),
             sites,
             virtual_routers,
             replicas: self.replicas.describe(&self.forwarding.links, now),

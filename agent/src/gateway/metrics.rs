@@ -77,22 +77,26 @@ impl Gateway {
         };
         let plan = &self.desired.plan;
         let [v4, v6] = datapath.routes.count();
+        // A map that cannot be read is left out.
+        let flows = datapath.flows.present().ok();
         let uses = [
+            ("flows", flows, datapath.flows.capacity()),
+            ("routes_ipv4", Some(v4 as u64), ROUTE_ENTRIES as u64),
+            ("routes_ipv6", Some(v6 as u64), ROUTE_ENTRIES as u64),
             (
-                "flows",
-                datapath.flows.present_at_last_sweep(),
-                datapath.flows.capacity(),
+                "sessions",
+                Some(plan.links.len() as u64),
+                MAX_SESSIONS as u64,
             ),
-            ("routes_ipv4", v4 as u64, ROUTE_ENTRIES as u64),
-            ("routes_ipv6", v6 as u64, ROUTE_ENTRIES as u64),
-            ("sessions", plan.links.len() as u64, MAX_SESSIONS as u64),
-            ("sites", plan.sites.len() as u64, MAX_SITES as u64),
+            ("sites", Some(plan.sites.len() as u64), MAX_SITES as u64),
         ];
-        let uses = uses.map(|(map, entries, capacity)| MapUse {
-            map,
-            entries,
-            capacity,
+        let uses = uses.into_iter().filter_map(|(map, entries, capacity)| {
+            Some(MapUse {
+                map,
+                entries: entries?,
+                capacity,
+            })
         });
-        uses.to_vec()
+        uses.collect()
     }
 }

@@ -24,6 +24,7 @@ use super::reconcile::Agenda;
 use super::record::SharedJournal;
 use super::replicas::Replicas;
 use super::states::States;
+use super::sweep::Sweep;
 use super::timestamps::Timestamps;
 use super::warnings::Warnings;
 use crate::control::server::SharedSocket;
@@ -124,6 +125,7 @@ impl Parts {
             rates: Rates::default(),
             pending_flows: Vec::new(),
             exporter: Exporter::new(asked),
+            sweep: Sweep::default(),
             process: Process::new(self.path, sockets, now),
         };
         let sources = Sources {

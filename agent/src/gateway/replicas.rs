@@ -11,7 +11,7 @@ use super::forwarding::Forwarding;
 use super::links::Links;
 use super::plan::Plan;
 use crate::control::message::{Link, LinkState, ReplicaFlows};
-use crate::datapath::{Flows, IdleLimits, Told};
+use crate::datapath::{FlowEnd, Flows, IdleLimits, Swept, Told};
 use crate::ids::LinkId;
 use crate::lane::{Command, FromReplica};
 use crate::tunnel::link_bfd::LanRole;
@@ -97,12 +97,18 @@ impl Replicas {
 }
 
 impl Replicas {
-    /// Takes a step through the flow table: removes what is idle, and tells the replicas what was
-    /// forwarded here.
-    pub(super) fn sweep_flows(&mut self, forwarding: &mut Forwarding, plan: &Plan, now: Instant) {
+    /// Takes a step through the flow table: removes what is idle and hands it to `finish`, and tells the replicas what
+    /// was forwarded here.
+    pub(super) fn sweep_flows(
+        &mut self,
+        forwarding: &mut Forwarding,
+        plan: &Plan,
+        now: Instant,
+        finish: impl FnMut(&FlowKey, &FlowCounters, FlowEnd),
+    ) -> Swept {
         let any = self.follow(&forwarding.links);
         let Some(datapath) = &mut forwarding.datapath else {
-            return;
+            return Swept::default();
         };
         let now_ns = clock::monotonic_ns();
         let standby = forwarding.service == LanRole::Standby;
@@ -116,10 +122,10 @@ impl Replicas {
         };
         let swept = datapath
             .flows
-            .sweep_and_show(now_ns, &IdleLimits::default(), show)
+            .sweep_and_show(now_ns, &IdleLimits::default(), show, finish)
             .unwrap_or_else(|error| {
                 tracing::warn!("idle flows could not be removed: {error:#}");
-                crate::datapath::Swept::default()
+                Swept::default()
             });
         self.pass.end_step(swept.finished);
         if !flows.is_empty() {
@@ -127,6 +133,7 @@ impl Replicas {
             let names = sites.map(|site| (site.id.0, site.config.name.as_str()));
             self.tell(flows, &names.collect(), now);
         }
+        swept
     }
 
     /// Hands the datagrams that are due to the lanes of the replicas that are there. A lane that has ended is

@@ -8,7 +8,7 @@ use crossway::control::message::{
     Reload, ReplicaFlows, Route, RouteAnswer, RouteKind, RoutesReply, Site, SiteState, SitesReply,
     StackCount, Status, ThreadPosture, Traffic, Tun, Version, VirtualRouter, WatchedBy,
 };
-use crossway::control::{FlowEnds, Request, Response, overlaps};
+use crossway::control::{Request, Response, overlaps};
 use crossway::engine::Engine;
 use crossway::journal::{Change, Journal};
 
@@ -368,16 +368,7 @@ fn flows(request: &FlowsRequest) -> FlowsReply {
         ),
         flow(47, ("10.1.0.2", 0), ("10.3.0.9", 0), "rome", 999),
     ];
-    let wanted = |flow: &Flow| {
-        let ends = FlowEnds {
-            protocol: flow.protocol_number,
-            local: flow.local,
-            local_port: flow.local_port,
-            remote: flow.remote,
-            remote_port: flow.remote_port,
-        };
-        request.filter.matches(&ends, &flow.site)
-    };
+    let wanted = |flow: &Flow| request.filter.matches(&flow.view());
     let mut flows: Vec<Flow> = all.into_iter().filter(wanted).collect();
     let matched = flows.len() as u64;
     request.sort.keep_top(&mut flows, request.top);
@@ -391,6 +382,7 @@ fn flows(request: &FlowsRequest) -> FlowsReply {
         evicted_bytes: 14_000,
         removed_idle: 5,
         filter: request.filter.clone(),
+        next: None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! A remote site as the data path sees it.
 
-use crate::pod;
+use crate::{outcome::Tally, pod};
 
 /// State of a site; the value in [`Site::state`].
 #[repr(u32)]
@@ -43,6 +43,16 @@ pub struct SiteCounters {
     pub from_site_packets: u64,
     /// Inner IP bytes that came from the site.
     pub from_site_bytes: u64,
+}
+
+impl SiteCounters {
+    /// Both directions together.
+    pub fn total(&self) -> Tally {
+        Tally {
+            packets: self.to_site_packets.wrapping_add(self.from_site_packets),
+            bytes: self.to_site_bytes.wrapping_add(self.from_site_bytes),
+        }
+    }
 }
 
 const _: () = assert!(size_of::<Site>() == 16);

@@ -10,6 +10,16 @@ fn ends() -> FlowEnds {
     }
 }
 
+fn view(to_site_packets: u64, from_site_packets: u64) -> FlowView<'static> {
+    FlowView {
+        ends: ends(),
+        site: "paris",
+        to_site_packets,
+        from_site_packets,
+        age_seconds: 60,
+    }
+}
+
 fn flow(to_site_bytes: u64, rate: u64, age_seconds: u64) -> Flow {
     Flow {
         protocol: "tcp".to_owned(),
@@ -37,7 +47,7 @@ fn flow(to_site_bytes: u64, rate: u64, age_seconds: u64) -> Flow {
 fn a_filter_asks_for_either_end_and_for_all_of_its_fields() {
     let wanted = |json: &str| {
         let filter: FlowFilter = serde_json::from_str(json).unwrap();
-        filter.matches(&ends(), "paris")
+        filter.matches(&view(5, 0))
     };
     assert!(wanted("{}"));
     assert!(wanted(r#"{"address":"10.2.0.0/24"}"#));
@@ -49,6 +59,54 @@ fn a_filter_asks_for_either_end_and_for_all_of_its_fields() {
     assert!(wanted(r#"{"protocol":6,"site":"paris"}"#));
     assert!(!wanted(r#"{"protocol":17,"site":"paris"}"#));
     assert!(!wanted(r#"{"protocol":6,"site":"rome"}"#));
+    assert!(wanted(r#"{"min_age_seconds":60,"max_age_seconds":60}"#));
+    assert!(!wanted(r#"{"min_age_seconds":61}"#));
+    assert!(!wanted(r#"{"max_age_seconds":59}"#));
+}
+
+#[test]
+fn source_and_destination_are_those_of_packets_that_went() {
+    let (here, there) = (r#""10.1.0.0/24""#, r#""10.2.0.0/24""#);
+    let cases = [
+        (format!(r#"{{"source":{here}}}"#), [true, false, true]),
+        (format!(r#"{{"source":{there}}}"#), [false, true, true]),
+        (format!(r#"{{"destination":{there}}}"#), [true, false, true]),
+        (
+            format!(r#"{{"source":{here},"destination":{there}}}"#),
+            [true, false, true],
+        ),
+        (
+            format!(r#"{{"source":{there},"destination":{here}}}"#),
+            [false, true, true],
+        ),
+        (
+            format!(r#"{{"source":{here},"destination":{here}}}"#),
+            [false; 3],
+        ),
+        (
+            r#"{"direction":"to-site"}"#.to_owned(),
+            [true, false, false],
+        ),
+        (
+            r#"{"direction":"from-site"}"#.to_owned(),
+            [false, true, false],
+        ),
+        (r#"{"direction":"one-way"}"#.to_owned(), [true, true, false]),
+        (r#"{"direction":"both"}"#.to_owned(), [false, false, true]),
+    ];
+    for (json, expected) in cases {
+        let filter: FlowFilter = serde_json::from_str(&json).unwrap();
+        let found = [view(3, 0), view(0, 3), view(3, 3)].map(|flow| filter.matches(&flow));
+        assert_eq!(found, expected, "{json}");
+    }
+}
+
+#[test]
+fn a_rate_is_wanted_from_the_least_one_on() {
+    let filter: FlowFilter = serde_json::from_str(r#"{"min_bytes_per_second":125}"#).unwrap();
+    assert!(filter.matches_rate(125) && !filter.matches_rate(124));
+    assert_eq!(filter.to_string(), "--min-rate 1000");
+    assert!(FlowFilter::default().matches_rate(0));
 }
 
 #[test]
@@ -58,12 +116,20 @@ fn a_filter_is_the_same_after_a_trip_over_the_wire() {
         port: Some(53),
         protocol: Some(17),
         site: Some("paris".to_owned()),
+        source: Some("2001:db8:1::/48".parse().unwrap()),
+        destination: Some("2001:db8:2::1".parse().unwrap()),
+        direction: Some(FlowDirection::OneWay),
+        min_age_seconds: Some(60),
+        max_age_seconds: Some(3600),
+        min_bytes_per_second: Some(1_000_000),
     };
     let json = serde_json::to_string(&filter).unwrap();
     assert_eq!(serde_json::from_str::<FlowFilter>(&json).unwrap(), filter);
     assert_eq!(
         filter.to_string(),
-        "--address 2001:db8::/32 --port 53 --protocol udp --site paris"
+        "--address 2001:db8::/32 --source 2001:db8:1::/48 --destination 2001:db8:2::1/128 --port 53 \
+         --protocol udp --site paris --direction one-way --min-age 60s --max-age 3600s \
+         --min-rate 8000000"
     );
     assert!(serde_json::from_str::<FlowFilter>(r#"{"address":"10.0.0.1/8"}"#).is_err());
 }

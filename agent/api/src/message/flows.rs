@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use datapath_abi::flow::{FlowCounters, FlowKey, NOT_SEEN_HERE};
 use serde::{Deserialize, Serialize};
 
-use crate::filter::{FlowEnds, FlowFilter, FlowSort};
+use crate::filter::{FlowEnds, FlowFilter, FlowSort, FlowView};
 use crate::protocol;
 
 const TCP: u8 = 6;
@@ -20,17 +20,26 @@ pub struct FlowsRequest {
     /// In which order.
     #[serde(default)]
     pub sort: FlowSort,
-    /// At most that many; all without it.
+    /// At most that many, and never more than [`MAX_PAGE`].
     #[serde(default)]
     pub top: Option<usize>,
+    /// Those that come behind a page: its [`FlowsReply::next`], with the same filter and order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// Do not wait to learn rates; they are 0 then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub without_rates: bool,
 }
+
+/// Flows of one answer, two megabytes of JSON.
+pub const MAX_PAGE: usize = 4096;
 
 /// Answer of `flows`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FlowsReply {
     /// The flows asked for, in the order asked for.
     pub flows: Vec<Flow>,
-    /// Flows that match the filter, shown or not.
+    /// Flows that match the filter, shown or not; in the order of the table, those of this page.
     pub matched: u64,
     /// Flows in the table.
     pub present: u64,
@@ -46,6 +55,9 @@ pub struct FlowsReply {
     pub removed_idle: u64,
     /// The filter that was applied.
     pub filter: FlowFilter,
+    /// What to ask for as `after` to get the next page, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// A conversation through the tunnel, both directions.
@@ -126,6 +138,29 @@ impl Flow {
             idle_seconds: seconds_since(counters.last_seen_ns),
             tcp_flags,
             seen_here: counters.route_generation != NOT_SEEN_HERE,
+        }
+    }
+
+    /// Both directions together.
+    pub fn bytes_per_second(&self) -> u64 {
+        self.to_site_bytes_per_second
+            .saturating_add(self.from_site_bytes_per_second)
+    }
+
+    /// As a filter looks at it.
+    pub fn view(&self) -> FlowView<'_> {
+        FlowView {
+            ends: FlowEnds {
+                protocol: self.protocol_number,
+                local: self.local,
+                local_port: self.local_port,
+                remote: self.remote,
+                remote_port: self.remote_port,
+            },
+            site: &self.site,
+            to_site_packets: self.to_site_packets,
+            from_site_packets: self.from_site_packets,
+            age_seconds: self.age_seconds,
         }
     }
 

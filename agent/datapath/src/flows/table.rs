@@ -11,6 +11,9 @@ use datapath_abi::user::removed;
 /// Entries read by one system call, about a millisecond's worth.
 pub(super) const BATCH: usize = 4096;
 
+/// The kernel reads a bucket as a whole or not at all, and no hash has so many in one.
+pub(super) const LEAST: usize = 128;
+
 /// From linux/bpf.h.
 const BPF_NOEXIST: u64 = 1;
 const BPF_EXIST: u64 = 2;
@@ -69,9 +72,17 @@ impl<K: Pod + Default + Into<FlowKey>> Table<K> {
         }
     }
 
-    /// Says whether the flow was there.
-    pub(super) fn remove(&mut self, key: &K) -> Result<bool> {
-        removed(self.map.remove(key)).context(self.name)
+    /// Takes the flow out with what it has counted, if it is there. In one call, so that no packet is counted in
+    /// between; kernels before 5.14 need two.
+    pub(super) fn take_entry(&mut self, key: &K) -> Result<Option<FlowCounters>> {
+        match self.reader.take(key) {
+            Err(error) if !self.reader.knows_take(&error) => {
+                let counters = self.get(key)?;
+                let removed = removed(self.map.remove(key)).context(self.name)?;
+                Ok(counters.filter(|_| removed))
+            }
+            taken => taken.context(self.name),
+        }
     }
 
     pub(super) fn for_each(
@@ -80,21 +91,25 @@ impl<K: Pod + Default + Into<FlowKey>> Table<K> {
     ) -> Result<()> {
         let mut cursor = None;
         loop {
-            cursor = self.read(cursor, &mut visit)?;
+            cursor = self.read(cursor, BATCH, &mut visit)?;
             if cursor.is_none() {
                 return Ok(());
             }
         }
     }
 
-    /// Shows the flows behind `cursor`, up to [`BATCH`], from the start without one. Returns where to go
-    /// on, which is `None` behind the last.
+    /// Shows the flows behind `cursor`, about `count` and at most [`BATCH`], from the start without one. Returns
+    /// where to go on, which is `None` behind the last.
     pub(super) fn read(
         &mut self,
         cursor: Option<Cursor>,
+        count: usize,
         mut visit: impl FnMut(&FlowKey, &FlowCounters),
     ) -> Result<Option<Cursor>> {
-        let (entries, next) = self.reader.read(cursor).context(self.name)?;
+        let (entries, next) = self
+            .reader
+            .read(cursor, count.max(LEAST))
+            .context(self.name)?;
         for (key, counters) in entries {
             visit(&key.into(), &counters);
         }

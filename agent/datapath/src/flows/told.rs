@@ -5,6 +5,7 @@ use datapath_abi::flow::{FlowCounters, FlowKey};
 use datapath_abi::outcome::Tally;
 
 use super::Flows;
+use super::account::counted;
 
 /// What became of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,21 +52,5 @@ impl Flows {
             }
         }
         Ok(Told::Kept)
-    }
-
-    /// What flows have counted by a replica's word since this agent's start: it is in no site's counters.
-    pub fn told(&self) -> Tally {
-        self.account.told()
-    }
-}
-
-fn counted(counters: &FlowCounters) -> Tally {
-    Tally {
-        packets: counters
-            .to_site_packets
-            .wrapping_add(counters.from_site_packets),
-        bytes: counters
-            .to_site_bytes
-            .wrapping_add(counters.from_site_bytes),
     }
 }

@@ -1,10 +1,13 @@
 //! The flow table, written here as the programs write it.
 
+use std::collections::HashSet;
+
 use aya::maps::{HashMap, MapData, PerCpuArray, PerCpuValues};
-use crossway_datapath::{Datapath, IdleLimits, Swept, TcAttach, Told};
+use crossway_datapath::{Datapath, FlowEnd, IdleLimits, Swept, TcAttach, Told, Walk};
 use crossway_sys::clock;
 use datapath_abi::flow::{FlowCounters, FlowKey, FlowKey4, FlowStat};
 use datapath_abi::maps;
+use datapath_abi::outcome::Tally;
 
 use super::support::*;
 
@@ -29,6 +32,16 @@ impl Programs {
         let counters = FlowCounters {
             last_seen_ns: seconds * SECOND,
             ..FlowCounters::default()
+        };
+        let key = key(number).to_v4().unwrap();
+        self.flows.insert(key, counters, 0).unwrap();
+    }
+
+    /// As `enter`, with so many packets to the site.
+    fn enter_counted(&mut self, number: u32, seconds: u64, count: u64) {
+        let counters = FlowCounters {
+            last_seen_ns: seconds * SECOND,
+            ..packets(count)
         };
         let key = key(number).to_v4().unwrap();
         self.flows.insert(key, counters, 0).unwrap();
@@ -59,7 +72,7 @@ fn key(number: u32) -> FlowKey {
 #[test]
 fn a_sweep_removes_idle_flows_in_steps_and_no_others() {
     enter_sandbox();
-    let mut datapath = load_datapath("flows-sweep", TcAttach::Auto).unwrap();
+    let mut datapath = Datapath::load_for("flows-sweep", TcAttach::Auto, 1 << 20).unwrap();
     let mut programs = Programs::of(&datapath);
     for number in 0..40_000 {
         programs.enter(number, if number % 4 == 0 { 1000 } else { 100 });
@@ -90,6 +103,101 @@ fn a_sweep_removes_idle_flows_in_steps_and_no_others() {
     let summary = datapath.flows.summary().unwrap();
     assert_eq!((summary.present, summary.removed), (10_000, 30_000));
     assert_eq!((summary.inserted, summary.evicted), (40_000, 0));
+    datapath.detach().unwrap();
+}
+
+/// As programs do while the agent sweeps: 4,000 flows come, 50 packets each, and a second passes.
+#[test]
+fn a_table_that_fills_up_is_emptied_before_the_kernel_does_it_and_nothing_is_lost() {
+    enter_sandbox();
+    let mut datapath = Datapath::load_for("flows-pressure", TcAttach::Auto, 1 << 16).unwrap();
+    let mut programs = Programs::of(&datapath);
+    let (mut finished, mut ends) = (Tally::default(), HashSet::new());
+    let mut entered = 0;
+    for second in 1..=60 {
+        for _ in 0..4_000 {
+            programs.enter_counted(entered, second, 50);
+            entered += 1;
+        }
+        programs.count_inserted(4_000);
+        let now = second * SECOND + 1;
+        let limits = IdleLimits::default();
+        let finish = |_: &FlowKey, counters: &FlowCounters, end| {
+            finished.packets += counters.to_site_packets;
+            finished.bytes += counters.to_site_bytes;
+            ends.insert(end);
+        };
+        let flows = &mut datapath.flows;
+        flows
+            .sweep_and_show(now, &limits, |_, _| (), finish)
+            .unwrap();
+    }
+    assert_eq!(ends, HashSet::from([FlowEnd::Pressure]));
+    let carried = Tally {
+        packets: 50 * u64::from(entered),
+        bytes: 5_000 * u64::from(entered),
+    };
+    let opening = datapath.flows.open(carried).unwrap();
+    let (mut present, mut living) = (0, Tally::default());
+    let visit = |_: &FlowKey, counters: &FlowCounters| {
+        present += 1;
+        living.packets += counters.to_site_packets;
+        living.bytes += counters.to_site_bytes;
+    };
+    datapath.flows.for_each(visit).unwrap();
+    datapath.flows.settle(&opening, present, living);
+    assert_eq!(datapath.flows.account().evicted(), (0, Tally::default()));
+    assert_eq!(finished + living, carried);
+    assert!(present > 1 << 15, "{present}: more went than needed");
+    datapath.detach().unwrap();
+}
+
+#[test]
+fn pages_show_each_flow_once_whatever_comes_and_goes_meanwhile() {
+    enter_sandbox();
+    let mut datapath = load_datapath("flows-pages", TcAttach::Auto).unwrap();
+    let mut programs = Programs::of(&datapath);
+    for number in 0..20_000 {
+        programs.enter(number, 1);
+    }
+    let (mut walk, mut seen, mut pages) = (Walk::default(), Vec::new(), 0);
+    loop {
+        let mut page = 0;
+        let visit = |key: &FlowKey, _: &FlowCounters| {
+            page += 1;
+            seen.push(*key);
+        };
+        let last = datapath.flows.step(&mut walk, 500, visit).unwrap();
+        assert!(page <= 500, "a page is no larger than asked for: {page}");
+        pages += 1;
+        // Others come and go.
+        programs.enter(1_000_000 + pages, 1);
+        datapath.flows.remove(&key(1_000_000 + pages)).unwrap();
+        if last {
+            break;
+        }
+        let text = walk.to_string();
+        walk = text.parse().unwrap();
+    }
+    assert!(pages >= 40, "{pages}");
+    let different: HashSet<_> = seen.iter().collect();
+    assert_eq!(different.len(), seen.len());
+    let numbers = different.iter().map(|key| &key.local[12..]);
+    let numbers: HashSet<&[u8]> = numbers.collect();
+    let all = (0..20_000_u32).all(|number| numbers.contains(&number.to_be_bytes()[..]));
+    assert!(all, "{} of 20,000", numbers.len());
+    datapath.detach().unwrap();
+}
+
+#[test]
+fn a_flow_is_taken_out_with_all_that_it_has_counted() {
+    enter_sandbox();
+    let mut datapath = load_datapath("flows-take", TcAttach::Auto).unwrap();
+    let mut programs = Programs::of(&datapath);
+    programs.enter_counted(1, 5, 7);
+    let taken = datapath.flows.take(&key(1)).unwrap().unwrap();
+    assert_eq!((taken.to_site_packets, taken.last_seen_ns), (7, 5 * SECOND));
+    assert_eq!(datapath.flows.take(&key(1)).unwrap(), None);
     datapath.detach().unwrap();
 }
 
@@ -212,13 +320,16 @@ fn what_a_replica_tells_is_entered_raised_or_left_alone() {
         assert_eq!(flows.tell(&key, |_| None).unwrap(), Told::Kept);
         assert_eq!(flows.get(&key).unwrap(), Some(packets(15)));
     }
-    let told = datapath.flows.told();
-    assert_eq!((told.packets, told.bytes), (30, 3000));
     let summary = datapath.flows.summary().unwrap();
     assert_eq!(
         (summary.present, summary.inserted, summary.evicted),
         (2, 0, 0)
     );
+    // In no site's counters: were the two gone by themselves, this is what would be missing.
+    let opening = datapath.flows.open(Tally::default()).unwrap();
+    datapath.flows.settle(&opening, 0, Tally::default());
+    let (flows, counted) = datapath.flows.account().evicted();
+    assert_eq!((flows, counted.packets, counted.bytes), (2, 30, 3000));
     datapath.detach().unwrap();
 }
 

@@ -53,6 +53,8 @@ impl Forwarding {
     pub(in crate::gateway) fn forget_site(&mut self, site: SiteId) -> Result<()> {
         self.forget_carriers(site);
         if let Some(datapath) = &mut self.datapath {
+            let counted = datapath.sites.counters(site)?.total();
+            datapath.flows.retire(counted);
             datapath.sites.remove(site)?;
         }
         self.counted.remove(&site);
