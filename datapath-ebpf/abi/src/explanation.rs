@@ -1,0 +1,98 @@
+//! What the explaining programs say of a packet: the decision of the program that they stand for, and what led to it.
+//!
+//! The answer is read by the agent that has asked, and by nobody else: its map is not pinned, and of no ABI version.
+
+use crate::pod;
+
+/// What a program would do with a packet; the value in [`Explanation::verdict`].
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Nothing yet: the program has not run to its end.
+    None = 0,
+    /// Into the TUN, to [`Explanation::target`].
+    ToTunnel = 1,
+    /// Out of [`Explanation::ifindex`], to the neighbour that the kernel's routing named.
+    ToNeighbour = 2,
+    /// Out of [`Explanation::ifindex`]; the kernel finds the link-layer address, or tells the sender.
+    Unresolved = 3,
+    /// It ends, and its sender is told that the host is unreachable.
+    TurnedBack = 4,
+    /// To the kernel stack; the reason is a [`crate::outcome::StackReason`].
+    ToStack = 5,
+    /// To the kernel stack, and the agent is told; the reason is a [`crate::fault::FaultKind`].
+    Fault = 6,
+    /// It ends; the reason is a [`crate::outcome::DropReason`].
+    Drop = 7,
+    /// To the kernel stack, uncounted: a datagram of the tunnel itself, or counted already.
+    Leave = 8,
+}
+
+impl Decision {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 9] = [
+        Self::None,
+        Self::ToTunnel,
+        Self::ToNeighbour,
+        Self::Unresolved,
+        Self::TurnedBack,
+        Self::ToStack,
+        Self::Fault,
+        Self::Drop,
+        Self::Leave,
+    ];
+}
+
+/// Flag of [`Explanation::noted`]: the headers could be read.
+pub const HEADERS: u32 = 1;
+/// Flag of [`Explanation::noted`]: `target` is known.
+pub const TARGET: u32 = 2;
+/// Flag of [`Explanation::noted`]: the flow is in the table.
+pub const KNOWN_FLOW: u32 = 4;
+/// Flag of [`Explanation::noted`]: `packets` and `largest` are known.
+pub const WIRE: u32 = 8;
+
+/// Value of [`crate::maps::EXPLAINED`] at key 0.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Explanation {
+    /// A [`Decision`].
+    pub verdict: u32,
+    /// Why, as the decision says.
+    pub reason: u32,
+    /// What a fault is about.
+    pub about: u32,
+    /// [`HEADERS`], [`TARGET`], [`KNOWN_FLOW`] and [`WIRE`].
+    pub noted: u32,
+    /// Site of the far end, or [`crate::route::SITE_KERNEL`], or another number where no route leads to it.
+    pub target: u32,
+    /// The interface by which it leaves.
+    pub ifindex: u32,
+    /// The mark that it has in the TUN.
+    pub mark: u32,
+    /// Packets that it is on the wire.
+    pub packets: u32,
+    /// Bytes of the largest IP packet of those.
+    pub largest: u32,
+    /// Bytes of the IP packet, by its header.
+    pub ip_length: u32,
+    /// Family of `next_hop`: AF_INET or AF_INET6, 0 for none.
+    pub family: u32,
+    /// The neighbour that it is handed to.
+    pub next_hop: [u8; 16],
+}
+
+const _: () = assert!(size_of::<Explanation>() == 60);
+pod!(Explanation);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decisions_are_numbered_in_their_order() {
+        for (number, decision) in Decision::ALL.iter().enumerate() {
+            assert_eq!(*decision as usize, number);
+        }
+    }
+}
