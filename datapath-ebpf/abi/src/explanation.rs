@@ -2,6 +2,8 @@
 //!
 //! The answer is read by the agent that has asked, and by nobody else: its map is not pinned, and of no ABI version.
 
+use crate::fault::FaultKind;
+use crate::outcome::{DropReason, StackReason};
 use crate::pod;
 
 /// What a program would do with a packet; the value in [`Explanation::verdict`].
@@ -82,12 +84,66 @@ pub struct Explanation {
     pub next_hop: [u8; 16],
 }
 
+impl Explanation {
+    /// What was decided.
+    pub fn decision(&self) -> Decision {
+        *Decision::ALL
+            .get(self.verdict as usize)
+            .unwrap_or(&Decision::None)
+    }
+
+    /// Why the kernel stack gets the packet, if it does.
+    pub fn stack_reason(&self) -> Option<StackReason> {
+        let number = self.reason as usize;
+        match self.decision() {
+            Decision::ToStack => StackReason::ALL.get(number).copied(),
+            Decision::Fault => FaultKind::ALL.get(number).map(|kind| kind.reason()),
+            _ => None,
+        }
+    }
+
+    /// Why it ends, if it does.
+    pub fn drop_reason(&self) -> Option<DropReason> {
+        match self.decision() {
+            Decision::Drop => DropReason::ALL.get(self.reason as usize).copied(),
+            Decision::TurnedBack => Some(DropReason::TurnedBack),
+            _ => None,
+        }
+    }
+
+    /// Whether all of [`HEADERS`], [`TARGET`], [`KNOWN_FLOW`] and [`WIRE`] that are in `what` were noted.
+    pub fn has(&self, what: u32) -> bool {
+        self.noted & what == what
+    }
+}
+
 const _: () = assert!(size_of::<Explanation>() == 60);
 pod!(Explanation);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_decided_and_why_is_found_by_its_number() {
+        let of = |verdict: Decision, reason| Explanation {
+            verdict: verdict as u32,
+            reason,
+            ..Explanation::default()
+        };
+        let declined = of(Decision::ToStack, StackReason::TooBig.index());
+        assert_eq!(declined.stack_reason(), Some(StackReason::TooBig));
+        assert_eq!(declined.drop_reason(), None);
+        let fault = of(Decision::Fault, FaultKind::NoSite as u32);
+        assert_eq!(fault.stack_reason(), Some(StackReason::SiteDown));
+        let turned = of(Decision::TurnedBack, 0);
+        assert_eq!(turned.drop_reason(), Some(DropReason::TurnedBack));
+        let unknown = Explanation {
+            verdict: 99,
+            ..Explanation::default()
+        };
+        assert_eq!(unknown.decision(), Decision::None);
+    }
 
     #[test]
     fn decisions_are_numbered_in_their_order() {
