@@ -7,6 +7,7 @@
 mod check;
 mod drops;
 mod events;
+mod explain;
 mod failure;
 mod flows;
 mod keys;
@@ -94,6 +95,8 @@ enum Command {
     Flows(flows::Flows),
     /// Show what was dropped and why
     Drops,
+    /// Show which way a packet would go and why, step by step; nothing is sent
+    Explain(explain::Explain),
     /// Take links out of service: flows leave them both ways, and nothing is lost
     Drain(orders::Target),
     /// Put links back into service
@@ -143,6 +146,7 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
         Command::Routes(routes) => routes::routes(options, routes),
         Command::Flows(flows) => flows::flows(options, flows),
         Command::Drops => drops::drops(options),
+        Command::Explain(packet) => explain::explain(options, packet),
         Command::Drain(target) => orders::order(options, target, LinkOrder::Drain),
         Command::Undrain(target) => orders::order(options, target, LinkOrder::Undrain),
         Command::Prefer(target) => orders::order(options, target, LinkOrder::Prefer),

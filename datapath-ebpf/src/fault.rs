@@ -33,10 +33,6 @@ impl Fault {
     /// Why the stack gets the packet then.
     #[inline(always)]
     pub(crate) fn reason(self) -> StackReason {
-        match self.kind {
-            FaultKind::NoSettings | FaultKind::NoRole => StackReason::NotReady,
-            FaultKind::NoSite => StackReason::SiteDown,
-            FaultKind::NotRewritten | FaultKind::FlowRefused => StackReason::RedirectFailed,
-        }
+        self.kind.reason()
     }
 }

@@ -10,7 +10,6 @@ use aya_ebpf::{
     helpers,
 };
 use datapath_abi::headers::{Family, Headers};
-use network_types::eth::EtherType;
 
 use crate::skb::Skb;
 
@@ -75,7 +74,12 @@ extern "C" fn ask_kernel_again(context: *mut __sk_buff, answer: *const bpf_fib_l
     let skb = Skb::of(context);
     let mut again = nothing();
     again.ifindex = answer.ifindex;
-    let loaded = if skb.protocol() == EtherType::Ipv4 as u16 {
+    // By its first byte, not by the kernel's note: a packet that the agent asks about has none.
+    let mut first = [0];
+    if skb.load(0, &mut first).is_err() {
+        return 0;
+    }
+    let loaded = if first[0].to_ne_bytes()[0] >> 4 == Family::V4 as u8 {
         let mut ends = [0; 2];
         let loaded = skb.load(12, &mut ends);
         again.family = AF_INET;

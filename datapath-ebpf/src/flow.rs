@@ -70,6 +70,12 @@ impl Flow {
         flow
     }
 
+    /// Whether the table has it.
+    #[inline(always)]
+    pub(crate) fn is_known(&self) -> bool {
+        self.entry.is_some()
+    }
+
     /// Whether the host was found to be right to send this flow by the interface.
     #[inline(always)]
     pub(crate) fn knows_source(&self, ifindex: u32) -> bool {

@@ -12,7 +12,9 @@ use crate::{
     flow::{Flow, UNCHECKED},
     lane,
     link::Link,
-    maps, outer, route,
+    maps,
+    notes::Notes,
+    outer, route,
     say::LanIngress,
     scope,
     skb::{Refused, Skb},
@@ -32,12 +34,26 @@ pub(crate) struct Crossing<'a> {
     tun_ifindex: u32,
 }
 
-/// Reads maps and packet, changes nothing; what goes into the tunnel is handed on to `then`. `packets` becomes
-/// what the packet is on the wire, once that is known.
+impl Crossing<'_> {
+    /// The TUN that takes the packet.
+    #[inline(always)]
+    pub(crate) fn tun_ifindex(&self) -> u32 {
+        self.tun_ifindex
+    }
+
+    /// The mark that it has there.
+    #[inline(always)]
+    pub(crate) fn mark(&self) -> u32 {
+        lane::mark_for(self.site, self.headers)
+    }
+}
+
+/// Reads maps and packet, changes nothing; what goes into the tunnel is handed on to `then`. `notes` are told what
+/// is found on the way.
 #[inline(always)]
 pub(crate) fn decide<W>(
     skb: &Skb,
-    packets: &mut u64,
+    notes: &mut impl Notes,
     then: impl FnOnce(&Crossing<'_>) -> Verdict<W>,
 ) -> Verdict<W> {
     let settings = maps::settings().ok_or(Fault::NO_SETTINGS)?;
@@ -53,6 +69,7 @@ pub(crate) fn decide<W>(
     let link = Link::of_skb(skb)?;
     let length = skb.length().saturating_sub(link.ip_offset as u32);
     let headers = Headers::read(skb, link.family, link.ip_offset, length)?;
+    notes.headers(&headers);
     if link.vlan != 0 {
         return Err(StackReason::VlanTagged.into());
     }
@@ -62,13 +79,14 @@ pub(crate) fn decide<W>(
     scope::check(&headers)?;
 
     let flow = Flow::of(Direction::ToSite, lan.vnet, &headers, settings);
+    notes.flow(&flow);
     let site = route::site_at(flow.target)?;
     if let Some(reason) = headers.stack_only {
         return Err(reason.into());
     }
     ttl::check(&headers)?;
     let wire = Wire::of(&headers, skb.gso_size());
-    *packets = wire.packets;
+    notes.wire(&wire);
     if wire.largest > site.mtu {
         return Err(StackReason::TooBig.into());
     }
@@ -100,7 +118,7 @@ pub(crate) fn carry_out(skb: &Skb, crossing: &Crossing<'_>) -> Verdict<u32> {
     crossing
         .flow
         .count::<LanIngress>(headers, crossing.wire, ifindex);
-    skb.set_mark(lane::mark_for(crossing.site, headers));
+    skb.set_mark(crossing.mark());
     Ok(crossing.tun_ifindex)
 }
 

@@ -19,6 +19,7 @@
 mod answer;
 mod asm;
 mod clock;
+mod explain;
 mod fault;
 mod fib;
 mod flow;
@@ -26,6 +27,7 @@ mod lan_ingress;
 mod lane;
 mod link;
 mod maps;
+mod notes;
 mod outer;
 mod packet;
 mod route;
@@ -118,6 +120,27 @@ fn wan_guard(context: XdpContext) -> u32 {
             xdp_action::XDP_DROP
         }
     }
+}
+
+/// What `lan_ingress` would decide. Like the two below, it is run by the agent and attached nowhere.
+#[classifier]
+fn explain_lan(context: TcContext) -> i32 {
+    explain::by_lan(&Skb::new(&context));
+    TC_ACT_UNSPEC
+}
+
+/// What `tun_egress` would decide.
+#[classifier]
+fn explain_egress(context: TcContext) -> i32 {
+    explain::into_tunnel(&Skb::new(&context));
+    TC_ACT_UNSPEC
+}
+
+/// What `tun_ingress` would decide.
+#[classifier]
+fn explain_tun(context: TcContext) -> i32 {
+    explain::out_of_tunnel(&Skb::new(&context));
+    TC_ACT_UNSPEC
 }
 
 /// The packet goes to the stack or ends here; either is counted.

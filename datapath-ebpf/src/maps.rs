@@ -9,6 +9,7 @@ use aya_ebpf::{
 use datapath_abi::{
     ABI_VERSION,
     address::{self, Address},
+    explanation::Explanation,
     fault::{FaultKind, PROGRAMS},
     flow::{FLOW_STAT_COUNT, FlowCounters, FlowKey, FlowKey4, FlowStat},
     local::{LocalKey, VlanKey},
@@ -69,6 +70,10 @@ static TICK: PerCpuArray<Tick, 1> = PerCpuArray::new();
 /// What a CPU has answered in the present second. The programs' own: not pinned.
 #[btf_map]
 static ANSWERS: PerCpuArray<Answers, 1> = PerCpuArray::new();
+
+/// What an explaining program has found, for the agent that had it run. Not pinned.
+#[btf_map]
+static EXPLAINED: Array<Explanation, 1> = Array::new();
 
 /// Value of `ANSWERS`.
 #[repr(C)]
@@ -241,6 +246,12 @@ fn add_to_tally(tally: Option<*mut Tally>, packets: u64, bytes: u64) {
         // SAFETY: an element of a per-CPU array belongs to this CPU while the program runs.
         unsafe { *tally += Tally { packets, bytes } };
     }
+}
+
+/// Where an explaining program writes what it finds.
+#[inline(always)]
+pub(crate) fn explained() -> Option<*mut Explanation> {
+    EXPLAINED.get_ptr_mut(0)
 }
 
 /// Whether this CPU may say something of a program's and of a kind, of which it then says nothing for

@@ -22,6 +22,32 @@ pub(crate) struct Routed<'a> {
     flow: &'a Flow,
 }
 
+impl<'a> Routed<'a> {
+    /// The headers.
+    #[inline(always)]
+    pub(crate) fn headers(&self) -> &'a Headers {
+        self.headers
+    }
+
+    /// The flow.
+    #[inline(always)]
+    pub(crate) fn flow(&self) -> &'a Flow {
+        self.flow
+    }
+
+    /// What it is on the wire.
+    #[inline(always)]
+    pub(crate) fn wire(&self) -> &'a Wire {
+        self.wire
+    }
+
+    /// The mark that it gets, if its site is there.
+    #[inline(always)]
+    pub(crate) fn mark(&self) -> Option<u32> {
+        maps::site(self.flow.target).map(|site| lane::mark_for(site, self.headers))
+    }
+}
+
 /// Reads maps and packet, changes nothing; what is to be counted is handed on to `then`. That is neither
 /// what is counted already nor what has no site (neighbour discovery, say), which is dropped by the lane,
 /// which names it.
@@ -52,7 +78,7 @@ pub(crate) fn decide(skb: &Skb, then: impl FnOnce(&Routed<'_>)) -> Result<(), Fa
 pub(crate) fn carry_out(skb: &Skb, routed: &Routed<'_>) {
     let flow = routed.flow;
     flow.count::<TunEgress>(routed.headers, routed.wire, UNCHECKED);
-    if let Some(site) = maps::site(flow.target) {
-        skb.set_mark(lane::mark_for(site, routed.headers));
+    if let Some(mark) = routed.mark() {
+        skb.set_mark(mark);
     }
 }

@@ -5,6 +5,7 @@ use aya_ebpf::bindings::{
     bpf_redir_neigh__bindgen_ty_1,
 };
 use datapath_abi::{
+    explanation::Decision,
     headers::{Headers, Ports},
     outcome::{DropReason, StackReason},
     settings::{Role, SOFTWARE_GSO},
@@ -17,7 +18,9 @@ use crate::{
     fault::Fault,
     fib,
     flow::{Flow, UNCHECKED},
-    maps, route,
+    maps,
+    notes::Notes,
+    route,
     say::TunIngress,
     scope,
     skb::{self, NextHop, Refused, Skb},
@@ -51,6 +54,14 @@ mod leave {
     pub(super) const AS_ANSWER: u32 = 4;
 }
 
+impl<'a> Seen<'a> {
+    /// The flow.
+    #[inline(always)]
+    pub(crate) fn flow(&self) -> &'a Flow {
+        self.flow
+    }
+}
+
 /// Where a packet goes.
 #[derive(Clone, Copy)]
 pub(crate) struct Way {
@@ -69,14 +80,31 @@ impl Way {
             ifindex: forget(ifindex, u32::MAX, skb.length()),
         }
     }
+
+    /// The interface by which the packet leaves.
+    #[inline(always)]
+    pub(crate) fn ifindex(self) -> u32 {
+        self.ifindex
+    }
+
+    /// What it is, in words for the agent.
+    #[inline(always)]
+    pub(crate) fn decision(self) -> Decision {
+        match self.how {
+            leave::TO_SITE => Decision::ToTunnel,
+            leave::AS_ANSWER => Decision::TurnedBack,
+            leave::UNRESOLVED => Decision::Unresolved,
+            _ => Decision::ToNeighbour,
+        }
+    }
 }
 
-/// Reads maps and packet, changes nothing; a packet that could be read is handed on to `then`. `packets`
-/// becomes what the packet is on the wire, once that is known.
+/// Reads maps and packet, changes nothing; a packet that could be read is handed on to `then`. `notes` are told what
+/// is found.
 #[inline(always)]
 pub(crate) fn look<W>(
     skb: &Skb,
-    packets: &mut u64,
+    notes: &mut impl Notes,
     then: impl FnOnce(&Seen<'_>) -> Verdict<W>,
 ) -> Verdict<W> {
     let settings = maps::settings().ok_or(Fault::NO_SETTINGS)?;
@@ -84,8 +112,9 @@ pub(crate) fn look<W>(
     let tun = maps::interface(ifindex, Role::Tun).ok_or(Fault::no_role(ifindex))?;
     let mut headers = Headers::read_bare(skb, skb.length())?;
     blur(&mut headers, skb);
+    notes.headers(&headers);
     let wire = Wire::of(&headers, skb.gso_size());
-    *packets = wire.packets;
+    notes.wire(&wire);
     then(&Seen {
         flow: &Flow::of(Direction::FromSite, tun.vnet, &headers, settings),
         headers: &headers,
@@ -204,7 +233,7 @@ fn to_lan(skb: &Skb, seen: &Seen<'_>, route: &bpf_fib_lookup, is_unresolved: boo
 
 /// The neighbour that the kernel's routing named.
 #[inline(always)]
-fn next_hop(route: &bpf_fib_lookup) -> NextHop {
+pub(crate) fn next_hop(route: &bpf_fib_lookup) -> NextHop {
     NextHop {
         ifindex: route.ifindex,
         neighbour: bpf_redir_neigh {

@@ -5,6 +5,7 @@
 //! the tunnel unless a field says otherwise. `to_site` is away from this gateway, `from_site` towards it.
 
 mod events;
+mod explain;
 mod flows;
 mod sites;
 mod status;
@@ -15,6 +16,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 pub use self::events::{Event, EventKind, EventsReply, EventsRequest};
+pub use self::explain::{End, ExplainRequest, Explained, ExplainedStep, FastPath, WhichFragment};
 pub use self::flows::{Flow, FlowsReply, FlowsRequest, MAX_PAGE};
 pub use self::sites::{
     Link, LinkOrder, LinkState, LinksReply, Messages, Overlap, OverlapsReply, ReplicaFlows, Route,
@@ -49,6 +51,8 @@ pub enum Request {
     Flows(FlowsRequest),
     /// [`Response::Drops`].
     Drops,
+    /// What would become of a packet: [`Response::Explain`].
+    Explain(ExplainRequest),
     /// Change which links carry flows: answered by [`Response::Links`] with those that were meant.
     OrderLinks {
         /// `site`, `site/gateway` or `site/gateway/link`.
@@ -84,6 +88,8 @@ pub enum Response {
     Flows(FlowsReply),
     /// To [`Request::Drops`].
     Drops(DropsReply),
+    /// To [`Request::Explain`].
+    Explain(Box<Explained>),
     /// To [`Request::Events`].
     Events(EventsReply),
     /// To [`Request::Reload`].

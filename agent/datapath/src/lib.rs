@@ -10,6 +10,7 @@
 
 mod attach;
 mod attachment;
+mod explain;
 mod flows;
 mod local;
 mod log;
@@ -33,11 +34,13 @@ use aya::maps::{Map, MapError, MapInfo};
 use aya::programs::{Program, ProgramError};
 use aya::util::KernelVersion;
 use aya::{Ebpf, EbpfLoader};
+use datapath_abi::explanation::Explanation;
 use datapath_abi::maps;
 use datapath_abi::settings::Settings;
 use tracing::{info, warn};
 
 use self::attach::Attacher;
+use self::explain::Answers;
 use self::pins::Pins;
 use self::shape::Shape;
 use crossway_sys::interface;
@@ -45,6 +48,7 @@ use crossway_sys::interface;
 pub use self::attach::Wanted;
 pub use self::attach::clsact::netlink;
 pub use self::attachment::{Attachment, Hook, Mode, TcAttach};
+pub use self::explain::{MOST_EXPLAINED, Question};
 pub use self::flows::{
     Account, FlowEnd, FlowSummary, Flows, IdleLimits, Opening, Swept, Told, Walk,
 };
@@ -75,6 +79,7 @@ pub struct Datapath {
     pub flows: Flows,
     /// Drops and what went to the stack.
     pub tallies: Tallies,
+    answers: Answers,
     programs: Ebpf,
     attacher: Attacher,
     pins: Pins,
@@ -128,6 +133,11 @@ impl Datapath {
         Ok(program.fd()?.as_fd())
     }
 
+    /// What a program would do with a packet. Counts nothing, sends nothing and leaves no flow.
+    pub fn explain(&self, question: &Question<'_>) -> Result<Explanation> {
+        self.answers.ask(&self.programs, question)
+    }
+
     /// What is attached where, with what is off and why.
     pub fn attachments(&self) -> &[Attachment] {
         self.attacher.attachments()
@@ -179,6 +189,7 @@ impl Datapath {
             local: Local::new(&mut programs)?,
             flows: Flows::new(&mut programs)?,
             tallies: Tallies::new(&mut programs)?,
+            answers: Answers::new(&mut programs)?,
             attacher: Attacher::new(pins.clone(), gateway, tc),
             programs,
             pins,

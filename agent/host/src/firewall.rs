@@ -30,6 +30,15 @@ pub struct Firewall {
     pub nat: bool,
 }
 
+/// A chain that sees a packet which the kernel stack forwards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForwardChain {
+    /// Family, table and name.
+    pub name: String,
+    /// Whether it drops packets on this way that begin a connection; `None` where its rules are not read.
+    pub drops: Option<bool>,
+}
+
 /// An interface as rules name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Named {
@@ -75,6 +84,30 @@ impl Watched {
             }
         }
         Ok(Firewall { warnings, nat })
+    }
+
+    /// The base chains at the hook FORWARD that see packets of a family on this way, in their order.
+    ///
+    /// # Errors
+    /// The kernel does not tell its rules.
+    pub fn chains(
+        &mut self,
+        passage: Passage<'_>,
+        ipv4: bool,
+    ) -> Result<Vec<ForwardChain>, HostError> {
+        self.read().map_err(|error| HostError::Netlink {
+            what: "to read the host's nftables".to_owned(),
+            error,
+        })?;
+        let mut chains: Vec<_> = walk::meet(&self.rules, passage, ipv4).collect();
+        let legacy = legacy_tables();
+        if legacy.iter().any(|table| table == "filter") {
+            chains.push(ForwardChain {
+                name: "FORWARD of the older iptables".to_owned(),
+                drops: None,
+            });
+        }
+        Ok(chains)
     }
 
     fn read(&mut self) -> io::Result<()> {

@@ -134,16 +134,21 @@ pub fn list(socket: &mut RouteSocket, ours: Option<&Ours>) -> Result<KernelRoute
 }
 
 fn parse(message: &RouteMessage) -> Option<KernelRoute> {
+    // A cached exception of a route (path MTU, redirect), not a route.
+    if message.header.flags.contains(RouteFlags::Cloned) {
+        return None;
+    }
+    parse_way(message)
+}
+
+/// A route, or the kernel's choice for one packet, which counts as a cached one.
+pub(super) fn parse_way(message: &RouteMessage) -> Option<KernelRoute> {
     let header = &message.header;
     let any = match header.address_family {
         AddressFamily::Inet => IpAddr::from([0; 4]),
         AddressFamily::Inet6 => IpAddr::from([0; 16]),
         _ => return None,
     };
-    // A cached exception of a route (path MTU, redirect), not a route.
-    if header.flags.contains(RouteFlags::Cloned) {
-        return None;
-    }
     let mut destination = any;
     let mut first = Hop::default();
     let mut route = KernelRoute {

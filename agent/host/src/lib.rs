@@ -18,6 +18,7 @@
 
 pub mod addresses;
 mod apply;
+pub mod decision;
 mod drift;
 pub mod error;
 pub mod firewall;

@@ -38,6 +38,8 @@ pub struct Interface {
     pub group: u32,
     /// Packets that may wait for it (`txqueuelen`).
     pub queue_length: u32,
+    /// Link-layer address of an Ethernet interface.
+    pub address: Option<[u8; 6]>,
     /// Of a VLAN interface, the interface below and the id of its frames there.
     pub vlan: Option<(IfIndex, u16)>,
 }
@@ -168,6 +170,7 @@ fn parse(message: &LinkMessage) -> Interface {
         open_queues: 0,
         group: 0,
         queue_length: 0,
+        address: None,
         vlan: None,
     };
     let (mut below, mut vlan) = (None, None);
@@ -175,6 +178,9 @@ fn parse(message: &LinkMessage) -> Interface {
         match attribute {
             LinkAttribute::IfName(name) => interface.name.clone_from(name),
             LinkAttribute::Mtu(mtu) => interface.mtu = *mtu,
+            LinkAttribute::Address(address) => {
+                interface.address = address.as_slice().try_into().ok();
+            }
             LinkAttribute::Group(group) => interface.group = *group,
             LinkAttribute::TxQueueLen(length) => interface.queue_length = *length,
             LinkAttribute::LinkInfo(infos) => {

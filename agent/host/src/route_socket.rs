@@ -111,8 +111,14 @@ impl RouteSocket {
         }
     }
 
-    /// The kernel's choice for the addresses in `request`; `None` if it has none.
+    /// The kernel's choice for the addresses in `request`; `None` if it has none: no route, or the source is no address
+    /// of this host.
     pub fn ask(&mut self, request: RouteMessage) -> io::Result<Option<RouteMessage>> {
+        self.decide(request).map(Result::ok)
+    }
+
+    /// The kernel's choice for the packet in `request`, or the error number with which it refuses it.
+    pub fn decide(&mut self, request: RouteMessage) -> io::Result<Result<RouteMessage, i32>> {
         self.requests.clear();
         self.push(0, 0, RouteNetlinkMessage::GetRoute(request));
         self.socket.send(&self.requests, 0)?;
@@ -120,10 +126,11 @@ impl RouteSocket {
             for message in self.receive()? {
                 match message?.payload {
                     NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(route)) => {
-                        return Ok(Some(route));
+                        return Ok(Ok(route));
                     }
-                    // No route, or the source is no address of this host.
-                    NetlinkPayload::Error(_) => return Ok(None),
+                    NetlinkPayload::Error(error) => {
+                        return Ok(Err(error.to_io().raw_os_error().unwrap_or(0)));
+                    }
                     _ => {}
                 }
             }

@@ -48,7 +48,7 @@ fn question(remote: IpAddr, local: IpAddr) -> RouteMessage {
     message
 }
 
-fn address(address: IpAddr) -> RouteAddress {
+pub(super) fn address(address: IpAddr) -> RouteAddress {
     match address {
         IpAddr::V4(v4) => RouteAddress::Inet(v4),
         IpAddr::V6(v6) => RouteAddress::Inet6(v6),

@@ -216,7 +216,7 @@ fn foot(reply: &FlowsReply) -> String {
     text
 }
 
-fn parse_protocol(text: &str) -> Result<u8, String> {
+pub(super) fn parse_protocol(text: &str) -> Result<u8, String> {
     protocol::number(text).ok_or_else(|| {
         "not a known IP protocol: write tcp, udp, icmp, icmpv6, sctp, gre, esp or a number from 0 \
          to 255"

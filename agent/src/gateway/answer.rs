@@ -1,5 +1,6 @@
 //! What the command line asks, answered from the state of the loop and from the maps themselves.
 
+mod explain;
 mod flows;
 mod orders;
 mod routes;
@@ -38,7 +39,12 @@ impl Gateway {
     pub(super) async fn handle_request(&mut self, request: ControlRequest, now: Instant) {
         let asks_for_links = matches!(
             request.request,
-            Request::Status | Request::Sites | Request::Links | Request::Drops | Request::Events(_)
+            Request::Status
+                | Request::Sites
+                | Request::Links
+                | Request::Drops
+                | Request::Explain(_)
+                | Request::Events(_)
         );
         if asks_for_links {
             self.look_at_links(now).await;
@@ -63,6 +69,7 @@ impl Gateway {
             Request::Routes => self.view_of_routes().all(),
             Request::RouteGet { address } => self.view_of_routes().find(address).await,
             Request::RoutesOverlaps => self.view_of_routes().overlaps(),
+            Request::Explain(wanted) => self.explain(&wanted).await,
             Request::Drops => match self.drops() {
                 Ok(drops) => Response::Drops(drops),
                 Err(error) => Response::error(format!("{error:#}")),

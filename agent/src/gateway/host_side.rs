@@ -293,6 +293,15 @@ impl HostSide {
         Ok((found.warnings, found.nat != before))
     }
 
+    /// The nftables chains that see packets which the kernel forwards on this way.
+    pub(super) fn chains(
+        &mut self,
+        passage: firewall::Passage<'_>,
+        ipv4: bool,
+    ) -> Result<Vec<firewall::ForwardChain>> {
+        Ok(self.watched.chains(passage, ipv4)?)
+    }
+
     /// The WAN interfaces that are VLANs of another interface.
     pub(super) async fn wan_vlans(&self, config: &Config) -> Vec<WanVlan> {
         let mut vlans = Vec::new();

@@ -291,6 +291,28 @@ impl Links {
         why
     }
 
+    /// The links that share a site's flows on a lane, in the order in which the lane counts them: of the highest rank
+    /// that has any that is up; all of the highest rank where none has.
+    pub fn serving(&self, site: SiteId, lane: u16) -> Vec<&LinkStatus> {
+        let election = self.elections.get(&(site, lane));
+        let ranks = election.map(Election::ranks).unwrap_or_default();
+        let links = |rank: &Vec<LinkId>| -> Vec<&LinkStatus> {
+            rank.iter()
+                .filter_map(|link| self.by_id.get(link))
+                .collect()
+        };
+        let alive = ranks.iter().map(|rank| {
+            let mut links = links(rank);
+            links.retain(|link| link.state == LinkState::Up);
+            links
+        });
+        let mut alive = alive.filter(|links| !links.is_empty());
+        alive
+            .next()
+            .or_else(|| ranks.first().map(links))
+            .unwrap_or_default()
+    }
+
     /// Whether a link carries flows now.
     pub fn carries(&self, link: &LinkStatus) -> bool {
         let election = election_of(&link.planned).and_then(|key| self.elections.get(&key));

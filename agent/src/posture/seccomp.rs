@@ -83,6 +83,7 @@ const BPF_COMMANDS: &[u64] = &[
     7,  // OBJ_GET
     8,  // PROG_ATTACH
     9,  // PROG_DETACH
+    10, // PROG_TEST_RUN, which runs a program that is loaded: `crossway explain`
     15, // OBJ_GET_INFO_BY_FD
     16, // PROG_QUERY
     21, // MAP_LOOKUP_AND_DELETE_ELEM

@@ -1,6 +1,7 @@
 //! What the agent reads of an inner packet: a few fields where the fast path needs no more, by the rules of
 //! the reader that it shares with the eBPF programs ([`datapath_abi::headers`]), which walks the rest.
 
+pub mod sample;
 pub mod write;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

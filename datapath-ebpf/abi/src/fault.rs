@@ -1,5 +1,7 @@
 //! What a program meets and should not, and tells the agent of through [`crate::maps::LOG`].
 
+use crate::outcome::StackReason;
+
 /// Kinds of faults. A message is the kind's number, a space, and the number of what it is about: every byte
 /// of text that a program writes costs the verifier its steps, so the words are here.
 #[repr(u32)]
@@ -45,6 +47,16 @@ impl FaultKind {
             Self::FlowRefused => {
                 "could not enter a flow into the flow table: its packets are counted for the site only"
             }
+        }
+    }
+
+    /// Why the stack gets the packet then.
+    #[inline(always)]
+    pub const fn reason(self) -> StackReason {
+        match self {
+            Self::NoSettings | Self::NoRole => StackReason::NotReady,
+            Self::NoSite => StackReason::SiteDown,
+            Self::NotRewritten | Self::FlowRefused => StackReason::RedirectFailed,
         }
     }
 

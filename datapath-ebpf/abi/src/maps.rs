@@ -1,4 +1,4 @@
-//! Names and capacities of the maps, used on both sides. All but [`LOG`] are pinned by name under
+//! Names and capacities of the maps, used on both sides. All but [`LOG`] and [`EXPLAINED`] are pinned by name under
 //! `/sys/fs/bpf/crossway/<gateway>/`.
 
 /// `(vnet, IPv4 prefix)` to [`crate::route::Route`]: longest-prefix-match trie.
@@ -56,9 +56,11 @@ pub const ALL: [&str; 16] = [
     WAN_VLANS,
 ];
 
-/// What the programs have to say, as `aya-log` writes it: ring buffer. The only map that is not pinned, for
-/// it belongs to one load of the programs: each agent reads what its own programs say.
+/// What the programs have to say, as `aya-log` writes it: ring buffer. Not pinned, for it belongs to one load of the
+/// programs: each agent reads what its own programs say.
 pub const LOG: &str = "AYA_LOGS";
+/// Key 0 to [`crate::explanation::Explanation`]: array. Not pinned, as [`LOG`].
+pub const EXPLAINED: &str = "EXPLAINED";
 
 /// Program names, as in the object file and in `bpftool prog`.
 pub const LAN_INGRESS: &str = "lan_ingress";
@@ -70,6 +72,12 @@ pub const TUN_INGRESS: &str = "tun_ingress";
 pub const TUN_STEER: &str = "tun_steer";
 /// Judges datagrams for our UDP ports.
 pub const WAN_GUARD: &str = "wan_guard";
+/// Says what [`LAN_INGRESS`] would decide. Like the two below, it is attached nowhere: the agent has the kernel run it.
+pub const EXPLAIN_LAN: &str = "explain_lan";
+/// Says what [`TUN_EGRESS`] would decide.
+pub const EXPLAIN_EGRESS: &str = "explain_egress";
+/// Says what [`TUN_INGRESS`] would decide.
+pub const EXPLAIN_TUN: &str = "explain_tun";
 
 /// Routes of one family in a configuration.
 pub const MAX_ROUTES: usize = 1 << 20;

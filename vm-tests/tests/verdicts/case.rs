@@ -2,6 +2,9 @@
 //! count, and is changed only in its TTL.
 
 use datapath_abi::{
+    explanation::Decision,
+    fault::FaultKind,
+    maps,
     outcome::{StackReason, Tally},
     site::SiteCounters,
 };
@@ -103,8 +106,8 @@ impl Counters {
     }
 }
 
-/// Runs a program over a packet and checks that tally and verdict agree. Returns what it did and what
-/// was counted for sites.
+/// Runs a program over a packet and checks that tally and verdict agree, and that they are as explained before.
+/// Returns what it did and what was counted for sites.
 pub(crate) fn run(
     datapath: &mut Datapath,
     program: &str,
@@ -112,6 +115,10 @@ pub(crate) fn run(
     context: Context,
 ) -> (Run, Verdict, SiteCounters) {
     let before = Counters::of(datapath);
+    let flows = datapath.flows();
+    let (decision, explanation) = datapath.explain(program, packet, context);
+    assert_eq!(Counters::of(datapath), before, "a question counts nothing");
+    assert_eq!(datapath.flows(), flows, "a question is no flow");
     let run = datapath.tc(program, packet, context);
     let after = Counters::of(datapath);
     let verdict = match (run.verdict, after.reason_since(&before)) {
@@ -125,6 +132,19 @@ pub(crate) fn run(
         }
         other => panic!("verdict and tally {other:?} do not fit: {}", hex(packet)),
     };
+    let explained = match decision {
+        Decision::ToTunnel | Decision::ToNeighbour | Decision::Unresolved => Verdict::Redirect,
+        Decision::ToStack => Verdict::Stack(StackReason::ALL[explanation.reason as usize]),
+        Decision::Fault => {
+            let kind = FaultKind::ALL[explanation.reason as usize];
+            Verdict::Stack(kind.reason())
+        }
+        other => panic!("explained as {other:?}: {}", hex(packet)),
+    };
+    assert_eq!(explained, verdict, "explained otherwise: {}", hex(packet));
+    if decision == Decision::ToTunnel && program == maps::LAN_INGRESS {
+        assert_eq!(explanation.mark, run.mark, "the lane: {}", hex(packet));
+    }
     (run, verdict, after.sites_since(&before))
 }
 

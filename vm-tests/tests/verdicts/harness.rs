@@ -15,7 +15,9 @@ use aya::{
     programs::{ProgramError, ProgramInfo, SchedClassifier, SocketFilter, TcAttachType, Xdp},
 };
 use datapath_abi::{
-    ABI_VERSION, maps,
+    ABI_VERSION,
+    explanation::{Decision, Explanation},
+    maps,
     settings::Settings,
     user::{Interfaces, Sessions},
 };
@@ -97,6 +99,27 @@ impl Datapath {
             frame: frame_out,
             mark: Context::mark_of(&context_out),
         }
+    }
+
+    /// What the explaining program beside a TC program says of a packet.
+    pub(crate) fn explain(
+        &mut self,
+        program: &str,
+        packet: &[u8],
+        context: Context,
+    ) -> (Decision, Explanation) {
+        let explaining = match program {
+            maps::LAN_INGRESS => maps::EXPLAIN_LAN,
+            maps::TUN_EGRESS => maps::EXPLAIN_EGRESS,
+            maps::TUN_INGRESS => maps::EXPLAIN_TUN,
+            other => panic!("nothing explains {other}"),
+        };
+        let run = self.tc(explaining, packet, context);
+        assert_eq!(run.verdict, TC_TO_STACK, "it leaves every packet alone");
+        assert_eq!(run.frame, packet, "it changes nothing");
+        let answer: Array<_, Explanation> = self.map(maps::EXPLAINED);
+        let answer = answer.get(&0, 0).unwrap();
+        (Decision::ALL[answer.verdict as usize], answer)
     }
 
     /// The queue of the TUN that `tun_steer` chooses.

@@ -20,6 +20,9 @@ fn every_program_is_accepted() {
         maps::TUN_INGRESS,
         maps::WAN_GUARD,
         maps::TUN_STEER,
+        maps::EXPLAIN_LAN,
+        maps::EXPLAIN_EGRESS,
+        maps::EXPLAIN_TUN,
     ] {
         let start = wait::now();
         let info: ProgramInfo = datapath.info(name);

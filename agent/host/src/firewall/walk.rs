@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use super::Named;
 use super::ruleset;
 use super::ruleset::{
     Chain, Expression, FORWARD, Field, INET, IPV4, IPV6, PREROUTING, Place, Ruleset, Verdict,
 };
+use super::{ForwardChain, Named};
 
 /// By which interface a packet comes and by which it leaves.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +60,39 @@ pub(super) fn judge<'a>(
             }
             // What the stack sees whole is invalid only if it is.
             (fast_path && !untracked && ends(INVALID)).then(|| drops_invalid(place))
+        })
+}
+
+/// The base chains that see a packet of a family on this way, and whether each drops one that begins a connection.
+pub(super) fn meet<'a>(
+    rules: &'a Ruleset,
+    passage: Passage<'a>,
+    ipv4: bool,
+) -> impl Iterator<Item = ForwardChain> + 'a {
+    let other = if ipv4 { IPV6 } else { IPV4 };
+    let state = if is_untracked(rules, passage) {
+        UNTRACKED
+    } else {
+        NEW
+    };
+    let chains = rules.at_hook(FORWARD).into_iter();
+    chains
+        .filter(move |(place, _, _)| place.family != other)
+        .map(move |(place, chain, base)| {
+            let walk = Walk {
+                rules,
+                place,
+                passage,
+                state,
+            };
+            ForwardChain {
+                name: name(place),
+                drops: Some(match walk.through(chain, DEEPEST) {
+                    End::Dropped => true,
+                    End::Fell | End::Returned => base.drops,
+                    End::Passed => false,
+                }),
+            }
         })
 }
 

@@ -203,6 +203,7 @@ fn an_interface_that_goes_comes_back_or_changes_is_recorded() {
         open_queues: 0,
         group: 0,
         queue_length: 1000,
+        address: None,
         vlan: None,
     };
     let mut seen = |found: Option<Interface>| {

@@ -167,6 +167,7 @@ mod tests {
             open_queues: 0,
             group: 0,
             queue_length: 1000,
+            address: None,
             vlan: None,
         }
     }

@@ -1,0 +1,261 @@
+//! The tunnel's side: which site, link, lane and endpoint, and whether sources are taken.
+
+use std::net::IpAddr;
+
+use anyhow::Result;
+use datapath_abi::explanation::Explanation;
+use datapath_abi::outcome::DropReason;
+use datapath_abi::settings::{COUNTED_MARK_MASK, DEFAULT_VNET};
+
+use super::packet::Packet;
+use super::story::Story;
+use crate::control::message::{End, FastPath, LinkState};
+use crate::gateway::Gateway;
+use crate::gateway::links::LinkStatus;
+use crate::gateway::plan::PlannedSite;
+use crate::ids::{SiteId, VnetId};
+use crate::prefix::Prefix;
+use crossway_sys::own_address;
+use crossway_types::packet::{UDP, flow_hash};
+
+impl Gateway {
+    /// A program has named site and mark.
+    pub(super) async fn into_tunnel(
+        &self,
+        packet: &Packet,
+        explanation: &Explanation,
+        story: &mut Story,
+    ) -> Result<()> {
+        let lane = (explanation.mark & !COUNTED_MARK_MASK) as u16;
+        self.by_lane(packet, Some(SiteId(explanation.target)), lane, story)
+            .await
+    }
+
+    /// The lane has the packet: to a link of the site.
+    pub(super) async fn by_lane(
+        &self,
+        packet: &Packet,
+        site: Option<SiteId>,
+        lane: u16,
+        story: &mut Story,
+    ) -> Result<()> {
+        let destination = packet.destination();
+        if self.is_own_datagram(packet) {
+            let why = "a datagram of the tunnel itself, which a route leads into the tunnel: narrow that route, or add a \
+                       more specific one to the endpoint";
+            Self::dropped_by_lane(story, DropReason::OwnDatagram, why);
+            return Ok(());
+        }
+        let planned = site.and_then(|site| self.desired.plan.site(site));
+        let Some(site) = planned else {
+            let why = format!("no site has a route to {destination}: neighbour discovery, say");
+            Self::dropped_by_lane(story, DropReason::NoRoute, &why);
+            return Ok(());
+        };
+        self.tell_route(destination, site, story);
+        let Some(link) = self.carrier(site, lane, packet) else {
+            let why = format!("site {} has no link on lane {lane}", site.config.name);
+            Self::dropped_by_lane(story, DropReason::NoRoute, &why);
+            return Ok(());
+        };
+        story.answer.lane = Some(lane);
+        story.answer.link = Some(link.planned.name());
+        story.answer.link_state = Some(link.state.as_str().to_owned());
+        let name = format!("{}/{}", site.config.name, link.planned.name());
+        let endpoint = link.peer.as_ref().and_then(|peer| peer.endpoint);
+        let Some(endpoint) = endpoint else {
+            let why = format!("link {name} knows no endpoint yet: {}", link.why);
+            Self::dropped_by_lane(story, DropReason::NoEndpoint, &why);
+            return Ok(());
+        };
+        story.answer.endpoint = Some(endpoint.remote.to_string());
+        let state = match link.state {
+            LinkState::Up => "Up".to_owned(),
+            other => format!(
+                "{} ({}): the packet waits for a handshake, and is dropped if none comes",
+                other.as_str(),
+                link.why
+            ),
+        };
+        story.step(
+            &format!("lane {lane}"),
+            &format!("link {name}, {state}, to endpoint {}", endpoint.remote),
+        );
+        self.tell_size(packet, site, story);
+        self.tell_far_side(packet, link, story).await?;
+        story.answer.end = End::ToSite;
+        Ok(())
+    }
+
+    /// Which prefix leads to the site.
+    fn tell_route(&self, destination: IpAddr, site: &PlannedSite, story: &mut Story) {
+        let prefix = self.prefix_for(destination);
+        story.answer.site = Some(site.config.name.clone());
+        story.answer.prefix = prefix.map(|prefix| prefix.to_string());
+        let prefix = prefix.map_or("its route".to_owned(), |prefix| prefix.to_string());
+        story.step("route", &format!("{prefix} to site {}", site.config.name));
+    }
+
+    /// The longest of the sites' prefixes that packets to an address go by.
+    pub(super) fn prefix_for(&self, address: IpAddr) -> Option<Prefix> {
+        match &self.forwarding.datapath {
+            Some(datapath) => datapath.routes.prefix_of(VnetId(DEFAULT_VNET), address),
+            None => self.planned_route(address).map(|(prefix, _)| prefix),
+        }
+    }
+
+    /// The site's route to an address, and the site, as the lanes know it.
+    pub(super) fn planned_route(&self, address: IpAddr) -> Option<(Prefix, SiteId)> {
+        let active = self.forwarding.down.active(&self.desired.plan);
+        longest(active.map(|(_, prefix, site)| (prefix, site)), address)
+    }
+
+    /// The site from which packets of a source may come: one that is down and stands back for a shorter prefix may still
+    /// send.
+    pub(super) fn site_that_sends(&self, source: IpAddr) -> Option<(Prefix, SiteId)> {
+        let all = self.desired.plan.routes();
+        self.planned_route(source)
+            .or_else(|| longest(all.map(|(_, prefix, site)| (prefix, site)), source))
+    }
+
+    /// The link that carries a flow of a site on a lane, as the lane chooses it.
+    fn carrier(&self, site: &PlannedSite, lane: u16, packet: &Packet) -> Option<&LinkStatus> {
+        let links = &self.forwarding.links;
+        let serving = links.serving(site.id, lane);
+        let hash = u64::from(flow_hash(&packet.bytes));
+        let share = (hash * serving.len() as u64) >> 32;
+        serving.get(share as usize).copied()
+    }
+
+    /// Whether the lane takes the packet for one of its own.
+    fn is_own_datagram(&self, packet: &Packet) -> bool {
+        let listen = self.desired.config.gateway.listen;
+        let lanes = self.forwarding.lanes.count();
+        let (from, _) = packet.ports();
+        packet.request.protocol == UDP
+            && (listen.port()..listen.port().saturating_add(lanes)).contains(&from)
+            && own_address::is_own(packet.source())
+            && self
+                .forwarding
+                .links
+                .endpoints()
+                .contains(&packet.destination())
+    }
+
+    fn tell_size(&self, packet: &Packet, site: &PlannedSite, story: &mut Story) {
+        let datapath = self.forwarding.datapath.as_ref();
+        let of_site = datapath.and_then(|datapath| datapath.sites.get(site.id).ok());
+        let mtu = of_site
+            .map(|site| site.mtu)
+            .filter(|mtu| *mtu > 0)
+            .unwrap_or(self.host.tun.mtu.mtu.into());
+        story.answer.mtu_bytes = Some(mtu);
+        let what = if story.answer.fragmented {
+            format!("the kernel's fragments fit into {mtu} bytes")
+        } else if packet.segment_size > 0 {
+            format!(
+                "cut into segments of at most {} bytes of the {mtu} that fit",
+                packet.largest
+            )
+        } else {
+            format!("{} bytes of the {mtu} that fit", packet.largest)
+        };
+        story.step("MTU", &what);
+    }
+
+    async fn tell_far_side(
+        &self,
+        packet: &Packet,
+        link: &LinkStatus,
+        story: &mut Story,
+    ) -> Result<()> {
+        let source = packet.source();
+        let far = &link.planned.gateway.name;
+        let known = match self.site_that_sends(source) {
+            Some((prefix, site)) if story.answer.from == "tunnel" => {
+                let site = self.desired.plan.site(site);
+                let site = site.map_or("?", |site| site.config.name.as_str());
+                Some((prefix, format!("of site {site}")))
+            }
+            _ => self.own_network(source).await?,
+        };
+        let what = match &known {
+            Some((prefix, whose)) => format!(
+                "source {source} is in {prefix} {whose}: {far} takes it if its routes for this site hold it, as they should"
+            ),
+            None => format!(
+                "source {source} is in no network of this gateway: {far} drops it (source-not-in-site) unless its routes \
+                 for this site hold it; add one there, or look why the host has that address"
+            ),
+        };
+        story.answer.source_network = known.map(|(prefix, _)| prefix.to_string());
+        story.step("far side", &what);
+        Ok(())
+    }
+
+    /// The network of a LAN, or the address of the tunnel, that an address belongs to.
+    async fn own_network(&self, address: IpAddr) -> Result<Option<(Prefix, String)>> {
+        let own = self.host.kernel.addresses().await?;
+        let mut lans = Vec::new();
+        for lan in &self.desired.config.gateway.lan {
+            lans.extend(self.host.kernel.find(&lan.interface).await?);
+        }
+        let tun = self.host.tun.index;
+        let names = own.iter().filter_map(|own| {
+            let lan = lans.iter().find(|lan| lan.index == own.interface);
+            let whose = match lan {
+                Some(lan) => format!("of {}", lan.name),
+                None if own.interface == tun => "of the tunnel".to_owned(),
+                None => return None,
+            };
+            let network = Prefix::containing(own.address.address, own.address.length);
+            network.contains(address).then_some((network, whose))
+        });
+        Ok(names.max_by_key(|(network, _)| network.length()))
+    }
+
+    /// Whether the lane takes a packet with this source out of the tunnel.
+    pub(super) fn accept_source(&self, packet: &Packet, story: &mut Story) -> bool {
+        let source = packet.source();
+        let from = self.site_that_sends(source);
+        let planned = from.and_then(|(prefix, site)| {
+            let site = self.desired.plan.site(site)?;
+            Some((prefix, site))
+        });
+        let Some((prefix, site)) = planned else {
+            let why = format!(
+                "{source} is in no route of any site, whichever sends it; if it is that of a host there, add its prefix to \
+                 the site's routes"
+            );
+            Self::dropped_by_lane(story, DropReason::SourceNotInSite, &why);
+            story.answer.fast_path = FastPath::None;
+            return false;
+        };
+        let name = &site.config.name;
+        let links = self.forwarding.links.of_site(site.id);
+        let up: Vec<String> = links
+            .iter()
+            .filter(|link| link.state == LinkState::Up)
+            .map(|link| link.planned.name())
+            .collect();
+        let by = if up.is_empty() {
+            "none of whose links is up".to_owned()
+        } else {
+            format!("by {}", up.join(" or "))
+        };
+        story.step(
+            "lane",
+            &format!("taken from site {name}, {by}: source {source} is in its {prefix}"),
+        );
+        true
+    }
+}
+
+fn longest(
+    routes: impl Iterator<Item = (Prefix, SiteId)>,
+    address: IpAddr,
+) -> Option<(Prefix, SiteId)> {
+    routes
+        .filter(|(prefix, _)| prefix.contains(address))
+        .max_by_key(|(prefix, _)| prefix.length())
+}
