@@ -167,12 +167,16 @@ impl Gateway {
             let input = inputs.next(self.timeouts()).await?;
             let now = clock::now();
             let looks_at_host = matches!(input, Input::HostSettled);
+            let looks_at_firewall = matches!(input, Input::FirewallSettled);
             if let ControlFlow::Break(why) = self.handle_input(input, now).await {
                 return Ok(why);
             }
             self.reconcile(now).await;
             if looks_at_host {
                 inputs.on_host_followed(now, clock::now());
+            }
+            if looks_at_firewall {
+                inputs.on_firewall_followed(now, clock::now());
             }
             self.forwarding.lanes.ended()?;
         }
@@ -225,6 +229,7 @@ impl Gateway {
                 self.forwarding.links.ask_about_sources();
                 self.mark(Event::HostSettled);
             }
+            Input::FirewallSettled => self.look_at_firewall().await,
             Input::LinksDue => self.mark(Event::LinksDue),
             Input::ReplicasDue => self.replicas.send_due(&mut self.forwarding, now),
             Input::FlowsDue => self.answer_pending_flows(now),
@@ -257,7 +262,7 @@ impl Gateway {
         }
     }
 
-    /// Warns of what the host's nftables would drop, and tells the programs whether it translates addresses.
+    /// Warns of what the host's firewall would drop, and tells the programs whether it translates addresses.
     async fn look_at_firewall(&mut self) {
         let fast_path = self.forwarding.datapath.is_some();
         let config = &self.desired.config;

@@ -31,6 +31,7 @@ use crate::control::{Server, admission, socket_path};
 use crate::datapath::Datapath;
 use crate::health::Outcome;
 use crate::host::Host;
+use crate::host::firewall::notes::Notes;
 use crate::host::watch::Watch;
 use crate::journal::Damper;
 use crate::lane::FromLanes;
@@ -154,6 +155,7 @@ impl Gateway {
             outcomes: sources.outcomes,
             vrrp: sources.vrrp,
             watch: sources.watch,
+            firewall: Notes::start(),
             machine: Machine::watch(),
             program_log,
             successors,
