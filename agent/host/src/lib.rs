@@ -93,8 +93,8 @@ pub struct Wanted {
     pub wan: Vec<String>,
     /// Those of them that links are bound to.
     pub bound_wans: Vec<String>,
-    /// Whether packets may go from site to site through this gateway: there is more than one.
-    pub hub: bool,
+    /// The prefixes of each site. With more than one, packets may go from site to site through this gateway.
+    pub sites: Vec<Vec<Prefix>>,
     /// Whether the kernel stack forwards everything, without eBPF.
     pub by_stack: bool,
     /// Devices that virtual routers need.

@@ -250,7 +250,7 @@ pub(super) async fn release(
         return Ok(());
     };
     let mut report = Report::default();
-    let none = turn_back::Families::default();
+    let none = turn_back::Turns::default();
     turn_back::reconcile(handle, routes, &tun, none, &mut report).await;
     if let Some(warning) = report.warnings.pop() {
         tracing::warn!("{warning}");
