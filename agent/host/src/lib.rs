@@ -69,6 +69,8 @@ pub struct Host {
     seen: drift::Seen,
     /// `None` until the first [`Host::apply`].
     virtual_macs: Option<Vec<VirtualMac>>,
+    /// No route of ours is left, and none is made any more: see [`Host::close_tunnel`].
+    closed: bool,
 }
 
 /// The socket for routes, for threads that may block.
@@ -136,6 +138,7 @@ impl Host {
             warning,
             seen: drift::Seen::default(),
             virtual_macs: None,
+            closed: false,
         };
         // One request, so that a kernel that does not answer shows here.
         host.interface("lo").await?;
@@ -244,13 +247,15 @@ impl Host {
 
     /// Lets nothing more be routed into the tunnel; what is in it can still be read. [`Host::restore`] is to follow.
     pub async fn close_tunnel(&mut self) -> Result<(), HostError> {
-        tunnel::close(&self.handle, &self.routes, &mut self.file).await
+        self.closed = tunnel::close(&self.handle, &self.routes, &mut self.file).await?;
+        Ok(())
     }
 
     /// Puts everything back as it was before the first [`Host::apply`], and forgets it. What fails keeps the
     /// rest from nothing, and stays remembered for the next start.
     pub async fn restore(&mut self) -> Result<Report, HostError> {
-        let released = tunnel::release(&self.handle, &self.routes, &mut self.file).await;
+        let closed = std::mem::take(&mut self.closed);
+        let released = tunnel::release(&self.handle, &self.routes, &mut self.file, closed).await;
         let mut report = Report::default();
         report.note(released);
         let file = &mut self.file;
