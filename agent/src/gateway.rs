@@ -289,9 +289,14 @@ impl Gateway {
         if let Err(error) = self.forwarding.look_at_links(now).await {
             tracing::debug!("{error:#}");
         }
+        self.warn_of_dropped();
+        self.mark(Event::LinksDue);
+    }
+
+    /// Warns of endpoints whose datagrams came out of the tunnel, as far as the guard does not warn of them already.
+    fn warn_of_dropped(&mut self) {
         let swallowed = self.forwarding.swallowed();
         self.warnings.replace(Source::Swallowed, swallowed);
-        self.mark(Event::LinksDue);
     }
 
     /// The clean stop: what was changed on the host is put back.
