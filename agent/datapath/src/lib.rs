@@ -11,6 +11,7 @@
 mod attach;
 mod attachment;
 mod flows;
+mod hold;
 mod local;
 mod log;
 mod object;
@@ -38,6 +39,7 @@ use datapath_abi::settings::Settings;
 use tracing::{info, warn};
 
 use self::attach::Attacher;
+use self::hold::Hold;
 use self::pins::Pins;
 use self::shape::Shape;
 use crossway_sys::interface;
@@ -46,6 +48,7 @@ pub use self::attach::Wanted;
 pub use self::attach::clsact::netlink;
 pub use self::attachment::{Attachment, Hook, Mode, TcAttach};
 pub use self::flows::{Account, FlowSummary, Flows, IdleLimits, Swept, Told};
+pub use self::hold::{Held, Holder};
 pub use self::local::{Local, WanVlan};
 pub use self::log::ProgramLog;
 pub use self::prepared::Prepared;
@@ -77,6 +80,7 @@ pub struct Datapath {
     attacher: Attacher,
     pins: Pins,
     took_over: bool,
+    _hold: Hold,
 }
 
 /// Whether the interface cuts TCP super-packets into segments itself; one that does not say does.
@@ -88,18 +92,24 @@ impl Datapath {
     /// Loads programs and maps for `gateway` (a valid name of the configuration), with room for so many
     /// flows of IPv4, and [`maps::flows_of_ipv6`]. Takes over pinned maps, or removes them if they are of
     /// another version or shape. Mounts the BPF file system if it is missing. Attaches nothing yet.
-    pub fn load_for(gateway: &str, tc: TcAttach, flows: usize) -> Result<Self> {
+    ///
+    /// # Errors
+    /// [`Held`] where another agent has the maps, or what keeps them or the programs from being loaded.
+    pub fn load_for(gateway: &str, holder: Holder, tc: TcAttach, flows: usize) -> Result<Self> {
         pins::ensure_bpffs()?;
         let pins = Pins::new(gateway);
         pins.refuse_foreign()?;
+        pins.create()?;
+        let mut hold = pins.hold(holder)?;
         if let Some(misfit) = pins.misfit(flows)? {
             warn!("removing the eBPF maps and links left by another version: {misfit}");
             remove(&pins, gateway)?;
+            pins.create()?;
+            hold = pins.hold(holder)?;
         }
         let took_over = pins.map(maps::SETTINGS).exists();
-        pins.create()?;
         let loaded = load_pinned(&pins, took_over, flows)
-            .and_then(|programs| Self::new(programs, pins.clone(), gateway, tc, took_over));
+            .and_then(|programs| Self::new(programs, pins.clone(), hold, gateway, tc, took_over));
         if loaded.is_err() && !took_over {
             // Whatever kept us from loading, half a set of pins helps nobody.
             let _ = remove(&pins, gateway);
@@ -108,8 +118,17 @@ impl Datapath {
     }
 
     /// Removes what a gateway that is not running left behind, if anything.
-    pub fn remove_left_behind(gateway: &str) -> Result<()> {
-        remove(&Pins::new(gateway), gateway)
+    ///
+    /// # Errors
+    /// [`Held`] where another agent has it, or what cannot be removed.
+    pub fn remove_left_behind(gateway: &str, holder: Holder) -> Result<()> {
+        let pins = Pins::new(gateway);
+        pins.refuse_foreign()?;
+        if !pins.directory().exists() {
+            return Ok(());
+        }
+        let _hold = pins.hold(holder)?;
+        remove(&pins, gateway)
     }
 
     /// Attaches what is wanted and is not attached yet, detaches everything else. Call it again
@@ -160,6 +179,7 @@ impl Datapath {
     fn new(
         mut programs: Ebpf,
         pins: Pins,
+        hold: Hold,
         gateway: &str,
         tc: TcAttach,
         took_over: bool,
@@ -181,6 +201,7 @@ impl Datapath {
             programs,
             pins,
             took_over,
+            _hold: hold,
         })
     }
 }
