@@ -1,7 +1,11 @@
 //! The programs, loaded into a network namespace of the test's own, and their maps.
 
 use std::{
-    collections::HashMap as StdHashMap, env, fs, net::IpAddr, path::PathBuf, process::Command,
+    collections::HashMap as StdHashMap,
+    env, fs,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    process::Command,
 };
 
 use aya::{
@@ -60,12 +64,28 @@ impl Datapath {
     /// Moves the calling thread into a new network namespace and makes the maps. A program is loaded when it is
     /// first asked for: an emulated processor takes seconds to verify one.
     pub(crate) fn load() -> Self {
+        Self::load_with(EbpfLoader::new().map_max_entries(maps::FLOWS4, FLOWS))
+    }
+
+    /// As [`Self::load`], with a flow table that takes one flow of IPv4 and refuses a second one. The real one never
+    /// does: it makes room (LRU).
+    pub(crate) fn load_with_one_flow() -> Self {
+        let pin = format!("/sys/fs/bpf/crossway-one-flow-{}", std::process::id());
+        let [key, value] = [size_of::<FlowKey4>(), size_of::<FlowCounters>()];
+        let words =
+            format!("map create {pin} type hash key {key} value {value} entries 1 name FLOWS4");
+        run_tool("bpftool", &words);
+        // The loader takes what is pinned as it is.
+        let loaded = Self::load_with(EbpfLoader::new().map_pin_path(maps::FLOWS4, Path::new(&pin)));
+        fs::remove_file(&pin).unwrap();
+        loaded
+    }
+
+    fn load_with(loader: &mut EbpfLoader<'_>) -> Self {
         enter_new_namespace();
-        let object = object();
-        let mut ebpf = EbpfLoader::new()
-            .map_max_entries(maps::FLOWS4, FLOWS)
+        let mut ebpf = loader
             .map_max_entries(maps::FLOWS6, FLOWS)
-            .load(&object)
+            .load(&object())
             .expect("the object loads");
         let interfaces = Interfaces::new(
             take(&mut ebpf, maps::INTERFACES),
@@ -445,13 +465,17 @@ pub(crate) fn lay_lan() -> u32 {
 
 /// Runs `ip` in the test's namespace.
 pub(crate) fn ip(arguments: &str) {
-    let output = Command::new("ip")
+    run_tool("ip", arguments);
+}
+
+fn run_tool(program: &str, arguments: &str) {
+    let output = Command::new(program)
         .args(arguments.split_whitespace())
         .output()
-        .expect("the command ip (package iproute2) runs");
+        .unwrap_or_else(|error| panic!("the command {program} does not run: {error}"));
     assert!(
         output.status.success(),
-        "ip {arguments}: {}",
+        "{program} {arguments}: {}",
         String::from_utf8_lossy(&output.stderr)
     );
 }
