@@ -174,12 +174,16 @@ impl Gateway {
             let input = inputs.next(self.timeouts()).await?;
             let now = clock::now();
             let looks_at_host = matches!(input, Input::HostSettled);
+            let looks_at_firewall = matches!(input, Input::FirewallSettled);
             if let ControlFlow::Break(why) = self.handle_input(input, now).await {
                 return Ok(why);
             }
             self.reconcile(now).await;
             if looks_at_host {
                 inputs.on_host_followed(now, clock::now());
+            }
+            if looks_at_firewall {
+                inputs.on_firewall_followed(now, clock::now());
             }
             self.forwarding.lanes.ended()?;
         }
@@ -233,6 +237,7 @@ impl Gateway {
                 self.forwarding.links.ask_about_sources();
                 self.mark(Event::HostSettled);
             }
+            Input::FirewallSettled => self.look_at_firewall().await,
             Input::LinksDue => self.mark(Event::LinksDue),
             Input::ReplicasDue => self.replicas.send_due(&mut self.forwarding, now),
             Input::FlowsDue => self.answer_pending_flows(now),
@@ -266,7 +271,7 @@ impl Gateway {
         }
     }
 
-    /// Warns of what the host's nftables would drop, and tells the programs whether it translates addresses.
+    /// Warns of what the host's firewall would drop, and tells the programs whether it translates addresses.
     async fn look_at_firewall(&mut self) {
         let fast_path = self.forwarding.datapath.is_some();
         let config = &self.desired.config;
@@ -293,9 +298,14 @@ impl Gateway {
         if let Err(error) = self.forwarding.look_at_links(now).await {
             tracing::debug!("{error:#}");
         }
+        self.warn_of_dropped();
+        self.mark(Event::LinksDue);
+    }
+
+    /// Warns of endpoints whose datagrams came out of the tunnel, as far as the guard does not warn of them already.
+    fn warn_of_dropped(&mut self) {
         let swallowed = self.forwarding.swallowed();
         self.warnings.replace(Source::Swallowed, swallowed);
-        self.mark(Event::LinksDue);
     }
 
     /// The clean stop: what was changed on the host is put back.

@@ -5,8 +5,10 @@
 //! [`PER_SECOND`]. Each family has a global function: the verifier walks it once and by itself.
 
 use aya_ebpf::bindings::__sk_buff;
-use datapath_abi::headers::Family;
-use zerocopy::IntoBytes as _;
+use datapath_abi::{
+    headers::{Family, Upper},
+    packet::Packet as _,
+};
 
 use crate::{maps, skb::Skb};
 
@@ -23,16 +25,34 @@ pub(crate) fn unreachable(skb: &Skb, family: Family) -> bool {
     }
     match family {
         Family::V4 => answer_unreachable4(skb.context()) != 0,
-        Family::V6 => answer_unreachable6(skb.context()) != 0,
+        Family::V6 => {
+            let mut header = [0_u32; 2];
+            if skb.load(0, &mut header).is_err() {
+                return false;
+            }
+            let first = Upper::at(header[1].to_ne_bytes()[2], 4 * IP6);
+            // Here, not there: of the stack there is enough for one of them.
+            let Ok(upper) = skb.skip_extensions(first) else {
+                return false;
+            };
+            let (context, protocol) = (skb.context(), upper.protocol.into());
+            !upper.later_fragment
+                && answer_unreachable6(context, protocol, upper.offset as u32) != 0
+        }
     }
 }
 
-/// Words of the IP header of the answer, of the ICMP header, and of what it quotes: the header and 8 bytes.
+/// Words of the IP header of the answer and of the ICMP header.
 const IP4: usize = 5;
-const ICMP: usize = 2;
-const QUOTE4: usize = IP4 + 2;
 const IP6: usize = 10;
-const QUOTE6: usize = IP6 + 2;
+const ICMP: usize = 2;
+/// Bytes behind the quoted IP header and what belongs to it: who gets the answer must find the conversation.
+const BEHIND: usize = 8;
+/// Words of the longest quote: an IPv4 header with all the options that it can have, and [`BEHIND`].
+const QUOTE4: usize = 15 + BEHIND / 4;
+/// An IPv6 header and extension headers of 32 bytes: a router alert has 8, a routing header of one address 24. What has
+/// more is not answered; a program has 512 bytes of stack, and this is all that is left.
+const QUOTE6: usize = IP6 + 8 + BEHIND / 4;
 
 /// TTL or hop limit of what this host sends itself.
 const TTL: u8 = 64;
@@ -42,8 +62,6 @@ const TOS: u8 = 0xc0;
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn answer_unreachable4(context: *mut __sk_buff) -> u32 {
-    const LENGTH: usize = 4 * (IP4 + ICMP + QUOTE4);
-    const LENGTH_BYTES: [u8; 2] = (LENGTH as u16).to_be_bytes();
     const DO_NOT_FRAGMENT: [u8; 2] = [0x40, 0];
     const PROTOCOL: u8 = 1;
     let skb = Skb::of(context);
@@ -54,19 +72,32 @@ extern "C" fn answer_unreachable4(context: *mut __sk_buff) -> u32 {
     let Some(quote) = answer.last_chunk_mut::<QUOTE4>() else {
         return 0;
     };
-    if from == [0; 4] || skb.load(0, quote).is_err() {
+    if from == [0; 4] || skb.load_first(quote, (4 * IP4) as u32).is_err() {
         return 0;
     }
-    let [first, fragment, kind] = [quote[0], quote[1], quote[2]].map(u32::to_ne_bytes);
+    let header = 4 * (quote[0].to_ne_bytes()[0] & 0xf) as usize;
+    // One with options has not been looked at.
+    if skb.load_first(quote, header as u32).is_err() || sum(quote, 0) != 0 {
+        return 0;
+    }
+    let mut upper = [0_u32; 1];
+    if skb.load(header as u32, &mut upper).is_err()
+        || skb.load_first(quote, (header + BEHIND) as u32).is_err()
+    {
+        return 0;
+    }
+    let [fragment, kind] = [quote[1], quote[2]].map(u32::to_ne_bytes);
     let later_fragment = u16::from_be_bytes([fragment[2], fragment[3]]) & 0x1fff != 0;
     // Unreachable, source quench, redirect, time exceeded, parameter problem.
-    let icmp = quote[IP4].to_ne_bytes()[0];
+    let icmp = upper[0].to_ne_bytes()[0];
     let is_error = kind[1] == PROTOCOL && matches!(icmp, 3 | 4 | 5 | 11 | 12);
-    if later_fragment || is_error || first[0] != 0x45 {
+    if later_fragment || is_error {
         return 0;
     }
     let sender = quote[3];
-    answer[0] = u32::from_ne_bytes([0x45, TOS, LENGTH_BYTES[0], LENGTH_BYTES[1]]);
+    let length = 4 * (IP4 + ICMP) + header + BEHIND;
+    let length_bytes = (length as u16).to_be_bytes();
+    answer[0] = u32::from_ne_bytes([0x45, TOS, length_bytes[0], length_bytes[1]]);
     answer[1] = u32::from_ne_bytes([0, 0, DO_NOT_FRAGMENT[0], DO_NOT_FRAGMENT[1]]);
     answer[2] = u32::from_ne_bytes([TTL, PROTOCOL, 0, 0]);
     answer[3] = u32::from_ne_bytes(from);
@@ -75,16 +106,15 @@ extern "C" fn answer_unreachable4(context: *mut __sk_buff) -> u32 {
     answer[IP4] = u32::from_ne_bytes([3, 1, 0, 0]);
     let header = sum(&answer[..IP4], 0);
     answer[2] |= upper_half(header);
+    // Behind the quote are zeroes.
     let message = sum(&answer[IP4..], 0);
     answer[IP4] |= upper_half(message);
-    write(&skb, answer.as_bytes())
+    write(&skb, &answer, length as u32)
 }
 
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn answer_unreachable6(context: *mut __sk_buff) -> u32 {
-    const PAYLOAD: u16 = 4 * (ICMP + QUOTE6) as u16;
-    const PAYLOAD_BYTES: [u8; 2] = PAYLOAD.to_be_bytes();
+extern "C" fn answer_unreachable6(context: *mut __sk_buff, protocol: u32, offset: u32) -> u32 {
     const PROTOCOL: u8 = 58;
     /// Messages of smaller types are errors.
     const FIRST_INFORMATIONAL: u8 = 128;
@@ -96,27 +126,33 @@ extern "C" fn answer_unreachable6(context: *mut __sk_buff) -> u32 {
     let Some(quote) = answer.last_chunk_mut::<QUOTE6>() else {
         return 0;
     };
-    if from == [0; 16] || skb.load(0, quote).is_err() {
+    if from == [0; 16] {
         return 0;
     }
-    let next = quote[1].to_ne_bytes()[2];
-    let icmp = quote[IP6].to_ne_bytes()[0];
-    if next == PROTOCOL && icmp < FIRST_INFORMATIONAL {
+    let quoted = offset + BEHIND as u32;
+    let mut head = [0_u32; 1];
+    if skb.load(offset, &mut head).is_err() || skb.load_first(quote, quoted).is_err() {
+        return 0;
+    }
+    let icmp = head[0].to_ne_bytes()[0];
+    if protocol == PROTOCOL.into() && icmp < FIRST_INFORMATIONAL {
         return 0;
     }
     let sender = [quote[2], quote[3], quote[4], quote[5]];
     let from: [u32; 4] = zerocopy::transmute!(from);
+    let payload = (4 * ICMP) as u16 + quoted as u16;
+    let payload_bytes = payload.to_be_bytes();
     answer[0] = u32::from_ne_bytes([0x60, 0, 0, 0]);
-    answer[1] = u32::from_ne_bytes([PAYLOAD_BYTES[0], PAYLOAD_BYTES[1], PROTOCOL, TTL]);
+    answer[1] = u32::from_ne_bytes([payload_bytes[0], payload_bytes[1], PROTOCOL, TTL]);
     answer[2..6].copy_from_slice(&from);
     answer[6..10].copy_from_slice(&sender);
     // Address unreachable (RFC 4443, 3.1).
     answer[IP6] = u32::from_ne_bytes([1, 3, 0, 0]);
-    // With the pseudo-header (RFC 8200, 8.1): both addresses, length and protocol.
-    let pseudo = u64::from(u32::from(PAYLOAD).to_be()) + u64::from(u32::from(PROTOCOL).to_be());
+    // With the pseudo-header (RFC 8200, 8.1): both addresses, length and protocol. Behind the quote are zeroes.
+    let pseudo = u64::from(u32::from(payload).to_be()) + u64::from(u32::from(PROTOCOL).to_be());
     let message = sum(&answer[2..], pseudo);
     answer[IP6] |= upper_half(message);
-    write(&skb, answer.as_bytes())
+    write(&skb, &answer, 4 * IP6 as u32 + u32::from(payload))
 }
 
 /// The checksum over words in network order (RFC 1071).
@@ -140,9 +176,9 @@ fn upper_half(checksum: u16) -> u32 {
     u32::from_ne_bytes([0, 0, first, second])
 }
 
-/// Makes these the bytes of the packet.
+/// Makes the first bytes of these words the packet.
 #[inline(always)]
-fn write(skb: &Skb, bytes: &[u8]) -> u32 {
-    let done = skb.set_length(bytes.len() as u32).is_ok() && skb.overwrite(bytes).is_ok();
+fn write<const N: usize>(skb: &Skb, words: &[u32; N], bytes: u32) -> u32 {
+    let done = skb.set_length(bytes).is_ok() && skb.overwrite(words, bytes).is_ok();
     u32::from(done)
 }

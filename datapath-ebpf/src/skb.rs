@@ -196,6 +196,19 @@ impl Skb {
         check(unsafe { bpf_skb_load_bytes(self.0.cast(), offset, to, (4 * N) as u32) })
     }
 
+    /// Copies the first `bytes` bytes of the packet, at most so many as the words have.
+    #[inline(always)]
+    pub(crate) fn load_first<const N: usize>(
+        &self,
+        words: &mut [u32; N],
+        bytes: u32,
+    ) -> Result<(), Refused> {
+        let bytes = within(bytes, 4 * N)?;
+        let to = words.as_mut_ptr().cast();
+        // SAFETY: the helper checks the length against the packet and writes no more than N words into an array of N.
+        check(unsafe { bpf_skb_load_bytes(self.0.cast(), 0, to, bytes) })
+    }
+
     /// Cuts the packet to `bytes`, or adds zeroes; it is no super-packet any more.
     #[inline(always)]
     pub(crate) fn set_length(&self, bytes: u32) -> Result<(), Refused> {
@@ -203,13 +216,18 @@ impl Skb {
         check(unsafe { bpf_skb_change_tail(self.0, bytes, 0) })
     }
 
-    /// Replaces the first bytes, and with them whose packet it is.
+    /// Replaces the first `bytes` bytes by those of the words, and with them whose packet it is.
     #[inline(always)]
-    pub(crate) fn overwrite(&self, bytes: &[u8]) -> Result<(), Refused> {
+    pub(crate) fn overwrite<const N: usize>(
+        &self,
+        words: &[u32; N],
+        bytes: u32,
+    ) -> Result<(), Refused> {
         let flags = u64::from(BPF_F_RECOMPUTE_CSUM | BPF_F_INVALIDATE_HASH);
-        let from = bytes.as_ptr().cast();
-        // SAFETY: the helper checks the length against the packet and reads the slice.
-        check(unsafe { bpf_skb_store_bytes(self.0, 0, from, bytes.len() as u32, flags) })
+        let bytes = within(bytes, 4 * N)?;
+        let from = words.as_ptr().cast();
+        // SAFETY: the helper checks the length against the packet and reads no more than the words.
+        check(unsafe { bpf_skb_store_bytes(self.0, 0, from, bytes, flags) })
     }
 
     /// For what the kernel is asked about the packet.
@@ -295,6 +313,16 @@ impl Packet for Skb {
 extern "C" fn skip_extensions(context: *mut __sk_buff, protocol: u32, offset: u32) -> u64 {
     let first = Upper::at(protocol as u8, (offset & 0xff) as usize);
     Upper::to_word(headers::skip_extensions(&Skb(context), first))
+}
+
+/// A number of bytes that the verifier knows to be at least one and at most so many.
+#[inline(always)]
+fn within(bytes: u32, most: usize) -> Result<u32, Refused> {
+    let more = opaque((bytes as usize).wrapping_sub(1));
+    if more < most {
+        return Ok((more + 1) as u32);
+    }
+    Err(Refused)
 }
 
 #[inline(always)]

@@ -153,9 +153,6 @@ pub(crate) fn count(seen: &Seen<'_>) {
 pub(crate) fn decide(skb: &Skb, seen: &Seen<'_>, route: &mut bpf_fib_lookup) -> Verdict<Way> {
     let headers = seen.headers;
     scope::check(headers)?;
-    if let Some(reason) = headers.stack_only {
-        return Err(reason.into());
-    }
     ttl::check(headers)?;
     // A length of 0 makes the helper leave a GSO packet alone: its segments are checked in `to_lan`.
     let length = if skb.gso_size() == 0 {
@@ -168,6 +165,7 @@ pub(crate) fn decide(skb: &Skb, seen: &Seen<'_>, route: &mut bpf_fib_lookup) -> 
     if route.ifindex == skb.ifindex() && matches!(answer, FIB_SUCCESS | FIB_NO_NEIGHBOUR) {
         return on_to_site(skb, seen);
     }
+    check_options(headers)?;
     match answer {
         FIB_SUCCESS | FIB_NO_NEIGHBOUR => to_lan(skb, seen, route, answer == FIB_NO_NEIGHBOUR),
         fib::TOO_BIG => Err(StackReason::TooBig.into()),
@@ -208,6 +206,14 @@ pub(crate) fn carry_out(
         return Err(Refusal::Done);
     }
     Ok(skb::redirect_neighbour(&mut next_hop(route)))
+}
+
+/// What only the stack may forward goes there, unless it must not be forwarded at all.
+#[inline(always)]
+fn check_options(headers: &Headers) -> Verdict<()> {
+    headers
+        .stack_only
+        .map_or(Ok(()), |reason| Err(reason.into()))
 }
 
 /// Out of one of our LAN interfaces of the same virtual network.
@@ -269,6 +275,7 @@ fn on_to_site(skb: &Skb, seen: &Seen<'_>) -> Verdict<Way> {
     if seen.flow.target == to {
         return Ok(Way::new(skb, leave::AS_ANSWER, skb.ifindex()));
     }
+    check_options(headers)?;
     if seen.wire.largest > site.mtu {
         return Err(StackReason::TooBig.into());
     }

@@ -12,6 +12,7 @@
 pub use crossway_api::message as api;
 
 pub mod cleanup;
+pub mod clocks;
 pub mod config;
 pub mod crossway;
 pub mod engine;

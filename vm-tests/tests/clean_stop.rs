@@ -21,6 +21,24 @@ const PAUSE: Duration = Duration::from_micros(100);
 const BEFORE: Duration = Duration::from_millis(300);
 const UNDER_WAY: Duration = Duration::from_millis(500);
 
+/// There may be a million of them.
+#[test]
+fn a_clean_stop_reads_the_kernels_routes_once() {
+    const READ: &str = "read the kernel's routes";
+    let mut pair = Pair::start(|_| ()).unwrap();
+    assert!(pair.a.stop().unwrap().success());
+    pair.a.set_variable("CROSSWAY_LOG", "debug");
+    pair.a.start_again().unwrap();
+    assert!(pair.a.log().contains(READ));
+    let before = pair.a.log().len();
+    assert!(pair.a.stop().unwrap().success());
+    let log = pair.a.log();
+    let (_, stop) = log[before..].split_once("stopping;").unwrap();
+    assert_eq!(stop.matches(READ).count(), 1, "{stop}");
+    let left = pair.site_a().gateway.ip("route show table all").unwrap();
+    assert!(!left.contains("proto 19"), "{left}");
+}
+
 #[test]
 fn every_packet_to_and_from_a_gateway_that_stops_is_received_or_counted() {
     // Without BFD gateway b goes on to send: a site that it knows to be down is left to its kernel, which may still

@@ -113,6 +113,119 @@ fn what_iptables_wrote_is_named_as_well() {
     found.unwrap();
 }
 
+/// Each change is made when the one before was seen: who only looks every few seconds is late.
+#[test]
+fn a_change_is_followed_at_once() {
+    const CHANGES: usize = 12;
+    let (topology, gateways) = two_sites();
+    let (gateway, netns) = (&gateways[0], &topology.sites[0].gateway);
+    let deadline = wait::now() + 2 * LIMIT;
+    for number in 0..CHANGES {
+        let drops = number % 2 == 0;
+        let policy = if drops { POLICY } else { CHAIN };
+        set(netns, &[policy.to_owned()]);
+        let left = deadline.saturating_duration_since(wait::now());
+        let seen = wait::until("the change to be seen", left, || {
+            (firewall_warnings(gateway).is_empty() != drops).then_some(())
+        });
+        assert!(
+            seen.is_ok(),
+            "{number} of {CHANGES} changes were seen in time"
+        );
+    }
+}
+
+#[test]
+fn chains_of_the_older_iptables_that_drop_are_named_and_others_are_not() {
+    let (topology, gateways) = two_sites();
+    let (gateway, netns) = (&gateways[0], &topology.sites[0].gateway);
+    let tun = gateway.status().unwrap().tun.name;
+    if netns.run("iptables-legacy -w -S FORWARD").is_err() {
+        println!("note: no iptables-legacy here");
+        return;
+    }
+    let dropped = |table: &str, from: &str, to: &str| {
+        format!("iptables-legacy chain {table} FORWARD (IPv4) drops packets from {from} to {to}")
+    };
+    let both = |table: &str| vec![dropped(table, "lan0", &tun), dropped(table, &tun, "lan0")];
+    let invalid = "iptables-legacy chain filter FORWARD (IPv4) drops what conntrack calls invalid";
+    let in_ipv6 = format!("chain filter FORWARD (IPv6) drops packets from lan0 to {tun}");
+    for (rules, expected) in [
+        (vec!["iptables-legacy -P FORWARD ACCEPT"], vec![]),
+        (vec!["iptables-legacy -P FORWARD DROP"], both("filter")),
+        (
+            vec!["iptables-legacy -t mangle -A FORWARD -j DROP"],
+            both("mangle"),
+        ),
+        (
+            vec![
+                "iptables-legacy -P FORWARD DROP",
+                "iptables-legacy -A FORWARD -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT",
+                "iptables-legacy -A FORWARD -i lan+ -j ACCEPT",
+            ],
+            vec![dropped("filter", &tun, "lan0")],
+        ),
+        (
+            vec![
+                "iptables-legacy -P FORWARD DROP",
+                "iptables-legacy -N ours",
+                "iptables-legacy -N others",
+                "iptables-legacy -A others -i eth9 -j ACCEPT",
+                "iptables-legacy -A ours -o lan0 -j ACCEPT",
+                "iptables-legacy -A ours ! -i cw+ -j ACCEPT",
+                "iptables-legacy -A FORWARD -j others",
+                "iptables-legacy -A FORWARD -g ours",
+            ],
+            vec![],
+        ),
+        (
+            vec![
+                "iptables-legacy -P FORWARD DROP",
+                "iptables-legacy -A FORWARD -s 10.2.0.0/24 -j ACCEPT",
+                "iptables-legacy -A FORWARD -d 10.2.0.0/24 -j ACCEPT",
+            ],
+            vec![],
+        ),
+        (
+            vec!["iptables-legacy -A FORWARD -m conntrack --ctstate INVALID -j DROP"],
+            vec![invalid.to_owned()],
+        ),
+        (
+            vec![
+                "iptables-legacy -A FORWARD -m conntrack --ctstate INVALID -j DROP",
+                "iptables-legacy -t raw -A PREROUTING -s 10.0.0.0/8 -d 10.0.0.0/8 -j CT --notrack",
+            ],
+            vec![],
+        ),
+        (
+            vec!["ip6tables-legacy -A FORWARD -i lan0 -j REJECT"],
+            vec![in_ipv6],
+        ),
+    ] {
+        for program in ["iptables-legacy", "ip6tables-legacy"] {
+            netns
+                .run(&format!("{program} -w -P FORWARD ACCEPT"))
+                .unwrap();
+            for table in ["filter", "mangle", "raw"] {
+                netns.run(&format!("{program} -w -t {table} -F")).unwrap();
+                netns.run(&format!("{program} -w -t {table} -X")).unwrap();
+            }
+        }
+        for line in &rules {
+            netns.run(line).unwrap();
+        }
+        let found = wait::until("the warnings", LIMIT, || {
+            let found = firewall_warnings(gateway);
+            let fits = found.len() == expected.len()
+                && expected
+                    .iter()
+                    .all(|line| found.iter().any(|found| found.contains(line.as_str())));
+            fits.then_some(())
+        });
+        assert!(found.is_ok(), "{rules:?}: {:?}", firewall_warnings(gateway));
+    }
+}
+
 fn rule(rule: &str) -> String {
     format!("nft add rule inet beside forward {rule}")
 }
@@ -127,7 +240,8 @@ fn set(netns: &Netns, rules: &[String]) {
 
 fn firewall_warnings(gateway: &Crossway) -> Vec<String> {
     let warnings = gateway.status().unwrap().warnings;
-    let is_of_chains = |line: &String| line.contains("nftables chain");
+    let is_of_chains =
+        |line: &String| line.contains("nftables chain") || line.contains("iptables-legacy chain");
     warnings.into_iter().filter(is_of_chains).collect()
 }
 

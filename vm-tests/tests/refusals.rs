@@ -14,6 +14,8 @@ use std::time::Duration;
 use vm_tests::crossway::Crossway;
 use vm_tests::host_state::{HostState, files_of};
 use vm_tests::keys::KeyPair;
+use vm_tests::netns::Netns;
+use vm_tests::pair::Pair;
 use vm_tests::plan::{self, GatewayPlan, Shape};
 use vm_tests::topology::{Builder, Family, LISTEN_PORT, Topology, Wan};
 use vm_tests::traffic;
@@ -101,6 +103,44 @@ fn a_second_agent_of_the_same_name_is_refused_and_the_first_goes_on() {
     assert_eq!(files_of(first.name()), files);
     let after = HostState::of(&topology.sites[0].gateway).unwrap();
     assert_eq!(running.difference(&after), "");
+}
+
+/// In a container, say, that has the host's BPF file system and a `/run` of its own: what is in `/run` says nothing of
+/// the first, and its programs and maps would be taken over.
+#[test]
+fn a_gateway_of_the_same_name_in_another_namespace_is_refused_whoever_of_the_firsts_agents_runs() {
+    let mut pair = Pair::start(|_| ()).unwrap();
+    let elsewhere = Netns::create(&format!("{}-elsewhere", pair.topology.prefix())).unwrap();
+    let folder = pair.topology.directory().join("elsewhere");
+    fs::create_dir(&folder).unwrap();
+    let mut second = Crossway::prepare_in(&elsewhere, &folder, &pair.plans[0]).unwrap();
+    let own_run = r#"mount -t tmpfs -o mode=755 tmpfs /run/crossway && exec "$@""#;
+    second.set_wrapper(&["unshare", "--mount", "sh", "-c", own_run, "sh"]);
+    for fast_path in [true, false] {
+        let mut plan = pair.plans[0].clone();
+        plan.configure(move |config| config.gateway.fast_path = fast_path);
+        second.write_config(&plan).unwrap();
+        let refuses = |pair: &Pair| {
+            let (code, said) = second.refused().unwrap();
+            assert_eq!(code, 1, "{said}");
+            let holder = format!("process {} (", pair.a.pid().unwrap());
+            for words in ["a gateway of the same name", &holder, "another name"] {
+                assert!(said.contains(words), "{words}: {said}");
+            }
+            let status = pair.a.status().unwrap();
+            assert!(status.fast_path, "{status:?}");
+            pair.wait_until_up().unwrap();
+        };
+        refuses(&pair);
+        assert!(pair.a.take_over().unwrap().success());
+        refuses(&pair);
+        // One that is killed holds nothing.
+        pair.a.kill().unwrap();
+        pair.a.start_again().unwrap();
+        refuses(&pair);
+    }
+    let links = elsewhere.ip("-o link show").unwrap();
+    assert!(!links.contains("cw-"), "{links}");
 }
 
 /// Names of network interfaces are short: two long names may give the same TUN.

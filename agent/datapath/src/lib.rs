@@ -12,6 +12,7 @@ mod attach;
 mod attachment;
 mod explain;
 mod flows;
+mod hold;
 mod local;
 mod log;
 mod object;
@@ -41,6 +42,7 @@ use tracing::{info, warn};
 
 use self::attach::Attacher;
 use self::explain::Answers;
+use self::hold::Hold;
 use self::pins::Pins;
 use self::shape::Shape;
 use crossway_sys::interface;
@@ -52,6 +54,7 @@ pub use self::explain::{MOST_EXPLAINED, Question};
 pub use self::flows::{
     Account, FlowEnd, FlowSummary, Flows, IdleLimits, Opening, Swept, Told, Walk,
 };
+pub use self::hold::{Held, Holder};
 pub use self::local::{Local, WanVlan};
 pub use self::log::ProgramLog;
 pub use self::prepared::Prepared;
@@ -84,6 +87,7 @@ pub struct Datapath {
     attacher: Attacher,
     pins: Pins,
     took_over: bool,
+    _hold: Hold,
 }
 
 /// Whether the interface cuts TCP super-packets into segments itself; one that does not say does.
@@ -95,18 +99,24 @@ impl Datapath {
     /// Loads programs and maps for `gateway` (a valid name of the configuration), with room for so many
     /// flows of IPv4, and [`maps::flows_of_ipv6`]. Takes over pinned maps, or removes them if they are of
     /// another version or shape. Mounts the BPF file system if it is missing. Attaches nothing yet.
-    pub fn load_for(gateway: &str, tc: TcAttach, flows: usize) -> Result<Self> {
+    ///
+    /// # Errors
+    /// [`Held`] where another agent has the maps, or what keeps them or the programs from being loaded.
+    pub fn load_for(gateway: &str, holder: Holder, tc: TcAttach, flows: usize) -> Result<Self> {
         pins::ensure_bpffs()?;
         let pins = Pins::new(gateway);
         pins.refuse_foreign()?;
+        pins.create()?;
+        let mut hold = pins.hold(holder)?;
         if let Some(misfit) = pins.misfit(flows)? {
             warn!("removing the eBPF maps and links left by another version: {misfit}");
             remove(&pins, gateway)?;
+            pins.create()?;
+            hold = pins.hold(holder)?;
         }
         let took_over = pins.map(maps::SETTINGS).exists();
-        pins.create()?;
         let loaded = load_pinned(&pins, took_over, flows)
-            .and_then(|programs| Self::new(programs, pins.clone(), gateway, tc, took_over));
+            .and_then(|programs| Self::new(programs, pins.clone(), hold, gateway, tc, took_over));
         if loaded.is_err() && !took_over {
             // Whatever kept us from loading, half a set of pins helps nobody.
             let _ = remove(&pins, gateway);
@@ -115,8 +125,17 @@ impl Datapath {
     }
 
     /// Removes what a gateway that is not running left behind, if anything.
-    pub fn remove_left_behind(gateway: &str) -> Result<()> {
-        remove(&Pins::new(gateway), gateway)
+    ///
+    /// # Errors
+    /// [`Held`] where another agent has it, or what cannot be removed.
+    pub fn remove_left_behind(gateway: &str, holder: Holder) -> Result<()> {
+        let pins = Pins::new(gateway);
+        pins.refuse_foreign()?;
+        if !pins.directory().exists() {
+            return Ok(());
+        }
+        let _hold = pins.hold(holder)?;
+        remove(&pins, gateway)
     }
 
     /// Attaches what is wanted and is not attached yet, detaches everything else. Call it again
@@ -172,6 +191,7 @@ impl Datapath {
     fn new(
         mut programs: Ebpf,
         pins: Pins,
+        hold: Hold,
         gateway: &str,
         tc: TcAttach,
         took_over: bool,
@@ -194,6 +214,7 @@ impl Datapath {
             programs,
             pins,
             took_over,
+            _hold: hold,
         })
     }
 }

@@ -18,6 +18,7 @@ use datapath_abi::{ABI_VERSION, maps};
 use tracing::info;
 
 use super::attachment::Place;
+use super::hold::{Hold, Holder};
 use super::shape::Shape;
 use super::sys::bpffs;
 
@@ -76,6 +77,11 @@ impl Pins {
             &self.qdiscs(),
         ];
         refuse_foreign(Path::new(bpffs::ROOT), folders)
+    }
+
+    /// Holds them against other agents; the directories are there.
+    pub(super) fn hold(&self, holder: Holder) -> Result<Hold> {
+        Hold::of(&self.directory, holder)
     }
 
     /// Makes the directories.

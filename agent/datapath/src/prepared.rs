@@ -5,6 +5,7 @@ use anyhow::Result;
 use aya::Ebpf;
 
 use super::attachment::TcAttach;
+use super::hold::{Hold, Holder};
 use super::pins::{self, Pins};
 use super::{Datapath, load_pinned};
 
@@ -13,6 +14,7 @@ use super::{Datapath, load_pinned};
 pub struct Prepared {
     programs: Ebpf,
     pins: Pins,
+    hold: Hold,
     gateway: String,
     tc: TcAttach,
 }
@@ -28,6 +30,7 @@ impl Prepared {
             return Ok(None);
         }
         Ok(Some(Self {
+            hold: pins.hold(Holder::Successor)?,
             programs: load_pinned(&pins, true, flows)?,
             pins,
             gateway: gateway.to_owned(),
@@ -37,6 +40,13 @@ impl Prepared {
 
     /// Takes the maps over as they are now; the other agent must not write them any more.
     pub fn finish(self) -> Result<Datapath> {
-        Datapath::new(self.programs, self.pins, &self.gateway, self.tc, true)
+        let Self {
+            programs,
+            pins,
+            hold,
+            gateway,
+            tc,
+        } = self;
+        Datapath::new(programs, pins, hold, &gateway, tc, true)
     }
 }

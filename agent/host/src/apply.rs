@@ -49,11 +49,12 @@ impl Host {
         let added = tunnel::add_addresses(&self.handle, file, &tun, &wanted.addresses, &mut report);
         let leftover = added.await;
         self.set_routes(wanted, &tun, &lan, &mut report).await;
-        let families = turn_back::Families {
-            ipv4: wanted.by_stack && !wanted.hub,
-            ipv6: wanted.by_stack && !wanted.hub && wanted.uses_ipv6(),
+        let turns = if wanted.by_stack {
+            turn_back::Turns::of(&wanted.sites)
+        } else {
+            turn_back::Turns::default()
         };
-        turn_back::reconcile(&self.handle, &self.routes, &tun, families, &mut report).await;
+        turn_back::reconcile(&self.handle, &self.routes, &tun, turns, &mut report).await;
         match leftover {
             Ok(leftover) => {
                 let file = &mut self.file;

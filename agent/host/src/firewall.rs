@@ -1,21 +1,27 @@
-//! The host's nftables beside us (`iptables-nft` included): whether a FORWARD chain would drop what the kernel stack must
-//! carry, and whether addresses are translated. Read by netlink; `nft` need not be installed.
+//! The host's firewall beside us, nftables (`iptables-nft` included) and the older iptables: whether a FORWARD chain
+//! would drop what the kernel stack must carry, and whether addresses are translated. Read from the kernel; neither
+//! `nft` nor `iptables` need be installed.
 //!
 //! The fast path passes netfilter by. What it leaves to the stack does not, and of a connection of which the fast path
 //! carries the rest, conntrack has seen a part: it may be called invalid. [`walk`] follows packets through the chains
 //! that they would meet. What it does not understand it takes as the administrator would wish it: a rule that may
 //! accept a site's addresses does, and one that may drop does not.
 
+mod legacy;
 mod netlink;
+pub mod notes;
 pub mod ruleset;
 mod walk;
+mod xtables;
 
+use std::borrow::Cow;
 use std::fs;
 use std::io;
 use std::path::Path;
 
 use crossway_types::ids::IfIndex;
 
+use self::legacy::Table;
 use self::netlink::NetfilterSocket;
 use self::ruleset::Ruleset;
 pub use self::walk::Passage;
@@ -48,11 +54,21 @@ pub struct Named {
     pub index: IfIndex,
 }
 
-/// The rules of this network namespace, read again only when they have changed.
+/// The rules of this network namespace. Those of nftables are read again only when they have changed.
 #[derive(Debug, Default)]
 pub struct Watched {
     generation: Option<u32>,
-    rules: Ruleset,
+    nftables: Ruleset,
+}
+
+/// What the kernel has now.
+struct Rules<'a> {
+    /// Of nftables and of the older iptables.
+    all: Cow<'a, Ruleset>,
+    /// Tables of the older iptables that cannot be read, and why.
+    unread: Vec<(Table, io::Error)>,
+    /// Something translates addresses.
+    nat: bool,
 }
 
 impl Watched {
@@ -67,16 +83,15 @@ impl Watched {
         tun: &Named,
         fast_path: bool,
     ) -> Result<Firewall, HostError> {
-        self.read().map_err(|error| HostError::Netlink {
-            what: "to read the host's nftables".to_owned(),
-            error,
-        })?;
-        let nat = self.rules.translates() || legacy_tables().iter().any(|table| table == "nat");
-        let mut warnings = Vec::new();
+        let Rules { all, unread, nat } = self.rules()?;
+        let mut warnings: Vec<_> = unread
+            .iter()
+            .map(|(table, error)| not_judged(table, error))
+            .collect();
         for lan in lans {
             for (from, to) in [(lan, tun), (tun, lan)] {
                 let passage = Passage { from, to };
-                for found in walk::judge(&self.rules, passage, fast_path) {
+                for found in walk::judge(&all, passage, fast_path) {
                     if !warnings.contains(&found) {
                         warnings.push(found);
                     }
@@ -95,19 +110,32 @@ impl Watched {
         passage: Passage<'_>,
         ipv4: bool,
     ) -> Result<Vec<ForwardChain>, HostError> {
+        let Rules { all, unread, .. } = self.rules()?;
+        let known = walk::meet(&all, passage, ipv4);
+        let unknown = unread.iter().map(|(table, _)| ForwardChain {
+            name: format!("iptables-legacy {}", table.name),
+            drops: None,
+        });
+        Ok(known.chain(unknown).collect())
+    }
+
+    fn rules(&mut self) -> Result<Rules<'_>, HostError> {
         self.read().map_err(|error| HostError::Netlink {
             what: "to read the host's nftables".to_owned(),
             error,
         })?;
-        let mut chains: Vec<_> = walk::meet(&self.rules, passage, ipv4).collect();
-        let legacy = legacy_tables();
-        if legacy.iter().any(|table| table == "filter") {
-            chains.push(ForwardChain {
-                name: "FORWARD of the older iptables".to_owned(),
-                drops: None,
-            });
+        let mut all = Cow::Borrowed(&self.nftables);
+        let mut unread = Vec::new();
+        let mut nat = all.translates();
+        for table in legacy::tables() {
+            nat |= table.name == "nat";
+            match table.chains() {
+                Ok(chains) if chains.is_empty() => {}
+                Ok(chains) => all.to_mut().chains.extend(chains),
+                Err(error) => unread.push((table, error)),
+            }
         }
-        Ok(chains)
+        Ok(Rules { all, unread, nat })
     }
 
     fn read(&mut self) -> io::Result<()> {
@@ -118,11 +146,20 @@ impl Watched {
         let mut socket = NetfilterSocket::open()?;
         let generation = socket.generation()?;
         if self.generation != Some(generation) {
-            self.rules = socket.rules()?;
+            self.nftables = socket.rules()?;
             self.generation = Some(generation);
         }
         Ok(())
     }
+}
+
+fn not_judged(table: &Table, error: &io::Error) -> String {
+    format!(
+        "the host has an iptables-legacy table {} that cannot be read ({error}): whether its chains drop what the fast path \
+         leaves to the kernel stack is not known; look at it with iptables-legacy-save, or move its rules to nftables \
+         (iptables-nft)",
+        table.name
+    )
 }
 
 /// Whether asking would not load a module that nobody has wanted yet.
@@ -139,13 +176,4 @@ fn is_built_in(module: &str) -> bool {
     let list = fs::read_to_string(list).unwrap_or_default();
     let file = format!("/{module}.ko");
     list.lines().any(|line| line.ends_with(&file))
-}
-
-/// Tables of the older iptables, whose rules are not read.
-fn legacy_tables() -> Vec<String> {
-    ["ip_tables_names", "ip6_tables_names"]
-        .iter()
-        .filter_map(|file| fs::read_to_string(format!("/proc/thread-self/net/{file}")).ok())
-        .flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>())
-        .collect()
 }

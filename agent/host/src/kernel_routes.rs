@@ -130,6 +130,11 @@ pub fn list(socket: &mut RouteSocket, ours: Option<&Ours>) -> Result<KernelRoute
         others = routes.others.len(),
         "listed the kernel's routes"
     );
+    tracing::debug!(
+        own = routes.own.len() + routes.backstops.len(),
+        others = routes.others.len(),
+        "read the kernel's routes"
+    );
     Ok(routes)
 }
 

@@ -70,6 +70,8 @@ pub struct Host {
     seen: drift::Seen,
     /// `None` until the first [`Host::apply`].
     virtual_macs: Option<Vec<VirtualMac>>,
+    /// No route of ours is left, and none is made any more: see [`Host::close_tunnel`].
+    closed: bool,
 }
 
 /// The socket for routes, for threads that may block.
@@ -94,8 +96,8 @@ pub struct Wanted {
     pub wan: Vec<String>,
     /// Those of them that links are bound to.
     pub bound_wans: Vec<String>,
-    /// Whether packets may go from site to site through this gateway: there is more than one.
-    pub hub: bool,
+    /// The prefixes of each site. With more than one, packets may go from site to site through this gateway.
+    pub sites: Vec<Vec<Prefix>>,
     /// Whether the kernel stack forwards everything, without eBPF.
     pub by_stack: bool,
     /// Devices that virtual routers need.
@@ -137,6 +139,7 @@ impl Host {
             warning,
             seen: drift::Seen::default(),
             virtual_macs: None,
+            closed: false,
         };
         // One request, so that a kernel that does not answer shows here.
         host.interface("lo").await?;
@@ -245,13 +248,15 @@ impl Host {
 
     /// Lets nothing more be routed into the tunnel; what is in it can still be read. [`Host::restore`] is to follow.
     pub async fn close_tunnel(&mut self) -> Result<(), HostError> {
-        tunnel::close(&self.handle, &self.routes, &mut self.file).await
+        self.closed = tunnel::close(&self.handle, &self.routes, &mut self.file).await?;
+        Ok(())
     }
 
     /// Puts everything back as it was before the first [`Host::apply`], and forgets it. What fails keeps the
     /// rest from nothing, and stays remembered for the next start.
     pub async fn restore(&mut self) -> Result<Report, HostError> {
-        let released = tunnel::release(&self.handle, &self.routes, &mut self.file).await;
+        let closed = std::mem::take(&mut self.closed);
+        let released = tunnel::release(&self.handle, &self.routes, &mut self.file, closed).await;
         let mut report = Report::default();
         report.note(released);
         let file = &mut self.file;

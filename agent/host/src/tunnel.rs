@@ -24,7 +24,7 @@ pub(super) async fn claim(
     name: &str,
 ) -> Result<(), HostError> {
     if file.state.tun.as_ref().is_some_and(|tun| tun.name != name) {
-        release(handle, routes, file).await?;
+        release(handle, routes, file, false).await?;
     }
     let claimed = file.state.tun.take();
     let there = links::find(handle, name).await?;
@@ -236,21 +236,24 @@ pub(super) async fn set_routes(
     Ok(others)
 }
 
-/// Deletes the TUN if it is ours; else takes away what we put on it.
+/// Deletes the TUN if it is ours; else takes away what we put on it. `closed`: [`close`] has taken the routes away.
 pub(super) async fn release(
     handle: &Handle,
     routes: &Routes,
     file: &mut StateFile,
+    closed: bool,
 ) -> Result<(), HostError> {
     let Some(state) = file.state.tun.clone() else {
         return Ok(());
     };
-    remove_discarded(routes, file).await?;
+    if !closed {
+        remove_discarded(routes, file).await?;
+    }
     let Some(tun) = links::find(handle, &state.name).await? else {
         return Ok(());
     };
     let mut report = Report::default();
-    let none = turn_back::Families::default();
+    let none = turn_back::Turns::default();
     turn_back::reconcile(handle, routes, &tun, none, &mut report).await;
     if let Some(warning) = report.warnings.pop() {
         tracing::warn!("{warning}");
@@ -261,7 +264,9 @@ pub(super) async fn release(
     if tun.group != before.group {
         links::set_group(handle, &tun, before.group).await?;
     }
-    remove_routes(routes, file, &tun).await?;
+    if !closed {
+        remove_routes(routes, file, &tun).await?;
+    }
     for (address, length) in &state.addresses {
         let address = InterfaceAddress {
             address: *address,
@@ -279,26 +284,28 @@ pub(super) async fn release(
 }
 
 /// Ends what is routed into the TUN. One that we made goes down, and all routes with it at once, however many; of
-/// one that was there before only our routes go.
+/// one that was there before only our routes go. Says whether all of them have gone.
 pub(super) async fn close(
     handle: &Handle,
     routes: &Routes,
     file: &mut StateFile,
-) -> Result<(), HostError> {
+) -> Result<bool, HostError> {
     let Some(state) = file.state.tun.clone() else {
-        return Ok(());
+        return Ok(false);
     };
     let Some(tun) = links::find(handle, &state.name).await? else {
-        return Ok(());
+        return Ok(false);
     };
+    if state.before.is_some() {
+        // Those that lead nowhere are among them.
+        remove_routes(routes, file, &tun).await?;
+        return Ok(true);
+    }
     // First: a route that makes a prefix unreachable would swallow packets that no counter of the kernel's has.
     let discarded = remove_discarded(routes, file).await;
-    if state.before.is_some() {
-        remove_routes(routes, file, &tun).await?;
-    } else {
-        links::set_up(handle, &tun, false).await?;
-    }
-    discarded
+    links::set_up(handle, &tun, false).await?;
+    discarded?;
+    Ok(true)
 }
 
 /// Takes away all our routes.

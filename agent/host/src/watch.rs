@@ -1,6 +1,6 @@
 //! Tells that the host's links, addresses, routes or settings have changed.
 
-mod filter;
+pub(crate) mod filter;
 mod interest;
 mod note;
 

@@ -48,7 +48,7 @@ fn wanted() -> Wanted {
         down: Vec::new(),
         lan: vec!["lan".to_owned()],
         wan: vec!["wan".to_owned()],
-        hub: true,
+        sites: Vec::new(),
         by_stack: false,
         virtual_macs: Vec::new(),
     }

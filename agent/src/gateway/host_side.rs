@@ -215,7 +215,11 @@ impl HostSide {
                 .map(|wan| wan.interface.clone())
                 .collect(),
             bound_wans: plan.bound_wans(),
-            hub: plan.sites.len() > 1,
+            sites: plan
+                .sites
+                .iter()
+                .map(|site| site.config.routes.clone())
+                .collect(),
             by_stack: false,
             virtual_macs: desired.virtual_macs(),
         }
@@ -270,7 +274,7 @@ impl HostSide {
         lans.into_iter().map(|lan| strict(lan.interface)).collect()
     }
 
-    /// What the host's nftables would do to what the stack must carry, and whether it translates addresses now and
+    /// What the host's firewall would do to what the stack must carry, and whether it translates addresses now and
     /// did not before, or the other way round.
     pub(super) async fn look_at_firewall(
         &mut self,

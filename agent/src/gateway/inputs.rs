@@ -13,6 +13,7 @@ use super::names::Answer;
 use crate::control::ControlRequest;
 use crate::datapath::ProgramLog;
 use crate::health::Outcome;
+use crate::host::firewall::notes::Notes;
 use crate::host::watch::Watch;
 use crate::lane::{FromLanes, FromReplica};
 use crate::metrics::Reading;
@@ -21,8 +22,8 @@ use crate::vrrp::status::Event as VrrpEvent;
 
 /// How often links, rates and idle flows are looked at.
 const TICK: Duration = Duration::from_secs(1);
-/// How long changes of the host are gathered before they are acted on.
-const HOST_SETTLES: Duration = Duration::from_millis(100);
+/// How long changes of the host, or of its firewall, are gathered before they are acted on.
+const SETTLES: Duration = Duration::from_millis(100);
 /// Where a look at the host takes long, as with a million routes, the next is at least this many times as long away:
 /// following changes costs a twentieth of a core.
 const PAUSE_BEHIND_LOOK: u32 = 19;
@@ -39,6 +40,7 @@ pub(super) struct Inputs {
     /// Who waits for a reading of the metrics.
     pub(super) readings: mpsc::Receiver<oneshot::Sender<Reading>>,
     pub(super) watch: Watch,
+    pub(super) firewall: Notes,
     pub(super) machine: Machine,
     pub(super) program_log: Option<ProgramLog>,
     /// Agents that ask to take over.
@@ -58,7 +60,14 @@ pub(super) struct Signals {
 /// What the clock alone brings.
 pub(super) struct Timers {
     tick: Interval,
-    /// When the host counts as settled, if it has changed.
+    host: Settling,
+    firewall: Settling,
+}
+
+/// When something that changes in bursts is looked at.
+#[derive(Clone, Copy, Debug, Default)]
+struct Settling {
+    /// When it counts as settled, if it has changed.
     settled: Option<Instant>,
     /// When it may be looked at again at the soonest.
     next_look: Option<Instant>,
@@ -91,6 +100,7 @@ pub(super) enum Input {
     Fate(Fate),
     InterfaceChanged,
     HostSettled,
+    FirewallSettled,
     LinksDue,
     ReplicasDue,
     FlowsDue,
@@ -114,8 +124,8 @@ impl Timers {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             tick,
-            settled: None,
-            next_look: None,
+            host: Settling::default(),
+            firewall: Settling::default(),
         }
     }
 }
@@ -150,9 +160,18 @@ impl Inputs {
                 Some(reply) = self.readings.recv() => return Ok(Input::Reading(reply)),
                 fate = self.machine.changed() => return Ok(Input::Fate(fate)),
                 changed = self.watch.changed() => changed.context("watching the host")?,
-                () = at(self.timers.settled) => {
-                    self.timers.settled = None;
+                () = at(self.timers.host.settled) => {
+                    self.timers.host.settled = None;
                     return Ok(Input::HostSettled);
+                }
+                // While a look is due, more notes tell nothing.
+                () = self.firewall.changed(), if self.timers.firewall.settled.is_none() => {
+                    self.timers.firewall.on_changed(tokio::time::Instant::now().into_std());
+                    continue;
+                }
+                () = at(self.timers.firewall.settled) => {
+                    self.timers.firewall.settled = None;
+                    return Ok(Input::FirewallSettled);
                 }
                 () = at(due.links) => return Ok(Input::LinksDue),
                 () = at(due.replicas) => return Ok(Input::ReplicasDue),
@@ -160,12 +179,9 @@ impl Inputs {
                 () = follow_programs(&mut self.program_log) => continue,
                 _ = self.timers.tick.tick() => return Ok(Input::Tick),
             };
-            let settled = tokio::time::Instant::now().into_std() + HOST_SETTLES;
-            let settled = self
-                .timers
-                .next_look
-                .map_or(settled, |next| next.max(settled));
-            self.timers.settled.get_or_insert(settled);
+            self.timers
+                .host
+                .on_changed(tokio::time::Instant::now().into_std());
             if changed.links {
                 return Ok(Input::InterfaceChanged);
             }
@@ -176,9 +192,26 @@ impl Inputs {
 impl Inputs {
     /// The host has been looked at, from `start` to `end`.
     pub(super) fn on_host_followed(&mut self, start: Instant, end: Instant) {
+        self.timers.host.on_looked(start, end);
+    }
+
+    /// The host's firewall has been looked at, from `start` to `end`.
+    pub(super) fn on_firewall_followed(&mut self, start: Instant, end: Instant) {
+        self.timers.firewall.on_looked(start, end);
+    }
+}
+
+impl Settling {
+    fn on_changed(&mut self, now: Instant) {
+        let settled = now + SETTLES;
+        let settled = self.next_look.map_or(settled, |next| next.max(settled));
+        self.settled.get_or_insert(settled);
+    }
+
+    fn on_looked(&mut self, start: Instant, end: Instant) {
         let took = end.saturating_duration_since(start);
         let pause = (took * PAUSE_BEHIND_LOOK).min(LONGEST_PAUSE);
-        self.timers.next_look = Some(end + pause);
+        self.next_look = Some(end + pause);
     }
 }
 
@@ -198,5 +231,34 @@ async fn follow_programs(log: &mut Option<ProgramLog>) {
     if let Err(error) = programs.follow().await {
         tracing::warn!(%error, "what the eBPF programs say cannot be read any more");
         *log = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn a_storm_of_changes_costs_a_twentieth_of_a_core_and_one_change_waits_for_no_other() {
+        let start = tokio::time::Instant::now().into_std();
+        let mut settling = Settling::default();
+        settling.on_changed(start);
+        assert_eq!(settling.settled, Some(start + SETTLES));
+        // Others that come meanwhile put it off no further.
+        settling.on_changed(start + ms(90));
+        assert_eq!(settling.settled.take(), Some(start + SETTLES));
+        // A look of 50 ms: the next is a second later, however many changes come.
+        let end = start + SETTLES + ms(50);
+        settling.on_looked(start + SETTLES, end);
+        settling.on_changed(end + ms(1));
+        assert_eq!(settling.settled.take(), Some(end + ms(950)));
+        // One that takes seconds is not waited for beyond reason.
+        settling.on_looked(end, end + ms(5000));
+        settling.on_changed(end + ms(5000));
+        assert_eq!(settling.settled, Some(end + ms(5000) + LONGEST_PAUSE));
     }
 }

@@ -67,6 +67,7 @@ impl Gateway {
             // A lane that has ended is noticed at the end of the turn.
             tracing::debug!("{error:#}");
         }
+        self.warn_of_dropped();
     }
 }
 

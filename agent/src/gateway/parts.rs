@@ -32,6 +32,7 @@ use crate::control::{Server, admission, socket_path};
 use crate::datapath::Datapath;
 use crate::health::Outcome;
 use crate::host::Host;
+use crate::host::firewall::notes::Notes;
 use crate::host::watch::Watch;
 use crate::journal::Damper;
 use crate::lane::FromLanes;
@@ -162,6 +163,7 @@ impl Gateway {
             vrrp: sources.vrrp,
             readings: sources.readings,
             watch: sources.watch,
+            firewall: Notes::start(),
             machine: Machine::watch(),
             program_log,
             successors,

@@ -18,7 +18,7 @@ use super::timestamps::start_of_calendars;
 use super::warnings::{Source, Warnings};
 use crate::clock;
 use crate::config::Config;
-use crate::datapath::{Datapath, TcAttach};
+use crate::datapath::{Datapath, Held, Holder, TcAttach};
 use crate::host::Host;
 use crate::ids::IfIndex;
 use crate::io::tun::TunQueue;
@@ -38,7 +38,7 @@ pub(super) async fn start(config: Config, path: PathBuf) -> Result<(Gateway, Soc
     } = Preflight::look(&config).await?;
 
     let mut warnings = Warnings::default();
-    let datapath = load_datapath(&config, &mut warnings);
+    let datapath = load_datapath(&config, Holder::Only, &mut warnings)?;
     let count = lanes_to_run(&config, datapath.is_some(), &mut warnings);
     let steering = datapath.as_ref().filter(|_| count > 1);
     let (to_control, from_lanes) = ToControl::new();
@@ -166,21 +166,34 @@ pub(super) fn lanes_to_run(config: &Config, fast_path: bool, warnings: &mut Warn
 }
 
 /// Loads the fast path. The connector works without it, so a failure is a warning.
-pub(super) fn load_datapath(config: &Config, warnings: &mut Warnings) -> Option<Datapath> {
-    let name = &config.gateway.name;
-    let loaded = if config.gateway.fast_path {
-        Datapath::load_for(name, TcAttach::Auto, config.gateway.flows).and_then(|mut datapath| {
+///
+/// # Errors
+/// Another agent has the gateway's maps.
+pub(super) fn load_datapath(
+    config: &Config,
+    holder: Holder,
+    warnings: &mut Warnings,
+) -> Result<Option<Datapath>> {
+    let gateway = &config.gateway;
+    let name = &gateway.name;
+    let loaded = if gateway.fast_path {
+        let loaded = Datapath::load_for(name, holder, TcAttach::Auto, gateway.flows);
+        loaded.and_then(|mut datapath| {
             // Receiver indices of an agent before us lead nowhere now.
             datapath.sessions.clear()?;
             Ok(Some(datapath))
         })
     } else {
-        Datapath::remove_left_behind(name).map(|()| None)
+        Datapath::remove_left_behind(name, holder).map(|()| None)
     };
-    loaded.unwrap_or_else(|error| {
-        warnings.replace(Source::FastPath, vec![without_fast_path(&error)]);
-        None
-    })
+    match loaded {
+        Err(error) if error.is::<Held>() => Err(error),
+        Err(error) => {
+            warnings.replace(Source::FastPath, vec![without_fast_path(&error)]);
+            Ok(None)
+        }
+        loaded => loaded,
+    }
 }
 
 pub(super) fn without_fast_path(error: &anyhow::Error) -> String {

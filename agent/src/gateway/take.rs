@@ -28,7 +28,7 @@ use super::warnings::{Source, Warnings};
 use crate::config::Config;
 use crate::control::message::LinkState;
 use crate::control::socket_path;
-use crate::datapath::{Datapath, Prepared, TcAttach};
+use crate::datapath::{Datapath, Holder, Prepared, TcAttach};
 use crate::handover::priority::Priority;
 use crate::handover::socket::Channel;
 use crate::handover::{self, STATE_VERSION};
@@ -224,7 +224,10 @@ fn finish(
     export: &GatewayExport,
 ) -> Option<Datapath> {
     let Some(prepared) = prepared else {
-        return load_datapath(config, warnings);
+        return load_datapath(config, Holder::Successor, warnings).unwrap_or_else(|error| {
+            warnings.replace(Source::FastPath, vec![without_fast_path(&error)]);
+            None
+        });
     };
     match prepared.finish() {
         Ok(mut datapath) => {

@@ -1,4 +1,4 @@
-//! Options of sockets (setsockopt(2)) that the standard library does not set.
+//! Options of sockets (setsockopt(2)) that the standard library does not offer.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -24,5 +24,30 @@ pub fn set<T: Copy>(
         Err(io::Error::last_os_error())
     } else {
         Ok(())
+    }
+}
+
+/// Reads an option into `value`, which may hold a question to the kernel; how many bytes of it the kernel wrote.
+pub fn read(
+    socket: impl AsFd,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: &mut [u8],
+) -> io::Result<usize> {
+    let mut length = libc::socklen_t::try_from(value.len()).map_err(io::Error::other)?;
+    // SAFETY: the value outlives the call, which writes no more than its length.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            level,
+            name,
+            value.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(length as usize)
     }
 }

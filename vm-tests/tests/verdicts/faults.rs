@@ -1,15 +1,17 @@
 //! What the programs tell the agent of, through aya-log: once on a CPU, not for each packet.
 
 use datapath_abi::{
-    fault::FaultKind::{self, NoRole, NoSettings, NoSite},
+    fault::FaultKind::{self, FlowRefused, NoRole, NoSettings, NoSite},
+    flow::FlowStat,
     maps,
     outcome::StackReason,
     settings::Role,
+    site::SiteState,
 };
 
 use crate::{
     frame::Packet,
-    harness::{Context, Datapath, TC_TO_STACK, settings},
+    harness::{Context, Datapath, TC_REDIRECT, TC_TO_STACK, lay_lan, settings},
 };
 
 const LOOPBACK: u32 = 1;
@@ -21,11 +23,23 @@ fn packet() -> Packet {
     Packet::new("10.1.0.5", "10.2.0.9").udp(1, 2, b"x")
 }
 
-/// Sends a hundred packets through a program, which must say this of them, and not a hundred times.
+/// Sends a hundred packets through a program, which must leave them to the stack and say this of them, and not a
+/// hundred times.
 fn assert_said(datapath: &mut Datapath, program: &str, frame: &[u8], kind: FaultKind, about: u32) {
+    assert_said_with(datapath, program, frame, TC_TO_STACK, (kind, about));
+}
+
+/// As [`assert_said`], with another verdict.
+fn assert_said_with(
+    datapath: &mut Datapath,
+    program: &str,
+    frame: &[u8],
+    verdict: i32,
+    (kind, about): (FaultKind, u32),
+) {
     for _ in 0..PACKETS {
         let run = datapath.tc(program, frame, Context::default());
-        assert_eq!(run.verdict, TC_TO_STACK);
+        assert_eq!(run.verdict, verdict);
     }
     let said = datapath.take_log();
     assert!((1..PACKETS / 2).contains(&said.len()), "{}", said.len());
@@ -69,4 +83,25 @@ fn a_route_to_a_site_that_is_not_there_is_told() {
     assert_said(&mut datapath, maps::LAN_INGRESS, &frame, NoSite, 9);
     let counted = datapath.to_stack(StackReason::SiteDown).packets;
     assert_eq!(counted, PACKETS as u64);
+}
+
+#[test]
+fn a_flow_that_the_table_does_not_take_is_told_and_its_packets_pass() {
+    let mut datapath = Datapath::load_with_one_flow();
+    let tun = lay_lan();
+    datapath.set_settings(settings(tun));
+    datapath.set_interface(LOOPBACK, Role::Lan, 0, 1500);
+    datapath.set_interface(tun, Role::Tun, 0, 1420);
+    datapath.set_site(2, SiteState::Up, 1420);
+    datapath.add_route(0, "10.2.0.0/16", 2);
+    let first = packet().frame();
+    let run = datapath.tc(maps::LAN_INGRESS, &first, Context::default());
+    assert_eq!(run.verdict, TC_REDIRECT);
+    assert_eq!(datapath.take_log(), Vec::<Vec<u8>>::new());
+    let second = Packet::new("10.1.0.5", "10.2.0.9").udp(7, 8, b"x").frame();
+    let what = (FlowRefused, 0);
+    assert_said_with(&mut datapath, maps::LAN_INGRESS, &second, TC_REDIRECT, what);
+    let all = PACKETS as u64 + 1;
+    assert_eq!(datapath.flow_stat(FlowStat::InsertFailed), all - 1);
+    assert_eq!(datapath.site_counters(2).to_site_packets, all);
 }

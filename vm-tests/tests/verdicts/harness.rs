@@ -7,23 +7,27 @@ mod namespace;
 #[path = "harness/tables.rs"]
 mod tables;
 
-use std::{env, fs, path::PathBuf};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
 
 use aya::{
     Ebpf, EbpfLoader, TestRun as _, TestRunOptions,
-    maps::Map,
+    maps::{Array, Map},
     programs::{ProgramError, ProgramInfo, SchedClassifier, SocketFilter, TcAttachType, Xdp},
 };
 use datapath_abi::{
     ABI_VERSION,
     explanation::{Decision, Explanation},
+    flow::{FlowCounters, FlowKey4},
     maps,
     settings::Settings,
     user::{Interfaces, Sessions},
 };
 
 pub(crate) use self::context::Context;
-use self::namespace::enter_new_namespace;
+use self::namespace::{enter_new_namespace, run_tool};
 pub(crate) use self::namespace::{ifindex, ip, lay_lan};
 
 /// Verdicts as the kernel numbers them.
@@ -55,12 +59,28 @@ impl Datapath {
     /// Moves the calling thread into a new network namespace and makes the maps. A program is loaded when it is
     /// first asked for: an emulated processor takes seconds to verify one.
     pub(crate) fn load() -> Self {
+        Self::load_with(EbpfLoader::new().map_max_entries(maps::FLOWS4, FLOWS))
+    }
+
+    /// As [`Self::load`], with a flow table that takes one flow of IPv4 and refuses a second one. The real one never
+    /// does: it makes room (LRU).
+    pub(crate) fn load_with_one_flow() -> Self {
+        let pin = format!("/sys/fs/bpf/crossway-one-flow-{}", std::process::id());
+        let [key, value] = [size_of::<FlowKey4>(), size_of::<FlowCounters>()];
+        let words =
+            format!("map create {pin} type hash key {key} value {value} entries 1 name FLOWS4");
+        run_tool("bpftool", &words);
+        // The loader takes what is pinned as it is.
+        let loaded = Self::load_with(EbpfLoader::new().map_pin_path(maps::FLOWS4, Path::new(&pin)));
+        fs::remove_file(&pin).unwrap();
+        loaded
+    }
+
+    fn load_with(loader: &mut EbpfLoader<'_>) -> Self {
         enter_new_namespace();
-        let object = object();
-        let mut ebpf = EbpfLoader::new()
-            .map_max_entries(maps::FLOWS4, FLOWS)
+        let mut ebpf = loader
             .map_max_entries(maps::FLOWS6, FLOWS)
-            .load(&object)
+            .load(&object())
             .expect("the object loads");
         let interfaces = Interfaces::new(
             take(&mut ebpf, maps::INTERFACES),

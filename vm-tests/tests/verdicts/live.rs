@@ -13,6 +13,7 @@ use std::{
 };
 
 use datapath_abi::{
+    fault::FaultKind,
     flow::FlowStat,
     maps,
     outcome::StackReason::{self, IpOptions, KernelRoute, Malformed, NotToLan, VlanTagged},
@@ -304,7 +305,7 @@ fn receive_where(
     mut read: impl FnMut(&mut [u8]) -> io::Result<usize>,
 ) -> Vec<u8> {
     let deadline = Deadline::start();
-    let mut buffer = vec![0; 4096];
+    let mut buffer = vec![0; 1 << 16];
     loop {
         let mut poll = libc::pollfd {
             fd,
@@ -388,4 +389,35 @@ fn open_packet_socket(interface: &str) -> OwnedFd {
     };
     assert_eq!(result, 0, "{}", io::Error::last_os_error());
     socket
+}
+
+/// The kernel puts no link-layer header in front of more than 16 KiB in one piece (BPF_SKB_MAX_LEN).
+#[test]
+fn a_packet_that_the_kernel_does_not_let_be_changed_is_told_and_goes_by_the_stack() {
+    const LENGTH: usize = 17_000;
+    let mut gateway = Gateway::start();
+    let mtu = LENGTH as u32 + 1000;
+    for name in ["tun0", "lan0", "host0"] {
+        ip(&format!("link set {name} mtu {mtu}"));
+    }
+    let lan = ifindex("lan0");
+    gateway.datapath.set_interface(lan, Role::Lan, 0, mtu);
+    let large = Packet::new("10.2.0.9", "10.1.0.5").udp(53, 1000, &vec![9; LENGTH - 28]);
+    gateway.tun.write_all(&large.bare()).unwrap();
+    gateway.wait_for(StackReason::RedirectFailed, 1);
+    // As it came: the stack has taken its hop, too, and none was taken before.
+    assert_routed(
+        "stack",
+        &large.bare(),
+        &gateway.receive_at_host(9)[ETHERNET..],
+    );
+    let said = gateway.datapath.take_log();
+    let kind = (FaultKind::NotRewritten as u32).to_ne_bytes();
+    let holds = |record: &[u8], bytes: &[u8]| record.windows(bytes.len()).any(|it| it == bytes);
+    let program = maps::TUN_INGRESS.as_bytes();
+    assert_eq!(said.len(), 1);
+    assert!(
+        holds(&said[0], program) && holds(&said[0], &kind),
+        "{said:02x?}"
+    );
 }

@@ -99,6 +99,14 @@ fn v6(destination: &str) -> Packet {
     Packet::new("2001:db8:2::9", destination)
 }
 
+/// With hop-by-hop options of so many bytes, less the first.
+fn optional(packet: Packet, bytes: usize) -> Packet {
+    let mut body = vec![0; bytes];
+    // Its length in units of 8 bytes, beyond the first.
+    body[0] = (bytes / 8) as u8;
+    packet.extension(HOP_BY_HOP, &body)
+}
+
 /// UDP with so much payload that the IP packet has this length.
 fn sized(packet: Packet, length: usize) -> Vec<u8> {
     let headers = packet.clone().udp(1, 2, b"").bare().len();
@@ -268,6 +276,28 @@ fn a_packet_that_would_go_back_is_answered_that_it_is_unreachable() {
         ("IPv4 large", sized(v4("10.2.7.7"), 1400), "10.1.0.1"),
         ("IPv6", v6("2001:db8:2::7").icmp(128, 77).bare(), v6_from),
         ("IPv6 large", sized(v6("2001:db8:2::7"), 1400), v6_from),
+        (
+            "IPv4 with an option",
+            v4("10.2.7.7").options(&[1; 4]).icmp(8, 77).bare(),
+            "10.1.0.1",
+        ),
+        (
+            "IPv4 with all the options that fit",
+            v4("10.2.7.7").options(&[1; 40]).udp(1, 2, &[7; 500]).bare(),
+            "10.1.0.1",
+        ),
+        (
+            "IPv6 with hop-by-hop options",
+            optional(v6("2001:db8:2::7"), 7).icmp(128, 77).bare(),
+            v6_from,
+        ),
+        (
+            "IPv6 with as many as are quoted",
+            optional(v6("2001:db8:2::7"), 31)
+                .udp(1, 2, &[7; 500])
+                .bare(),
+            v6_from,
+        ),
     ] {
         let before = datapath.drops(TurnedBack);
         let run = datapath.tc(maps::TUN_INGRESS, &packet, tun());
@@ -299,13 +329,23 @@ fn a_packet_that_would_go_back_is_answered_that_it_is_unreachable() {
         assert_eq!(ends.map(address)[1], sender.parse::<IpAddr>().unwrap());
         assert_eq!(answer[header..header + 2], kind, "{name}");
         let quote = &answer[header + 8..];
-        assert_eq!(quote, &packet[..header + 8], "{name}: what it is about");
+        let more = if header == 20 {
+            4 * usize::from(packet[0] & 0xf) - header
+        } else if packet[6] == HOP_BY_HOP {
+            8 * (usize::from(packet[41]) + 1)
+        } else {
+            0
+        };
+        let behind = header + more + 8;
+        assert_eq!(quote, &packet[..behind], "{name}: what it is about");
     }
 }
 
 #[test]
 fn no_error_is_sent_about_an_error_or_a_later_fragment() {
     let mut datapath = ready();
+    let mut broken = v4("10.2.7.7").options(&[1; 4]).icmp(8, 77).bare();
+    broken[4] ^= 1;
     for packet in [
         v4("10.2.7.7").icmp(3, 0).bare(),
         v4("10.2.7.7").icmp(11, 0).bare(),
@@ -315,6 +355,15 @@ fn no_error_is_sent_about_an_error_or_a_later_fragment() {
             .bare(),
         v6("2001:db8:2::7").icmp(1, 0).bare(),
         v6("2001:db8:2::7").icmp(3, 0).bare(),
+        v4("10.2.7.7").options(&[1; 8]).icmp(3, 0).bare(),
+        optional(v6("2001:db8:2::7"), 7).icmp(1, 0).bare(),
+        v6("2001:db8:2::7")
+            .extension(DESTINATION_OPTIONS, &[0; 7])
+            .icmp(1, 0)
+            .bare(),
+        // Nor about what is broken, or longer than is quoted.
+        broken,
+        optional(v6("2001:db8:2::7"), 39).udp(1, 2, b"").bare(),
     ] {
         let before = datapath.drops(TurnedBack).packets;
         let run = datapath.tc(maps::TUN_INGRESS, &packet, tun());

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use aya::maps::{HashMap, MapData, PerCpuArray, PerCpuValues};
-use crossway_datapath::{Datapath, FlowEnd, IdleLimits, Swept, TcAttach, Told, Walk};
+use crossway_datapath::{Datapath, FlowEnd, Holder, IdleLimits, Swept, TcAttach, Told, Walk};
 use crossway_sys::clock;
 use datapath_abi::flow::{FlowCounters, FlowKey, FlowKey4, FlowStat};
 use datapath_abi::maps;
@@ -234,7 +234,8 @@ fn flows_that_a_full_table_gave_up_are_counted() {
 fn a_million_flows_of_ipv4_fit_where_the_configuration_says_so() {
     enter_sandbox();
     let flows = 1 << 20;
-    let mut datapath = Datapath::load_for("flows-million", TcAttach::Auto, flows).unwrap();
+    let mut datapath =
+        Datapath::load_for("flows-million", Holder::Successor, TcAttach::Auto, flows).unwrap();
     let mut programs = Programs::of(&datapath);
     for number in 0..1_000_000 {
         programs.enter(number, 1);
@@ -250,7 +251,8 @@ fn a_million_flows_of_ipv4_fit_where_the_configuration_says_so() {
     drop(datapath);
 
     // Another number is another table; the same one is taken over.
-    let again = Datapath::load_for("flows-million", TcAttach::Auto, flows).unwrap();
+    let again =
+        Datapath::load_for("flows-million", Holder::Successor, TcAttach::Auto, flows).unwrap();
     assert!(again.took_over());
     drop(again);
     let mut smaller = load_datapath("flows-million", TcAttach::Auto).unwrap();

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use aya::maps::{Array, HashMap, MapData};
-use crossway_datapath::{Datapath, Hook, Mode, TcAttach, Wanted};
+use crossway_datapath::{Datapath, Holder, Hook, Mode, TcAttach, Wanted};
 use crossway_types::ids::VnetId;
 use crossway_types::interface::XdpChoice;
 use datapath_abi::ABI_VERSION;
@@ -264,9 +264,9 @@ fn what_a_gateway_left_behind_can_be_removed_without_loading_it() {
     let mut killed = load("left");
     attach_all(&mut killed);
     drop(killed);
-    Datapath::remove_left_behind("left").unwrap();
+    Datapath::remove_left_behind("left", Holder::Only).unwrap();
     assert!(!any_pins());
-    Datapath::remove_left_behind("never-ran").unwrap();
+    Datapath::remove_left_behind("never-ran", Holder::Only).unwrap();
 }
 
 #[test]

@@ -11,15 +11,15 @@ use std::process::Command;
 use anyhow::Result;
 use aya::maps::{Map, MapData, MapError, MapInfo};
 use aya::programs::links::{FdLink, PinnedLink};
-use crossway_datapath::{Datapath, TcAttach};
+use crossway_datapath::{Datapath, Holder, TcAttach};
 use crossway_types::interface::{Lan, Wan, XdpChoice};
 use datapath_abi::maps::DEFAULT_FLOWS;
 
 const ROOT: &str = "/sys/fs/bpf";
 
-/// Loads with as many flows as the configuration has by itself.
+/// Loads with as many flows as the configuration has by itself, also beside another of this process.
 pub(crate) fn load_datapath(gateway: &str, tc: TcAttach) -> Result<Datapath> {
-    Datapath::load_for(gateway, tc, DEFAULT_FLOWS)
+    Datapath::load_for(gateway, Holder::Successor, tc, DEFAULT_FLOWS)
 }
 
 /// Moves the calling thread into namespaces of its own, without a BPF file system.

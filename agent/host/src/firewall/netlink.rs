@@ -6,6 +6,7 @@ use std::io;
 use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 
 use super::ruleset::{Base, Element, Expression, Field, Place, Ruleset, Verdict};
+use super::xtables::{matched, targeted};
 
 /// `NFNL_SUBSYS_NFTABLES`, the upper byte of a message's type.
 const NFTABLES: u16 = 10 << 8;
@@ -14,6 +15,8 @@ const GET_CHAIN: u16 = 4;
 const GET_RULE: u16 = 7;
 const GET_ELEMENTS: u16 = 13;
 const GET_GENERATION: u16 = 16;
+/// Of a change: its type, `NFT_MSG_NEWGEN`.
+pub(super) const NEW_GENERATION: u16 = NFTABLES | 15;
 const REQUEST: u16 = 1;
 const DUMP: u16 = 0x300;
 /// `NLMSG_ERROR` and `NLMSG_DONE`.
@@ -259,39 +262,6 @@ fn expression(expression: &[u8]) -> Expression {
     }
 }
 
-/// A match of iptables.
-fn matched(name: &str, info: &[u8]) -> Expression {
-    /// Where `struct xt_conntrack_mtinfo3` has what it looks at, what is inverted, and which states.
-    const LOOKS_AT: usize = 146;
-    const INVERTED: usize = 148;
-    const STATES: usize = 150;
-    const STATE: u16 = 1;
-    let word = |at: usize| {
-        let bytes = info.get(at..at + 2)?;
-        Some(u16::from_ne_bytes(bytes.try_into().ok()?))
-    };
-    match (name, word(LOOKS_AT), word(INVERTED), word(STATES)) {
-        ("conntrack", Some(STATE), Some(inverted), Some(states)) => {
-            Expression::States(states.into(), inverted & STATE != 0)
-        }
-        ("comment", ..) => Expression::Nothing,
-        _ => Expression::Unknown,
-    }
-}
-
-/// A target of iptables.
-fn targeted(name: &str, info: &[u8]) -> Expression {
-    /// `XT_CT_NOTRACK`, in the first byte of `struct xt_ct_target_info`.
-    const NOTRACK: u8 = 1;
-    match name {
-        "REJECT" | "DROP" => Expression::Decide(Verdict::Drop),
-        "MASQUERADE" | "SNAT" | "DNAT" | "NETMAP" => Expression::Translate,
-        "CT" if info.first().is_some_and(|flags| flags & NOTRACK != 0) => Expression::Notrack,
-        "NOTRACK" => Expression::Notrack,
-        _ => Expression::Nothing,
-    }
-}
-
 fn verdict(data: &[u8]) -> Option<Verdict> {
     let chain = || text(find(data, 2));
     Some(match number(find(data, 1))?.cast_signed() {
@@ -318,6 +288,7 @@ fn place(family: u8, message: &[u8], table: u16, name: u16) -> Place {
         family,
         table: text(find(message, table)),
         name: text(find(message, name)),
+        legacy: false,
     }
 }
 

@@ -1,4 +1,5 @@
-//! nftables as plain data, as far as it is understood (linux/netfilter/nf_tables.h).
+//! nftables as plain data, as far as it is understood (linux/netfilter/nf_tables.h). The tables of `iptables-legacy` are
+//! told in the same words.
 
 use std::collections::HashMap;
 
@@ -11,6 +12,8 @@ pub struct Place {
     pub table: String,
     /// Chain or set.
     pub name: String,
+    /// It is one of `iptables-legacy`, beside the nftables.
+    pub legacy: bool,
 }
 
 /// Where the kernel enters a chain.
@@ -155,7 +158,13 @@ impl Ruleset {
             .filter(|(_, _, base)| base.hook == hook && base.kind == "filter")
             .collect();
         chains.sort_by_key(|(place, _, base)| {
-            (base.priority, place.family, &place.table, &place.name)
+            let Place {
+                family,
+                table,
+                name,
+                legacy,
+            } = place;
+            (base.priority, legacy, family, table, name)
         });
         chains
     }

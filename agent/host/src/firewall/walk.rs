@@ -99,29 +99,60 @@ pub(super) fn meet<'a>(
 fn drops_all(place: &Place, passage: Passage<'_>) -> String {
     let (from, to) = (&passage.from.name, &passage.to.name);
     let chain = name(place);
+    let mend = if place.legacy {
+        let Place { table, name, .. } = place;
+        let program = program(place);
+        format!("{program} -t {table} -I {name} -i {from} -o {to} -j ACCEPT")
+    } else {
+        format!("nft insert rule {chain} iifname \"{from}\" oifname \"{to}\" accept")
+    };
     format!(
-        "the nftables chain {chain} drops packets from {from} to {to}: what the fast path leaves to the kernel stack is lost; \
-         accept them there: nft insert rule {chain} iifname \"{from}\" oifname \"{to}\" accept"
+        "the {} chain {chain} drops packets from {from} to {to}: what the fast path leaves to the kernel stack is lost; \
+         accept them there: {mend}",
+        kind(place)
     )
 }
 
 fn drops_invalid(place: &Place) -> String {
-    let chain = name(place);
     format!(
-        "the nftables chain {chain} drops what conntrack calls invalid, which a packet may be that the fast path leaves to \
+        "the {} chain {} drops what conntrack calls invalid, which a packet may be that the fast path leaves to \
          the kernel stack (IP options, too large): take the sites' prefixes out of tracking (README, \"Beside a stateful \
-         firewall\")"
+         firewall\")",
+        kind(place),
+        name(place)
     )
 }
 
+fn kind(place: &Place) -> &'static str {
+    if place.legacy {
+        "iptables-legacy"
+    } else {
+        "nftables"
+    }
+}
+
+/// The command that changes a chain of the older iptables.
+fn program(place: &Place) -> &'static str {
+    if place.family == IPV6 {
+        "ip6tables-legacy"
+    } else {
+        "iptables-legacy"
+    }
+}
+
 fn name(place: &Place) -> String {
+    let Place { table, name, .. } = place;
+    if place.legacy {
+        let family = if place.family == IPV6 { "IPv6" } else { "IPv4" };
+        return format!("{table} {name} ({family})");
+    }
     let family = match place.family {
         INET => "inet",
         IPV4 => "ip",
         IPV6 => "ip6",
         _ => "?",
     };
-    format!("{family} {} {}", place.table, place.name)
+    format!("{family} {table} {name}")
 }
 
 /// Whether packets that come by this interface may be taken out of tracking.

@@ -96,7 +96,8 @@ impl Forwarding {
         Ok(())
     }
 
-    /// A warning for each endpoint that the host's routes lead to through the tunnel, as of the last look.
+    /// A warning for each endpoint that the host's routes lead to through the tunnel, as of the last look, unless the
+    /// guard has found it.
     pub(in crate::gateway) fn swallowed(&self) -> Vec<String> {
         let known = self.lanes.swallowed();
         // Several lanes may tell of one endpoint, and not all know whose it is.
@@ -107,6 +108,7 @@ impl Forwarding {
             *of = of.or(link.map(|link| &link.planned));
         }
         let warnings = endpoints.into_iter();
+        let warnings = warnings.filter(|(endpoint, _)| !self.links.is_swallowed(*endpoint));
         warnings
             .map(|(endpoint, link)| swallowed_warning(endpoint, link))
             .collect()

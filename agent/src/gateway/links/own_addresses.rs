@@ -66,6 +66,11 @@ impl Links {
         ids.into_iter().filter_map(lane_of).collect()
     }
 
+    /// Whether an address would be swallowed, as far as that was told.
+    pub fn is_swallowed(&self, address: IpAddr) -> bool {
+        self.swallowed.contains_key(&address)
+    }
+
     /// Takes where a lane hears a link's far end.
     pub(super) fn follow_remote(&mut self, id: LinkId, now: Instant) {
         let Some(link) = self.by_id.get(&id) else {

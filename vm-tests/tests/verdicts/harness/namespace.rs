@@ -30,13 +30,17 @@ pub(crate) fn lay_lan() -> u32 {
 
 /// Runs `ip` in the test's namespace.
 pub(crate) fn ip(arguments: &str) {
-    let output = Command::new("ip")
+    run_tool("ip", arguments);
+}
+
+pub(super) fn run_tool(program: &str, arguments: &str) {
+    let output = Command::new(program)
         .args(arguments.split_whitespace())
         .output()
-        .expect("the command ip (package iproute2) runs");
+        .unwrap_or_else(|error| panic!("the command {program} does not run: {error}"));
     assert!(
         output.status.success(),
-        "ip {arguments}: {}",
+        "{program} {arguments}: {}",
         String::from_utf8_lossy(&output.stderr)
     );
 }

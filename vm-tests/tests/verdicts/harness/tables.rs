@@ -167,7 +167,7 @@ impl Datapath {
         array.get(&index, 0).unwrap().to_vec()
     }
 
-    fn map<'a, M>(&'a self, name: &str) -> M
+    pub(super) fn map<'a, M>(&'a self, name: &str) -> M
     where
         M: TryFrom<&'a Map>,
     {

@@ -11,6 +11,7 @@ fn place(name: &str) -> Place {
         family: INET,
         table: "filter".to_owned(),
         name: name.to_owned(),
+        legacy: false,
     }
 }
 
