@@ -130,6 +130,11 @@ fn what_is_odd_is_told_with_its_reason() {
     // A source from outside: the far gateway has no route for it.
     let outside = "192.0.2.50".parse().unwrap();
     let way = Question::udp(outside, far).from("ext0").ask(a.name()).unwrap();
+    assert_eq!((way.end, way.fast_path), (End::Dropped, FastPath::None));
+    assert!(ask::says(&way, "net.ipv4.conf.ext0.forwarding is 0"), "{way:?}");
+    let gateway = &lab.topology.sites[0].gateway;
+    gateway.set_sysctl("net/ipv4/conf/ext0/forwarding", "1").unwrap();
+    let way = Question::udp(outside, far).from("ext0").ask(a.name()).unwrap();
     assert_eq!((way.end, way.source_network.clone()), (End::ToSite, None));
     assert!(ask::says(&way, "source-not-in-site"), "{way:?}");
     let there = Question::udp(outside, far).from("tunnel").ask(lab.gateways[1].name());
