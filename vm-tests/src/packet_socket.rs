@@ -80,6 +80,12 @@ impl PacketSocket {
         Self::open(netns, interface, ALL_PROTOCOLS, &options)
     }
 
+    /// One that receives every frame that comes in by the interface or leaves by it.
+    pub fn observer(netns: &Netns, interface: &str) -> Result<Self> {
+        let options = [(libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, RECEIVE_BUFFER)];
+        Self::open(netns, interface, ALL_PROTOCOLS, &options)
+    }
+
     fn open(
         netns: &Netns,
         interface: &str,

@@ -16,6 +16,7 @@ use crate::gateway::Gateway;
 use crate::host::decision::{Found, RouteDecision, RoutedPacket};
 use crate::host::firewall::{self, Passage};
 use crate::host::kernel_routes::{LOCAL_TABLE, MAIN_TABLE, RouteKind};
+use crate::host::sysctl::{Key, Name};
 use crate::ids::SiteId;
 
 const AT: &str = "kernel";
@@ -58,9 +59,14 @@ impl Gateway {
     }
 
     fn refused(&self, packet: &Packet, input: Option<&Named>, errno: i32, story: &mut Story) {
-        if input.is_none() {
+        let Some(input) = input else {
             let error = std::io::Error::from_raw_os_error(errno);
             story.step(AT, &format!("the sender's socket gets an error: {error}"));
+            return;
+        };
+        // Of IPv4 the routing says the same of an interface whose packets are not forwarded, and nobody is told.
+        if packet.is_ipv4() && errno == libc::EHOSTUNREACH && !is_forwarding(input, true) {
+            story.step(AT, &not_forwarded(input, true));
             return;
         }
         end_with(forwarding::refuse(&packet.request, errno), packet, story);
@@ -97,6 +103,12 @@ impl Gateway {
             story.step(AT, "dropped: the interface of the route has just gone");
             return Ok(());
         };
+        if let Some(input) = input
+            && !is_forwarding(input, packet.is_ipv4())
+        {
+            story.step(AT, &not_forwarded(input, packet.is_ipv4()));
+            return Ok(());
+        }
         let mtu = found.way.mtu.unwrap_or(output.mtu);
         if !self.leaves(packet, input, mtu, story) {
             return Ok(());
@@ -293,6 +305,30 @@ impl Gateway {
         story.answer.neighbour = known.and_then(|neighbour| neighbour.address);
         story.step(&format!("{} neighbour", output.name), &what);
         Ok(())
+    }
+}
+
+/// Whether the kernel forwards what comes by an interface.
+fn is_forwarding(input: &Named, ipv4: bool) -> bool {
+    let is_on = |key: Key| matches!(key.read(), Ok(Some(value)) if value != "0");
+    if ipv4 {
+        return is_on(Key::ipv4(&input.name, Name::Forwarding));
+    }
+    is_on(Key::ipv6("all", Name::Forwarding)) || is_on(Key::ipv6(&input.name, Name::ForceForwarding))
+}
+
+fn not_forwarded(input: &Named, ipv4: bool) -> String {
+    let name = &input.name;
+    if ipv4 {
+        format!(
+            "dropped: the kernel forwards nothing that comes by {name} (net.ipv4.conf.{name}.forwarding is 0); \
+             if hosts are there, name it as a LAN"
+        )
+    } else {
+        format!(
+            "dropped: the kernel forwards nothing of IPv6 that comes by {name} (net.ipv6.conf.all.forwarding is 0); if \
+             hosts are there, name it as a LAN"
+        )
     }
 }
 
