@@ -21,5 +21,5 @@ mod tls;
 
 pub use door::Told;
 pub use exporter::{Asked, Exporter};
-pub use exposition::{MapUse, Reading, text};
-pub use request::{Answer, LARGEST_HEAD, answer_to};
+pub use exposition::{MapUse, Reading, classic, text};
+pub use request::{Answer, Form, LARGEST_HEAD, answer_to};

@@ -31,6 +31,7 @@ pub mod pair;
 pub mod peers;
 pub mod plan;
 pub mod process;
+pub mod prometheus;
 pub mod shared_lan;
 pub mod soak;
 pub mod stateful_firewall;

@@ -3,16 +3,18 @@
 //! A peer can send nonsense, nothing, or too much, and can go away at any time: each costs its own
 //! connection only, and each user has room of its own ([`super::users`]). The gateway's loop sees whole requests.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener as BlockingListener, UnixStream as BlockingStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use nix::fcntl::AT_FDCWD;
+use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
 use thiserror::Error;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -96,7 +98,7 @@ impl Server {
         remove_stale(path)?;
         let listener = UnixListener::bind(path).map_err(failed)?;
         let file = SocketFileGuard::new(path).map_err(failed)?;
-        fs::set_permissions(path, Permissions::from_mode(mode)).map_err(failed)?;
+        set_mode(path, mode).map_err(failed)?;
         Ok(Self {
             listener,
             file: Arc::new(file),
@@ -351,6 +353,17 @@ async fn ask(gateway: &mpsc::Sender<ControlRequest>, request: Request, asker: As
             GATEWAY_PATIENCE.as_secs()
         )),
     }
+}
+
+/// By the call that a running gateway has left: the standard library's is an older one.
+fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    let mode = Mode::from_bits_truncate(mode);
+    Ok(fchmodat(
+        AT_FDCWD,
+        path,
+        mode,
+        FchmodatFlags::FollowSymlink,
+    )?)
 }
 
 /// Removes the socket of an agent that is no more.

@@ -3,6 +3,7 @@
 
 mod links;
 
+use std::collections::HashSet;
 use std::fmt;
 
 use crossway_api::message::{DropsReply, Health, Link, Site, SiteState, VirtualRouter};
@@ -67,6 +68,30 @@ pub fn text(reading: &Reading) -> String {
     // A string takes everything.
     let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
     text
+}
+
+/// The same in Prometheus' own format, in which a counter's family has the name of its samples, and units and the end
+/// are not told.
+pub fn classic(text: &str) -> String {
+    let counters: HashSet<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"))
+        .collect();
+    let mut classic = String::with_capacity(text.len());
+    for line in text.lines() {
+        let family = ["# HELP ", "# TYPE "].into_iter().find_map(|word| {
+            let (name, rest) = line.strip_prefix(word)?.split_once(' ')?;
+            counters.contains(name).then_some((word, name, rest))
+        });
+        match family {
+            Some((word, name, rest)) => {
+                classic.extend([word, name, "_total ", rest, "\n"]);
+            }
+            None if line.starts_with("# UNIT ") || line == "# EOF" => {}
+            None => classic.extend([line, "\n"]),
+        }
+    }
+    classic
 }
 
 #[derive(Debug)]

@@ -8,7 +8,18 @@ const MOST_FIELDS: usize = 64;
 const PATH: &str = "/metrics";
 /// <https://github.com/prometheus/OpenMetrics/blob/v1.0.0/specification/OpenMetrics.md>
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// <https://prometheus.io/docs/instrumenting/exposition_formats/>
+const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
 const PLAIN: &str = "text/plain; charset=utf-8";
+
+/// How metrics are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// OpenMetrics 1.0, which Prometheus asks for.
+    OpenMetrics,
+    /// The text format of Prometheus before that, for whoever asks for nothing.
+    Classic,
+}
 
 /// What is to be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +28,8 @@ pub enum Answer {
     Metrics {
         /// Whether they are to be sent.
         body: bool,
+        /// In which form.
+        form: Form,
     },
     /// No metrics: status and words.
     Refusal(u16, &'static str),
@@ -37,17 +50,34 @@ pub fn answer_to(bytes: &[u8]) -> Option<Answer> {
     }
     let target = request.path.unwrap_or_default();
     let path = target.split(['?', '#']).next().unwrap_or_default();
+    let form = form_of(request.headers);
     Some(match (path, request.method.unwrap_or_default()) {
-        (PATH, "GET") => Answer::Metrics { body: true },
-        (PATH, "HEAD") => Answer::Metrics { body: false },
+        (PATH, "GET") => Answer::Metrics { body: true, form },
+        (PATH, "HEAD") => Answer::Metrics { body: false, form },
         (PATH, _) => Answer::Refusal(405, "metrics can only be read: GET /metrics"),
         _ => Answer::Refusal(404, "the metrics are at /metrics"),
     })
 }
 
+fn form_of(fields: &[httparse::Header<'_>]) -> Form {
+    let accepts = fields.iter().any(|field| {
+        let value = String::from_utf8_lossy(field.value);
+        field.name.eq_ignore_ascii_case("accept") && value.contains("application/openmetrics-text")
+    });
+    if accepts {
+        Form::OpenMetrics
+    } else {
+        Form::Classic
+    }
+}
+
 /// A whole answer with metrics.
-pub(super) fn with_metrics(text: &str, body: bool) -> Vec<u8> {
-    let mut answer = head(200, OPENMETRICS, text.len());
+pub(super) fn with_metrics(text: &str, form: Form, body: bool) -> Vec<u8> {
+    let kind = match form {
+        Form::OpenMetrics => OPENMETRICS,
+        Form::Classic => CLASSIC,
+    };
+    let mut answer = head(200, kind, text.len());
     if body {
         answer.push_str(text);
     }
@@ -94,9 +124,11 @@ mod tests {
 
     #[test]
     fn the_metrics_can_be_read_and_nothing_else() {
-        assert_eq!(answer_to(GOOD), Some(Answer::Metrics { body: true }));
+        let form = Form::OpenMetrics;
+        assert_eq!(answer_to(GOOD), Some(Answer::Metrics { body: true, form }));
         let head = of("HEAD /metrics?x=1 HTTP/1.0\r\n\r\n");
-        assert_eq!(head, Some(Answer::Metrics { body: false }));
+        let form = Form::Classic;
+        assert_eq!(head, Some(Answer::Metrics { body: false, form }));
         for (request, status) in [
             ("POST /metrics HTTP/1.1\r\n\r\n", 405),
             ("GET / HTTP/1.1\r\n\r\n", 404),
@@ -147,12 +179,12 @@ mod tests {
 
     #[test]
     fn an_answer_tells_its_length_and_ends_the_connection() {
-        let text = String::from_utf8(with_metrics("# EOF\n", true)).unwrap();
+        let text = String::from_utf8(with_metrics("# EOF\n", Form::OpenMetrics, true)).unwrap();
         assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
         assert!(text.contains("Content-Length: 6\r\n"), "{text}");
         assert!(text.contains("Connection: close\r\n"), "{text}");
         assert!(text.ends_with("\r\n\r\n# EOF\n"), "{text}");
-        let empty = String::from_utf8(with_metrics("# EOF\n", false)).unwrap();
+        let empty = String::from_utf8(with_metrics("# EOF\n", Form::Classic, false)).unwrap();
         assert!(empty.ends_with("\r\n\r\n"), "{empty}");
         let refused = String::from_utf8(refusal(405, "no")).unwrap();
         assert!(refused.contains("Allow: GET, HEAD\r\n"), "{refused}");

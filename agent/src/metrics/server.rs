@@ -13,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use super::door::Listener;
 use super::exporter::Asked;
 use super::exposition;
-use super::request::{Answer, LARGEST_HEAD, answer_to, refusal, with_metrics};
+use super::request::{Answer, Form, LARGEST_HEAD, answer_to, refusal, with_metrics};
 use crate::clock;
 
 /// Connections that are served at once; others wait in the kernel's queue.
@@ -105,8 +105,9 @@ async fn accept(
 /// One request, one answer.
 async fn talk(mut stream: impl AsyncRead + AsyncWrite + Unpin, source: &Source) {
     let answer = match timeout(REQUEST_PATIENCE, read_request(&mut stream)).await {
-        Ok(Ok(Answer::Metrics { body })) => match source.text().await {
-            Ok(text) => with_metrics(&text, body),
+        Ok(Ok(Answer::Metrics { body, form })) => match source.text().await {
+            Ok(text) if form == Form::OpenMetrics => with_metrics(&text, form, body),
+            Ok(text) => with_metrics(&exposition::classic(&text), form, body),
             Err(why) => refusal(503, why),
         },
         Ok(Ok(Answer::Refusal(status, words))) => refusal(status, words),

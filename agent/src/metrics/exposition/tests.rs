@@ -56,3 +56,29 @@ fn names_are_conventional_and_the_text_has_an_end() {
     once.dedup();
     assert_eq!(once.len(), families.len(), "each family stands once");
 }
+
+#[test]
+fn whoever_does_not_ask_for_openmetrics_gets_the_format_before_it() {
+    let reading = Reading {
+        lanes_busy: vec![1.5],
+        ..Reading::default()
+    };
+    let classic = classic(&text(&reading));
+    let of_lanes: Vec<&str> = classic
+        .lines()
+        .filter(|line| line.contains("crossway_lane_busy_seconds"))
+        .collect();
+    assert!(of_lanes[0].starts_with("# HELP crossway_lane_busy_seconds_total Time"));
+    assert_eq!(
+        of_lanes[1..],
+        [
+            "# TYPE crossway_lane_busy_seconds_total counter",
+            r#"crossway_lane_busy_seconds_total{lane="0"} 1.5"#
+        ]
+    );
+    assert!(
+        classic.contains("# TYPE crossway_fast_path gauge\n"),
+        "{classic}"
+    );
+    assert!(!classic.contains("# UNIT") && !classic.contains("# EOF"));
+}
