@@ -222,3 +222,6 @@ pub(super) fn link_local(key: &[u8; 32]) -> Ipv6Addr {
     octets[8..].copy_from_slice(&key[..8]);
     Ipv6Addr::from(octets)
 }
+
+#[cfg(test)]
+mod tests;

@@ -94,4 +94,21 @@ mod tests {
             }
         }
     }
+    /// What is the same in all of them is no reason to share a place.
+    #[test]
+    fn hosts_and_networks_are_spread_over_the_places() {
+        let spread = |addresses: &mut dyn Iterator<Item = IpAddr>| {
+            let places: std::collections::HashSet<usize> = addresses.map(place).collect();
+            places.len()
+        };
+        let v6 = |bits: u128| IpAddr::from(bits.to_be_bytes());
+        let prefix = 0x2001_0db8_u128 << 96;
+        let hosts_v4 =
+            spread(&mut (0..100u32).map(|host| (0x0a01_0000 + host).to_be_bytes().into()));
+        let hosts = spread(&mut (0..100).map(|host| v6(prefix | host)));
+        let networks = spread(&mut (0..100).map(|network| v6(prefix | (network << 64) | 1)));
+        for places in [hosts_v4, hosts, networks] {
+            assert!(places > 60, "{places} of 256 for 100");
+        }
+    }
 }

@@ -112,6 +112,27 @@ mod tests {
     }
 
     #[test]
+    fn an_order_from_before_keeps_its_links_and_those_added_since_come_last() {
+        let slots = |numbers: &[usize]| numbers.iter().copied().map(PeerSlot).collect::<Vec<_>>();
+        let mut serving = Serving::default();
+        (1..=4).for_each(|slot| serving.add(PeerSlot(slot)));
+        serving.restore(vec![slots(&[3]), slots(&[]), slots(&[1])]);
+        assert_eq!(serving.ranks(), [slots(&[3]), slots(&[1]), slots(&[2, 4])]);
+        serving.restore(vec![slots(&[4, 2]), slots(&[1, 3])]);
+        assert_eq!(serving.ranks(), [slots(&[4, 2]), slots(&[1, 3])]);
+    }
+
+    #[test]
+    fn a_link_that_is_gone_carries_nothing_until_others_are_chosen() {
+        let mut serving = Serving::default();
+        serving.set(vec![vec![PeerSlot(1), PeerSlot(2)]]);
+        assert_eq!(chosen(&mut serving, &[1, 2]), [1, 2]);
+        serving.remove(PeerSlot(1));
+        assert_eq!(serving.link_of(|| 0), Some(PeerSlot(2)));
+        assert_eq!(serving.link_of(|| u32::MAX), Some(PeerSlot(2)));
+    }
+
+    #[test]
     fn flows_are_shared_evenly_and_each_keeps_its_link() {
         let mut serving = Serving::default();
         (0..3).for_each(|slot| serving.add(PeerSlot(slot)));

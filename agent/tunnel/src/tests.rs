@@ -2,6 +2,8 @@
 
 mod engines;
 mod floods;
+mod handed_over;
+mod links;
 mod pulses;
 mod replays;
 mod replicas;

@@ -179,3 +179,6 @@ fn take_due(deadline: &mut Option<Instant>, now: Instant) -> bool {
     }
     due
 }
+
+#[cfg(test)]
+mod tests;

@@ -210,3 +210,6 @@ impl Default for Transmits {
         Self::new()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -118,6 +118,23 @@ mod tests {
     }
 
     #[test]
+    fn every_counter_is_the_higher_of_both_and_every_flag_of_either() {
+        let counters = |packets: [u64; 4], flags: [u8; 2]| FlowCounters {
+            to_site_packets: packets[0],
+            to_site_bytes: packets[1],
+            from_site_packets: packets[2],
+            from_site_bytes: packets[3],
+            tcp_flags_to_site: flags[0],
+            tcp_flags_from_site: flags[1],
+            ..flow(1, 5, 0, NOT_SEEN_HERE)
+        };
+        let own = counters([9, 2, 3, 8], [0x02, 0x10]);
+        let told = counters([1, 6, 7, 4], [0x12, 0x01]);
+        let merged = merge(Some(&own), &told, 7, false).unwrap();
+        assert_eq!(merged, counters([9, 6, 7, 8], [0x12, 0x11]));
+    }
+
+    #[test]
     fn a_flow_that_was_seen_here_later_stays() {
         let own = flow(1, 9, 10, 3);
         assert_eq!(merge(Some(&own), &flow(1, 8, 99, 0), 7, false), None);

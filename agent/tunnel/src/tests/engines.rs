@@ -278,10 +278,18 @@ fn both_engines_live_in_one_gateway() {
 
 /// Goes on as the next agent would.
 pub(super) fn hand_over(node: &mut Node, taken: &Arc<Initiations>) -> Imported {
-    let specs: Vec<PeerSpec> = {
-        let peers = node.tunnel.peers.iter().flatten();
-        peers.map(|peer| peer.spec().clone()).collect()
-    };
+    hand_over_as(node, taken, |_| ())
+}
+
+/// The same to one whose file says something else of each peer.
+pub(super) fn hand_over_as(
+    node: &mut Node,
+    taken: &Arc<Initiations>,
+    change: fn(&mut PeerSpec),
+) -> Imported {
+    let peers = node.tunnel.peers.iter().flatten();
+    let mut specs: Vec<PeerSpec> = peers.map(|peer| peer.spec().clone()).collect();
+    specs.iter_mut().for_each(change);
     let mut writer = Writer::new(node.now);
     node.tunnel.export(node.now, &mut writer);
     let state = writer.finish();

@@ -12,12 +12,12 @@ const ADDRESSES: [[&str; 2]; 2] = [
 /// Each gateway is a site behind 10.1.0.0/16 or 10.2.0.0/16.
 const SITES: [u32; 2] = [2, 1];
 
-struct Net {
-    nodes: [Node; 2],
+pub(super) struct Net {
+    pub(super) nodes: [Node; 2],
     /// Links on which nothing arrives.
-    cut: [bool; 2],
-    changes: [Vec<LinkChange>; 2],
-    now: Instant,
+    pub(super) cut: [bool; 2],
+    pub(super) changes: [Vec<LinkChange>; 2],
+    pub(super) now: Instant,
 }
 
 impl Net {
@@ -60,7 +60,7 @@ impl Net {
     }
 
     /// With both links up.
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut net = Self::begin();
         net.run(Duration::from_secs(3));
         for node in 0..2 {
@@ -72,7 +72,7 @@ impl Net {
         net
     }
 
-    fn run(&mut self, span: Duration) {
+    pub(super) fn run(&mut self, span: Duration) {
         let end = self.now + span;
         while self.now < end {
             self.now += Duration::from_millis(5);
@@ -103,14 +103,19 @@ impl Net {
         }
     }
 
-    fn bfd(&self, node: usize, link: u32) -> link_bfd::Bfd {
+    pub(super) fn bfd(&self, node: usize, link: u32) -> link_bfd::Bfd {
         let peers = self.nodes[node].snapshot();
         let peer = peers.iter().find(|peer| peer.link == LinkId(link)).unwrap();
         peer.pulse.bfd.unwrap()
     }
 
+    /// The far site, as this gateway numbers it.
+    pub(super) fn site(&self, node: usize) -> SiteId {
+        SiteId(SITES[node])
+    }
+
     /// The link that carries flows to the far site.
-    fn carrier(&mut self, node: usize) -> LinkId {
+    pub(super) fn carrier(&mut self, node: usize) -> LinkId {
         let inner = inner([10, 0, 0, 1], [10, SITES[node] as u8, 0, 1], 100);
         let (_, destination) = packet::addresses(&inner).unwrap();
         let tunnel = &mut self.nodes[node].tunnel;

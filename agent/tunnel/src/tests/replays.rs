@@ -6,24 +6,26 @@ use super::*;
 
 /// Where the recorded ones are sent from.
 const ELSEWHERE: &str = "203.0.113.66:666";
-const NEAR: [&str; 2] = ["192.0.2.1:51820", "198.51.100.1:51820"];
-const FAR: [&str; 2] = ["192.0.2.2:51820", "198.51.100.2:51820"];
+pub(super) const NEAR: [&str; 2] = ["192.0.2.1:51820", "198.51.100.1:51820"];
+pub(super) const FAR: [&str; 2] = ["192.0.2.2:51820", "198.51.100.2:51820"];
 
 /// Whose links they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Between {
+pub(super) enum Between {
     Sites,
     Replicas,
 }
 
 /// The near gateway dials, the far one answers: each has one or two tunnels, its lanes.
-struct Pair {
-    near: Vec<Node>,
-    far: Vec<Node>,
+pub(super) struct Pair {
+    pub(super) engine: Engine,
+    pub(super) between: Between,
+    pub(super) near: Vec<Node>,
+    pub(super) far: Vec<Node>,
 }
 
 impl Pair {
-    fn new(engine: Engine, between: Between, lanes: usize) -> Self {
+    pub(super) fn new(engine: Engine, between: Between, lanes: usize) -> Self {
         let now = clock::now();
         let make = |key: u8, address: &str| {
             let taken = Arc::<Initiations>::default();
@@ -52,11 +54,16 @@ impl Pair {
                 tunnel.set_routes(Arc::new(RouteTable::new([route])));
             }
         }
-        Self { near, far }
+        Self {
+            engine,
+            between,
+            near,
+            far,
+        }
     }
 
     /// Every combination, with a session on each link.
-    fn all() -> impl Iterator<Item = Self> {
+    pub(super) fn all() -> impl Iterator<Item = Self> {
         let engines = Engine::ALL.into_iter();
         let kinds = engines.flat_map(|engine| {
             [Between::Sites, Between::Replicas].map(|between| (engine, between))
@@ -72,18 +79,18 @@ impl Pair {
         })
     }
 
-    fn lane(&self, link: usize) -> usize {
+    pub(super) fn lane(&self, link: usize) -> usize {
         link % self.near.len()
     }
 
-    fn wait(&mut self, milliseconds: u64) {
+    pub(super) fn wait(&mut self, milliseconds: u64) {
         for node in self.near.iter_mut().chain(&mut self.far) {
             node.now += Duration::from_millis(milliseconds);
         }
     }
 
     /// Carries datagrams both ways, each to the lane of its link.
-    fn carry(&mut self) {
+    pub(super) fn carry(&mut self) {
         for _ in 0..6 {
             for lane in 0..self.near.len() {
                 let (near, far) = (&mut self.near[lane], &mut self.far[lane]);
@@ -100,7 +107,7 @@ impl Pair {
     }
 
     /// The near end begins a session anew on a link, as it does every two minutes.
-    fn begin(&mut self, link: usize) -> Vec<u8> {
+    pub(super) fn begin(&mut self, link: usize) -> Vec<u8> {
         let lane = self.lane(link);
         let Node {
             tunnel, out, now, ..
@@ -117,7 +124,7 @@ impl Pair {
     }
 
     /// Somebody sends a datagram to the lane of a link at the far end, where the address is nobody's.
-    fn replay(&mut self, link: usize, datagram: &[u8], from: &str) -> (Handled, usize) {
+    pub(super) fn replay(&mut self, link: usize, datagram: &[u8], from: &str) -> (Handled, usize) {
         let lane = self.lane(link);
         let far = &mut self.far[lane];
         let (handled, _) = far.handle(datagram, Endpoint::new(from.parse().unwrap()));
@@ -143,7 +150,7 @@ fn at(addresses: &[&str], endpoint: Endpoint) -> usize {
     found.unwrap_or_else(|| panic!("sent to {remote}"))
 }
 
-fn spec(
+pub(super) fn spec(
     link: usize,
     between: Between,
     engine: Engine,

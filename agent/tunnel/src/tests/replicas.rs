@@ -102,5 +102,8 @@ fn a_site_cannot_speak_as_a_replica() {
 #[test]
 fn without_a_session_what_is_told_counts_as_lost() {
     let mut a = Node::new(1, "10.1.0.2:51820");
-    assert_eq!(tell(&mut a, &[b"flows".to_vec()]), 1);
+    let (tunnel, out) = (&mut a.tunnel, &mut a.out);
+    let payloads = [b"flows".to_vec(), b"and more".to_vec()];
+    let lost = tunnel.send_to_replica(LinkId(5), &payloads, out, |_| panic!("there is room"));
+    assert_eq!((lost.packets, lost.bytes), (2, 13));
 }
