@@ -1,3 +1,4 @@
+use std::fs::Permissions;
 use std::io::{Read, Write};
 
 use super::*;

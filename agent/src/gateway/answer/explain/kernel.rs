@@ -314,7 +314,8 @@ fn is_forwarding(input: &Named, ipv4: bool) -> bool {
     if ipv4 {
         return is_on(Key::ipv4(&input.name, Name::Forwarding));
     }
-    is_on(Key::ipv6("all", Name::Forwarding)) || is_on(Key::ipv6(&input.name, Name::ForceForwarding))
+    is_on(Key::ipv6("all", Name::Forwarding))
+        || is_on(Key::ipv6(&input.name, Name::ForceForwarding))
 }
 
 fn not_forwarded(input: &Named, ipv4: bool) -> String {
