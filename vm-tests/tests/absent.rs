@@ -5,8 +5,8 @@
 //!                          ├ [gateway a] ┤                        ├ [gateway b] lan0 ── host b
 //!  host c ── lan c ── lan1 ┘             └ wan1 ── path 2 ── wan1 ┘
 //! ```
-//! The interfaces of gateway `a` come and go. What can work works, `status` names the rest, and the routers of the
-//! paths never see a packet of a site in the clear.
+//! Both families pass inside the tunnel, which goes over IPv4. The interfaces of gateway `a` come and go. What can work
+//! works, `status` names the rest, and the routers of the paths never see a packet of a site in the clear.
 
 mod absent {
     pub(crate) mod lab;
@@ -14,7 +14,7 @@ mod absent {
 
 use std::time::Duration;
 
-use absent::lab::{Kind, Lab, UP};
+use absent::lab::{Kind, Lab, UP, far6};
 use vm_tests::config::{Config, Lan, virtual_routers};
 use vm_tests::traffic;
 use vm_tests::wait;
@@ -42,6 +42,22 @@ fn a_host_with_one_of_two_uplinks_gone_is_followed_as_before() {
         of_site().contains("src 10.1.0.1").then_some(())
     })
     .unwrap();
+    gateway
+        .ip("address delete 2001:db8:1::1/64 dev lan0")
+        .unwrap();
+    gateway
+        .ip("address add 2001:db8:1::1/64 dev lan0 nodad")
+        .unwrap();
+    let of_site6 = || {
+        gateway
+            .ip("-6 route show 2001:db8:2::/64 proto 199")
+            .unwrap()
+    };
+    wait::until("the site's route of IPv6 to come back", UP, || {
+        of_site6().contains("src 2001:db8:1::1").then_some(())
+    })
+    .unwrap();
+    traffic::wait_for_ping(host, far6(), UP).unwrap();
     // A foreign route inside the site's.
     gateway.ip("route add 10.2.0.128/25 dev lan0").unwrap();
     let a = lab.gateways.replica(0);
@@ -118,7 +134,9 @@ fn a_lan_goes_and_comes_back_with_another_index_mac_and_type() {
         for kind in [Kind::Veth, Kind::Bridge] {
             lab.remove("lan0");
             lab.wait_for_warning("LAN interface lan0 does not exist", true);
-            traffic::wait_for_ping(lab.hosts()[1], lab.far(), UP).unwrap();
+            for far in [lab.far(), far6()] {
+                traffic::wait_for_ping(lab.hosts()[1], far, UP).unwrap();
+            }
             lab.bring("lan0", kind);
             lab.wait_until_all_is_back();
             lab.wait_for_warning("lan0", false);

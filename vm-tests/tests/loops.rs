@@ -90,17 +90,24 @@ fn a_hub_without_the_fast_path_answers_what_would_go_back_to_its_site() {
         plan.configure(|config| config.gateway.fast_path = false);
         for peer in &mut plan.peers {
             peer.routes = match peer.site.as_str() {
-                "a" => vec!["10.0.0.0/8".to_owned()],
-                "b" => vec!["10.2.0.0/16".to_owned(), "10.255.0.2/32".to_owned()],
-                _ => vec!["10.3.0.0/16".to_owned(), "10.255.0.3/32".to_owned()],
-            };
+                "a" => ["10.0.0.0/8", "2001:db8::/32"].as_slice(),
+                "b" => &["10.2.0.0/16", "10.255.0.2/32", "2001:db8:2::/48"],
+                _ => &["10.3.0.0/16", "10.255.0.3/32", "2001:db8:3::/48"],
+            }
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         }
     }
     let _gateways = crossway::start_all(&topology, &plans).unwrap();
     let [a, b, c] = [0, 1, 2].map(|at| &topology.sites[at]);
-    let hub = [a.gateway_address(Family::V4), a.tunnel_address(Family::V4)];
-    for options in [&[][..], &["-R"]] {
-        let text = pinged(&b.host, options, "10.2.99.1");
+    for (options, nobody, family) in [
+        (&[][..], "10.2.99.1", Family::V4),
+        (&["-R"], "10.2.99.1", Family::V4),
+        (&[], "2001:db8:2:99::1", Family::V6),
+    ] {
+        let hub = [a.gateway_address(family), a.tunnel_address(family)];
+        let text = pinged(&b.host, options, nobody);
         // The kernel limits how many it gives to one host (`icmp_ratelimit`).
         let all = text
             .lines()
@@ -110,8 +117,13 @@ fn a_hub_without_the_fast_path_answers_what_would_go_back_to_its_site() {
         assert_eq!(answers(&text, &hub), all as u64, "{text}");
     }
     // On to another site is no way back.
-    for target in [c, a] {
-        let there = target.host_address(Family::V4).to_string();
+    for (target, family) in [
+        (c, Family::V4),
+        (c, Family::V6),
+        (a, Family::V4),
+        (a, Family::V6),
+    ] {
+        let there = target.host_address(family).to_string();
         let text = pinged(&b.host, &[], &there);
         assert_eq!(
             traffic::replies_in(&text).unwrap().received,

@@ -16,6 +16,7 @@ const MODULES: &[&str] = &[
     "virtio_net",
     "virtio_rng",
     // Interfaces.
+    "8021q",
     "bridge",
     "dummy",
     "macvlan",

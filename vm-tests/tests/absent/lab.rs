@@ -16,6 +16,9 @@ use vm_tests::wait;
 pub(crate) const UP: Duration = Duration::from_secs(30);
 /// Of the LAN that the topology does not have.
 const SECOND_LAN: &str = "10.11.0.0/24";
+/// IPv6 inside the tunnel, which the topology does not have either: of both LANs and of the far one.
+const LANS6: [&str; 2] = ["2001:db8:1::", "2001:db8:11::"];
+const FAR6: &str = "2001:db8:2::";
 
 /// The sites. The fields are dropped in this order.
 pub(crate) struct Lab {
@@ -56,18 +59,24 @@ impl Lab {
             made: 0,
         };
         lab.build_second_lan();
+        lab.add_ipv6();
         for path in 0..2 {
             let router = lab.net.path(path);
             let directory = lab.net.directory();
-            let capture = Capture::start_in(directory, router, "any", "net 10.0.0.0/8").unwrap();
+            let of_sites = "net 10.0.0.0/8 or (net 2001:db8::/32 and not ip6 multicast)";
+            let capture = Capture::start_in(directory, router, "any", of_sites).unwrap();
             lab.clear.push(capture);
         }
         lab.change_far(|config| {
-            config.sites[0].routes = config::prefixes(&["10.1.0.0/24", SECOND_LAN]).unwrap();
+            let lans6 = LANS6.map(|lan| format!("{lan}/64"));
+            let prefixes = ["10.1.0.0/24", SECOND_LAN, &lans6[0], &lans6[1]];
+            config.sites[0].routes = config::prefixes(&prefixes).unwrap();
         });
         // Not by a reload: what is adjusted may need a start.
         edit(lab.a(), |config| {
             config.gateway.lan.push(Lan::new("lan1"));
+            let far6 = format!("{FAR6}/64").parse().unwrap();
+            config.sites[0].routes.push(far6);
             adjust(config);
         });
         assert!(lab.a().stop().unwrap().success());
@@ -161,10 +170,12 @@ impl Lab {
                 plug.ip(&format!("link set {port} master patch-{port}"))
                     .unwrap();
                 gateway.ip("address replace 10.1.0.1/24 dev lan0").unwrap();
+                add6(gateway, LANS6[0], "1", "lan0");
             }
             "lan1" => {
                 plug.ip(&format!("link set {port} master br0")).unwrap();
                 gateway.ip("address replace 10.11.0.1/24 dev lan1").unwrap();
+                add6(gateway, LANS6[1], "1", "lan1");
             }
             _ => {
                 let path = usize::from(name == "wan1");
@@ -177,6 +188,16 @@ impl Lab {
                     gateway.ip(&words).unwrap();
                 }
                 plug.ip(&format!("address replace {hop}/30 dev {port}"))
+                    .unwrap();
+                // By which IPv6 that nobody encrypts would leave; the tunnel itself goes over IPv4.
+                let uplink = format!("fd00:{path}::");
+                add6(plug, &uplink, "1", &port);
+                add6(gateway, &uplink, "2", name);
+                let metric = 100 + path;
+                gateway
+                    .ip(&format!(
+                        "-6 route replace default via {uplink}1 dev {name} metric {metric}"
+                    ))
                     .unwrap();
             }
         }
@@ -202,7 +223,9 @@ impl Lab {
     pub(crate) fn wait_until_all_is_back(&self) {
         self.gateways.wait_until_up().unwrap();
         for host in self.hosts() {
-            traffic::wait_for_ping(host, self.far(), UP).unwrap();
+            for far in [self.far(), far6()] {
+                traffic::wait_for_ping(host, far, UP).unwrap();
+            }
         }
     }
 
@@ -246,6 +269,33 @@ impl Lab {
             self.readdress(wan);
         }
     }
+
+    /// IPv6 of the hosts and of the far gateway; that of gateway `a` is [`Self::readdress`]'s.
+    fn add_ipv6(&self) {
+        self.readdress("lan0");
+        add6(&self.net.far.netns, FAR6, "1", "lan0");
+        let [first, second] = self.hosts();
+        for (host, network) in [
+            (first, LANS6[0]),
+            (second, LANS6[1]),
+            (&self.net.host_b, FAR6),
+        ] {
+            add6(host, network, "10", "eth0");
+            host.ip(&format!("-6 route add default via {network}1"))
+                .unwrap();
+        }
+    }
+}
+
+/// The far host's address of IPv6.
+pub(crate) fn far6() -> IpAddr {
+    format!("{FAR6}10").parse().unwrap()
+}
+
+/// Gives an interface an address of IPv6, at once.
+fn add6(netns: &Netns, network: &str, last: &str, interface: &str) {
+    let words = format!("address replace {network}{last}/64 dev {interface} nodad");
+    netns.ip(&words).unwrap();
 }
 
 fn edit(agent: &Crossway, change: impl Fn(&mut Config)) {

@@ -22,7 +22,7 @@ const LONG: &[(&str, &[&str])] = &[
     ("crossway", &["datapath", "host"]),
     ("vm-tests", &[
         "guest_rekey", "three_sites", "protocols", "slow_path", "trace", "mtu", "spoofing", "counters", "lanes", "interop", "junk",
-        "lifecycle", "reload", "endpoints", "host_events", "on_down", "failover", "posture",
+        "lifecycle", "reload", "endpoints", "host_events", "on_down", "failover", "posture", "tagged_wan",
     ]),
 ];
 

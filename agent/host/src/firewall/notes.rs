@@ -71,7 +71,7 @@ impl Notes {
         match open() {
             Ok(socket) => self.socket = Some(socket),
             Err(error) => {
-                tracing::debug!(%error, "no notes of nftables: looked at every few seconds")
+                tracing::debug!(%error, "no notes of nftables: looked at every few seconds");
             }
         }
     }
