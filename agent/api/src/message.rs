@@ -6,6 +6,7 @@
 
 mod events;
 mod flows;
+mod log;
 mod sites;
 mod status;
 mod vrrp;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::events::{Event, EventKind, EventsReply, EventsRequest};
 pub use self::flows::{Flow, FlowsReply, FlowsRequest};
+pub use self::log::{LogFilter, LogLevel, LogLine, LogReply, LogRequest};
 pub use self::sites::{
     Link, LinkOrder, LinkState, LinksReply, Messages, Overlap, OverlapsReply, ReplicaFlows, Route,
     RouteAnswer, RouteKind, RoutesReply, Site, SiteState, SitesReply, WatchedBy,
@@ -58,6 +60,13 @@ pub enum Request {
     },
     /// What has changed: [`Response::Events`], once, or again and again until the reader goes.
     Events(EventsRequest),
+    /// What the agent has said: [`Response::Log`], once, or again and again until the reader goes.
+    Log(LogRequest),
+    /// What is logged: [`Response::LogFilter`].
+    LogFilter {
+        /// From now on, until the agent ends; null asks only.
+        filter: Option<String>,
+    },
     /// Read the configuration file again and apply what changed: [`Response::Reload`].
     Reload,
     /// [`Response::Version`].
@@ -86,6 +95,10 @@ pub enum Response {
     Drops(DropsReply),
     /// To [`Request::Events`].
     Events(EventsReply),
+    /// To [`Request::Log`].
+    Log(LogReply),
+    /// To [`Request::LogFilter`].
+    LogFilter(LogFilter),
     /// To [`Request::Reload`].
     Reload(Reload),
     /// To [`Request::Version`].
