@@ -12,6 +12,7 @@ mod failure;
 mod flows;
 mod keys;
 mod links;
+mod log;
 mod orders;
 mod output;
 mod reading;
@@ -109,6 +110,8 @@ enum Command {
     Promote(orders::Target),
     /// Show what has changed: links, sites, reloads, interfaces, each with its time and cause
     Events(events::Events),
+    /// Show what the agent says in its log, or set what is logged
+    Log(log::Log),
     /// Read the configuration file again and apply what changed
     Reload,
     /// Show versions, also of the running gateway
@@ -153,6 +156,7 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
         Command::Unprefer(target) => orders::order(options, target, LinkOrder::Unprefer),
         Command::Promote(target) => orders::order(options, target, LinkOrder::Promote),
         Command::Events(events) => events::events(options, events),
+        Command::Log(log) => log::log(options, log),
         Command::Reload => reload::reload(options),
         Command::Version => version::version(options),
     }

@@ -51,6 +51,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::config::Config;
 use crate::journal::Damper;
+use crate::logging::Log;
 use crate::metrics::Exporter;
 use crate::posture::{Part, Starter, capabilities, seccomp};
 use crate::systemd;
@@ -99,13 +100,20 @@ struct Gateway {
 
 /// Runs a gateway until it is told to stop by SIGTERM or SIGINT, then puts the host back. It ends and
 /// leaves the host as it is when another agent takes over. With `take_over` it takes over itself from an
-/// agent that runs, if one does. The `starter` starts one that takes over from this, at SIGUSR2.
+/// agent that runs, if one does. The `starter` starts one that takes over from this, at SIGUSR2. The `log` is what the
+/// command line reads.
 ///
 /// Once the gateway forwards, every thread drops the privileges that it no longer needs: see [`crate::posture`].
 ///
 /// # Errors
 /// What keeps it from starting, or from going on.
-pub async fn run(config: Config, path: PathBuf, take_over: bool, starter: Starter) -> Result<()> {
+pub async fn run(
+    config: Config,
+    path: PathBuf,
+    take_over: bool,
+    starter: Starter,
+    log: Log,
+) -> Result<()> {
     let signals = Signals::receive().context("to receive signals")?;
     let running = if take_over {
         take::ask_for(&config.gateway.name)?
@@ -120,6 +128,7 @@ pub async fn run(config: Config, path: PathBuf, take_over: bool, starter: Starte
         Some(taken) => taken,
         None => Box::pin(start::start(config, path)).await?,
     };
+    gateway.process.log = log;
     let mut inputs = gateway.listen(sockets, sources, signals)?;
     gateway.process.upgrade = Upgrade::new(starter);
     gateway.open_metrics();

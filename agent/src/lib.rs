@@ -16,6 +16,7 @@ pub mod gateway;
 pub mod handover;
 pub mod health;
 pub mod journal;
+pub mod logging;
 pub mod metrics;
 pub mod posture;
 mod systemd;

@@ -174,6 +174,8 @@ fn wrong_usage_ends_with_2() {
         &["flows", "--address", "10.0.0.1/8"],
         &["routes", "get", "10.2.0.0/24"],
         &["events", "--last", "-1"],
+        &["log", "--level", "loud"],
+        &["log", "--follow", "level"],
     ] {
         let refused = place.run(arguments, "");
         assert_eq!(code(&refused), 2, "{arguments:?}: {}", stderr(&refused));
@@ -261,6 +263,12 @@ fn every_reading_command_prints_what_it_always_printed() {
         ("drops", &["drops"]),
         ("events", &["events"]),
         ("events-last", &["events", "--last", "1"]),
+        ("log", &["log"]),
+        (
+            "log-of-site",
+            &["log", "--site", "paris", "--level", "info"],
+        ),
+        ("log-level", &["log", "level", "debug"]),
         ("reload", &["reload"]),
     ] {
         for (extra, ending) in [(None, "txt"), (Some("--json"), "json")] {
@@ -448,7 +456,7 @@ impl Place {
                     }
                 };
                 tokio::select! {
-                    () = server.serve(gateway, following) => {}
+                    () = server.serve(gateway, following, crossway::logging::Log::default().subscribe()) => {}
                     () = answering => {}
                     _ = stopped => {}
                 }

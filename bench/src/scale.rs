@@ -1,11 +1,12 @@
 //! `bench scale`: what stays of the throughput, and how long changes take, where there is much of
-//! everything: routes, sites, flows, junk, handshakes.
+//! everything: routes, sites, flows, junk, handshakes, readers of metrics.
 //!
 //! Each measurement runs its variants in turn (A B A B …). Only ratios of what ran side by side are claimed.
 
 mod flood;
 mod flows;
 mod handshakes;
+mod metrics;
 mod routes;
 mod sites;
 
@@ -47,14 +48,16 @@ pub(crate) enum Part {
     Flows,
     Flood,
     Handshakes,
+    Metrics,
 }
 
-const NAMED: [(&str, Part); 5] = [
+const NAMED: [(&str, Part); 6] = [
     ("routes", Part::Routes),
     ("sites", Part::Sites),
     ("flows", Part::Flows),
     ("flood", Part::Flood),
     ("handshakes", Part::Handshakes),
+    ("metrics", Part::Metrics),
 ];
 
 impl Part {
@@ -95,6 +98,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             Part::Flows => flows::measure(&mut results, args).context("flows")?,
             Part::Flood => flood::measure(&mut results, args).context("flood")?,
             Part::Handshakes => handshakes::measure(&mut results, args).context("handshakes")?,
+            Part::Metrics => metrics::measure(&mut results, args).context("metrics")?,
         }
     }
     results.finish();

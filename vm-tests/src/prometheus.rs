@@ -1,10 +1,12 @@
 //! Prometheus and its promtool (Debian's package `prometheus`), which read a gateway's metrics.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -13,6 +15,7 @@ use crate::process::{self, ProcessGuard};
 
 /// It opens a database first.
 const START_LIMIT: Duration = Duration::from_secs(20);
+const SCRAPE_LIMIT: Duration = Duration::from_secs(10);
 const ADDRESS: &str = "127.0.0.1:9090";
 
 /// A Prometheus that scrapes once a second. Dropped, it is gone.
@@ -46,6 +49,21 @@ pub fn promtool(words: &[&str], input: Option<&Path>) -> Result<String> {
     let input = input.unwrap_or(Path::new("/dev/null"));
     command.args(["-c", script, "promtool"]).arg(input);
     process::run(command.args(words)).context("promtool: is Debian's package prometheus there?")
+}
+
+/// One scrape as Prometheus does it; the text.
+pub fn scrape(netns: &Netns, address: SocketAddr) -> Result<String> {
+    let mut stream = netns.enter(|| TcpStream::connect(address))??;
+    stream.set_read_timeout(Some(SCRAPE_LIMIT))?;
+    stream.write_all(
+        b"GET /metrics HTTP/1.1\r\nHost: gateway\r\nAccept: application/openmetrics-text\r\n\r\n",
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, text) = answer.split_once("\r\n\r\n").context("no answer")?;
+    ensure!(head.starts_with("HTTP/1.1 200 OK"), "{head}");
+    ensure!(head.contains("application/openmetrics-text"), "{head}");
+    Ok(text.to_owned())
 }
 
 impl<'a> Prometheus<'a> {

@@ -60,14 +60,7 @@ fn connect(netns: &Netns) -> std::io::Result<TcpStream> {
 }
 
 fn get(netns: &Netns) -> String {
-    talk(connect(netns).unwrap(), GET)
-}
-
-fn body(answer: &str) -> &str {
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    assert!(head.starts_with("HTTP/1.1 200 OK"), "{head}");
-    assert!(head.contains("application/openmetrics-text"), "{head}");
-    body
+    prometheus::scrape(netns, LISTEN.parse().unwrap()).unwrap()
 }
 
 /// The value of the one sample that begins so.
@@ -113,8 +106,7 @@ fn prometheus_scrapes_a_gateway_and_its_queries_agree_with_the_commands() {
         .unwrap_or_else(|error| panic!("{error}: {:?}", prometheus.query(query)));
     }
     // No label comes from a packet.
-    let answer = get(netns);
-    let text = body(&answer);
+    let text = get(netns);
     assert!(!text.contains(&pair.far(Family::V4).to_string()), "{text}");
     // Whoever does not ask for OpenMetrics gets what `promtool` reads.
     let classic = talk(connect(netns).unwrap(), "GET /metrics HTTP/1.1\r\n\r\n");
@@ -136,7 +128,7 @@ fn the_rules_hold_and_the_dashboard_asks_for_what_there_is() {
     let pair = pair(by_tcp());
     let netns = &pair.site_a().gateway;
     let answer = get(netns);
-    let known: BTreeSet<&str> = body(&answer)
+    let known: BTreeSet<&str> = answer
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE "))
         .filter_map(|line| line.split(' ').next())
@@ -205,12 +197,7 @@ fn each_message_that_is_lost_on_the_way_is_counted_and_no_other() {
         (0, 0, 0)
     );
     let answer = get(netns);
-    let counted = |name: &str| {
-        value(
-            body(&answer),
-            &format!("crossway_link_{name}_messages_total{{"),
-        )
-    };
+    let counted = |name: &str| value(&answer, &format!("crossway_link_{name}_messages_total{{"));
     let (expected, received) = (counted("expected").unwrap(), counted("received").unwrap());
     assert_eq!((expected - received) as u64, lost);
 }
@@ -239,7 +226,7 @@ fn strangers_get_nothing_else_and_cost_nobody_anything() {
     // Those who say nothing are closed in time for the others.
     let silent: Vec<TcpStream> = (0..40).map(|_| connect(netns).unwrap()).collect();
     let answer = get(netns);
-    assert!(body(&answer).ends_with("# EOF\n"));
+    assert!(answer.ends_with("# EOF\n"));
     drop(silent);
     let status = pair.a.status().unwrap();
     let threads = status.posture.threads;
@@ -255,7 +242,7 @@ fn a_reload_moves_the_address_and_the_next_agent_goes_on_with_its_socket() {
     let mut pair = pair(by_tcp());
     let counted = |pair: &Pair| {
         let answer = get(&pair.site_a().gateway);
-        value(body(&answer), "crossway_link_received_messages_total{").unwrap()
+        value(&answer, "crossway_link_received_messages_total{").unwrap()
     };
     let before = counted(&pair);
     pair.a.take_over().unwrap();
@@ -301,12 +288,12 @@ fn a_reload_moves_the_address_and_the_next_agent_goes_on_with_its_socket() {
         "the port is closed"
     );
     let answer = talk(UnixStream::connect(&path).unwrap(), GET);
-    assert!(body(&answer).contains("crossway_build_info{"));
+    assert!(answer.contains("crossway_build_info{"));
     let file = path.metadata().unwrap();
     assert_eq!((file.permissions().mode() & 0o777, file.uid()), (0o660, 0));
     pair.a.take_over().unwrap();
     let answer = talk(UnixStream::connect(&path).unwrap(), GET);
-    assert!(body(&answer).contains("crossway_build_info{"));
+    assert!(answer.contains("crossway_build_info{"));
 
     plan.configure(|config| config.metrics = None);
     pair.a.write_config(&plan).unwrap();

@@ -7,6 +7,7 @@
 mod events;
 mod explain;
 mod flows;
+mod log;
 mod sites;
 mod status;
 mod vrrp;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use self::events::{Event, EventKind, EventsReply, EventsRequest};
 pub use self::explain::{End, ExplainRequest, Explained, ExplainedStep, FastPath, WhichFragment};
 pub use self::flows::{Flow, FlowsReply, FlowsRequest, MAX_PAGE};
+pub use self::log::{LogFilter, LogLevel, LogLine, LogReply, LogRequest};
 pub use self::sites::{
     Link, LinkOrder, LinkState, LinksReply, Messages, Overlap, OverlapsReply, ReplicaFlows, Route,
     RouteAnswer, RouteKind, RoutesReply, Site, SiteState, SitesReply, WatchedBy,
@@ -62,6 +64,13 @@ pub enum Request {
     },
     /// What has changed: [`Response::Events`], once, or again and again until the reader goes.
     Events(EventsRequest),
+    /// What the agent has said: [`Response::Log`], once, or again and again until the reader goes.
+    Log(LogRequest),
+    /// What is logged: [`Response::LogFilter`].
+    LogFilter {
+        /// From now on, until the agent ends; null asks only.
+        filter: Option<String>,
+    },
     /// Read the configuration file again and apply what changed: [`Response::Reload`].
     Reload,
     /// [`Response::Version`].
@@ -92,6 +101,10 @@ pub enum Response {
     Explain(Box<Explained>),
     /// To [`Request::Events`].
     Events(EventsReply),
+    /// To [`Request::Log`].
+    Log(LogReply),
+    /// To [`Request::LogFilter`].
+    LogFilter(LogFilter),
     /// To [`Request::Reload`].
     Reload(Reload),
     /// To [`Request::Version`].

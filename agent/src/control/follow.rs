@@ -1,7 +1,7 @@
-//! Connections that stay open to be told of each new event.
+//! Connections that stay open to be told of each new event, or of each new line of the log.
 //!
-//! A follower takes events from the journal at its own pace: one that does not read waits in its own
-//! task, holds nothing but a connection, and is told afterwards how many events it missed.
+//! A follower takes them from the journal or the log's ring at its own pace: one that does not read waits in its own
+//! task, holds nothing but a connection, and is told afterwards how many it missed.
 
 use std::io;
 
@@ -10,22 +10,32 @@ use tokio::net::UnixStream;
 use tokio::net::unix::OwnedReadHalf;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
+use super::message::LogRequest;
 use super::server::line_of;
 use super::users::Visit;
 use super::{Request, Response};
 use crate::journal::Journal;
+use crate::logging::Ring;
 
 /// What followers share.
 #[derive(Clone, Debug)]
 pub(super) struct Followers {
     journal: watch::Receiver<Journal>,
+    log: watch::Receiver<Ring>,
+}
+
+/// What is followed.
+#[derive(Debug)]
+enum Followed {
+    Events(watch::Receiver<Journal>),
+    Log(watch::Receiver<Ring>, LogRequest),
 }
 
 /// The place of one follower.
 #[derive(Debug)]
 pub(super) struct Place {
     permit: OwnedSemaphorePermit,
-    journal: watch::Receiver<Journal>,
+    followed: Followed,
 }
 
 /// A connection that goes on.
@@ -37,24 +47,28 @@ pub(super) struct Follow {
 }
 
 impl Followers {
-    pub(super) fn new(journal: watch::Receiver<Journal>) -> Self {
-        Self { journal }
+    pub(super) fn new(journal: watch::Receiver<Journal>, log: watch::Receiver<Ring>) -> Self {
+        Self { journal, log }
     }
 
     /// A place for a request that asks to follow; none is needed for any other.
     pub(super) fn admit(&self, request: &Request, asker: &Visit) -> Result<Option<Place>, String> {
-        if !matches!(request, Request::Events(wanted) if wanted.follow) {
-            return Ok(None);
-        }
+        let followed = match request {
+            Request::Events(wanted) if wanted.follow => Followed::Events(self.journal.clone()),
+            Request::Log(wanted) if wanted.follow => {
+                Followed::Log(self.log.clone(), wanted.clone())
+            }
+            _ => return Ok(None),
+        };
         Ok(Some(Place {
             permit: asker.follow()?,
-            journal: self.journal.clone(),
+            followed,
         }))
     }
 }
 
 impl Place {
-    /// Takes over a connection that has been told all events before `next`.
+    /// Takes over a connection that has been told all before number `next`.
     pub(super) fn follow(self, stream: UnixStream, next: u64) -> Follow {
         Follow {
             place: self,
@@ -64,27 +78,83 @@ impl Place {
     }
 }
 
+/// Number of what comes next, in an answer to a follower.
+pub(super) fn next_of(response: &Response) -> Option<u64> {
+    match response {
+        Response::Events(told) => Some(told.next_sequence),
+        Response::Log(told) => Some(told.next_sequence),
+        _ => None,
+    }
+}
+
+impl Followed {
+    /// What is new since number `next`, if there is anything to tell, and the number behind it.
+    fn news(&mut self, next: u64) -> (Option<Response>, u64) {
+        match self {
+            Self::Events(journal) => {
+                let reply = journal.borrow_and_update().since(next);
+                let next = reply.next_sequence;
+                let any = reply.missed > 0 || !reply.events.is_empty();
+                (any.then_some(Response::Events(reply)), next)
+            }
+            Self::Log(log, wanted) => {
+                let log = log.borrow_and_update();
+                let mut reply = log.since(next, wanted);
+                // Lines that are not for this reader are no reason to wake it.
+                while reply.lines.is_empty()
+                    && reply.missed == 0
+                    && reply.next_sequence < log.next()
+                {
+                    reply = log.since(reply.next_sequence, wanted);
+                }
+                let next = reply.next_sequence;
+                let any = reply.missed > 0 || !reply.lines.is_empty();
+                (any.then_some(Response::Log(reply)), next)
+            }
+        }
+    }
+
+    /// Whether there is more behind number `next` already.
+    fn has_more(&self, next: u64) -> bool {
+        match self {
+            Self::Events(_) => false,
+            Self::Log(log, _) => next < log.borrow().next(),
+        }
+    }
+
+    /// Waits for more; an error when the gateway ends.
+    async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
+        match self {
+            Self::Events(journal) => journal.changed().await,
+            Self::Log(log, _) => log.changed().await,
+        }
+    }
+}
+
 impl Follow {
-    /// Tells each new event, until the reader goes or the gateway ends.
+    /// Tells what is new, until the reader goes or the gateway ends.
     pub(super) async fn run(self) -> io::Result<()> {
         let Place {
             permit: _permit,
-            mut journal,
+            mut followed,
         } = self.place;
         let (mut reading, mut writing) = self.stream.into_split();
         let mut next = self.next;
         loop {
-            let reply = journal.borrow_and_update().since(next);
-            next = reply.next_sequence;
-            if reply.missed > 0 || !reply.events.is_empty() {
-                let line = line_of(&Response::Events(reply))?;
+            let (news, behind) = followed.news(next);
+            next = behind;
+            if let Some(news) = news {
+                let line = line_of(&news)?;
                 tokio::select! {
                     written = writing.write_all(&line) => written?,
                     () = gone(&mut reading) => return Ok(()),
                 }
             }
+            if followed.has_more(next) {
+                continue;
+            }
             tokio::select! {
-                changed = journal.changed() => if changed.is_err() {
+                changed = followed.changed() => if changed.is_err() {
                     return writing.shutdown().await;
                 },
                 () = gone(&mut reading) => return Ok(()),

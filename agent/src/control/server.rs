@@ -27,6 +27,7 @@ use super::follow::{self, Followers};
 use super::users::{Users, Visit};
 use super::{ControlRequest, Request, Response};
 use crate::journal::Journal;
+use crate::logging::Ring;
 use crossway_sys::run_folder;
 
 /// Longest request; a `flows` request with every filter set is a tenth of it.
@@ -137,14 +138,15 @@ impl Server {
     }
 
     /// Takes connections and hands each request to `gateway`, until the other end of that is dropped.
-    /// Who follows the events reads them from `journal`. May be cancelled at any time.
+    /// Who follows the events reads them from `journal`, and the log from `log`. May be cancelled at any time.
     pub async fn serve(
         self,
         gateway: mpsc::Sender<ControlRequest>,
         journal: watch::Receiver<Journal>,
+        log: watch::Receiver<Ring>,
     ) {
         let users = Users::new(nix::unistd::geteuid().as_raw());
-        let followers = Followers::new(journal);
+        let followers = Followers::new(journal, log);
         loop {
             let accepted = tokio::select! {
                 () = gateway.closed() => return,
@@ -267,8 +269,7 @@ async fn answer_request(
         Ok(Err(response)) => response,
         Err(_) => Response::error(NO_REQUEST),
     };
-    if let (Some(place), Response::Events(told)) = (place, &response) {
-        let next = told.next_sequence;
+    if let (Some(place), Some(next)) = (place, follow::next_of(&response)) {
         timeout(ANSWER_PATIENCE, stream.write_all(&line_of(&response)?)).await??;
         return Ok(Some(place.follow(stream, next)));
     }

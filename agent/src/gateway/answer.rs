@@ -78,6 +78,10 @@ impl Gateway {
                 self.order_links(&target, order, request.asker, now).await
             }
             Request::Events(wanted) => Response::Events(self.journal.borrow().last(wanted.last)),
+            Request::Log(wanted) => {
+                Response::Log(self.process.log.subscribe().borrow().last(&wanted))
+            }
+            Request::LogFilter { filter } => self.log_filter(filter.as_deref(), request.asker),
             Request::Reload => Response::Reload(self.reload(Some(request.asker), now).await),
             Request::Version => Response::Version(Version {
                 gateway: self.desired.config.gateway.name.clone(),

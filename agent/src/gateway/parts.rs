@@ -150,7 +150,11 @@ impl Gateway {
         signals: Signals,
     ) -> Result<Inputs> {
         let (sender, requests) = mpsc::channel(QUEUE);
-        tokio::spawn(sockets.control.serve(sender, self.journal.subscribe()));
+        tokio::spawn(sockets.control.serve(
+            sender,
+            self.journal.subscribe(),
+            self.process.log.subscribe(),
+        ));
         let (asked, successors) = mpsc::channel(1);
         tokio::spawn(give::attend(sockets.door, asked));
         let datapath = self.forwarding.datapath.as_mut();

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::upgrade::Upgrade;
 use crate::clock;
 use crate::control::server::SharedSocket;
+use crate::logging::Log;
 
 /// What this process has beside the gateway.
 pub(super) struct Process {
@@ -17,6 +18,8 @@ pub(super) struct Process {
     /// Where it is commanded and where it is taken over, for the agent that does.
     pub(super) sockets: [SharedSocket; 2],
     pub(super) upgrade: Upgrade,
+    /// What it says.
+    pub(super) log: Log,
     /// Another agent has the gateway.
     pub(super) handed_over: bool,
 }
@@ -29,6 +32,7 @@ impl Process {
             started_since_epoch: clock::since_epoch(),
             sockets,
             upgrade: Upgrade::default(),
+            log: Log::default(),
             handed_over: false,
         }
     }

@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use crossway::control::message::{
     Attachment, DropCount, DropSite, DropsReply, EventKind, Flow, FlowsReply, FlowsRequest, Health,
-    HealthTarget, Link, LinkState, LinksReply, Messages, Offload, Outcome, OverlapsReply, Posture,
-    Reload, ReplicaFlows, Route, RouteAnswer, RouteKind, RoutesReply, Site, SiteState, SitesReply,
-    StackCount, Status, ThreadPosture, Traffic, Tun, Version, VirtualRouter, WatchedBy,
+    HealthTarget, Link, LinkState, LinksReply, LogFilter, LogLevel, LogLine, Messages, Offload,
+    Outcome, OverlapsReply, Posture, Reload, ReplicaFlows, Route, RouteAnswer, RouteKind,
+    RoutesReply, Site, SiteState, SitesReply, StackCount, Status, ThreadPosture, Traffic, Tun,
+    Version, VirtualRouter, WatchedBy,
 };
 use crossway::control::{Request, Response, overlaps};
 use crossway::engine::Engine;
 use crossway::journal::{Change, Journal};
+use crossway::logging::Ring;
 
 /// The answer to `request`.
 pub(crate) fn answer(request: &Request) -> Response {
@@ -54,6 +56,10 @@ pub(crate) fn answer(request: &Request) -> Response {
             fill(&mut journal);
             Response::Events(journal.last(wanted.last))
         }
+        Request::Log(wanted) => Response::Log(log().last(wanted)),
+        Request::LogFilter { filter } => Response::LogFilter(LogFilter {
+            filter: filter.clone().unwrap_or_else(|| "info".to_owned()),
+        }),
         Request::Reload => Response::Reload(Reload {
             outcome: Outcome::Applied,
             changes: vec!["site rome: route 10.4.0.0/24 added".to_owned()],
@@ -66,6 +72,26 @@ pub(crate) fn answer(request: &Request) -> Response {
             abi_version: 1,
         }),
     }
+}
+
+/// A log of two lines.
+fn log() -> Ring {
+    let mut ring = Ring::default();
+    for (level, message, fields) in [
+        (LogLevel::Warn, "lan0 is away", ("interface", "lan0")),
+        (LogLevel::Info, "event", ("subject", "paris/paris-1")),
+    ] {
+        let (name, value) = fields;
+        ring.push(LogLine {
+            sequence: 0,
+            unix_milliseconds: 1_800_000_000_123,
+            level,
+            target: "crossway::gateway".to_owned(),
+            message: message.to_owned(),
+            fields: [(name.to_owned(), value.to_owned())].into(),
+        });
+    }
+    ring
 }
 
 /// Puts two events into a journal.

@@ -4,9 +4,12 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::time::timeout;
 
 use super::*;
-use crate::control::message::{EventKind, EventsReply, EventsRequest};
+use crate::control::message::{
+    EventKind, EventsReply, EventsRequest, LogLevel, LogLine, LogRequest,
+};
 use crate::control::users::{MOST_FOLLOWERS, Users};
 use crate::journal::{CAPACITY, Change};
+use crate::logging;
 
 /// Longer than anything here takes.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -61,7 +64,10 @@ async fn next_line(reader: &mut BufReader<UnixStream>) -> EventsReply {
 #[tokio::test]
 async fn a_follower_is_told_each_new_event_and_of_the_end() {
     let journal = watch::Sender::new(Journal::default());
-    let followers = Followers::new(journal.subscribe());
+    let followers = Followers::new(
+        journal.subscribe(),
+        watch::Sender::<Ring>::default().subscribe(),
+    );
     let (task, theirs) = start(&followers);
     let mut reader = BufReader::new(theirs);
     for number in 1..=3 {
@@ -79,7 +85,10 @@ async fn a_follower_is_told_each_new_event_and_of_the_end() {
 #[tokio::test]
 async fn a_reader_that_does_not_read_holds_nothing_up_and_learns_what_it_missed() {
     let journal = watch::Sender::new(Journal::default());
-    let followers = Followers::new(journal.subscribe());
+    let followers = Followers::new(
+        journal.subscribe(),
+        watch::Sender::<Ring>::default().subscribe(),
+    );
     let (_task, theirs) = start(&followers);
     // Far more than a socket takes: the recording side never waits.
     let recorded = 40 * CAPACITY as u64;
@@ -101,9 +110,70 @@ async fn a_reader_that_does_not_read_holds_nothing_up_and_learns_what_it_missed(
 }
 
 #[tokio::test]
+async fn a_follower_of_the_log_is_told_what_it_wants_and_what_it_missed() {
+    let log = watch::Sender::<Ring>::default();
+    let journal = watch::Sender::new(Journal::default());
+    let followers = Followers::new(journal.subscribe(), log.subscribe());
+    let say = |level, number: usize| {
+        log.send_modify(|ring| {
+            ring.push(LogLine {
+                level,
+                message: format!("{number}: {}", "x".repeat(100)),
+                ..LogLine::default()
+            });
+        });
+    };
+    let request = Request::Log(LogRequest {
+        follow: true,
+        level: LogLevel::Warn,
+        ..LogRequest::default()
+    });
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let place = followers.admit(&request, &visit()).unwrap().unwrap();
+    let _task = tokio::spawn(place.follow(ours, 1).run());
+    // Every second line is none that it wants.
+    let said = 20 * logging::CAPACITY;
+    for number in 0..said {
+        let level = if number % 2 == 0 {
+            LogLevel::Warn
+        } else {
+            LogLevel::Info
+        };
+        say(level, number);
+        if number % 100 == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    let mut reader = BufReader::new(theirs);
+    let (mut told, mut missed, mut last) = (0, 0, 0);
+    while last < said as u64 - 1 {
+        let mut line = String::new();
+        let read = timeout(DEADLINE, reader.read_line(&mut line)).await;
+        read.expect("a line in time").unwrap();
+        let Response::Log(reply) = serde_json::from_str(&line).unwrap() else {
+            panic!("expected lines of the log, found {line}");
+        };
+        assert!(reply.lines.iter().all(|line| line.level == LogLevel::Warn));
+        missed += reply.missed;
+        told += reply.lines.len() as u64;
+        last = reply.lines.last().map_or(last, |line| line.sequence);
+    }
+    assert!(missed > 0, "it was told all {told}");
+    // Half of the others were for it; a line at the edge of what it missed may be of either kind.
+    let others = said as u64 - missed;
+    assert!(
+        told.abs_diff(others / 2) <= 20,
+        "{missed} and {told} of {said}"
+    );
+}
+
+#[tokio::test]
 async fn a_reader_that_goes_away_gives_its_place_back() {
     let journal = watch::Sender::new(Journal::default());
-    let followers = Followers::new(journal.subscribe());
+    let followers = Followers::new(
+        journal.subscribe(),
+        watch::Sender::<Ring>::default().subscribe(),
+    );
     let visit = visit();
     let admit = |request| followers.admit(&request, &visit);
     let run = |place: Option<Place>| {

@@ -1,9 +1,11 @@
 use std::fs::Permissions;
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 
 use super::*;
 use crate::control::message::Version;
 use crate::control::users::{MOST_OPEN, MOST_SERVED};
+use crate::logging::Log;
 
 /// A socket path in a folder of its own, removed at the end.
 struct Place(PathBuf);
@@ -37,7 +39,7 @@ fn start(place: &Place) -> tokio::task::JoinHandle<()> {
         }
     });
     let journal = watch::Sender::new(Journal::default());
-    tokio::spawn(server.serve(gateway, journal.subscribe()))
+    tokio::spawn(server.serve(gateway, journal.subscribe(), Log::default().subscribe()))
 }
 
 /// Sends `bytes` and returns the answer.

@@ -1,8 +1,8 @@
-//! Orders about links: promote, prefer, drain, and back.
+//! Orders: about links (promote, prefer, drain, and back), and about what is logged.
 
 use std::time::Instant;
 
-use crate::control::message::{EventKind, LinkOrder, LinksReply};
+use crate::control::message::{EventKind, LinkOrder, LinksReply, LogFilter};
 use crate::control::{Asker, Response};
 use crate::gateway::Gateway;
 use crate::gateway::reconcile::Event;
@@ -10,6 +10,27 @@ use crate::ids::LinkId;
 use crate::journal::Change;
 
 impl Gateway {
+    /// Logs what `wanted` says from now on, if it says anything; what is logged then.
+    pub(super) fn log_filter(&mut self, wanted: Option<&str>, asker: Asker) -> Response {
+        let log = &self.process.log;
+        let before = log.filter();
+        if let Some(wanted) = wanted {
+            if let Err(error) = log.set_filter(wanted) {
+                return Response::error(format!("{error:#}"));
+            }
+            self.record(Change {
+                kind: EventKind::Order,
+                subject: "log".to_owned(),
+                from: Some(before),
+                to: wanted.to_owned(),
+                cause: format!("by the command line ({asker})"),
+            });
+        }
+        Response::LogFilter(LogFilter {
+            filter: self.process.log.filter(),
+        })
+    }
+
     /// Carries out an order; the links that it named, as they are then.
     pub(super) async fn order_links(
         &mut self,

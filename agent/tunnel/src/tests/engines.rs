@@ -42,6 +42,64 @@ fn packets_of_every_size_cross() {
 }
 
 #[test]
+fn what_is_lost_comes_late_or_twice_is_counted_by_the_messages_own_numbers() {
+    for (mut a, mut b) in pairs() {
+        exchange(&mut a, &mut b);
+        // So that keepalives after the handshake are out of the account.
+        let before = b.snapshot()[0].arrivals;
+        for _ in 0..20 {
+            assert_eq!(a.seal(&inner(THERE.0, THERE.1, 100)), Sealed::Ready);
+        }
+        let mut sent = a.out.take_datagrams();
+        assert_eq!(sent.len(), 20);
+        // 5 and 6 are lost, 12 comes behind 15, 3 comes three times.
+        let late = sent.remove(12).1;
+        sent.insert(15, (a.address, late));
+        sent.drain(5..7);
+        let again = sent[3].1.clone();
+        for _ in 0..2 {
+            sent.push((a.address, again.clone()));
+        }
+        for (_, datagram) in &sent {
+            b.handle(datagram, a.address);
+        }
+        let arrivals = b.snapshot()[0].arrivals;
+        assert_eq!(arrivals.received - before.received, 18);
+        assert_eq!(arrivals.expected() - before.expected(), 20);
+        assert_eq!(arrivals.missing() - before.missing(), 2);
+        assert_eq!((arrivals.late, arrivals.duplicates), (1, 2));
+        assert_eq!(arrivals.outdated, 0);
+        assert_eq!(b.snapshot()[0].handshakes, 1);
+        assert_eq!(a.snapshot()[0].handshakes, 1);
+    }
+}
+
+#[test]
+fn the_next_agent_goes_on_counting_what_comes() {
+    let (mut a, mut b) = pair();
+    exchange(&mut a, &mut b);
+    for round in 0..10 {
+        assert_eq!(a.seal(&inner(THERE.0, THERE.1, 100)), Sealed::Ready);
+        let (_, datagram) = a.out.take_datagrams().remove(0);
+        if round % 3 != 1 {
+            b.handle(&datagram, a.address);
+        }
+    }
+    let told = b.snapshot()[0].clone();
+    assert!(told.arrivals.missing() > 0, "{told:?}");
+    let mut to = Writer::new(b.now);
+    b.tunnel.export(b.now, &mut to);
+    let bytes = to.finish();
+    let spec = b.tunnel.peers[0].as_ref().unwrap().spec().clone();
+    let mut next = Node::at(2, "203.0.113.2:51820", b.now, Duration::ZERO);
+    let mut from = Reader::new(&bytes, b.now);
+    next.tunnel.import(&mut from, &[spec], b.now).unwrap();
+    let after = next.snapshot()[0].clone();
+    assert_eq!(after.arrivals, told.arrivals);
+    assert_eq!(after.handshakes, told.handshakes);
+}
+
+#[test]
 fn every_packet_is_padded_as_in_the_kernel_and_arrives_as_it_was() {
     for (mut a, mut b) in pairs() {
         exchange(&mut a, &mut b);
