@@ -90,8 +90,10 @@ fn explain(lab: &Lab, number: u16, question: Question) -> Expected {
         let mut there = question.clone().from("tunnel");
         there.0.ttl -= 1;
         if here.fragmented {
-            there = there.first_fragment();
             there.0.size = Some(1396);
+            if there.0.fragment.is_none() {
+                there = there.first_fragment();
+            }
         }
         ask(&there, 1)
     });
