@@ -176,6 +176,15 @@ fn wrong_usage_ends_with_2() {
         &["events", "--last", "-1"],
         &["log", "--level", "loud"],
         &["log", "--follow", "level"],
+        &["explain", "10.1.0.10"],
+        &["explain", "10.1.0.10", "paris"],
+        &["explain", "10.1.0.10", "10.2.0.10", "quic"],
+        &["explain", "10.1.0.10", "10.2.0.10", "udp", "70000"],
+        &["explain", "10.1.0.10", "10.2.0.10", "--ttl", "256"],
+        &["explain", "10.1.0.10", "10.2.0.10", "tcp", "--segment", "0"],
+        &["explain", "10.1.0.10", "10.2.0.10", "--fragment", "last"],
+        &["explain", "10.1.0.10", "2001:db8:2::10"],
+        &["explain", "10.1.0.10", "10.2.0.10", "tcp", "--size", "39"],
     ] {
         let refused = place.run(arguments, "");
         assert_eq!(code(&refused), 2, "{arguments:?}: {}", stderr(&refused));
@@ -261,6 +270,35 @@ fn every_reading_command_prints_what_it_always_printed() {
             ],
         ),
         ("drops", &["drops"]),
+        (
+            "explain",
+            &[
+                "explain",
+                "10.1.0.10",
+                "10.2.0.10",
+                "tcp",
+                "40000",
+                "443",
+                "--size",
+                "1000",
+                "--df",
+            ],
+        ),
+        (
+            "explain-declined",
+            &[
+                "explain",
+                "10.1.0.10",
+                "10.2.0.10",
+                "--from",
+                "lan",
+                "--ttl",
+                "1",
+                "--options",
+                "--fragment",
+                "first",
+            ],
+        ),
         ("events", &["events"]),
         ("events-last", &["events", "--last", "1"]),
         ("log", &["log"]),
@@ -282,6 +320,18 @@ fn every_reading_command_prints_what_it_always_printed() {
         differ.is_empty(),
         "not as in cli/golden:\n{}",
         differ.join("\n")
+    );
+}
+
+#[test]
+fn a_packet_that_the_gateway_cannot_explain_ends_with_1_and_says_why() {
+    let place = Place::new();
+    let _running = place.start("berlin-1");
+    let refused = place.run(&["explain", "10.1.0.10", "10.2.0.10", "--from", "eth9"], "");
+    assert_eq!(code(&refused), 1);
+    assert_eq!(
+        stderr(&refused),
+        "crossway: there is no interface eth9: say lan, tunnel, host, or an interface such as eth1\n"
     );
 }
 

@@ -203,7 +203,7 @@ fn what_is_odd_is_told_with_its_reason() {
     let (code, said) = a
         .failing_command(&["explain", &own.to_string(), "2001:db8::1"])
         .unwrap();
-    assert_eq!(code, 1);
+    assert_eq!(code, 2);
     assert!(said.contains("two families"), "{said}");
 }
 

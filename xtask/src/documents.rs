@@ -259,6 +259,10 @@ fn the_page_of_the_programs_names_all_of_them_and_every_map() {
         maps::TUN_INGRESS,
         maps::TUN_STEER,
         maps::WAN_GUARD,
+        maps::EXPLAIN_LAN,
+        maps::EXPLAIN_EGRESS,
+        maps::EXPLAIN_TUN,
+        maps::EXPLAINED,
     ];
     for name in names.iter().chain(&maps::ALL) {
         assert!(

@@ -103,8 +103,7 @@ fn context_of(question: &Question<'_>) -> [u8; SK_BUFF] {
 const LEAST: usize = 14 + 40;
 
 /// The packet as the program finds it. Where there is no link-layer header the kernel takes the packet's first 14 bytes
-/// for one all the same, and hands over the whole; padding in front of which the IP header ends is none of the program's
-/// business.
+/// for one all the same, and hands over the whole. Padding behind the packet is none of it, as on a wire.
 fn frame_of(question: &Question<'_>) -> Vec<u8> {
     let mut frame = Vec::with_capacity(LEAST + question.packet.len());
     if question.at == Hook::LanIngress {

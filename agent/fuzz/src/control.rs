@@ -40,6 +40,13 @@ fn ask(line: &[u8]) {
                     let wanted = last.unwrap_or(usize::MAX).min(3);
                     assert_eq!(journal.last(last).events.len(), wanted);
                 }
+                Request::Explain(wanted) => {
+                    let sample = wanted.sample();
+                    if let Ok(packet) = sample.packet() {
+                        let size = sample.size.unwrap_or(packet.len());
+                        assert_eq!(packet.len(), size, "as long as asked for");
+                    }
+                }
                 _ => {}
             }
         }

@@ -8,7 +8,7 @@ use super::failure::Failure;
 use super::flows::parse_protocol;
 use super::output::{Colour, Look};
 use super::{Options, reading};
-use crate::control::message::{End, ExplainRequest, Explained, WhichFragment};
+use crate::control::message::{End, ExplainRequest, Explained, FastPath, WhichFragment};
 use crate::control::{Request, Response};
 
 /// From which port clients send where nobody says otherwise (RFC 6335, 6: the first dynamic one).
@@ -68,7 +68,7 @@ enum Which {
 /// Shows the way of a packet.
 pub(super) fn explain(options: &Options, explain: &Explain) -> Result<(), Failure> {
     let echo = if explain.source.is_ipv4() { 1 } else { 58 };
-    let request = Request::Explain(ExplainRequest {
+    let request = ExplainRequest {
         source: explain.source,
         destination: explain.destination,
         protocol: explain.protocol.unwrap_or(echo),
@@ -84,7 +84,12 @@ pub(super) fn explain(options: &Options, explain: &Explain) -> Result<(), Failur
             Which::Later => WhichFragment::Later,
         }),
         options: explain.options,
-    });
+    };
+    // What cannot be needs no gateway to say so.
+    if let Err(error) = request.sample().packet() {
+        return Err(Failure::Wrong(error.to_string()));
+    }
+    let request = Request::Explain(request);
     let pick = |response| match response {
         Response::Explain(explained) => Some(*explained),
         _ => None,
@@ -108,7 +113,7 @@ fn text(answer: &Explained, look: Look) -> String {
 fn end(answer: &Explained) -> (String, Colour) {
     let or_unknown = |word: &Option<String>| word.clone().unwrap_or_else(|| "?".to_owned());
     let by = match answer.fast_path {
-        crate::control::message::FastPath::Carries => "by the fast path",
+        FastPath::Carries => "by the fast path",
         _ => "by the kernel stack",
     };
     match answer.end {

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use crossway::control::message::{
-    Attachment, DropCount, DropSite, DropsReply, EventKind, Flow, FlowsReply, FlowsRequest, Health,
-    HealthTarget, Link, LinkState, LinksReply, LogFilter, LogLevel, LogLine, Messages, Offload,
-    Outcome, OverlapsReply, Posture, Reload, ReplicaFlows, Route, RouteAnswer, RouteKind,
-    RoutesReply, Site, SiteState, SitesReply, StackCount, Status, ThreadPosture, Traffic, Tun,
-    Version, VirtualRouter, WatchedBy,
+    Attachment, DropCount, DropSite, DropsReply, End, EventKind, ExplainRequest, Explained,
+    ExplainedStep, FastPath, Flow, FlowsReply, FlowsRequest, Health, HealthTarget, Link, LinkState,
+    LinksReply, LogFilter, LogLevel, LogLine, Messages, Offload, Outcome, OverlapsReply, Posture,
+    Reload, ReplicaFlows, Route, RouteAnswer, RouteKind, RoutesReply, Site, SiteState, SitesReply,
+    StackCount, Status, ThreadPosture, Traffic, Tun, Version, VirtualRouter, WatchedBy,
 };
 use crossway::control::{Request, Response, overlaps};
 use crossway::engine::Engine;
@@ -44,6 +44,7 @@ pub(crate) fn answer(request: &Request) -> Response {
         }),
         Request::Flows(request) => Response::Flows(flows(request)),
         Request::Drops => Response::Drops(drops()),
+        Request::Explain(request) => explained(request),
         Request::OrderLinks { target, .. } if target == "paris/paris-1" => {
             let links = links().into_iter().take(1).collect();
             Response::Links(LinksReply { links })
@@ -117,6 +118,87 @@ pub(crate) fn fill(journal: &mut Journal) {
         };
         journal.record(Duration::from_millis(1_800_000_000_123), change);
     }
+}
+
+fn explained(request: &ExplainRequest) -> Response {
+    if request.from.as_deref() == Some("eth9") {
+        return Response::error(
+            "there is no interface eth9: say lan, tunnel, host, or an interface such as eth1",
+        );
+    }
+    let step = |at: &str, what: &str| ExplainedStep {
+        at: at.to_owned(),
+        what: what.to_owned(),
+    };
+    let declined = request.options;
+    let mut steps = vec![
+        step(
+            "eth1 lan_ingress",
+            "redirected into the tunnel; its flow is in the table",
+        ),
+        step("route", "10.2.0.0/24 to site paris"),
+        step(
+            "lane 2",
+            "link paris/paris-1, Up, to endpoint 192.0.2.7:51822",
+        ),
+        step("MTU", "1000 bytes of the 1420 that fit"),
+    ];
+    if declined {
+        steps = vec![
+            step(
+                "eth1 lan_ingress",
+                "left to the kernel (ip-options): it has IPv4 options",
+            ),
+            step(
+                "kernel",
+                "it ends here, time-exceeded is sent: its TTL of 1 ends here",
+            ),
+        ];
+    }
+    let text = |text: &str| (!declined).then(|| text.to_owned());
+    Response::Explain(Box::new(Explained {
+        packet: format!(
+            "protocol {} {}:{} to {}:{}, {:?} bytes, TTL {}, DF {}, fragment {:?}, segments {:?}",
+            request.protocol,
+            request.source,
+            request.source_port,
+            request.destination,
+            request.destination_port,
+            request.size,
+            request.ttl,
+            request.dont_fragment,
+            request.fragment,
+            request.segment_size,
+        ),
+        from: request.from.clone().unwrap_or_else(|| "lan".to_owned()),
+        input: Some("eth1".to_owned()),
+        fast_path: if declined {
+            FastPath::Declines
+        } else {
+            FastPath::Carries
+        },
+        reason: declined.then(|| "ip-options".to_owned()),
+        end: if declined { End::Answered } else { End::ToSite },
+        answer: declined.then(|| "time-exceeded".to_owned()),
+        prefix: text("10.2.0.0/24"),
+        site: text("paris"),
+        link: text("paris-1"),
+        link_state: text("Up"),
+        lane: (!declined).then_some(2),
+        endpoint: text("192.0.2.7:51822"),
+        output: text("cw-berlin-1"),
+        next_hop: None,
+        neighbour: None,
+        mtu_bytes: (!declined).then_some(1420),
+        fragmented: false,
+        source_network: text("10.1.0.0/24"),
+        chains: if declined {
+            vec!["ip filter FORWARD".to_owned()]
+        } else {
+            Vec::new()
+        },
+        steps,
+    }))
 }
 
 fn status() -> Status {

@@ -1,6 +1,7 @@
 //! Which of a site's links carry its flows.
 
 use super::PeerSlot;
+use crossway_types::packet;
 
 /// The links of a site, best first.
 #[derive(Debug, Default)]
@@ -71,11 +72,7 @@ impl Serving {
         match self.active.as_slice() {
             [] => None,
             [only] => Some(*only),
-            several => {
-                // The upper bits of a product spread any number evenly (Lemire).
-                let share = u64::from(hash()) * several.len() as u64;
-                Some(several[(share >> 32) as usize])
-            }
+            several => Some(several[packet::share(hash(), several.len())]),
         }
     }
 }

@@ -89,6 +89,13 @@ pub fn flow_hash(packet: &[u8]) -> u32 {
     hash as u32
 }
 
+/// Which of `count` links carries the flow that `hash` stands for. The upper bits of a product spread any number evenly
+/// (Lemire).
+#[inline]
+pub fn share(hash: u32, count: usize) -> usize {
+    ((u64::from(hash) * count as u64) >> 32) as usize
+}
+
 /// Protocol and ports of a packet of IPv6 with extension headers. A fragment's protocol is that of its first
 /// header, which all of its pieces have.
 #[cold]

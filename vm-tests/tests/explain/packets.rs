@@ -3,7 +3,6 @@
 
 use std::net::IpAddr;
 
-use crossway_types::packet::sample::{Fragment, Sample};
 use rand::Rng as _;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
@@ -140,23 +139,7 @@ impl Material {
 
 /// The packet itself, with its number in the identification of IPv4 or the flow label of IPv6.
 pub(crate) fn packet(question: &Question, number: u16) -> Vec<u8> {
-    let request = &question.0;
-    let sample = Sample {
-        source: request.source,
-        destination: request.destination,
-        protocol: request.protocol,
-        source_port: request.source_port,
-        destination_port: request.destination_port,
-        size: request.size.map(usize::from),
-        dont_fragment: request.dont_fragment,
-        ttl: request.ttl,
-        fragment: request.fragment.map(|which| match which {
-            WhichFragment::First => Fragment::First,
-            WhichFragment::Later => Fragment::Later,
-        }),
-        options: request.options,
-    };
-    let mut packet = sample.packet().unwrap();
+    let mut packet = question.0.sample().packet().unwrap();
     let [high, low] = number.to_be_bytes();
     if packet[0] >> 4 == 4 {
         packet[4..6].copy_from_slice(&[high, low]);

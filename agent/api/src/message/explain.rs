@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crossway_types::packet::sample::{Fragment, Sample};
 use serde::{Deserialize, Serialize};
 
 /// A packet to be explained. What is left out is as the command line has it.
@@ -40,6 +41,27 @@ pub struct ExplainRequest {
     /// It has IPv4 options, or a hop-by-hop header of IPv6.
     #[serde(default)]
     pub options: bool,
+}
+
+impl ExplainRequest {
+    /// The packet that is to be made.
+    pub fn sample(&self) -> Sample {
+        Sample {
+            source: self.source,
+            destination: self.destination,
+            protocol: self.protocol,
+            source_port: self.source_port,
+            destination_port: self.destination_port,
+            size: self.size.map(usize::from),
+            dont_fragment: self.dont_fragment,
+            ttl: self.ttl,
+            fragment: self.fragment.map(|which| match which {
+                WhichFragment::First => Fragment::First,
+                WhichFragment::Later => Fragment::Later,
+            }),
+            options: self.options,
+        }
+    }
 }
 
 /// What most hosts send with.

@@ -60,6 +60,30 @@ fn links() -> Links {
     Links::new(true)
 }
 
+#[test]
+fn the_links_that_share_a_sites_flows_are_those_of_the_best_rank_that_lives() {
+    let now = clock::now();
+    let mut links = links();
+    for id in 1..=3 {
+        let mut link = planned(id, &["192.0.2.7:51820"]);
+        link.path.priority = if id == 3 { 50 } else { 100 };
+        links.insert(link, HOLD, now);
+    }
+    let serving = |links: &Links| -> Vec<u32> {
+        let serving = links.serving(SiteId(0), 0);
+        serving.iter().map(|link| link.planned.id.0).collect()
+    };
+    links.on_snapshot((1..=3).map(|id| peer(id, true)).collect(), now);
+    let both = serving(&links);
+    assert_eq!(both.len(), 2, "{both:?}");
+    assert!(!both.contains(&3), "{both:?}");
+    links.on_snapshot(vec![peer(1, false)], now);
+    assert_eq!(serving(&links), [2]);
+    links.on_snapshot(vec![peer(2, false)], now);
+    assert_eq!(serving(&links), [3]);
+    assert!(links.serving(SiteId(0), 1).is_empty(), "another lane");
+}
+
 fn state(links: &Links, id: u32) -> LinkState {
     links.get(LinkId(id)).unwrap().state
 }

@@ -21,9 +21,17 @@ pub(super) enum Fate {
     Dropped(String),
 }
 
-/// Of a packet that is to leave by an interface that takes `mtu` bytes; `largest` is the largest packet that it is on the
-/// wire.
-pub(super) fn forward(request: &ExplainRequest, largest: u32, mtu: u32) -> Fate {
+/// A way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Output {
+    /// Largest packet that it takes, bytes.
+    pub(super) mtu: u32,
+    /// It is the interface by which the packet came.
+    pub(super) is_input: bool,
+}
+
+/// Of a packet of which the largest on the wire has `largest` bytes.
+pub(super) fn forward(request: &ExplainRequest, largest: u32, output: Output) -> Fate {
     let limit = if request.source.is_ipv4() {
         "TTL"
     } else {
@@ -33,7 +41,10 @@ pub(super) fn forward(request: &ExplainRequest, largest: u32, mtu: u32) -> Fate 
         let why = format!("its {limit} of {} ends here", request.ttl);
         return Fate::Answered("time-exceeded", why);
     }
-    if let IpAddr::V6(source) = request.source {
+    // Where it goes back on its link, the kernel sends a redirect and looks at no scope.
+    if let IpAddr::V6(source) = request.source
+        && !output.is_input
+    {
         if source.is_unspecified() {
             return Fate::Dropped("a router forwards nothing from ::".to_owned());
         }
@@ -43,9 +54,9 @@ pub(super) fn forward(request: &ExplainRequest, largest: u32, mtu: u32) -> Fate 
         }
     }
     let mtu = if request.source.is_ipv4() {
-        mtu
+        output.mtu
     } else {
-        mtu.max(LEAST_MTU6)
+        output.mtu.max(LEAST_MTU6)
     };
     if largest <= mtu {
         return Fate::Goes;
@@ -123,30 +134,42 @@ mod tests {
         .unwrap()
     }
 
+    fn out(mtu: u32) -> Output {
+        Output {
+            mtu,
+            is_input: false,
+        }
+    }
+
     #[test]
     fn the_ttl_comes_before_the_size() {
         let mut it = request("10.1.0.10", "10.2.0.10");
         it.dont_fragment = true;
         let is = |fate: Fate, answer| matches!(fate, Fate::Answered(it, _) if it == answer);
-        assert!(is(forward(&it, 1500, 1420), "fragmentation-needed"));
-        assert_eq!(forward(&it, 1420, 1420), Fate::Goes);
+        assert!(is(forward(&it, 1500, out(1420)), "fragmentation-needed"));
+        assert_eq!(forward(&it, 1420, out(1420)), Fate::Goes);
         it.ttl = 1;
-        assert!(is(forward(&it, 1500, 1420), "time-exceeded"));
+        assert!(is(forward(&it, 1500, out(1420)), "time-exceeded"));
         it.ttl = 2;
         it.dont_fragment = false;
-        assert_eq!(forward(&it, 1421, 1420), Fate::GoesInFragments);
+        assert_eq!(forward(&it, 1421, out(1420)), Fate::GoesInFragments);
     }
 
     #[test]
     fn ipv6_is_never_cut_and_its_scopes_are_kept() {
         let is = |fate: Fate, answer| matches!(fate, Fate::Answered(it, _) if it == answer);
         let it = request("2001:db8:1::10", "2001:db8:2::10");
-        assert!(is(forward(&it, 1500, 1420), "packet-too-big"));
-        assert_eq!(forward(&it, 1280, 1200), Fate::Goes);
+        assert!(is(forward(&it, 1500, out(1420)), "packet-too-big"));
+        assert_eq!(forward(&it, 1280, out(1200)), Fate::Goes);
         let local = request("fe80::1", "2001:db8:2::10");
-        assert!(is(forward(&local, 100, 1420), "beyond-scope"));
+        assert!(is(forward(&local, 100, out(1420)), "beyond-scope"));
+        let back = Output {
+            mtu: 1500,
+            is_input: true,
+        };
+        assert_eq!(forward(&local, 100, back), Fate::Goes);
         let nobody = request("::", "2001:db8:2::10");
-        assert!(matches!(forward(&nobody, 100, 1420), Fate::Dropped(_)));
+        assert!(matches!(forward(&nobody, 100, out(1420)), Fate::Dropped(_)));
         for (source, destination) in [
             ("ff02::1", "2001:db8:2::10"),
             ("::1", "2001:db8:2::10"),

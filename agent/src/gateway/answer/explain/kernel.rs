@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use anyhow::Result;
 use datapath_abi::explanation::{Decision, Explanation};
 
-use super::forwarding::{self, Fate};
+use super::forwarding::{self, Fate, Output};
 use super::packet::Packet;
 use super::place::Named;
 use super::story::Story;
@@ -110,7 +110,11 @@ impl Gateway {
             return Ok(());
         }
         let mtu = found.way.mtu.unwrap_or(output.mtu);
-        if !self.leaves(packet, input, mtu, story) {
+        let out = Output {
+            mtu,
+            is_input: input.is_some_and(|input| input.index == output.index),
+        };
+        if !leaves(packet, input, out, story) {
             return Ok(());
         }
         story.answer.output = Some(output.name.clone());
@@ -157,39 +161,6 @@ impl Gateway {
         }
         story.step(AT, &text);
         Ok(())
-    }
-
-    /// Whether the packet leaves, in one piece or several.
-    fn leaves(&self, packet: &Packet, input: Option<&Named>, mtu: u32, story: &mut Story) -> bool {
-        let mut request = packet.request.clone();
-        if input.is_none() {
-            // What a host sends itself is not forwarded: its TTL is as it set it.
-            request.ttl = u8::MAX;
-        }
-        match forwarding::forward(&request, packet.largest, mtu) {
-            Fate::Goes => true,
-            Fate::GoesInFragments => {
-                story.answer.fragmented = true;
-                story.step(
-                    AT,
-                    &format!(
-                        "cut into fragments: {} bytes, and the way out takes {mtu}",
-                        packet.largest
-                    ),
-                );
-                true
-            }
-            fate if input.is_none() => {
-                if let Fate::Answered(_, why) | Fate::Dropped(why) = fate {
-                    story.step(AT, &format!("the sender's socket gets an error: {why}"));
-                }
-                false
-            }
-            fate => {
-                end_with(fate, packet, story);
-                false
-            }
-        }
     }
 
     /// The nftables chains that see it on its way, which what the fast path carries passes by.
@@ -330,6 +301,35 @@ fn not_forwarded(input: &Named, ipv4: bool) -> String {
             "dropped: the kernel forwards nothing of IPv6 that comes by {name} (net.ipv6.conf.all.forwarding is 0); if \
              hosts are there, name it as a LAN"
         )
+    }
+}
+
+/// Whether the packet leaves, in one piece or several.
+fn leaves(packet: &Packet, input: Option<&Named>, output: Output, story: &mut Story) -> bool {
+    let mut request = packet.request.clone();
+    if input.is_none() {
+        // What a host sends itself is not forwarded: its TTL is as it set it.
+        request.ttl = u8::MAX;
+    }
+    match forwarding::forward(&request, packet.largest, output) {
+        Fate::Goes => true,
+        Fate::GoesInFragments => {
+            story.answer.fragmented = true;
+            let (largest, mtu) = (packet.largest, output.mtu);
+            story.step(
+                AT,
+                &format!("cut into fragments: {largest} bytes, and the way out takes {mtu}"),
+            );
+            true
+        }
+        Fate::Answered(_, why) | Fate::Dropped(why) if input.is_none() => {
+            story.step(AT, &format!("the sender's socket gets an error: {why}"));
+            false
+        }
+        fate => {
+            end_with(fate, packet, story);
+            false
+        }
     }
 }
 

@@ -8,7 +8,6 @@ use datapath_abi::headers::Headers;
 use super::story::Story;
 use crate::control::message::{End, ExplainRequest, WhichFragment};
 use crate::control::protocol;
-use crossway_types::packet::sample::{Fragment, Sample};
 use crossway_types::packet::{TCP, UDP};
 
 /// Segments of a super-packet whose size is not asked for.
@@ -28,21 +27,7 @@ pub(super) struct Packet {
 impl Packet {
     /// Makes it.
     pub(super) fn of(request: &ExplainRequest) -> Result<Self> {
-        let mut sample = Sample {
-            source: request.source,
-            destination: request.destination,
-            protocol: request.protocol,
-            source_port: request.source_port,
-            destination_port: request.destination_port,
-            size: request.size.map(usize::from),
-            dont_fragment: request.dont_fragment,
-            ttl: request.ttl,
-            fragment: request.fragment.map(|which| match which {
-                WhichFragment::First => Fragment::First,
-                WhichFragment::Later => Fragment::Later,
-            }),
-            options: request.options,
-        };
+        let mut sample = request.sample();
         let segment_size = usize::from(request.segment_size.unwrap_or(0));
         if segment_size > 0 {
             let whole = request.fragment.is_none() && matches!(request.protocol, TCP | UDP);

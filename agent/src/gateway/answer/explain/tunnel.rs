@@ -16,7 +16,7 @@ use crate::gateway::plan::PlannedSite;
 use crate::ids::{SiteId, VnetId};
 use crate::prefix::Prefix;
 use crossway_sys::own_address;
-use crossway_types::packet::{UDP, flow_hash};
+use crossway_types::packet::{UDP, flow_hash, share};
 
 impl Gateway {
     /// A program has named site and mark.
@@ -122,9 +122,8 @@ impl Gateway {
     fn carrier(&self, site: &PlannedSite, lane: u16, packet: &Packet) -> Option<&LinkStatus> {
         let links = &self.forwarding.links;
         let serving = links.serving(site.id, lane);
-        let hash = u64::from(flow_hash(&packet.bytes));
-        let share = (hash * serving.len() as u64) >> 32;
-        serving.get(share as usize).copied()
+        let chosen = share(flow_hash(&packet.bytes), serving.len());
+        serving.get(chosen).copied()
     }
 
     /// Whether the lane takes the packet for one of its own.
