@@ -20,6 +20,7 @@ mod run;
 mod sites;
 mod status;
 mod table;
+mod top;
 mod units;
 mod version;
 mod vrrp;
@@ -92,6 +93,8 @@ enum Command {
     Routes(routes::Routes),
     /// Show the conversations through the gateway
     Flows(flows::Flows),
+    /// Watch sites, links, drops and conversations live, on a terminal
+    Top,
     /// Show what was dropped and why
     Drops,
     /// Take links out of service: flows leave them both ways, and nothing is lost
@@ -142,6 +145,7 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
         Command::Links => links::links(options),
         Command::Routes(routes) => routes::routes(options, routes),
         Command::Flows(flows) => flows::flows(options, flows),
+        Command::Top => top::top(options),
         Command::Drops => drops::drops(options),
         Command::Drain(target) => orders::order(options, target, LinkOrder::Drain),
         Command::Undrain(target) => orders::order(options, target, LinkOrder::Undrain),

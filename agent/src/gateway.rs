@@ -49,6 +49,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use crate::config::Config;
+use crate::export::Export;
 use crate::journal::Damper;
 use crate::posture::{Part, Starter, capabilities, seccomp};
 use crate::systemd;
@@ -66,7 +67,7 @@ use reconcile::{Agenda, Event, Step};
 use record::SharedJournal;
 use replicas::Replicas;
 use states::States;
-use sweep::Sweep;
+use sweep::{SharedRecent, Sweep};
 use timestamps::Timestamps;
 use upgrade::Upgrade;
 use warnings::{Source, Warnings};
@@ -91,6 +92,8 @@ struct Gateway {
     rates: Rates,
     pending_flows: Vec<PendingFlows>,
     sweep: Sweep,
+    finished: SharedRecent,
+    export: Export,
     process: Process,
 }
 
@@ -115,7 +118,11 @@ pub async fn run(config: Config, path: PathBuf, take_over: bool, starter: Starte
     };
     let (mut gateway, sockets, sources) = match taken {
         Some(taken) => taken,
-        None => Box::pin(start::start(config, path)).await?,
+        None => {
+            let mut started = Box::pin(start::start(config, path)).await?;
+            started.0.find_flow_account();
+            started
+        }
     };
     let mut inputs = gateway.listen(sockets, sources, signals)?;
     gateway.process.upgrade = Upgrade::new(starter);
@@ -126,6 +133,7 @@ pub async fn run(config: Config, path: PathBuf, take_over: bool, starter: Starte
     gateway.record_run(None, "running", cause);
     let ended = gateway.serve(&mut inputs).await;
     if gateway.process.handed_over {
+        gateway.export.finish();
         return Ok(());
     }
     systemd::stopping();
@@ -306,6 +314,10 @@ impl Gateway {
         // For the last words.
         self.look_at_links(clock::now()).await;
         let by_programs = self.forwarding.dropped_by_programs();
+        if let Err(error) = self.forwarding.stop_counting() {
+            failures.push(format!("{error:#}"));
+        }
+        self.finish_flows();
         if let Err(error) = self.forwarding.detach() {
             failures.push(format!("{error:#}"));
         }

@@ -16,6 +16,7 @@ use std::thread::JoinHandle;
 
 use crossway::control::message::{Outcome, Reload};
 use crossway::control::{ControlRequest, Request, Response, Server};
+use crossway::export::recent::Recent;
 use crossway::journal::Journal;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -171,6 +172,10 @@ fn wrong_usage_ends_with_2() {
         &["run"],
         &["flows", "--port", "70000"],
         &["flows", "--protocol", "quic"],
+        &["flows", "--min-age", "soon"],
+        &["flows", "--min-rate", "1x"],
+        &["flows", "--follow"],
+        &["flows", "--finished", "--top", "3"],
         &["flows", "--address", "10.0.0.1/8"],
         &["routes", "get", "10.2.0.0/24"],
         &["events", "--last", "-1"],
@@ -234,6 +239,7 @@ fn every_reading_command_prints_what_it_always_printed() {
         ("routes-get", &["routes", "get", "10.2.0.9"]),
         ("routes-overlaps", &["routes", "overlaps"]),
         ("flows", &["flows"]),
+        ("flows-finished", &["flows", "--finished"]),
         (
             "flows-filtered",
             &[
@@ -441,6 +447,7 @@ impl Place {
                 let (gateway, mut requests) = mpsc::channel::<ControlRequest>(1);
                 let journal = watch::Sender::new(Journal::default());
                 let following = journal.subscribe();
+                let finished = watch::Sender::new(Recent::default());
                 journal.send_modify(answers::fill);
                 let answering = async {
                     while let Some(asked) = requests.recv().await {
@@ -448,7 +455,7 @@ impl Place {
                     }
                 };
                 tokio::select! {
-                    () = server.serve(gateway, following) => {}
+                    () = server.serve(gateway, following, finished.subscribe()) => {}
                     () = answering => {}
                     _ = stopped => {}
                 }

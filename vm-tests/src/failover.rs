@@ -235,6 +235,7 @@ fn config(
     Ok(Config {
         gateway,
         sites: vec![site],
+        flows: config::FlowExport::default(),
     })
 }
 

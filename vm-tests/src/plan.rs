@@ -175,7 +175,11 @@ impl GatewayPlan {
         };
         let sites = self.peers.iter().map(PeerPlan::config);
         let sites = sites.collect::<Result<_>>()?;
-        let mut config = Config { gateway, sites };
+        let mut config = Config {
+            gateway,
+            sites,
+            flows: config::FlowExport::default(),
+        };
         if let Some(engine) = engine::asked_for() {
             engine::set(&mut config, engine);
         }

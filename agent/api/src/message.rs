@@ -5,6 +5,7 @@
 //! the tunnel unless a field says otherwise. `to_site` is away from this gateway, `from_site` towards it.
 
 mod events;
+mod finished;
 mod flows;
 mod sites;
 mod status;
@@ -15,6 +16,10 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 pub use self::events::{Event, EventKind, EventsReply, EventsRequest};
+pub use self::finished::{
+    EndReason, EvictedFlows, FinishedFlow, FinishedRecord, FinishedReply, FinishedRequest,
+    WallClock,
+};
 pub use self::flows::{Flow, FlowsReply, FlowsRequest, MAX_PAGE};
 pub use self::sites::{
     Link, LinkOrder, LinkState, LinksReply, Overlap, OverlapsReply, ReplicaFlows, Route,
@@ -47,6 +52,8 @@ pub enum Request {
     RoutesOverlaps,
     /// The flow table: [`Response::Flows`].
     Flows(FlowsRequest),
+    /// Flows that are over: [`Response::FinishedFlows`], once, or again and again until the reader goes.
+    FinishedFlows(FinishedRequest),
     /// [`Response::Drops`].
     Drops,
     /// Change which links carry flows: answered by [`Response::Links`] with those that were meant.
@@ -82,6 +89,8 @@ pub enum Response {
     Overlaps(OverlapsReply),
     /// To [`Request::Flows`].
     Flows(FlowsReply),
+    /// To [`Request::FinishedFlows`].
+    FinishedFlows(FinishedReply),
     /// To [`Request::Drops`].
     Drops(DropsReply),
     /// To [`Request::Events`].

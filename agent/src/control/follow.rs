@@ -1,6 +1,6 @@
-//! Connections that stay open to be told of each new event.
+//! Connections that stay open to be told of each new event, or each flow that is over.
 //!
-//! A follower takes events from the journal at its own pace: one that does not read waits in its own
+//! A follower takes them from where they are kept at its own pace: one that does not read waits in its own
 //! task, holds nothing but a connection, and is told afterwards how many events it missed.
 
 use std::io;
@@ -13,19 +13,56 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use super::server::line_of;
 use super::users::Visit;
 use super::{Request, Response};
+use crate::export::recent::Recent;
 use crate::journal::Journal;
 
 /// What followers share.
 #[derive(Clone, Debug)]
 pub(super) struct Followers {
     journal: watch::Receiver<Journal>,
+    finished: watch::Receiver<Recent>,
 }
 
 /// The place of one follower.
 #[derive(Debug)]
 pub(super) struct Place {
     permit: OwnedSemaphorePermit,
-    journal: watch::Receiver<Journal>,
+    source: Source,
+}
+
+/// What is followed.
+#[derive(Debug)]
+enum Source {
+    Events(watch::Receiver<Journal>),
+    Finished(watch::Receiver<Recent>),
+}
+
+impl Source {
+    /// What is new since number `next`, if anything, and the number after it.
+    fn since(&mut self, next: u64) -> (Option<Response>, u64) {
+        match self {
+            Self::Events(journal) => {
+                let reply = journal.borrow_and_update().since(next);
+                let next = reply.next_sequence;
+                let new = reply.missed > 0 || !reply.events.is_empty();
+                (new.then_some(Response::Events(reply)), next)
+            }
+            Self::Finished(finished) => {
+                let reply = finished.borrow_and_update().since(next);
+                let next = reply.next_sequence;
+                let new = reply.missed > 0 || !reply.records.is_empty();
+                (new.then_some(Response::FinishedFlows(reply)), next)
+            }
+        }
+    }
+
+    /// Waits for more; `false` when the gateway has ended.
+    async fn changed(&mut self) -> bool {
+        match self {
+            Self::Events(journal) => journal.changed().await.is_ok(),
+            Self::Finished(finished) => finished.changed().await.is_ok(),
+        }
+    }
 }
 
 /// A connection that goes on.
@@ -37,18 +74,25 @@ pub(super) struct Follow {
 }
 
 impl Followers {
-    pub(super) fn new(journal: watch::Receiver<Journal>) -> Self {
-        Self { journal }
+    pub(super) fn new(
+        journal: watch::Receiver<Journal>,
+        finished: watch::Receiver<Recent>,
+    ) -> Self {
+        Self { journal, finished }
     }
 
     /// A place for a request that asks to follow; none is needed for any other.
     pub(super) fn admit(&self, request: &Request, asker: &Visit) -> Result<Option<Place>, String> {
-        if !matches!(request, Request::Events(wanted) if wanted.follow) {
-            return Ok(None);
-        }
+        let source = match request {
+            Request::Events(wanted) if wanted.follow => Source::Events(self.journal.clone()),
+            Request::FinishedFlows(wanted) if wanted.follow => {
+                Source::Finished(self.finished.clone())
+            }
+            _ => return Ok(None),
+        };
         Ok(Some(Place {
             permit: asker.follow()?,
-            journal: self.journal.clone(),
+            source,
         }))
     }
 }
@@ -69,22 +113,24 @@ impl Follow {
     pub(super) async fn run(self) -> io::Result<()> {
         let Place {
             permit: _permit,
-            mut journal,
+            mut source,
         } = self.place;
         let (mut reading, mut writing) = self.stream.into_split();
         let mut next = self.next;
         loop {
-            let reply = journal.borrow_and_update().since(next);
-            next = reply.next_sequence;
-            if reply.missed > 0 || !reply.events.is_empty() {
-                let line = line_of(&Response::Events(reply))?;
+            let (new, after) = source.since(next);
+            next = after;
+            if let Some(reply) = new {
+                let line = line_of(&reply)?;
                 tokio::select! {
                     written = writing.write_all(&line) => written?,
                     () = gone(&mut reading) => return Ok(()),
                 }
+                // There may be more than one answer takes.
+                continue;
             }
             tokio::select! {
-                changed = journal.changed() => if changed.is_err() {
+                changed = source.changed() => if !changed {
                     return writing.shutdown().await;
                 },
                 () = gone(&mut reading) => return Ok(()),

@@ -24,6 +24,7 @@ use super::admission::Asker;
 use super::follow::{self, Followers};
 use super::users::{Users, Visit};
 use super::{ControlRequest, Request, Response};
+use crate::export::recent::Recent;
 use crate::journal::Journal;
 use crossway_sys::run_folder;
 
@@ -135,14 +136,15 @@ impl Server {
     }
 
     /// Takes connections and hands each request to `gateway`, until the other end of that is dropped.
-    /// Who follows the events reads them from `journal`. May be cancelled at any time.
+    /// Who follows the events reads them from `journal`, who follows finished flows from `finished`. May be cancelled at any time.
     pub async fn serve(
         self,
         gateway: mpsc::Sender<ControlRequest>,
         journal: watch::Receiver<Journal>,
+        finished: watch::Receiver<Recent>,
     ) {
         let users = Users::new(nix::unistd::geteuid().as_raw());
-        let followers = Followers::new(journal);
+        let followers = Followers::new(journal, finished);
         loop {
             let accepted = tokio::select! {
                 () = gateway.closed() => return,
@@ -265,8 +267,12 @@ async fn answer_request(
         Ok(Err(response)) => response,
         Err(_) => Response::error(NO_REQUEST),
     };
-    if let (Some(place), Response::Events(told)) = (place, &response) {
-        let next = told.next_sequence;
+    let next = match &response {
+        Response::Events(told) => Some(told.next_sequence),
+        Response::FinishedFlows(told) => Some(told.next_sequence),
+        _ => None,
+    };
+    if let (Some(place), Some(next)) = (place, next) {
         timeout(ANSWER_PATIENCE, stream.write_all(&line_of(&response)?)).await??;
         return Ok(Some(place.follow(stream, next)));
     }

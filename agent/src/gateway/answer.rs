@@ -11,7 +11,7 @@ use datapath_abi::ABI_VERSION;
 use datapath_abi::outcome::{DropReason, StackReason, Tally};
 use nix::unistd::{SysconfVar, sysconf};
 
-pub(super) use flows::PendingFlows;
+pub(super) use flows::{PendingFlows, name_in, site_names};
 use routes::RouteView;
 pub(super) use traffic::Rates;
 
@@ -62,6 +62,9 @@ impl Gateway {
             Request::Routes => self.view_of_routes().all(),
             Request::RouteGet { address } => self.view_of_routes().find(address).await,
             Request::RoutesOverlaps => self.view_of_routes().overlaps(),
+            Request::FinishedFlows(wanted) => {
+                Response::FinishedFlows(self.finished.borrow().last(wanted.last))
+            }
             Request::Drops => match self.drops() {
                 Ok(drops) => Response::Drops(drops),
                 Err(error) => Response::error(format!("{error:#}")),
@@ -176,7 +179,7 @@ impl Gateway {
             .collect()
     }
 
-    fn drops(&self) -> anyhow::Result<DropsReply> {
+    pub(super) fn drops(&self) -> anyhow::Result<DropsReply> {
         let (by_programs, to_stack) = match &self.forwarding.datapath {
             Some(datapath) => (datapath.tallies.drops()?, datapath.tallies.to_stack()?),
             None => (Vec::new(), Vec::new()),

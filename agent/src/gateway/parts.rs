@@ -24,12 +24,13 @@ use super::reconcile::Agenda;
 use super::record::SharedJournal;
 use super::replicas::Replicas;
 use super::states::States;
-use super::sweep::Sweep;
+use super::sweep::{SharedRecent, Sweep};
 use super::timestamps::Timestamps;
 use super::warnings::Warnings;
 use crate::control::server::SharedSocket;
 use crate::control::{Server, admission, socket_path};
 use crate::datapath::Datapath;
+use crate::export::Export;
 use crate::health::Outcome;
 use crate::host::Host;
 use crate::host::watch::Watch;
@@ -122,6 +123,8 @@ impl Parts {
             rates: Rates::default(),
             pending_flows: Vec::new(),
             sweep: Sweep::default(),
+            finished: SharedRecent::default(),
+            export: Export::default(),
             process: Process::new(self.path, sockets, now),
         };
         let sources = Sources {
@@ -144,7 +147,11 @@ impl Gateway {
         signals: Signals,
     ) -> Result<Inputs> {
         let (sender, requests) = mpsc::channel(QUEUE);
-        tokio::spawn(sockets.control.serve(sender, self.journal.subscribe()));
+        tokio::spawn(sockets.control.serve(
+            sender,
+            self.journal.subscribe(),
+            self.finished.subscribe(),
+        ));
         let (asked, successors) = mpsc::channel(1);
         tokio::spawn(give::attend(sockets.door, asked));
         let datapath = self.forwarding.datapath.as_mut();

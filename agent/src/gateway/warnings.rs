@@ -23,6 +23,8 @@ pub(super) enum Source {
     Firewall,
     FastPath,
     VirtualRouters,
+    /// Where finished flows go.
+    Export,
     /// What this process may do.
     Posture,
 }

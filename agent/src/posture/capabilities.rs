@@ -60,6 +60,8 @@ pub enum Part {
     Vrrp,
     /// Blocking work of the control task: routes by the million.
     Worker,
+    /// Writes finished flows to a file and sends them.
+    Export,
     /// Looks names up: the resolver parses what name servers say.
     Names,
 }
@@ -68,7 +70,7 @@ impl Part {
     fn needs(self) -> &'static [Capability] {
         match self {
             Self::Control => &[CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF],
-            Self::Lane | Self::Names => &[],
+            Self::Lane | Self::Names | Self::Export => &[],
             Self::Vrrp => &[CAP_NET_ADMIN, CAP_NET_RAW],
             Self::Worker => &[CAP_NET_ADMIN],
         }
@@ -162,6 +164,7 @@ mod tests {
     fn a_lane_holds_nothing_and_nobody_more_than_three() {
         let own = caps::read(None, CapSet::Permitted).unwrap();
         assert_eq!(settled(Part::Lane), CapsHashSet::new());
+        assert_eq!(settled(Part::Export), CapsHashSet::new());
         for part in [Part::Control, Part::Vrrp, Part::Worker] {
             let needs: CapsHashSet = part.needs().iter().copied().collect();
             assert!(needs.len() <= 3);
@@ -184,6 +187,7 @@ mod tests {
             Part::Vrrp,
             Part::Worker,
             Part::Names,
+            Part::Export,
         ] {
             assert!(part.needs().iter().all(|needed| START.contains(needed)));
         }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crossway::config::{Config, Endpoint, Lanes, XdpChoice};
+use crossway::config::{Config, Endpoint, FlowExport, Lanes, XdpChoice};
 
 use crate::{GOOD, parse, round_trip};
 
@@ -11,7 +11,12 @@ use crate::{GOOD, parse, round_trip};
 fn the_file_that_the_cases_start_from_is_accepted() {
     let accepted = Config::parse(GOOD, Path::new("/etc/crossway/berlin.toml")).unwrap();
     assert!(accepted.warnings.is_empty());
-    let Config { gateway, sites } = accepted.config;
+    let Config {
+        gateway,
+        sites,
+        flows,
+    } = accepted.config;
+    assert_eq!(flows, FlowExport::default());
     assert_eq!(
         gateway.private_key_file.path,
         Path::new("/etc/crossway/berlin-1.key")

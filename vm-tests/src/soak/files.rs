@@ -86,6 +86,7 @@ pub(super) fn file(ground: &Ground, keys: &Keys, gateway: usize, wanted: Wanted)
     Ok(Config {
         gateway: own(ground, keys, gateway)?,
         sites,
+        flows: config::FlowExport::default(),
     })
 }
 

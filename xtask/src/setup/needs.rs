@@ -87,6 +87,7 @@ const NEEDS: &[Need] = &[
     program("nft", packaged("nftables"), Purpose::Test, "a firewall and NAT beside us"),
     program("keepalived", packaged("keepalived"), Purpose::Test, "a mate of virtual routers"),
     program("vtysh", packaged("frr"), Purpose::Test, "BFD beside a stock WireGuard"),
+    program("nfcapd", packaged("nfdump"), Purpose::Test, "a collector of IPFIX"),
     program("wg", packaged("wireguard-tools"), Purpose::Test, "sets up stock WireGuard peers"),
     program("wireguard-go", packaged("wireguard-go"), Purpose::Test, "a stock WireGuard peer"),
     program("boringtun-cli", BORINGTUN, Purpose::Test, "a stock WireGuard peer"),

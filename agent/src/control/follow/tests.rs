@@ -61,7 +61,7 @@ async fn next_line(reader: &mut BufReader<UnixStream>) -> EventsReply {
 #[tokio::test]
 async fn a_follower_is_told_each_new_event_and_of_the_end() {
     let journal = watch::Sender::new(Journal::default());
-    let followers = Followers::new(journal.subscribe());
+    let followers = Followers::new(journal.subscribe(), watch::channel(Recent::default()).1);
     let (task, theirs) = start(&followers);
     let mut reader = BufReader::new(theirs);
     for number in 1..=3 {
@@ -79,7 +79,7 @@ async fn a_follower_is_told_each_new_event_and_of_the_end() {
 #[tokio::test]
 async fn a_reader_that_does_not_read_holds_nothing_up_and_learns_what_it_missed() {
     let journal = watch::Sender::new(Journal::default());
-    let followers = Followers::new(journal.subscribe());
+    let followers = Followers::new(journal.subscribe(), watch::channel(Recent::default()).1);
     let (_task, theirs) = start(&followers);
     // Far more than a socket takes: the recording side never waits.
     let recorded = 40 * CAPACITY as u64;
@@ -103,7 +103,7 @@ async fn a_reader_that_does_not_read_holds_nothing_up_and_learns_what_it_missed(
 #[tokio::test]
 async fn a_reader_that_goes_away_gives_its_place_back() {
     let journal = watch::Sender::new(Journal::default());
-    let followers = Followers::new(journal.subscribe());
+    let followers = Followers::new(journal.subscribe(), watch::channel(Recent::default()).1);
     let visit = visit();
     let admit = |request| followers.admit(&request, &visit);
     let run = |place: Option<Place>| {

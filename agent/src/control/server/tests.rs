@@ -36,7 +36,11 @@ fn start(place: &Place) -> tokio::task::JoinHandle<()> {
         }
     });
     let journal = watch::Sender::new(Journal::default());
-    tokio::spawn(server.serve(gateway, journal.subscribe()))
+    tokio::spawn(server.serve(
+        gateway,
+        journal.subscribe(),
+        watch::channel(Recent::default()).1,
+    ))
 }
 
 /// Sends `bytes` and returns the answer.
