@@ -22,6 +22,7 @@ mod run;
 mod sites;
 mod status;
 mod table;
+mod top;
 mod units;
 mod version;
 mod vrrp;
@@ -94,6 +95,8 @@ enum Command {
     Routes(routes::Routes),
     /// Show the conversations through the gateway
     Flows(flows::Flows),
+    /// Watch sites, links, drops and conversations live, on a terminal
+    Top,
     /// Show what was dropped and why
     Drops,
     /// Show which way a packet would go and why, step by step; nothing is sent
@@ -148,6 +151,7 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
         Command::Links => links::links(options),
         Command::Routes(routes) => routes::routes(options, routes),
         Command::Flows(flows) => flows::flows(options, flows),
+        Command::Top => top::top(options),
         Command::Drops => drops::drops(options),
         Command::Explain(packet) => explain::explain(options, packet),
         Command::Drain(target) => orders::order(options, target, LinkOrder::Drain),

@@ -19,6 +19,7 @@ use crossway_sys::run_folder;
 use tokio::sync::oneshot;
 
 pub use self::admission::Asker;
+pub use self::follow::Streams;
 pub use self::server::Server;
 pub use crossway_api::filter::{FlowDirection, FlowEnds, FlowFilter, FlowSort, FlowView};
 pub use crossway_api::message::{Request, Response};

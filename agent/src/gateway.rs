@@ -50,6 +50,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use crate::config::Config;
+use crate::export::Export;
 use crate::journal::Damper;
 use crate::logging::Log;
 use crate::metrics::Exporter;
@@ -69,7 +70,7 @@ use reconcile::{Agenda, Event, Step};
 use record::SharedJournal;
 use replicas::Replicas;
 use states::States;
-use sweep::Sweep;
+use sweep::{SharedRecent, Sweep};
 use timestamps::Timestamps;
 use upgrade::Upgrade;
 use warnings::{Source, Warnings};
@@ -95,6 +96,8 @@ struct Gateway {
     pending_flows: Vec<PendingFlows>,
     exporter: Exporter,
     sweep: Sweep,
+    finished: SharedRecent,
+    export: Export,
     process: Process,
 }
 
@@ -126,7 +129,11 @@ pub async fn run(
     };
     let (mut gateway, sockets, sources) = match taken {
         Some(taken) => taken,
-        None => Box::pin(start::start(config, path)).await?,
+        None => {
+            let mut started = Box::pin(start::start(config, path)).await?;
+            started.0.find_flow_account();
+            started
+        }
     };
     gateway.process.log = log;
     let mut inputs = gateway.listen(sockets, sources, signals)?;
@@ -139,6 +146,7 @@ pub async fn run(
     gateway.record_run(None, "running", cause);
     let ended = gateway.serve(&mut inputs).await;
     if gateway.process.handed_over {
+        gateway.export.finish();
         return Ok(());
     }
     systemd::stopping();
@@ -331,6 +339,10 @@ impl Gateway {
         // For the last words.
         self.look_at_links(clock::now()).await;
         let by_programs = self.forwarding.dropped_by_programs();
+        if let Err(error) = self.forwarding.stop_counting() {
+            failures.push(format!("{error:#}"));
+        }
+        self.finish_flows();
         if let Err(error) = self.forwarding.detach() {
             failures.push(format!("{error:#}"));
         }

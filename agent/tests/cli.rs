@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 
 use crossway::control::message::{Outcome, Reload};
-use crossway::control::{ControlRequest, Request, Response, Server};
+use crossway::control::{ControlRequest, Request, Response, Server, Streams};
 use crossway::journal::Journal;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -171,6 +171,10 @@ fn wrong_usage_ends_with_2() {
         &["run"],
         &["flows", "--port", "70000"],
         &["flows", "--protocol", "quic"],
+        &["flows", "--min-age", "soon"],
+        &["flows", "--min-rate", "1x"],
+        &["flows", "--follow"],
+        &["flows", "--finished", "--top", "3"],
         &["flows", "--address", "10.0.0.1/8"],
         &["routes", "get", "10.2.0.0/24"],
         &["events", "--last", "-1"],
@@ -245,6 +249,7 @@ fn every_reading_command_prints_what_it_always_printed() {
         ("routes-get", &["routes", "get", "10.2.0.9"]),
         ("routes-overlaps", &["routes", "overlaps"]),
         ("flows", &["flows"]),
+        ("flows-finished", &["flows", "--finished"]),
         (
             "flows-filtered",
             &[
@@ -498,7 +503,12 @@ impl Place {
                 bound.send(()).unwrap();
                 let (gateway, mut requests) = mpsc::channel::<ControlRequest>(1);
                 let journal = watch::Sender::new(Journal::default());
-                let following = journal.subscribe();
+                let (finished, log) = (watch::Sender::default(), watch::Sender::default());
+                let streams = Streams {
+                    journal: journal.subscribe(),
+                    finished: finished.subscribe(),
+                    log: log.subscribe(),
+                };
                 journal.send_modify(answers::fill);
                 let answering = async {
                     while let Some(asked) = requests.recv().await {
@@ -506,7 +516,7 @@ impl Place {
                     }
                 };
                 tokio::select! {
-                    () = server.serve(gateway, following, crossway::logging::Log::default().subscribe()) => {}
+                    () = server.serve(gateway, streams) => {}
                     () = answering => {}
                     _ = stopped => {}
                 }

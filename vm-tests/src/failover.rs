@@ -236,6 +236,7 @@ fn config(
         gateway,
         metrics: None,
         sites: vec![site],
+        flows: config::FlowExport::default(),
     })
 }
 

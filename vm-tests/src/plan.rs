@@ -179,6 +179,7 @@ impl GatewayPlan {
             gateway,
             metrics: None,
             sites,
+            flows: config::FlowExport::default(),
         };
         if let Some(engine) = engine::asked_for() {
             engine::set(&mut config, engine);

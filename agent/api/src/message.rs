@@ -6,6 +6,7 @@
 
 mod events;
 mod explain;
+mod finished;
 mod flows;
 mod log;
 mod sites;
@@ -18,6 +19,10 @@ use serde::{Deserialize, Serialize};
 
 pub use self::events::{Event, EventKind, EventsReply, EventsRequest};
 pub use self::explain::{End, ExplainRequest, Explained, ExplainedStep, FastPath, WhichFragment};
+pub use self::finished::{
+    EndReason, EvictedFlows, FinishedFlow, FinishedRecord, FinishedReply, FinishedRequest,
+    WallClock,
+};
 pub use self::flows::{Flow, FlowsReply, FlowsRequest, MAX_PAGE};
 pub use self::log::{LogFilter, LogLevel, LogLine, LogReply, LogRequest};
 pub use self::sites::{
@@ -51,6 +56,8 @@ pub enum Request {
     RoutesOverlaps,
     /// The flow table: [`Response::Flows`].
     Flows(FlowsRequest),
+    /// Flows that are over: [`Response::FinishedFlows`], once, or again and again until the reader goes.
+    FinishedFlows(FinishedRequest),
     /// [`Response::Drops`].
     Drops,
     /// What would become of a packet: [`Response::Explain`].
@@ -95,6 +102,8 @@ pub enum Response {
     Overlaps(OverlapsReply),
     /// To [`Request::Flows`].
     Flows(FlowsReply),
+    /// To [`Request::FinishedFlows`].
+    FinishedFlows(FinishedReply),
     /// To [`Request::Drops`].
     Drops(DropsReply),
     /// To [`Request::Explain`].

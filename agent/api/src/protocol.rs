@@ -48,6 +48,15 @@ pub fn tcp_flags(to_site: u8, from_site: u8) -> String {
     format!("{}/{}", letters(to_site), letters(from_site))
 }
 
+/// The flags of one direction, from their letters.
+pub fn tcp_flags_of(letters: &str) -> u8 {
+    let bits = letters.chars().filter_map(|letter| {
+        let bit = TCP_FLAGS.iter().position(|flag| *flag == letter)?;
+        Some(1 << bit)
+    });
+    bits.fold(0, |flags, bit: u8| flags | bit)
+}
+
 fn letters(flags: u8) -> String {
     // The order in which people say them: SYN first.
     const ORDER: [usize; 8] = [1, 4, 3, 0, 2, 5, 6, 7];
@@ -77,5 +86,8 @@ mod tests {
     fn flags_are_written_syn_first() {
         assert_eq!(tcp_flags(0x1a, 0x12), "SAP/SA");
         assert_eq!(tcp_flags(0x02, 0), "S/");
+        for flags in 0..=255 {
+            assert_eq!(tcp_flags_of(&letters(flags)), flags);
+        }
     }
 }

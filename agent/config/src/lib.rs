@@ -9,6 +9,7 @@ mod diagnostic;
 mod dscp;
 pub mod endpoint;
 mod engine;
+mod flows;
 mod gateway;
 mod health;
 mod interface;
@@ -32,6 +33,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 pub use self::diagnostic::{Diagnostic, Severity};
+pub use self::flows::{Collector, FlowExport, FlowFile};
 pub use self::health::{HealthKind, HealthTarget};
 pub use self::key_file::KeyFile;
 pub use self::metrics::{Metrics, MetricsDoor, MetricsTls};
@@ -53,6 +55,8 @@ pub struct Config {
     pub metrics: Option<Metrics>,
     /// The remote sites, in the order of the file.
     pub sites: Vec<Site>,
+    /// `[flows]`.
+    pub flows: FlowExport,
 }
 
 /// `[gateway]`.

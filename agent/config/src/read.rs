@@ -11,7 +11,7 @@ use super::endpoint::Problem;
 use super::gateway::GatewayDraft;
 use super::section::Section;
 use super::site::{SiteDraft, place};
-use super::{key_files, metrics, rules};
+use super::{flows, key_files, metrics, rules};
 use crossway_types::keys::{KeyFileError, SecretKey};
 
 /// A configuration that can be run, and what to know about it.
@@ -137,6 +137,7 @@ fn read(text: &str, file: &Path, files: Option<&dyn Files>) -> Result<Accepted, 
 fn read_document(root: &Section<'_>, base: &Path, files: Option<&dyn Files>) -> Option<Config> {
     let gateway = read_gateway(root, base);
     let metrics = metrics::read(root, base, files);
+    let flows = flows::read(root, base);
     let sites: Vec<SiteDraft> = root
         .tables("site", "site", |table, index| place("site", table, index))
         .iter()
@@ -157,6 +158,7 @@ fn read_document(root: &Section<'_>, base: &Path, files: Option<&dyn Files>) -> 
             .collect::<Option<_>>()?,
         gateway,
         metrics: metrics.ok()?,
+        flows: flows?,
     };
     config.take_keys(&keys.unwrap_or_default());
     Some(config)

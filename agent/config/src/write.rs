@@ -13,8 +13,9 @@ use toml_edit::InlineTable;
 
 use self::table::Table;
 use super::{
-    Config, Gateway, HealthTarget, Lan, Lanes, Link, Liveness, LivenessMode, Metrics, MetricsDoor,
-    OnDown, RemoteGateway, Site, VirtualRouter, Wan, XdpChoice, health, remote, site, vrrp,
+    Config, FlowExport, Gateway, HealthTarget, Lan, Lanes, Link, Liveness, LivenessMode, Metrics,
+    MetricsDoor, OnDown, RemoteGateway, Site, VirtualRouter, Wan, XdpChoice, flows, health, remote,
+    site, vrrp,
 };
 use crossway_liveness::bfd::Pace;
 use crossway_types::address::Family;
@@ -33,8 +34,34 @@ impl fmt::Display for Config {
             f.write_str("\n")?;
             write_site(f, site, self.gateway.engine)?;
         }
-        Ok(())
+        write_flows(f, &self.flows)
     }
+}
+
+fn write_flows(f: &mut fmt::Formatter<'_>, export: &FlowExport) -> fmt::Result {
+    if *export == FlowExport::default() {
+        return Ok(());
+    }
+    let mut table = Table::begin(f, "\n[flows]")?;
+    if let Some(file) = &export.file {
+        table.set("file", path_text(&file.path))?;
+        let (size, count) = (file.size_mib.into(), file.count.into());
+        table.set_unless("file_mib", size, i64::from(flows::DEFAULT_SIZE))?;
+        table.set_unless("files", count, i64::from(flows::DEFAULT_COUNT))?;
+    }
+    if let Some(collector) = &export.collector {
+        table.set("collector", collector.address.to_string())?;
+        table.set_unless("domain", i64::from(collector.domain), 0)?;
+        let enterprise = i64::from(collector.enterprise);
+        table.set_unless("enterprise", enterprise, flows::DEFAULT_ENTERPRISE.into())?;
+        let pace = collector.template_pace.as_secs() as i64;
+        table.set_unless(
+            "template_seconds",
+            pace,
+            flows::DEFAULT_TEMPLATE_PACE.into(),
+        )?;
+    }
+    Ok(())
 }
 
 fn write_gateway(f: &mut fmt::Formatter<'_>, gateway: &Gateway) -> fmt::Result {

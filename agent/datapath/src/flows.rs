@@ -87,6 +87,16 @@ impl Flows {
         Ok(flows)
     }
 
+    /// What tells this table from every other since the boot.
+    pub fn id(&self) -> u32 {
+        self.v4.id()
+    }
+
+    /// What was evicted since the last report, if anything was seen; it counts as reported.
+    pub fn report_evicted(&mut self) -> Option<(u64, Tally)> {
+        self.account.report()
+    }
+
     /// The account so far, for the agent that takes over.
     pub fn account(&self) -> &Account {
         &self.account

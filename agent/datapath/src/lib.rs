@@ -182,6 +182,11 @@ impl Datapath {
         ProgramLog::new(&mut self.programs)
     }
 
+    /// Detaches all programs; the maps stay as they are.
+    pub fn detach_programs(&mut self) -> Result<()> {
+        self.attacher.detach_all()
+    }
+
     /// Detaches all programs and removes all pins: the clean stop.
     pub fn detach(mut self) -> Result<()> {
         self.attacher.detach_all()?;

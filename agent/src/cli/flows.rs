@@ -1,6 +1,7 @@
 //! `crossway flows`.
 
 mod all;
+mod finished;
 
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -12,7 +13,7 @@ use super::output::Look;
 use super::table::Table;
 use super::units::{bytes, count, counted, duration, rate};
 use super::{Options, Watch, reading};
-use crate::control::message::{Flow, FlowsReply, FlowsRequest};
+use crate::control::message::{FlowsReply, FlowsRequest};
 use crate::control::{FlowDirection, FlowFilter, FlowSort, protocol};
 use crate::prefix::Prefix;
 
@@ -25,7 +26,8 @@ const DEFAULT_TOP: usize = 20;
                   crossway flows --sort rate --site paris\n  \
                   crossway flows --source 10.1.0.0/24 --port 443 --min-rate 1M\n  \
                   crossway flows --direction one-way --min-age 10s\n  \
-                  crossway flows --json --sort table --top 1000")]
+                  crossway flows --json --sort table --top 1000\n  \
+                  crossway flows --finished --follow --json | jq -c 'select(.end == \"pressure\")'")]
 pub(super) struct Flows {
     /// Show that many at most, 0 for all [default: 20; with --json all]
     #[arg(long, value_name = "N")]
@@ -33,6 +35,15 @@ pub(super) struct Flows {
     /// Show those behind a page: its `next`, with the same filter and order
     #[arg(long, value_name = "PLACE")]
     after: Option<String>,
+    /// Show flows that are over instead, with their exact totals; oldest first
+    #[arg(long, conflicts_with_all = ["top", "after", "sort", "watch", "min_rate"])]
+    finished: bool,
+    /// With --finished: go on and show each flow as it ends, until Ctrl-C
+    #[arg(long, requires = "finished")]
+    follow: bool,
+    /// With --finished: the last N only [default: all that are kept; with --follow 10]
+    #[arg(long, value_name = "N", requires = "finished")]
+    last: Option<usize>,
     /// Only flows with an end in this address or prefix
     #[arg(long, value_name = "ADDRESS")]
     address: Option<Prefix>,
@@ -137,6 +148,9 @@ impl Flows {
 /// Shows flows.
 pub(super) fn flows(options: &Options, flows: &Flows) -> Result<(), Failure> {
     let request = flows.request(options);
+    if flows.finished {
+        return finished::finished(options, &request.filter, flows.last, flows.follow);
+    }
     reading::watch_with(options, flows.watch, || all::ask(options, &request), text)
 }
 
@@ -157,8 +171,8 @@ fn text(reply: &FlowsReply, look: Look) -> String {
     for flow in &reply.flows {
         table.row([
             flow.protocol.as_str().into(),
-            end(flow, flow.local, flow.local_port).into(),
-            end(flow, flow.remote, flow.remote_port).into(),
+            end(flow.protocol_number, flow.local, flow.local_port).into(),
+            end(flow.protocol_number, flow.remote, flow.remote_port).into(),
             flow.site.as_str().into(),
             bytes(flow.to_site_bytes).into(),
             rate(flow.to_site_bytes_per_second).into(),
@@ -173,8 +187,8 @@ fn text(reply: &FlowsReply, look: Look) -> String {
 }
 
 /// `10.1.0.2:443`, `[2001:db8::1]:443`, `10.1.0.2 id 7` for ICMP, or the bare address.
-fn end(flow: &Flow, address: IpAddr, port: u16) -> String {
-    match (flow.protocol_number, address) {
+pub(super) fn end(protocol_number: u8, address: IpAddr, port: u16) -> String {
+    match (protocol_number, address) {
         (_, address) if port == 0 => address.to_string(),
         (1 | 58, address) => format!("{address} id {port}"),
         (_, IpAddr::V4(address)) => format!("{address}:{port}"),

@@ -1,7 +1,7 @@
-//! Connections that stay open to be told of each new event, or of each new line of the log.
+//! Connections that stay open to be told of each new event, each flow that is over, or each new line of the log.
 //!
-//! A follower takes them from the journal or the log's ring at its own pace: one that does not read waits in its own
-//! task, holds nothing but a connection, and is told afterwards how many it missed.
+//! A follower takes them from where they are kept at its own pace: one that does not read waits in its own task, holds
+//! nothing but a connection, and is told afterwards how many it missed.
 
 use std::io;
 
@@ -14,20 +14,30 @@ use super::message::LogRequest;
 use super::server::line_of;
 use super::users::Visit;
 use super::{Request, Response};
+use crate::export::recent::Recent;
 use crate::journal::Journal;
 use crate::logging::Ring;
 
+/// What can be followed.
+#[derive(Clone, Debug)]
+pub struct Streams {
+    /// The events.
+    pub journal: watch::Receiver<Journal>,
+    /// Flows that are over.
+    pub finished: watch::Receiver<Recent>,
+    /// What the agent says.
+    pub log: watch::Receiver<Ring>,
+}
+
 /// What followers share.
 #[derive(Clone, Debug)]
-pub(super) struct Followers {
-    journal: watch::Receiver<Journal>,
-    log: watch::Receiver<Ring>,
-}
+pub(super) struct Followers(Streams);
 
 /// What is followed.
 #[derive(Debug)]
 enum Followed {
     Events(watch::Receiver<Journal>),
+    Finished(watch::Receiver<Recent>),
     Log(watch::Receiver<Ring>, LogRequest),
 }
 
@@ -47,17 +57,21 @@ pub(super) struct Follow {
 }
 
 impl Followers {
-    pub(super) fn new(journal: watch::Receiver<Journal>, log: watch::Receiver<Ring>) -> Self {
-        Self { journal, log }
+    pub(super) fn new(streams: Streams) -> Self {
+        Self(streams)
     }
 
     /// A place for a request that asks to follow; none is needed for any other.
     pub(super) fn admit(&self, request: &Request, asker: &Visit) -> Result<Option<Place>, String> {
+        let Streams {
+            journal,
+            finished,
+            log,
+        } = &self.0;
         let followed = match request {
-            Request::Events(wanted) if wanted.follow => Followed::Events(self.journal.clone()),
-            Request::Log(wanted) if wanted.follow => {
-                Followed::Log(self.log.clone(), wanted.clone())
-            }
+            Request::Events(wanted) if wanted.follow => Followed::Events(journal.clone()),
+            Request::FinishedFlows(wanted) if wanted.follow => Followed::Finished(finished.clone()),
+            Request::Log(wanted) if wanted.follow => Followed::Log(log.clone(), wanted.clone()),
             _ => return Ok(None),
         };
         Ok(Some(Place {
@@ -82,6 +96,7 @@ impl Place {
 pub(super) fn next_of(response: &Response) -> Option<u64> {
     match response {
         Response::Events(told) => Some(told.next_sequence),
+        Response::FinishedFlows(told) => Some(told.next_sequence),
         Response::Log(told) => Some(told.next_sequence),
         _ => None,
     }
@@ -96,6 +111,12 @@ impl Followed {
                 let next = reply.next_sequence;
                 let any = reply.missed > 0 || !reply.events.is_empty();
                 (any.then_some(Response::Events(reply)), next)
+            }
+            Self::Finished(finished) => {
+                let reply = finished.borrow_and_update().since(next);
+                let next = reply.next_sequence;
+                let any = reply.missed > 0 || !reply.records.is_empty();
+                (any.then_some(Response::FinishedFlows(reply)), next)
             }
             Self::Log(log, wanted) => {
                 let log = log.borrow_and_update();
@@ -114,18 +135,11 @@ impl Followed {
         }
     }
 
-    /// Whether there is more behind number `next` already.
-    fn has_more(&self, next: u64) -> bool {
-        match self {
-            Self::Events(_) => false,
-            Self::Log(log, _) => next < log.borrow().next(),
-        }
-    }
-
     /// Waits for more; an error when the gateway ends.
     async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
         match self {
             Self::Events(journal) => journal.changed().await,
+            Self::Finished(finished) => finished.changed().await,
             Self::Log(log, _) => log.changed().await,
         }
     }
@@ -149,8 +163,7 @@ impl Follow {
                     written = writing.write_all(&line) => written?,
                     () = gone(&mut reading) => return Ok(()),
                 }
-            }
-            if followed.has_more(next) {
+                // There may be more than one answer takes.
                 continue;
             }
             tokio::select! {

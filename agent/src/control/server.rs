@@ -18,16 +18,14 @@ use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
 use thiserror::Error;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::admission::Asker;
-use super::follow::{self, Followers};
+use super::follow::{self, Followers, Streams};
 use super::users::{Users, Visit};
 use super::{ControlRequest, Request, Response};
-use crate::journal::Journal;
-use crate::logging::Ring;
 use crossway_sys::run_folder;
 
 /// Longest request; a `flows` request with every filter set is a tenth of it.
@@ -138,15 +136,10 @@ impl Server {
     }
 
     /// Takes connections and hands each request to `gateway`, until the other end of that is dropped.
-    /// Who follows the events reads them from `journal`, and the log from `log`. May be cancelled at any time.
-    pub async fn serve(
-        self,
-        gateway: mpsc::Sender<ControlRequest>,
-        journal: watch::Receiver<Journal>,
-        log: watch::Receiver<Ring>,
-    ) {
+    /// Those who follow read from `streams`. May be cancelled at any time.
+    pub async fn serve(self, gateway: mpsc::Sender<ControlRequest>, streams: Streams) {
         let users = Users::new(nix::unistd::geteuid().as_raw());
-        let followers = Followers::new(journal, log);
+        let followers = Followers::new(streams);
         loop {
             let accepted = tokio::select! {
                 () = gateway.closed() => return,

@@ -12,7 +12,7 @@ use datapath_abi::ABI_VERSION;
 use datapath_abi::outcome::{DropReason, StackReason, Tally};
 use nix::unistd::{SysconfVar, sysconf};
 
-pub(super) use flows::PendingFlows;
+pub(super) use flows::{PendingFlows, name_in, site_names};
 use routes::RouteView;
 pub(super) use traffic::Rates;
 
@@ -70,6 +70,9 @@ impl Gateway {
             Request::RouteGet { address } => self.view_of_routes().find(address).await,
             Request::RoutesOverlaps => self.view_of_routes().overlaps(),
             Request::Explain(wanted) => self.explain(&wanted).await,
+            Request::FinishedFlows(wanted) => {
+                Response::FinishedFlows(self.finished.borrow().last(wanted.last))
+            }
             Request::Drops => match self.drops() {
                 Ok(drops) => Response::Drops(drops),
                 Err(error) => Response::error(format!("{error:#}")),

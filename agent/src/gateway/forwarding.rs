@@ -95,6 +95,13 @@ impl Forwarding {
             .unwrap_or_default()
     }
 
+    /// Takes the programs from their hooks. What they have counted stays.
+    pub(super) fn stop_counting(&mut self) -> Result<()> {
+        self.datapath
+            .as_mut()
+            .map_or(Ok(()), Datapath::detach_programs)
+    }
+
     /// Takes the programs from their hooks, and their maps away.
     pub(super) fn detach(&mut self) -> Result<()> {
         self.datapath.take().map_or(Ok(()), Datapath::detach)

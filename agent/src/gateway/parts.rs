@@ -24,12 +24,13 @@ use super::reconcile::Agenda;
 use super::record::SharedJournal;
 use super::replicas::Replicas;
 use super::states::States;
-use super::sweep::Sweep;
+use super::sweep::{SharedRecent, Sweep};
 use super::timestamps::Timestamps;
 use super::warnings::Warnings;
 use crate::control::server::SharedSocket;
-use crate::control::{Server, admission, socket_path};
+use crate::control::{Server, Streams, admission, socket_path};
 use crate::datapath::Datapath;
+use crate::export::Export;
 use crate::health::Outcome;
 use crate::host::Host;
 use crate::host::firewall::notes::Notes;
@@ -127,6 +128,8 @@ impl Parts {
             pending_flows: Vec::new(),
             exporter: Exporter::new(asked),
             sweep: Sweep::default(),
+            finished: SharedRecent::default(),
+            export: Export::default(),
             process: Process::new(self.path, sockets, now),
         };
         let sources = Sources {
@@ -152,8 +155,11 @@ impl Gateway {
         let (sender, requests) = mpsc::channel(QUEUE);
         tokio::spawn(sockets.control.serve(
             sender,
-            self.journal.subscribe(),
-            self.process.log.subscribe(),
+            Streams {
+                journal: self.journal.subscribe(),
+                finished: self.finished.subscribe(),
+                log: self.process.log.subscribe(),
+            },
         ));
         let (asked, successors) = mpsc::channel(1);
         tokio::spawn(give::attend(sockets.door, asked));

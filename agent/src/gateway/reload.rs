@@ -83,6 +83,9 @@ impl Gateway {
         if next.config.gateway != self.desired.config.gateway {
             changes.push("gateway settings".to_owned());
         }
+        if next.config.flows != self.desired.config.flows {
+            changes.push("where finished flows go".to_owned());
+        }
         if mtu != self.host.tun.mtu {
             changes.push(format!("MTU of the tunnel {}", mtu.mtu));
         }

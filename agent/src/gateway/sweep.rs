@@ -1,12 +1,38 @@
-//! The walk through the flow table that goes on for ever, a step at each tick: what is over leaves the table, and the
-//! account of what the programs counted is settled at the end of each pass.
+//! The walk through the flow table that goes on for ever, a step at each tick: what is over leaves the table and is
+//! recorded, and the account of what the programs counted is settled at the end of each pass.
+//!
+//! A flow is taken out of the table, then the account is written down, then its record goes out. An agent that is killed
+//! in between has told some flows to nobody, and none twice.
 
+mod account_file;
+
+use std::collections::HashMap;
 use std::time::Instant;
 
+use datapath_abi::flow::{FlowCounters, FlowKey, NOT_SEEN_HERE};
 use datapath_abi::outcome::Tally;
 
 use super::Gateway;
-use crate::datapath::Opening;
+use super::answer::{name_in, site_names};
+use super::plan::Plan;
+use super::warnings::Source;
+use crate::control::message::{
+    EndReason, EvictedFlows, FinishedFlow, FinishedRecord, LinkState, WallClock,
+};
+use crate::datapath::{Account, FlowEnd, Flows, Opening, Walk};
+use crate::export::recent::{CAPACITY, Recent};
+use crate::export::{Batch, Export};
+use crate::gateway::links::Links;
+use crate::ids::SiteId;
+use crossway_sys::clock;
+
+/// The last finished flows, that others may read.
+pub(super) type SharedRecent = tokio::sync::watch::Sender<Recent>;
+
+/// Ticks between two looks at what was dropped, for the collector.
+const DROPS_EACH: u64 = 10;
+/// Flows of a batch when the gateway stops.
+const BATCH: usize = 4096;
 
 /// The present pass.
 #[derive(Debug, Default)]
@@ -15,32 +41,98 @@ pub(super) struct Sweep {
     opening: Option<Opening>,
     present: u64,
     living: Tally,
+    steps: u64,
+    /// The account as it was written down last.
+    written: Option<Account>,
 }
+
+/// A flow that was taken out of the table.
+type Taken = (FlowKey, FlowCounters, EndReason);
 
 impl Gateway {
     pub(super) fn sweep_flows(&mut self, now: Instant) {
+        self.export.configure(&self.desired.config.flows);
         let carried = self.carried();
         if let Some(datapath) = &self.forwarding.datapath
             && self.sweep.opening.is_none()
         {
             self.sweep.opening = datapath.flows.open(carried).ok();
         }
+        let mut taken: Vec<Taken> = Vec::new();
+        let finish = |key: &FlowKey, counters: &FlowCounters, end: FlowEnd| {
+            taken.push((*key, *counters, reason_of(end)));
+        };
         let (forwarding, plan) = (&mut self.forwarding, &self.desired.plan);
-        let swept = self
-            .replicas
-            .sweep_flows(forwarding, plan, now, |_, _, _| ());
+        let swept = self.replicas.sweep_flows(forwarding, plan, now, finish);
         self.sweep.present += swept.seen.saturating_sub(swept.removed) as u64;
         self.sweep.living += swept.living;
-        if swept.finished {
-            let Sweep {
-                opening,
-                present,
-                living,
-            } = std::mem::take(&mut self.sweep);
-            if let (Some(datapath), Some(opening)) = (&mut self.forwarding.datapath, opening) {
-                datapath.flows.settle(&opening, present, living);
-            }
+        let evicted = if swept.finished {
+            self.settle_pass()
+        } else {
+            None
+        };
+        self.write_account();
+        self.tell_finished(&taken, evicted);
+        self.warnings
+            .replace(Source::Export, self.export.warnings());
+    }
+
+    /// The end of a pass: what the kernel has evicted since the last one.
+    fn settle_pass(&mut self) -> Option<EvictedFlows> {
+        let opening = self.sweep.opening.take();
+        let present = std::mem::take(&mut self.sweep.present);
+        let living = std::mem::take(&mut self.sweep.living);
+        let flows = &mut self.forwarding.datapath.as_mut()?.flows;
+        flows.settle(&opening?, present, living);
+        evicted(flows)
+    }
+
+    fn tell_finished(&mut self, taken: &[Taken], evicted: Option<EvictedFlows>) {
+        self.sweep.steps += 1;
+        // Where nobody keeps them all, the last ones do.
+        let wanted = if self.export.is_on() {
+            taken
+        } else {
+            &taken[taken.len().saturating_sub(CAPACITY)..]
+        };
+        let mut records = records(wanted, &self.desired.plan, &self.forwarding.links);
+        records.extend(evicted.map(FinishedRecord::Evicted));
+        if !records.is_empty() {
+            self.finished.send_modify(|recent| recent.extend(&records));
         }
+        if self.export.is_on() {
+            let look = self.sweep.steps % DROPS_EACH == 1;
+            let drops = look.then(|| self.drops().ok()).flatten();
+            let drops = drops.map_or_else(Vec::new, |reply| reply.drops);
+            self.export.push(Batch { records, drops });
+        }
+    }
+
+    /// The gateway stops, and the programs count no more: every flow is over.
+    pub(super) fn finish_flows(&mut self) {
+        let carried = self.carried();
+        let drops = self
+            .drops()
+            .map_or_else(|_| Vec::new(), |reply| reply.drops);
+        account_file::remove(&self.desired.config.gateway.name);
+        let (plan, links) = (&self.desired.plan, &self.forwarding.links);
+        if let Some(datapath) = &mut self.forwarding.datapath
+            && self.export.is_on()
+        {
+            let end = Export::end_of_last_words();
+            let told = end_all(&mut datapath.flows, carried, |taken, evicted| {
+                let mut records = records(taken, plan, links);
+                records.extend(evicted.map(FinishedRecord::Evicted));
+                let drops = Vec::new();
+                self.export.push_waiting(Batch { records, drops }, end);
+            });
+            if let Err(error) = told {
+                tracing::warn!("the last flows could not be told: {error:#}");
+            }
+            let records = Vec::new();
+            self.export.push_waiting(Batch { records, drops }, end);
+        }
+        self.export.finish();
     }
 
     /// What the programs have counted for all sites.
@@ -51,5 +143,133 @@ impl Gateway {
         let sites = self.desired.plan.sites.iter();
         let counters = sites.filter_map(|site| datapath.sites.counters(site.id).ok());
         counters.map(|counters| counters.total()).sum()
+    }
+
+    /// Goes on with the account of an agent that was killed, if it has left one with this table.
+    pub(super) fn find_flow_account(&mut self) {
+        let carried = self.carried();
+        let name = &self.desired.config.gateway.name;
+        let Some(datapath) = &mut self.forwarding.datapath else {
+            return;
+        };
+        if !datapath.took_over() {
+            account_file::remove(name);
+            return;
+        }
+        let flows = &mut datapath.flows;
+        if let Some(account) = account_file::read(name, flows.id()) {
+            flows.set_account(account);
+        } else if let Err(error) = flows.begin_without_history(carried) {
+            tracing::debug!("{error:#}");
+        }
+    }
+
+    fn write_account(&mut self) {
+        let Some(datapath) = &self.forwarding.datapath else {
+            return;
+        };
+        let account = datapath.flows.account();
+        if self.sweep.written.as_ref() == Some(account) {
+            return;
+        }
+        let name = &self.desired.config.gateway.name;
+        account_file::write(name, datapath.flows.id(), account);
+        self.sweep.written = Some(account.clone());
+    }
+}
+
+/// Shows all flows of the table, and what was evicted.
+fn end_all(
+    flows: &mut Flows,
+    carried: Tally,
+    mut tell: impl FnMut(&[Taken], Option<EvictedFlows>),
+) -> anyhow::Result<()> {
+    let opening = flows.open(carried)?;
+    let (mut walk, mut present, mut living) = (Walk::default(), 0, Tally::default());
+    loop {
+        let mut taken: Vec<Taken> = Vec::new();
+        let last = flows.step(&mut walk, BATCH, |key, counters| {
+            taken.push((*key, *counters, EndReason::Stopped));
+        })?;
+        present += taken.len() as u64;
+        living += taken.iter().map(|(_, counters, _)| total(counters)).sum();
+        let evicted = if last {
+            flows.settle(&opening, present, living);
+            evicted(flows)
+        } else {
+            None
+        };
+        tell(&taken, evicted);
+        if last {
+            return Ok(());
+        }
+    }
+}
+
+fn total(counters: &FlowCounters) -> Tally {
+    Tally {
+        packets: counters
+            .to_site_packets
+            .wrapping_add(counters.from_site_packets),
+        bytes: counters
+            .to_site_bytes
+            .wrapping_add(counters.from_site_bytes),
+    }
+}
+
+fn evicted(flows: &mut Flows) -> Option<EvictedFlows> {
+    let (count, counted) = flows.report_evicted()?;
+    Some(EvictedFlows {
+        unix_milliseconds: clock::since_epoch().as_millis() as u64,
+        flows: count,
+        packets: counted.packets,
+        bytes: counted.bytes,
+    })
+}
+
+/// Records of the flows that this gateway has seen; the others are the replica's to tell.
+fn records(taken: &[Taken], plan: &Plan, links: &Links) -> Vec<FinishedRecord> {
+    let names = site_names(plan);
+    let clock = WallClock {
+        now_ns: clock::monotonic_ns(),
+        unix_milliseconds: clock::since_epoch().as_millis() as u64,
+    };
+    let mut carriers: HashMap<u32, Vec<String>> = HashMap::new();
+    let seen_here = taken
+        .iter()
+        .filter(|(_, counters, _)| counters.route_generation != NOT_SEEN_HERE);
+    let records = seen_here.map(|(key, counters, end)| {
+        let site = counters.site;
+        let carriers = carriers
+            .entry(site)
+            .or_insert_with(|| carriers_of(links, SiteId(site)));
+        let told = (name_in(&names, site), carriers.as_slice());
+        FinishedRecord::Flow(Box::new(FinishedFlow::new(
+            (key, counters),
+            *end,
+            told,
+            clock,
+        )))
+    });
+    records.collect()
+}
+
+/// The links that carry a site's flows now, each once whatever its lanes.
+fn carriers_of(links: &Links, site: SiteId) -> Vec<String> {
+    let of_site = links.of_site(site);
+    let carry = of_site
+        .into_iter()
+        .filter(|link| link.state == LinkState::Up && links.carries(link));
+    let mut names: Vec<String> = carry.map(|link| link.planned.name()).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn reason_of(end: FlowEnd) -> EndReason {
+    match end {
+        FlowEnd::Idle => EndReason::Idle,
+        FlowEnd::Closed => EndReason::Closed,
+        FlowEnd::Pressure => EndReason::Pressure,
     }
 }

@@ -25,6 +25,8 @@ pub(super) enum Source {
     VirtualRouters,
     /// Where the metrics are read.
     Metrics,
+    /// Where finished flows go.
+    Export,
     /// What this process may do.
     Posture,
 }

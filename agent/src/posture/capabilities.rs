@@ -62,6 +62,8 @@ pub enum Part {
     Worker,
     /// Answers those who read the metrics: it parses what strangers send, and reads what is handed to it.
     Metrics,
+    /// Writes finished flows to a file and sends them.
+    Export,
     /// Looks names up: the resolver parses what name servers say.
     Names,
 }
@@ -70,7 +72,7 @@ impl Part {
     fn needs(self) -> &'static [Capability] {
         match self {
             Self::Control => &[CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF],
-            Self::Lane | Self::Metrics | Self::Names => &[],
+            Self::Lane | Self::Metrics | Self::Names | Self::Export => &[],
             Self::Vrrp => &[CAP_NET_ADMIN, CAP_NET_RAW],
             Self::Worker => &[CAP_NET_ADMIN],
         }
@@ -164,6 +166,7 @@ mod tests {
     fn a_lane_holds_nothing_and_nobody_more_than_three() {
         let own = caps::read(None, CapSet::Permitted).unwrap();
         assert_eq!(settled(Part::Lane), CapsHashSet::new());
+        assert_eq!(settled(Part::Export), CapsHashSet::new());
         for part in [Part::Control, Part::Vrrp, Part::Worker] {
             let needs: CapsHashSet = part.needs().iter().copied().collect();
             assert!(needs.len() <= 3);
@@ -187,6 +190,7 @@ mod tests {
             Part::Worker,
             Part::Metrics,
             Part::Names,
+            Part::Export,
         ] {
             assert!(part.needs().iter().all(|needed| START.contains(needed)));
         }

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crossway::config::{
-    BfdAddresses, Config, Endpoint, Gateway, HealthKind, HealthTarget, InterfaceAddress, Lan,
-    Lanes, Link, Liveness, LivenessMode, Metrics, MetricsDoor, MetricsTls, OnDown, RemoteGateway,
-    Site, VirtualRouter, Wan, XdpChoice,
+    BfdAddresses, Collector, Config, Endpoint, FlowExport, FlowFile, Gateway, HealthKind,
+    HealthTarget, InterfaceAddress, Lan, Lanes, Link, Liveness, LivenessMode, Metrics, MetricsDoor,
+    MetricsTls, OnDown, RemoteGateway, Site, VirtualRouter, Wan, XdpChoice,
 };
 use crossway::engine::Engine;
 use crossway::liveness::bfd::Pace;
@@ -116,6 +116,15 @@ on_down = "drop"
     name = "isp-b"
     endpoint = "paris.example.net:51820"
     probe = "10.2.0.10"
+
+[flows]
+file = "/var/log/crossway/flows.jsonl"
+file_mib = 8
+files = 2
+collector = "192.0.2.9:4739"
+domain = 1
+enterprise = 64512
+template_seconds = 30
 "#;
     let config = Config::parse(text, Path::new("berlin.toml"))
         .unwrap()
@@ -166,10 +175,35 @@ impl Generator {
         let gateway = self.gateway();
         let sites = self.random.random_range(0..4);
         let sites = (0..sites).map(|_| self.site(&gateway)).collect();
+        let flows = FlowExport {
+            file: self.maybe(Self::flow_file),
+            collector: self.maybe(Self::collector),
+        };
         Config {
             gateway,
             metrics: self.maybe(Self::metrics),
             sites,
+            flows,
+        }
+    }
+
+    fn flow_file(&mut self) -> FlowFile {
+        FlowFile {
+            path: self.path(),
+            size_mib: self.one_of(&[1, 64, 65_536]),
+            count: self.one_of(&[1, 4, 100]),
+        }
+    }
+
+    fn collector(&mut self) -> Collector {
+        Collector {
+            address: self
+                .one_of(&["192.0.2.9:4739", "[2001:db8::9]:1"])
+                .parse()
+                .unwrap(),
+            domain: self.one_of(&[0, 1, u32::MAX]),
+            enterprise: self.one_of(&[0, 32_473, u32::MAX]),
+            template_pace: Duration::from_secs(self.one_of(&[1, 60, 86_400])),
         }
     }
 

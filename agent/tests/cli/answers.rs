@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use crossway::control::message::{
-    Attachment, DropCount, DropSite, DropsReply, End, EventKind, ExplainRequest, Explained,
-    ExplainedStep, FastPath, Flow, FlowsReply, FlowsRequest, Health, HealthTarget, Link, LinkState,
-    LinksReply, LogFilter, LogLevel, LogLine, Messages, Offload, Outcome, OverlapsReply, Posture,
-    Reload, ReplicaFlows, Route, RouteAnswer, RouteKind, RoutesReply, Site, SiteState, SitesReply,
-    StackCount, Status, ThreadPosture, Traffic, Tun, Version, VirtualRouter, WatchedBy,
+    Attachment, DropCount, DropSite, DropsReply, End, EndReason, EventKind, EvictedFlows,
+    ExplainRequest, Explained, ExplainedStep, FastPath, FinishedFlow, FinishedRecord, Flow,
+    FlowsReply, FlowsRequest, Health, HealthTarget, Link, LinkState, LinksReply, LogFilter,
+    LogLevel, LogLine, Messages, Offload, Outcome, OverlapsReply, Posture, Reload, ReplicaFlows,
+    Route, RouteAnswer, RouteKind, RoutesReply, Site, SiteState, SitesReply, StackCount, Status,
+    ThreadPosture, Traffic, Tun, Version, VirtualRouter, WatchedBy,
 };
 use crossway::control::{Request, Response, overlaps};
 use crossway::engine::Engine;
+use crossway::export::recent::Recent;
 use crossway::journal::{Change, Journal};
 use crossway::logging::Ring;
 
@@ -43,6 +45,7 @@ pub(crate) fn answer(request: &Request) -> Response {
             ),
         }),
         Request::Flows(request) => Response::Flows(flows(request)),
+        Request::FinishedFlows(wanted) => Response::FinishedFlows(finished().last(wanted.last)),
         Request::Drops => Response::Drops(drops()),
         Request::Explain(request) => explained(request),
         Request::OrderLinks { target, .. } if target == "paris/paris-1" => {
@@ -492,6 +495,47 @@ fn flows(request: &FlowsRequest) -> FlowsReply {
         filter: request.filter.clone(),
         next: None,
     }
+}
+
+/// Two flows that are over, and what the kernel evicted.
+fn finished() -> Recent {
+    let record = |end, protocol: u8, packets| {
+        FinishedRecord::Flow(Box::new(FinishedFlow {
+            end,
+            protocol: crossway::control::protocol::name(protocol),
+            protocol_number: protocol,
+            local: "10.1.0.2".parse().unwrap(),
+            local_port: 40_000,
+            remote: "10.2.0.9".parse().unwrap(),
+            remote_port: 443,
+            site: "paris".to_owned(),
+            links: vec!["paris-1".to_owned()],
+            vnet: "default".to_owned(),
+            to_site_packets: packets,
+            to_site_bytes: 1_400 * packets,
+            from_site_packets: 1,
+            from_site_bytes: 60,
+            first_seen_unix_milliseconds: 1_800_000_000_000,
+            last_seen_unix_milliseconds: 1_800_000_075_250,
+            tcp_flags: if protocol == 6 {
+                "SAF/SAF".to_owned()
+            } else {
+                String::new()
+            },
+        }))
+    };
+    let mut recent = Recent::default();
+    recent.extend(&[
+        record(EndReason::Closed, 6, 1_000),
+        record(EndReason::Pressure, 17, 2),
+        FinishedRecord::Evicted(EvictedFlows {
+            unix_milliseconds: 1_800_000_080_000,
+            flows: 3,
+            packets: 40,
+            bytes: 56_000,
+        }),
+    ]);
+    recent
 }
 
 fn flow(protocol: u8, local: (&str, u16), remote: (&str, u16), site: &str, bytes: u64) -> Flow {

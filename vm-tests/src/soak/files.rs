@@ -87,6 +87,7 @@ pub(super) fn file(ground: &Ground, keys: &Keys, gateway: usize, wanted: Wanted)
         gateway: own(ground, keys, gateway)?,
         metrics: None,
         sites,
+        flows: config::FlowExport::default(),
     })
 }
 

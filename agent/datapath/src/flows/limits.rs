@@ -44,8 +44,6 @@ pub enum FlowEnd {
     Closed,
     /// The table was filling up, and this one had been silent for long.
     Pressure,
-    /// The gateway has stopped.
-    Stopped,
 }
 
 impl IdleLimits {

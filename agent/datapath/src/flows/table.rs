@@ -22,6 +22,7 @@ const BPF_EXIST: u64 = 2;
 pub(super) struct Table<K: Pod> {
     name: &'static str,
     capacity: u64,
+    id: u32,
     map: HashMap<MapData, K, FlowCounters>,
     reader: BatchReader<K, FlowCounters>,
 }
@@ -35,9 +36,11 @@ impl<K: Pod + Default + Into<FlowKey>> Table<K> {
         let Map::LruHashMap(data) = &map else {
             return Err(anyhow!("{name}: expected an LRU hash, found {map:?}"));
         };
+        let info = data.info().context(name)?;
         Ok(Self {
             name,
-            capacity: data.info().context(name)?.max_entries().into(),
+            capacity: info.max_entries().into(),
+            id: info.id(),
             reader: BatchReader::new(data, BATCH).context(name)?,
             map: map.try_into().context(name)?,
         })
@@ -46,6 +49,11 @@ impl<K: Pod + Default + Into<FlowKey>> Table<K> {
     /// Flows that it takes.
     pub(super) fn capacity(&self) -> u64 {
         self.capacity
+    }
+
+    /// The kernel's number of this map, which no other has had since the boot.
+    pub(super) fn id(&self) -> u32 {
+        self.id
     }
 
     pub(super) fn get(&self, key: &K) -> Result<Option<FlowCounters>> {

@@ -61,13 +61,18 @@ async fn next_line(reader: &mut BufReader<UnixStream>) -> EventsReply {
     }
 }
 
+fn followers(journal: &watch::Sender<Journal>, log: &watch::Sender<Ring>) -> Followers {
+    Followers::new(Streams {
+        journal: journal.subscribe(),
+        finished: watch::Sender::default().subscribe(),
+        log: log.subscribe(),
+    })
+}
+
 #[tokio::test]
 async fn a_follower_is_told_each_new_event_and_of_the_end() {
     let journal = watch::Sender::new(Journal::default());
-    let followers = Followers::new(
-        journal.subscribe(),
-        watch::Sender::<Ring>::default().subscribe(),
-    );
+    let followers = followers(&journal, &watch::Sender::default());
     let (task, theirs) = start(&followers);
     let mut reader = BufReader::new(theirs);
     for number in 1..=3 {
@@ -85,10 +90,7 @@ async fn a_follower_is_told_each_new_event_and_of_the_end() {
 #[tokio::test]
 async fn a_reader_that_does_not_read_holds_nothing_up_and_learns_what_it_missed() {
     let journal = watch::Sender::new(Journal::default());
-    let followers = Followers::new(
-        journal.subscribe(),
-        watch::Sender::<Ring>::default().subscribe(),
-    );
+    let followers = followers(&journal, &watch::Sender::default());
     let (_task, theirs) = start(&followers);
     // Far more than a socket takes: the recording side never waits.
     let recorded = 40 * CAPACITY as u64;
@@ -113,7 +115,7 @@ async fn a_reader_that_does_not_read_holds_nothing_up_and_learns_what_it_missed(
 async fn a_follower_of_the_log_is_told_what_it_wants_and_what_it_missed() {
     let log = watch::Sender::<Ring>::default();
     let journal = watch::Sender::new(Journal::default());
-    let followers = Followers::new(journal.subscribe(), log.subscribe());
+    let followers = followers(&journal, &log);
     let say = |level, number: usize| {
         log.send_modify(|ring| {
             ring.push(LogLine {
@@ -170,10 +172,7 @@ async fn a_follower_of_the_log_is_told_what_it_wants_and_what_it_missed() {
 #[tokio::test]
 async fn a_reader_that_goes_away_gives_its_place_back() {
     let journal = watch::Sender::new(Journal::default());
-    let followers = Followers::new(
-        journal.subscribe(),
-        watch::Sender::<Ring>::default().subscribe(),
-    );
+    let followers = followers(&journal, &watch::Sender::default());
     let visit = visit();
     let admit = |request| followers.admit(&request, &visit);
     let run = |place: Option<Place>| {

@@ -39,7 +39,12 @@ fn start(place: &Place) -> tokio::task::JoinHandle<()> {
         }
     });
     let journal = watch::Sender::new(Journal::default());
-    tokio::spawn(server.serve(gateway, journal.subscribe(), Log::default().subscribe()))
+    let streams = Streams {
+        journal: journal.subscribe(),
+        finished: watch::Sender::default().subscribe(),
+        log: watch::Sender::default().subscribe(),
+    };
+    tokio::spawn(server.serve(gateway, streams))
 }
 
 /// Sends `bytes` and returns the answer.

@@ -1,0 +1,157 @@
+//! `crossway flows --finished`.
+
+use std::fmt::Write;
+use std::time::{Duration, SystemTime};
+
+use anyhow::anyhow;
+use humantime::format_rfc3339_millis;
+use serde::Serialize;
+
+use super::super::Options;
+use super::super::failure::Failure;
+use super::super::output::{Colour, Look, print, print_json};
+use super::super::reading;
+use super::super::units::{bytes, counted, duration};
+use super::end;
+use crate::control::message::{
+    EvictedFlows, FinishedFlow, FinishedRecord, FinishedReply, FinishedRequest,
+};
+use crate::control::{FlowFilter, Request, Response, client, run_dir};
+
+/// Records that are shown before the new ones.
+const BEFORE_FOLLOWING: usize = 10;
+
+/// Shows records, and with `follow` each new one as it comes.
+pub(super) fn finished(
+    options: &Options,
+    filter: &FlowFilter,
+    last: Option<usize>,
+    follow: bool,
+) -> Result<(), Failure> {
+    let look = Look::of_stdout();
+    let request = Request::FinishedFlows(FinishedRequest {
+        last: last.or_else(|| follow.then_some(BEFORE_FOLLOWING)),
+        follow,
+    });
+    if !follow {
+        let reply = reading::ask(options, &request, pick)?;
+        if reply.records.is_empty() && !options.json {
+            return print("No flow has ended yet.\n");
+        }
+        return show(options, &reply, filter, look);
+    }
+    client::follow(
+        &run_dir(),
+        options.gateway.as_deref(),
+        &request,
+        |response| {
+            match pick(response) {
+            Some(reply) => show(options, &reply, filter, look),
+            None => Err(anyhow!(
+                "unexpected answer from the gateway: use the same version of crossway as the gateway"
+            )
+            .into()),
+        }
+        },
+    )?;
+    Err(anyhow!("the gateway has ended").into())
+}
+
+fn pick(response: Response) -> Option<FinishedReply> {
+    match response {
+        Response::FinishedFlows(reply) => Some(reply),
+        _ => None,
+    }
+}
+
+fn show(
+    options: &Options,
+    reply: &FinishedReply,
+    filter: &FlowFilter,
+    look: Look,
+) -> Result<(), Failure> {
+    let missed = reply.missed;
+    // What was evicted is of all flows together: no filter knows it.
+    let wanted = reply.records.iter().filter(|record| match record {
+        FinishedRecord::Flow(flow) => filter.matches(&flow.view()),
+        FinishedRecord::Evicted(_) => *filter == FlowFilter::default(),
+    });
+    if options.json {
+        if missed > 0 {
+            print_json(&Missed { missed }, false)?;
+        }
+        return wanted
+            .into_iter()
+            .try_for_each(|record| print_json(record, false));
+    }
+    let mut text = String::new();
+    if missed > 0 {
+        let missed = counted(missed, "flow was", "flows were");
+        text += &look.paint(
+            &format!("-- {missed} discarded before they were read --\n"),
+            Some(Colour::Yellow),
+        );
+    }
+    for record in wanted {
+        text += &match record {
+            FinishedRecord::Flow(flow) => line(flow),
+            FinishedRecord::Evicted(evicted) => line_of_evicted(evicted),
+        };
+    }
+    print(&text)
+}
+
+/// A line of NDJSON in between.
+#[derive(Serialize)]
+struct Missed {
+    missed: u64,
+}
+
+fn line(flow: &FinishedFlow) -> String {
+    let ends = [
+        end(flow.protocol_number, flow.local, flow.local_port),
+        end(flow.protocol_number, flow.remote, flow.remote_port),
+    ];
+    let lasted = flow
+        .last_seen_unix_milliseconds
+        .saturating_sub(flow.first_seen_unix_milliseconds);
+    let mut line = format!(
+        "{}  {:8}  {:6}  {} -> {}  {} by {}  to site {} ({}), from site {} ({}), lasted {}",
+        time(flow.last_seen_unix_milliseconds),
+        flow.end.as_str(),
+        flow.protocol,
+        ends[0],
+        ends[1],
+        flow.site,
+        if flow.links.is_empty() {
+            "no link".to_owned()
+        } else {
+            flow.links.join(", ")
+        },
+        counted(flow.to_site_packets, "packet", "packets"),
+        bytes(flow.to_site_bytes),
+        counted(flow.from_site_packets, "packet", "packets"),
+        bytes(flow.from_site_bytes),
+        duration(lasted / 1000),
+    );
+    if !flow.tcp_flags.is_empty() {
+        let _ = write!(line, "  {}", flow.tcp_flags);
+    }
+    line.push('\n');
+    line
+}
+
+fn line_of_evicted(evicted: &EvictedFlows) -> String {
+    format!(
+        "{}  evicted   {} by the kernel from a full table, with {} ({}) both ways\n",
+        time(evicted.unix_milliseconds),
+        counted(evicted.flows, "flow", "flows"),
+        counted(evicted.packets, "packet", "packets"),
+        bytes(evicted.bytes),
+    )
+}
+
+fn time(unix_milliseconds: u64) -> String {
+    let at = SystemTime::UNIX_EPOCH + Duration::from_millis(unix_milliseconds);
+    format_rfc3339_millis(at).to_string()
+}
