@@ -2,10 +2,12 @@ use std::fs::Permissions;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 
+use tokio::sync::watch;
+
 use super::*;
 use crate::control::message::Version;
 use crate::control::users::{MOST_OPEN, MOST_SERVED};
-use crate::logging::Log;
+use crate::journal::Journal;
 
 /// A socket path in a folder of its own, removed at the end.
 struct Place(PathBuf);
