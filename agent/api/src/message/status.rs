@@ -46,6 +46,9 @@ pub struct Status {
     pub host_changes: Vec<String>,
     /// What a person should look at, one line each.
     pub warnings: Vec<String>,
+    /// The same, each with where it comes from.
+    #[serde(default)]
+    pub warned: Vec<Warning>,
     /// Whether the LAN behind this gateway is alive.
     pub health: Health,
     /// Every site, as in `sites`.
@@ -63,6 +66,16 @@ pub struct Status {
     /// What the agent may do, as the kernel tells it.
     #[serde(default)]
     pub posture: Posture,
+}
+
+/// What a person should look at.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warning {
+    /// Where it comes from: `config`, `host`, `routes`, `names`, `own-packets`, `paths`, `swallowed`, `firewall`,
+    /// `fast-path`, `virtual-routers`, `posture`, `not-in-force` or `health`.
+    pub source: String,
+    /// The line.
+    pub text: String,
 }
 
 /// What the agent may do.
