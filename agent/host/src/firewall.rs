@@ -1,11 +1,13 @@
-//! The host's nftables beside us (`iptables-nft` included): whether a FORWARD chain would drop what the kernel stack must
-//! carry, and whether addresses are translated. Read by netlink; `nft` need not be installed.
+//! The host's nftables beside us (`iptables-nft` included), and the tables of the older iptables: whether a FORWARD chain
+//! would drop what the kernel stack must carry, whether the tunnel's own datagrams may come and go, and whether addresses
+//! are translated. Read from the kernel; `nft` need not be installed.
 //!
 //! The fast path passes netfilter by. What it leaves to the stack does not, and of a connection of which the fast path
 //! carries the rest, conntrack has seen a part: it may be called invalid. [`walk`] follows packets through the chains
 //! that they would meet. What it does not understand it takes as the administrator would wish it: a rule that may
 //! accept a site's addresses does, and one that may drop does not.
 
+mod legacy;
 mod netlink;
 pub mod ruleset;
 mod walk;
@@ -18,7 +20,9 @@ use crossway_types::ids::IfIndex;
 
 use self::netlink::NetfilterSocket;
 use self::ruleset::Ruleset;
-pub use self::walk::Passage;
+pub use self::walk::{Blocked, Passage, Ports};
+use self::ruleset::{INPUT, OUTPUT};
+use self::walk::Kind;
 use super::error::HostError;
 
 /// What was found.
@@ -39,11 +43,21 @@ pub struct Named {
     pub index: IfIndex,
 }
 
+/// Where the tunnel's own datagrams end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Datagrams {
+    /// Those that come to the listening port, by the interface that they come by.
+    pub in_by: Vec<(String, Blocked)>,
+    /// Those that leave, by the interface that they leave by.
+    pub out_by: Vec<(String, Blocked)>,
+}
+
 /// The rules of this network namespace, read again only when they have changed.
 #[derive(Debug, Default)]
 pub struct Watched {
     generation: Option<u32>,
     rules: Ruleset,
+    legacy: Ruleset,
 }
 
 impl Watched {
@@ -58,18 +72,21 @@ impl Watched {
         tun: &Named,
         fast_path: bool,
     ) -> Result<Firewall, HostError> {
-        self.read().map_err(|error| HostError::Netlink {
-            what: "to read the host's nftables".to_owned(),
-            error,
-        })?;
-        let nat = self.rules.translates() || legacy_tables().iter().any(|table| table == "nat");
+        self.read()?;
+        let nat = self.rules.translates() || legacy::tables().iter().any(|table| table == "nat");
         let mut warnings = Vec::new();
         for lan in lans {
             for (from, to) in [(lan, tun), (tun, lan)] {
-                let passage = Passage { from, to };
-                for found in walk::judge(&self.rules, passage, fast_path) {
-                    if !warnings.contains(&found) {
-                        warnings.push(found);
+                let passage = Passage {
+                    from: Some(from),
+                    to: Some(to),
+                    ports: None,
+                };
+                for (rules, kind) in self.of_each_kind() {
+                    for found in walk::judge(rules, kind, passage, fast_path) {
+                        if !warnings.contains(&found) {
+                            warnings.push(found);
+                        }
                     }
                 }
             }
@@ -77,9 +94,66 @@ impl Watched {
         Ok(Firewall { warnings, nat })
     }
 
-    fn read(&mut self) -> io::Result<()> {
+    /// Where datagrams of the tunnel end that come or leave by these WANs, with the UDP port that is listened on.
+    ///
+    /// # Errors
+    /// The kernel does not tell its rules.
+    pub fn look_at_datagrams(
+        &mut self,
+        wans: &[Named],
+        port: u16,
+    ) -> Result<Datagrams, HostError> {
+        self.read()?;
+        let mut found = Datagrams::default();
+        for wan in wans {
+            let incoming = Passage {
+                from: Some(wan),
+                to: None,
+                ports: Some(Ports {
+                    source: None,
+                    destination: Some(port),
+                }),
+            };
+            let leaving = Passage {
+                from: None,
+                to: Some(wan),
+                ports: Some(Ports {
+                    source: Some(port),
+                    destination: None,
+                }),
+            };
+            for (rules, kind) in self.of_each_kind() {
+                let named = |blocked| (wan.name.clone(), blocked);
+                let of_input = walk::blocked(rules, kind, INPUT, incoming);
+                found.in_by.extend(of_input.map(named));
+                let of_output = walk::blocked(rules, kind, OUTPUT, leaving);
+                found.out_by.extend(of_output.map(named));
+            }
+        }
+        Ok(found)
+    }
+
+    fn of_each_kind(&self) -> [(&Ruleset, Kind); 2] {
+        [
+            (&self.rules, Kind::Nftables),
+            (&self.legacy, Kind::Legacy),
+        ]
+    }
+
+    fn read(&mut self) -> Result<(), HostError> {
+        let failed = |what: &str| {
+            let what = what.to_owned();
+            |error| HostError::Netlink { what, error }
+        };
+        self.legacy = legacy::rules().map_err(failed("to read the host's iptables"))?;
+        self.read_nftables()
+            .map_err(failed("to read the host's nftables"))
+    }
+
+    fn read_nftables(&mut self) -> io::Result<()> {
         if !has_nftables() {
-            *self = Self::default();
+            self.generation = None;
+            self.rules = Ruleset::default();
             return Ok(());
         }
         let mut socket = NetfilterSocket::open()?;
@@ -106,13 +180,4 @@ fn is_built_in(module: &str) -> bool {
     let list = fs::read_to_string(list).unwrap_or_default();
     let file = format!("/{module}.ko");
     list.lines().any(|line| line.ends_with(&file))
-}
-
-/// Tables of the older iptables, whose rules are not read.
-fn legacy_tables() -> Vec<String> {
-    ["ip_tables_names", "ip6_tables_names"]
-        .iter()
-        .filter_map(|file| fs::read_to_string(format!("/proc/thread-self/net/{file}")).ok())
-        .flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>())
-        .collect()
 }

@@ -17,7 +17,7 @@
 //! the network namespace of the thread that called [`Host::connect`], and must go on there.
 
 pub mod addresses;
-mod apply;
+pub mod apply;
 mod drift;
 pub mod error;
 pub mod firewall;
@@ -28,6 +28,7 @@ pub mod kept_sysctls;
 pub mod kernel_routes;
 pub mod links;
 pub mod mirror;
+pub mod neighbours;
 mod route_socket;
 pub mod site_routes;
 pub mod state;

@@ -209,6 +209,7 @@ fn expression(expression: &[u8]) -> Expression {
                 Some(5) => Field::Out,
                 Some(6) => Field::InName,
                 Some(7) => Field::OutName,
+                Some(16) => Field::Protocol,
                 _ => Field::Other,
             };
             Expression::Load(register(1), field)
@@ -219,12 +220,14 @@ fn expression(expression: &[u8]) -> Expression {
             Expression::Load(register(1), field)
         }
         "payload" if find(data, 1).is_some() => {
-            // Base 1 is the network header.
-            let of_network = number(find(data, 2)) == Some(1);
-            let field = if of_network {
-                Field::Address
-            } else {
-                Field::Other
+            let place = [2, 3, 4].map(|attribute| number(find(data, attribute)).unwrap_or(0));
+            // Base 1 is the network header, with the protocol in byte 9 of IPv4 and 6 of IPv6; 2 is the next one.
+            let field = match place {
+                [1, 9 | 6, 1] => Field::Protocol,
+                [1, ..] => Field::Address,
+                [2, 0, 2] => Field::SourcePort,
+                [2, 2, 2] => Field::DestinationPort,
+                _ => Field::Other,
             };
             Expression::Load(register(1), field)
         }
@@ -260,7 +263,7 @@ fn expression(expression: &[u8]) -> Expression {
 }
 
 /// A match of iptables.
-fn matched(name: &str, info: &[u8]) -> Expression {
+pub(super) fn matched(name: &str, info: &[u8]) -> Expression {
     /// Where `struct xt_conntrack_mtinfo3` has what it looks at, what is inverted, and which states.
     const LOOKS_AT: usize = 146;
     const INVERTED: usize = 148;
@@ -280,7 +283,7 @@ fn matched(name: &str, info: &[u8]) -> Expression {
 }
 
 /// A target of iptables.
-fn targeted(name: &str, info: &[u8]) -> Expression {
+pub(super) fn targeted(name: &str, info: &[u8]) -> Expression {
     /// `XT_CT_NOTRACK`, in the first byte of `struct xt_ct_target_info`.
     const NOTRACK: u8 = 1;
     match name {

@@ -5,16 +5,44 @@ use std::collections::HashMap;
 use super::Named;
 use super::ruleset;
 use super::ruleset::{
-    Chain, Expression, FORWARD, Field, INET, IPV4, IPV6, PREROUTING, Place, Ruleset, Verdict,
+    Base, Chain, Expression, FORWARD, Field, INET, IPV4, IPV6, PREROUTING, Place, Ruleset, Verdict,
 };
 
 /// By which interface a packet comes and by which it leaves.
 #[derive(Clone, Copy, Debug)]
 pub struct Passage<'a> {
-    /// It comes by this.
-    pub from: &'a Named,
-    /// It leaves by this.
-    pub to: &'a Named,
+    /// It comes by this, unless it is the host's own.
+    pub from: Option<&'a Named>,
+    /// It leaves by this, unless it is for the host.
+    pub to: Option<&'a Named>,
+    /// The ports of a UDP datagram; without, any packet is meant.
+    pub ports: Option<Ports>,
+}
+
+/// The ports of a datagram as far as they are known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ports {
+    /// It comes from this.
+    pub source: Option<u16>,
+    /// It goes to this.
+    pub destination: Option<u16>,
+}
+
+/// A chain in which a datagram ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blocked {
+    /// The chain, as commands name it.
+    pub chain: String,
+    /// Only one that begins a connection does.
+    pub only_first: bool,
+}
+
+/// Which program the rules were written with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Nftables,
+    /// The older iptables.
+    Legacy,
 }
 
 /// States of a connection, as `ct state` loads them (linux/netfilter/nf_conntrack_common.h).
@@ -23,12 +51,16 @@ const ESTABLISHED: u32 = 1 << 1;
 const NEW: u32 = 1 << 3;
 const UNTRACKED: u32 = 1 << 6;
 
+/// IP protocol number.
+const UDP: u8 = 17;
+
 /// Chains in chains: the kernel's own limit (NFT_JUMP_STACK_SIZE).
 const DEEPEST: u32 = 16;
 
 /// What is wrong with the rules for packets that go this way, a line for each chain, with the mend.
 pub(super) fn judge<'a>(
     rules: &'a Ruleset,
+    kind: Kind,
     passage: Passage<'a>,
     fast_path: bool,
 ) -> impl Iterator<Item = String> + 'a {
@@ -37,51 +69,81 @@ pub(super) fn judge<'a>(
         .at_hook(FORWARD)
         .into_iter()
         .filter_map(move |(place, chain, base)| {
-            let ends = |state| {
-                let walk = Walk {
-                    rules,
-                    place,
-                    passage,
-                    state,
-                };
-                match walk.through(chain, DEEPEST) {
-                    End::Dropped => true,
-                    End::Fell | End::Returned => base.drops,
-                    End::Passed => false,
-                }
-            };
+            let ends = |state| Walk::of(rules, place, passage, state).ends(chain, base);
             let states: &[u32] = if untracked {
                 &[UNTRACKED]
             } else {
                 &[NEW, ESTABLISHED]
             };
             if states.iter().any(|state| ends(*state)) {
-                return Some(drops_all(place, passage));
+                return Some(drops_all(kind, place, passage));
             }
             // What the stack sees whole is invalid only if it is.
-            (fast_path && !untracked && ends(INVALID)).then(|| drops_invalid(place))
+            (fast_path && !untracked && ends(INVALID)).then(|| drops_invalid(kind, place))
         })
 }
 
-fn drops_all(place: &Place, passage: Passage<'_>) -> String {
-    let (from, to) = (&passage.from.name, &passage.to.name);
-    let chain = name(place);
+/// The chains at a hook in which a datagram of the host itself ends. What is not understood lets it pass.
+pub(super) fn blocked<'a>(
+    rules: &'a Ruleset,
+    kind: Kind,
+    hook: u32,
+    passage: Passage<'a>,
+) -> impl Iterator<Item = Blocked> + 'a {
+    rules
+        .at_hook(hook)
+        .into_iter()
+        .filter_map(move |(place, chain, base)| {
+            let ends = |state| Walk::of(rules, place, passage, state).ends(chain, base);
+            let all = ends(ESTABLISHED);
+            (all || ends(NEW)).then(|| Blocked {
+                chain: name(kind, place),
+                only_first: !all,
+            })
+        })
+}
+
+fn drops_all(kind: Kind, place: &Place, passage: Passage<'_>) -> String {
+    let [from, to] = [passage.from, passage.to].map(|end| end.map_or("", |end| &end.name));
+    let (program, chain) = (kind.program(), name(kind, place));
+    let mend = match kind {
+        Kind::Nftables => {
+            format!("nft insert rule {chain} iifname \"{from}\" oifname \"{to}\" accept")
+        }
+        Kind::Legacy => {
+            let (command, chain) = legacy(place);
+            format!("{command} -I {chain} -i {from} -o {to} -j ACCEPT")
+        }
+    };
     format!(
-        "the nftables chain {chain} drops packets from {from} to {to}: what the fast path leaves to the kernel stack is lost; \
-         accept them there: nft insert rule {chain} iifname \"{from}\" oifname \"{to}\" accept"
+        "the {program} chain {chain} drops packets from {from} to {to}: what the fast path leaves to the kernel stack is lost; \
+         accept them there: {mend}"
     )
 }
 
-fn drops_invalid(place: &Place) -> String {
-    let chain = name(place);
+fn drops_invalid(kind: Kind, place: &Place) -> String {
+    let (program, chain) = (kind.program(), name(kind, place));
     format!(
-        "the nftables chain {chain} drops what conntrack calls invalid, which a packet may be that the fast path leaves to \
+        "the {program} chain {chain} drops what conntrack calls invalid, which a packet may be that the fast path leaves to \
          the kernel stack (IP options, too large): take the sites' prefixes out of tracking (README, \"Beside a stateful \
          firewall\")"
     )
 }
 
-fn name(place: &Place) -> String {
+impl Kind {
+    fn program(self) -> &'static str {
+        match self {
+            Self::Nftables => "nftables",
+            Self::Legacy => "iptables",
+        }
+    }
+}
+
+fn name(kind: Kind, place: &Place) -> String {
+    if kind == Kind::Legacy {
+        let (command, chain) = legacy(place);
+        return format!("{chain} of {command}");
+    }
     let family = match place.family {
         INET => "inet",
         IPV4 => "ip",
@@ -91,19 +153,23 @@ fn name(place: &Place) -> String {
     format!("{family} {} {}", place.table, place.name)
 }
 
+/// The command for a chain of the older iptables, and its name there.
+fn legacy(place: &Place) -> (&'static str, &str) {
+    let command = if place.family == IPV6 {
+        "ip6tables-legacy"
+    } else {
+        "iptables-legacy"
+    };
+    (command, &place.name)
+}
+
 /// Whether packets that come by this interface may be taken out of tracking.
 fn is_untracked(rules: &Ruleset, passage: Passage<'_>) -> bool {
     rules
         .at_hook(PREROUTING)
         .into_iter()
         .any(|(place, chain, _)| {
-            let walk = Walk {
-                rules,
-                place,
-                passage,
-                state: UNTRACKED,
-            };
-            walk.meets_notrack(chain, DEEPEST)
+            Walk::of(rules, place, passage, UNTRACKED).meets_notrack(chain, DEEPEST)
         })
 }
 
@@ -136,7 +202,25 @@ enum Match {
     Yes,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn of(rules: &'a Ruleset, place: &'a Place, passage: Passage<'a>, state: u32) -> Self {
+        Self {
+            rules,
+            place,
+            passage,
+            state,
+        }
+    }
+
+    /// Whether the packet is dropped in a chain that the kernel enters.
+    fn ends(&self, chain: &Chain, base: &Base) -> bool {
+        match self.through(chain, DEEPEST) {
+            End::Dropped => true,
+            End::Fell | End::Returned => base.drops,
+            End::Passed => false,
+        }
+    }
+
     fn through(&self, chain: &Chain, depth: u32) -> End {
         for rule in &chain.rules {
             let (matches, verdict) = self.rule(rule);
@@ -158,6 +242,10 @@ impl Walk<'_> {
                 (_, End::Fell | End::Returned) if is_jump => {}
                 (Match::Yes, end) => return end,
                 (Match::OfAddresses, End::Passed) => return End::Passed,
+                // Of a single datagram no more need be known than that it may pass.
+                (Match::Perhaps, End::Passed) if self.passage.ports.is_some() => {
+                    return End::Passed;
+                }
                 _ => {}
             }
         }
@@ -250,18 +338,25 @@ impl Walk<'_> {
     }
 
     fn value(&self, field: Field) -> Option<Vec<u8>> {
-        let name = |of: &Named| {
-            let mut name = of.name.clone().into_bytes();
+        // Without an interface the kernel loads 0 and an empty name.
+        let name = |of: Option<&Named>| {
+            let mut name = of.map_or("", |of| &of.name).as_bytes().to_vec();
             // As the kernel keeps names.
             name.resize(16, 0);
             name
         };
+        let index = |of: Option<&Named>| of.map_or(0, |of| of.index.0).to_ne_bytes().to_vec();
+        let Passage { from, to, ports } = self.passage;
+        let port = |port: Option<u16>| port.map(|port| port.to_be_bytes().to_vec());
         match field {
-            Field::In => Some(self.passage.from.index.0.to_ne_bytes().to_vec()),
-            Field::Out => Some(self.passage.to.index.0.to_ne_bytes().to_vec()),
-            Field::InName => Some(name(self.passage.from)),
-            Field::OutName => Some(name(self.passage.to)),
+            Field::In => Some(index(from)),
+            Field::Out => Some(index(to)),
+            Field::InName => Some(name(from)),
+            Field::OutName => Some(name(to)),
             Field::State => Some(self.state.to_ne_bytes().to_vec()),
+            Field::Protocol => ports.map(|_| vec![UDP]),
+            Field::SourcePort => port(ports?.source),
+            Field::DestinationPort => port(ports?.destination),
             Field::Address | Field::Other => None,
         }
     }
