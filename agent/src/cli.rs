@@ -5,6 +5,7 @@
 //! usage or configuration.
 
 mod check;
+mod doctor;
 mod drops;
 mod events;
 mod failure;
@@ -94,6 +95,8 @@ enum Command {
     Flows(flows::Flows),
     /// Show what was dropped and why
     Drops,
+    /// Look for what is in the way of packets, and say what mends it
+    Doctor(doctor::Doctor),
     /// Take links out of service: flows leave them both ways, and nothing is lost
     Drain(orders::Target),
     /// Put links back into service
@@ -143,6 +146,7 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
         Command::Routes(routes) => routes::routes(options, routes),
         Command::Flows(flows) => flows::flows(options, flows),
         Command::Drops => drops::drops(options),
+        Command::Doctor(doctor) => doctor::doctor(options, doctor),
         Command::Drain(target) => orders::order(options, target, LinkOrder::Drain),
         Command::Undrain(target) => orders::order(options, target, LinkOrder::Undrain),
         Command::Prefer(target) => orders::order(options, target, LinkOrder::Prefer),

@@ -20,9 +20,9 @@ use crossway_types::ids::IfIndex;
 
 use self::netlink::NetfilterSocket;
 use self::ruleset::Ruleset;
-pub use self::walk::{Blocked, Passage, Ports};
 use self::ruleset::{INPUT, OUTPUT};
 use self::walk::Kind;
+pub use self::walk::{Blocked, Passage, Ports};
 use super::error::HostError;
 
 /// What was found.
@@ -98,11 +98,7 @@ impl Watched {
     ///
     /// # Errors
     /// The kernel does not tell its rules.
-    pub fn look_at_datagrams(
-        &mut self,
-        wans: &[Named],
-        port: u16,
-    ) -> Result<Datagrams, HostError> {
+    pub fn look_at_datagrams(&mut self, wans: &[Named], port: u16) -> Result<Datagrams, HostError> {
         self.read()?;
         let mut found = Datagrams::default();
         for wan in wans {
@@ -134,10 +130,7 @@ impl Watched {
     }
 
     fn of_each_kind(&self) -> [(&Ruleset, Kind); 2] {
-        [
-            (&self.rules, Kind::Nftables),
-            (&self.legacy, Kind::Legacy),
-        ]
+        [(&self.rules, Kind::Nftables), (&self.legacy, Kind::Legacy)]
     }
 
     fn read(&mut self) -> Result<(), HostError> {

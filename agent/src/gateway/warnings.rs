@@ -108,9 +108,7 @@ mod tests {
             vec!["the key can be read by all".to_owned()],
         );
         let all = warnings.all();
-        let all: Vec<_> = all
-            .map(|warning| (warning.source, warning.text))
-            .collect();
+        let all: Vec<_> = all.map(|warning| (warning.source, warning.text)).collect();
         assert_eq!(
             all,
             [

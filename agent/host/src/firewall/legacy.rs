@@ -108,7 +108,9 @@ pub(super) fn rules() -> io::Result<Ruleset> {
         entries[..TABLE.len()].copy_from_slice(TABLE.as_bytes());
         entries[NAME..NAME + 4].copy_from_slice(&(size as u32).to_ne_bytes());
         socket_option::get(&socket, layout.level, GET_ENTRIES, &mut entries)?;
-        rules.chains.extend(chains(&layout, &info, &entries[HEAD..]));
+        rules
+            .chains
+            .extend(chains(&layout, &info, &entries[HEAD..]));
     }
     Ok(rules)
 }
@@ -295,7 +297,9 @@ impl<'a> Entry<'a> {
 }
 
 fn word(bytes: &[u8], at: usize) -> u32 {
-    let bytes = bytes.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
+    let bytes = bytes
+        .get(at..at + 4)
+        .and_then(|bytes| bytes.try_into().ok());
     bytes.map_or(0, u32::from_ne_bytes)
 }
 

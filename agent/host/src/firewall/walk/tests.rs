@@ -247,11 +247,7 @@ fn a_datagram_of_the_tunnel_ends_only_where_that_is_certain() {
         ]
     };
     let established = with(states(ESTABLISHED), ACCEPT);
-    let port = of(
-        Field::DestinationPort,
-        &51820_u16.to_be_bytes(),
-        ACCEPT,
-    );
+    let port = of(Field::DestinationPort, &51820_u16.to_be_bytes(), ACCEPT);
     let other_port = of(Field::DestinationPort, &53_u16.to_be_bytes(), ACCEPT);
     let ssh = [
         of(Field::Protocol, &[6], Expression::Nothing)[..2].to_vec(),
