@@ -73,7 +73,7 @@ fn begin(target: Target<'_>) -> Result<Facts, GatherError> {
         Some(Ok(accepted)) => Some(accepted.config.gateway.name.clone()),
         _ => target.gateway.map(str::to_owned),
     };
-    match ask_all(name.as_deref()) {
+    match ask_all(name.as_deref(), &mut facts.not_checked) {
         Ok(running) => facts.running = Some(running),
         Err(Answer::None(ClientError::NotRunning { .. })) if of_file.is_some() => {}
         Err(Answer::None(ClientError::NoneRuns(_))) if of_file.is_some() => {}
@@ -132,7 +132,7 @@ impl From<ClientError> for Answer {
     }
 }
 
-fn ask_all(gateway: Option<&str>) -> Result<Running, Answer> {
+fn ask_all(gateway: Option<&str>, not_checked: &mut Vec<NotChecked>) -> Result<Running, Answer> {
     let folder = run_dir();
     let ask = |request: Request| client::ask(&folder, gateway, &request);
     let all_flows = FlowsRequest {
@@ -148,7 +148,19 @@ fn ask_all(gateway: Option<&str>) -> Result<Running, Answer> {
         Request::Drops,
         Request::Events(EventsRequest::default()),
     ] {
-        match ask(request)? {
+        let asked_for_flows = matches!(request, Request::Flows(_));
+        let response = match ask(request) {
+            // Without the fast path there are none.
+            Err(ClientError::Refused(why)) if asked_for_flows => {
+                not_checked.push(NotChecked {
+                    check: "one-way".to_owned(),
+                    why,
+                });
+                continue;
+            }
+            response => response?,
+        };
+        match response {
             Response::Status(status) => running.status = *status,
             Response::Links(reply) => running.links = reply.links,
             Response::Flows(reply) => running.flows = reply,

@@ -9,7 +9,12 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
         return Vec::new();
     };
     let of = |state| move |link: &&Link| link.state == state;
-    let down: Vec<&Link> = running.links.iter().filter(of(LinkState::Down)).collect();
+    let down = running.links.iter().filter(of(LinkState::Down));
+    // While the LAN here is dead the gateway itself takes its links out of service.
+    let lan_alive = running.status.health.lan_alive;
+    let down: Vec<&Link> = down
+        .filter(|link| lan_alive || !has_session(link))
+        .collect();
     let drained = running.links.iter().filter(of(LinkState::Drained));
     let mut findings: Vec<Finding> = down.iter().take(MOST).map(|link| dead(link)).collect();
     if down.len() > MOST {
@@ -26,6 +31,15 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     findings
 }
 
+/// Seconds for which a session lives (REJECT_AFTER_TIME, WireGuard whitepaper 6.1).
+const SESSION_SECONDS: u64 = 180;
+
+/// Whether its far gateway was there a moment ago.
+fn has_session(link: &Link) -> bool {
+    link.last_handshake_seconds
+        .is_some_and(|ago| ago < SESSION_SECONDS)
+}
+
 /// As orders name it.
 fn name(link: &Link) -> String {
     let words = [Some(&link.site), Some(&link.gateway), link.link.as_ref()];
@@ -36,11 +50,14 @@ fn name(link: &Link) -> String {
 fn dead(link: &Link) -> Finding {
     let name = name(link);
     let what = format!("link {name} is down: {}", link.why);
-    let why = if link.rx_packets == 0 {
-        "nothing has ever come from the far gateway: it does not run, a firewall is between, or one of the two has the \
+    let why = if has_session(link) {
+        "a handshake succeeded within the last three minutes: the far gateway says so itself, or has stopped, or \
+         something has come between"
+    } else if link.last_handshake_seconds.is_none() {
+        "no handshake has ever succeeded with the far gateway: it does not run, a firewall is between, or one of the two has the \
          wrong public key of the other"
     } else {
-        "the far gateway was heard before: it has stopped, or something has come between"
+        "handshakes succeeded before: the far gateway has stopped, or something has come between"
     };
     let mend = match &link.endpoint {
         Some(endpoint) => {
@@ -105,7 +122,7 @@ fn keys(running: &Running) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::message::{DropCount, DropsReply};
+    use crate::control::message::{DropCount, DropsReply, Health, Status};
     use datapath_abi::outcome::{DropReason, Tally};
 
     fn link(state: &str) -> Link {
@@ -124,6 +141,7 @@ mod tests {
         };
         Facts {
             running: Some(Running {
+                status: alive(),
                 links,
                 drops: DropsReply {
                     drops: vec![DropCount::new(DropReason::UnknownPeer, tally)],
@@ -133,6 +151,26 @@ mod tests {
             }),
             ..Facts::default()
         }
+    }
+
+    fn alive() -> Status {
+        Status {
+            health: Health {
+                lan_alive: true,
+                ..Health::default()
+            },
+            ..Status::default()
+        }
+    }
+
+    #[test]
+    fn links_that_the_dead_lan_has_taken_out_of_service_are_not_told() {
+        let mut known = link("Down");
+        known.last_handshake_seconds = Some(20);
+        let mut facts = facts(vec![known, link("Down")], 0);
+        assert_eq!(check(&facts).len(), 2);
+        facts.running.as_mut().unwrap().status.health.lan_alive = false;
+        assert_eq!(check(&facts).len(), 1);
     }
 
     #[test]
