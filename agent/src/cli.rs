@@ -5,6 +5,7 @@
 //! usage or configuration.
 
 mod check;
+mod complete;
 mod doctor;
 mod drops;
 mod events;
@@ -12,6 +13,7 @@ mod failure;
 mod flows;
 mod keys;
 mod links;
+mod man;
 mod orders;
 mod output;
 mod reading;
@@ -29,6 +31,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::engine::ArgValueCandidates;
 
 use self::failure::Failure;
 use crate::control::message::LinkOrder;
@@ -50,11 +53,14 @@ const AFTER_HELP: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage or configu
 #[derive(Args, Debug)]
 struct Options {
     /// Which running gateway to ask; not needed where only one runs
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, value_name = "NAME", add = ArgValueCandidates::new(complete::gateways))]
     gateway: Option<String>,
     /// Print JSON with stable field names
     #[arg(long, global = true)]
     json: bool,
+    /// Show every column, also where they do not fit the terminal
+    #[arg(long, global = true)]
+    wide: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -85,16 +91,16 @@ enum Command {
     /// Show the whole gateway: sites, traffic, programs, offloads, warnings
     Status(Watch),
     /// Show the sites: state, traffic, routes
-    Sites,
+    Sites(Watch),
     /// Show the links: endpoint, handshake, traffic
-    Links,
+    Links(Watch),
     /// Show routes, ask for one, or find those that cover each other
     #[command(subcommand)]
     Routes(routes::Routes),
     /// Show the conversations through the gateway
     Flows(flows::Flows),
     /// Show what was dropped and why
-    Drops,
+    Drops(Watch),
     /// Look for what is in the way of packets, and say what mends it
     Doctor(doctor::Doctor),
     /// Take links out of service: flows leave them both ways, and nothing is lost
@@ -113,18 +119,37 @@ enum Command {
     Reload,
     /// Show versions, also of the running gateway
     Version,
+    /// Print the script by which a shell completes commands, and names of the running gateway
+    Completion {
+        /// The shell
+        shell: complete::Shell,
+    },
+    /// Write the manual pages, for packages
+    #[command(hide = true)]
+    Man {
+        /// Folder for the pages
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
 }
 
 /// Show again and again.
 #[derive(Args, Clone, Copy, Debug)]
 struct Watch {
-    /// Show again every so many seconds, until Ctrl-C
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    /// Show again every so many seconds, until Ctrl-C [default: 2]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        num_args = 0..=1,
+        default_missing_value = "2",
+        value_parser = clap::value_parser!(u64).range(1..=3600)
+    )]
     watch: Option<u64>,
 }
 
 /// Runs what the command line says.
 pub fn main() -> ExitCode {
+    complete::answer_shell();
     let cli = Cli::parse();
     match dispatch(&cli) {
         Ok(()) => ExitCode::SUCCESS,
@@ -141,11 +166,11 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
         Command::Keygen => keys::keygen(),
         Command::Pubkey => keys::pubkey(),
         Command::Status(watch) => status::status(options, *watch),
-        Command::Sites => sites::sites(options),
-        Command::Links => links::links(options),
+        Command::Sites(watch) => sites::sites(options, *watch),
+        Command::Links(watch) => links::links(options, *watch),
         Command::Routes(routes) => routes::routes(options, routes),
         Command::Flows(flows) => flows::flows(options, flows),
-        Command::Drops => drops::drops(options),
+        Command::Drops(watch) => drops::drops(options, *watch),
         Command::Doctor(doctor) => doctor::doctor(options, doctor),
         Command::Drain(target) => orders::order(options, target, LinkOrder::Drain),
         Command::Undrain(target) => orders::order(options, target, LinkOrder::Undrain),
@@ -155,5 +180,7 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
         Command::Events(events) => events::events(options, events),
         Command::Reload => reload::reload(options),
         Command::Version => version::version(options),
+        Command::Completion { shell } => complete::completion(*shell),
+        Command::Man { out } => man::man(out),
     }
 }

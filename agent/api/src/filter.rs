@@ -14,10 +14,12 @@ use crossway_types::prefix::Prefix;
 
 /// Which flows are wanted: those that satisfy every field that is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct FlowFilter {
     /// Either end lies in this prefix.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "as_text")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub address: Option<Prefix>,
     /// Either end has this port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -81,6 +83,7 @@ impl FlowFilter {
 
 /// Order of the flows shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum FlowSort {
     /// Most bytes in both directions first.

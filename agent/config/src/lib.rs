@@ -16,6 +16,7 @@ mod key_file;
 mod key_files;
 mod liveness;
 mod name;
+pub mod nearest;
 mod new;
 mod read;
 mod remote;

@@ -39,7 +39,7 @@ pub(super) fn doctor(options: &Options, doctor: &Doctor) -> Result<(), Failure> 
     if options.json {
         print_json(&report, true)?;
     } else {
-        print(&text(&report, Look::of_stdout()))?;
+        print(&text(&report, Look::of_stdout(options)))?;
     }
     if is_ill(&report) {
         return Err(Failure::FailedAndTold);

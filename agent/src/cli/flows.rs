@@ -4,12 +4,13 @@ use std::fmt::Write;
 use std::net::IpAddr;
 
 use clap::{Args, ValueEnum};
+use clap_complete::engine::ArgValueCandidates;
 
 use super::failure::Failure;
 use super::output::Look;
 use super::table::Table;
 use super::units::{bytes, count, counted, duration, rate};
-use super::{Options, Watch, reading};
+use super::{Options, Watch, complete, reading};
 use crate::control::message::{Flow, FlowsReply, FlowsRequest};
 use crate::control::{FlowFilter, FlowSort, Request, Response, protocol};
 use crate::prefix::Prefix;
@@ -33,7 +34,7 @@ pub(super) struct Flows {
     #[arg(long, value_parser = parse_protocol)]
     protocol: Option<u8>,
     /// Only flows of this site
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(complete::sites))]
     site: Option<String>,
     /// What comes first
     #[arg(long, value_enum, default_value = "bytes")]
@@ -89,7 +90,8 @@ fn text(reply: &FlowsReply, look: Look) -> String {
         ">AGE",
         ">IDLE",
         "FLAGS",
-    ]);
+    ])
+    .spare(&["FLAGS", "AGE", "IDLE", "RATE", "SITE"]);
     for flow in &reply.flows {
         table.row([
             flow.protocol.as_str().into(),

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// Answer of `doctor`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DoctorReport {
     /// Name of the gateway.
     pub gateway: String,
@@ -18,6 +19,7 @@ pub struct DoctorReport {
 
 /// One thing that was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Finding {
     /// Which check found it, such as `firewall-input`. The words stay as they are.
     pub check: String,
@@ -35,6 +37,7 @@ pub struct Finding {
 
 /// How much a finding matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Packets are lost, or will be.
@@ -58,6 +61,7 @@ impl Severity {
 
 /// Something that could not be looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct NotChecked {
     /// The check, as in [`Finding::check`].
     pub check: String,

@@ -12,6 +12,7 @@ use datapath_abi::site::SiteCounters;
 use tokio::sync::oneshot;
 
 use super::RATE_WINDOW;
+use crate::config::nearest::did_you_mean;
 use crate::control::message::{Flow, FlowsReply, FlowsRequest, Response, Traffic};
 use crate::control::{FlowEnds, FlowFilter};
 use crate::datapath::Datapath;
@@ -107,6 +108,11 @@ impl Rates {
 }
 
 impl Gateway {
+    fn has_site(&self, name: &str) -> bool {
+        let mut sites = self.desired.plan.sites.iter();
+        sites.any(|site| site.config.name == name)
+    }
+
     /// First look at the flow table.
     pub(super) fn begin_flows(
         &mut self,
@@ -119,6 +125,22 @@ impl Gateway {
                 "flows are counted by the eBPF programs, and the fast path is off: see the warnings \
                  of `crossway status`, or set fast_path = true",
             ));
+            return;
+        }
+        if let Some(site) = &request.filter.site
+            && !self.has_site(site)
+        {
+            let sites = self.desired.plan.sites.iter();
+            let known = sites.map(|site| site.config.name.as_str());
+            let meant = did_you_mean(site, known);
+            let _ = reply.send(Response::error(format!(
+                "there is no site {site} here{meant}{}",
+                if meant.is_empty() {
+                    ": `crossway sites` lists them"
+                } else {
+                    ""
+                }
+            )));
             return;
         }
         let mut before = HashMap::new();
