@@ -110,7 +110,8 @@ pub(crate) const FAULTS: &[Fault] = &[
             let words = ["ping", "-q", "-i", "0.1", "-I", "192.0.2.99", &to];
             lab.keep("ping", Place::NearHost, &words);
         },
-        needs: &["file", "lan", "sysctls", "routes of hosts"],
+        // What leads nowhere is refused before its source is looked at.
+        needs: &["file", "lan", "link", "sysctls", "routes of hosts"],
         ..HEALTHY
     },
     Fault {
@@ -265,6 +266,8 @@ pub(crate) const FAULTS: &[Fault] = &[
         plant: |lab| {
             lab.far_gateway().stop().unwrap();
         },
+        // A gateway without its LAN has taken the link out of service itself.
+        needs: &["lan"],
         breaks: &["link", "dialled"],
         ..HEALTHY
     },
@@ -452,7 +455,7 @@ pub(crate) const FAULTS: &[Fault] = &[
             });
         },
         needs: &["lan"],
-        breaks: &["traffic"],
+        breaks: &["lan", "traffic"],
         ..HEALTHY
     },
     Fault {
