@@ -72,7 +72,9 @@ impl Watched {
         tun: &Named,
         fast_path: bool,
     ) -> Result<Firewall, HostError> {
-        self.read()?;
+        // What of the older iptables cannot be read keeps nobody from judging the rest.
+        let _ = self.read_legacy();
+        self.read_nftables()?;
         let nat = self.rules.translates() || legacy::tables().iter().any(|table| table == "nat");
         let mut warnings = Vec::new();
         for lan in lans {
@@ -99,7 +101,8 @@ impl Watched {
     /// # Errors
     /// The kernel does not tell its rules.
     pub fn look_at_datagrams(&mut self, wans: &[Named], port: u16) -> Result<Datagrams, HostError> {
-        self.read()?;
+        self.read_legacy()?;
+        self.read_nftables()?;
         let mut found = Datagrams::default();
         for wan in wans {
             let incoming = Passage {
@@ -133,17 +136,23 @@ impl Watched {
         [(&self.rules, Kind::Nftables), (&self.legacy, Kind::Legacy)]
     }
 
-    fn read(&mut self) -> Result<(), HostError> {
-        let failed = |what: &str| {
-            let what = what.to_owned();
-            |error| HostError::Netlink { what, error }
-        };
-        self.legacy = legacy::rules().map_err(failed("to read the host's iptables"))?;
-        self.read_nftables()
-            .map_err(failed("to read the host's nftables"))
+    fn read_legacy(&mut self) -> Result<(), HostError> {
+        self.legacy = Ruleset::default();
+        self.legacy = legacy::rules().map_err(|error| HostError::Netlink {
+            what: "to read the host's iptables".to_owned(),
+            error,
+        })?;
+        Ok(())
     }
 
-    fn read_nftables(&mut self) -> io::Result<()> {
+    fn read_nftables(&mut self) -> Result<(), HostError> {
+        self.read_changed().map_err(|error| HostError::Netlink {
+            what: "to read the host's nftables".to_owned(),
+            error,
+        })
+    }
+
+    fn read_changed(&mut self) -> io::Result<()> {
         if !has_nftables() {
             self.generation = None;
             self.rules = Ruleset::default();

@@ -27,8 +27,8 @@ impl Gateway {
             let sites = sites.map(|site| site.config.name.as_str());
             let known = names.iter().map(String::as_str).chain(sites);
             return Response::error(format!(
-                "{target:?} is no link of this gateway{}: name a site, or one of {}",
-                did_you_mean(target, known).trim_end_matches('?'),
+                "{target:?} is no link of this gateway{} (name a site, or one of {})",
+                did_you_mean(target, known),
                 names.join(", ")
             ));
         }
