@@ -4,7 +4,7 @@
 //!   host a ── gateway a with the faults ── router ── gateway b ── host b
 //! ```
 //!
-//! Of the pairs a few are tried, others at each run; all of them, which takes an hour, with
+//! Of the pairs a few are tried, others at each run; all of them, which takes half an hour, with
 //! `CROSSWAY_DOCTOR_PAIRS=all`, or a number of them. `CROSSWAY_DOCTOR_SEED` repeats a choice, and
 //! `CROSSWAY_DOCTOR_FAULT=NAME` tries one fault alone.
 

@@ -75,10 +75,10 @@ fn begin(target: Target<'_>) -> Result<Facts, GatherError> {
     };
     match ask_all(name.as_deref(), &mut facts.not_checked) {
         Ok(running) => facts.running = Some(running),
-        Err(Answer::None(ClientError::NotRunning { .. })) if of_file.is_some() => {}
-        Err(Answer::None(ClientError::NoneRuns(_))) if of_file.is_some() => {}
-        Err(Answer::None(error)) => return Err(GatherError::Gateway(error)),
-        Err(Answer::Strange(error)) => return Err(error.into()),
+        Err(AskError::Client(ClientError::NotRunning { .. })) if of_file.is_some() => {}
+        Err(AskError::Client(ClientError::NoneRuns(_))) if of_file.is_some() => {}
+        Err(AskError::Client(error)) => return Err(GatherError::Gateway(error)),
+        Err(AskError::Strange(error)) => return Err(error.into()),
     }
     match (of_file, target.file) {
         (Some(Err(rejected)), _) if facts.running.is_none() => {
@@ -121,18 +121,18 @@ fn load_of_running(facts: &mut Facts) {
     facts.config = Some(load(&facts.file));
 }
 
-enum Answer {
-    None(ClientError),
+enum AskError {
+    Client(ClientError),
     Strange(anyhow::Error),
 }
 
-impl From<ClientError> for Answer {
+impl From<ClientError> for AskError {
     fn from(error: ClientError) -> Self {
-        Self::None(error)
+        Self::Client(error)
     }
 }
 
-fn ask_all(gateway: Option<&str>, not_checked: &mut Vec<NotChecked>) -> Result<Running, Answer> {
+fn ask_all(gateway: Option<&str>, not_checked: &mut Vec<NotChecked>) -> Result<Running, AskError> {
     let folder = run_dir();
     let ask = |request: Request| client::ask(&folder, gateway, &request);
     let all_flows = FlowsRequest {
@@ -170,7 +170,7 @@ fn ask_all(gateway: Option<&str>, not_checked: &mut Vec<NotChecked>) -> Result<R
                 let strange = anyhow!(
                     "unexpected answer from the gateway: use the same version of crossway as the gateway"
                 );
-                return Err(Answer::Strange(strange));
+                return Err(AskError::Strange(strange));
             }
         }
     }

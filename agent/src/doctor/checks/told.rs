@@ -24,7 +24,7 @@ fn pass_on(warning: &Warning) -> Finding {
     finding(
         check,
         severity,
-        facts_of(&warning.text),
+        subject_of(&warning.text),
         [what.to_owned(), why.to_owned(), mend.to_owned()],
     )
 }
@@ -105,7 +105,7 @@ fn split(text: &str) -> (&str, &str) {
 }
 
 /// What a warning is about: its first words, up to what they say of it.
-fn facts_of(text: &str) -> String {
+fn subject_of(text: &str) -> String {
     let ends = [
         ": ", " is ", " has ", " does ", " drops ", " gets ", " cannot ",
     ];
