@@ -3,12 +3,13 @@
 use std::fs::{self, Permissions};
 use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use vm_tests::api::DoctorReport;
 use vm_tests::config::{HealthKind, HealthTarget, Wan, XdpChoice};
 use vm_tests::keys::KeyPair;
 use vm_tests::topology::Family;
+use vm_tests::wait;
 
 use super::lab::{Lab, Place};
 
@@ -251,7 +252,7 @@ pub(crate) const FAULTS: &[Fault] = &[
         check: "clock",
         about: "clock",
         prepare: |lab| {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+            let now = wait::date().duration_since(UNIX_EPOCH).unwrap();
             let ahead = now.as_millis() + 120_000;
             let file = format!("/run/crossway/{}.handshakes", lab.plans[0].name);
             fs::create_dir_all("/run/crossway").unwrap();
