@@ -5,6 +5,8 @@
 //! usage or configuration.
 
 mod check;
+mod complete;
+mod doctor;
 mod drops;
 mod events;
 mod explain;
@@ -13,6 +15,7 @@ mod flows;
 mod keys;
 mod links;
 mod log;
+mod man;
 mod orders;
 mod output;
 mod reading;
@@ -31,6 +34,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::engine::ArgValueCandidates;
 
 use self::failure::Failure;
 use crate::control::message::LinkOrder;
@@ -52,11 +56,14 @@ const AFTER_HELP: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage or configu
 #[derive(Args, Debug)]
 struct Options {
     /// Which running gateway to ask; not needed where only one runs
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, value_name = "NAME", add = ArgValueCandidates::new(complete::gateways))]
     gateway: Option<String>,
     /// Print JSON with stable field names
     #[arg(long, global = true)]
     json: bool,
+    /// Show every column, also where they do not fit the terminal
+    #[arg(long, global = true)]
+    wide: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -87,9 +94,9 @@ enum Command {
     /// Show the whole gateway: sites, traffic, programs, offloads, warnings
     Status(Watch),
     /// Show the sites: state, traffic, routes
-    Sites,
+    Sites(Watch),
     /// Show the links: endpoint, handshake, traffic
-    Links,
+    Links(Watch),
     /// Show routes, ask for one, or find those that cover each other
     #[command(subcommand)]
     Routes(routes::Routes),
@@ -98,9 +105,11 @@ enum Command {
     /// Watch sites, links, drops and conversations live, on a terminal
     Top,
     /// Show what was dropped and why
-    Drops,
+    Drops(Watch),
     /// Show which way a packet would go and why, step by step; nothing is sent
     Explain(explain::Explain),
+    /// Look for what is in the way of packets, and say what mends it
+    Doctor(doctor::Doctor),
     /// Take links out of service: flows leave them both ways, and nothing is lost
     Drain(orders::Target),
     /// Put links back into service
@@ -119,18 +128,37 @@ enum Command {
     Reload,
     /// Show versions, also of the running gateway
     Version,
+    /// Print the script by which a shell completes commands, and names of the running gateway
+    Completion {
+        /// The shell
+        shell: complete::Shell,
+    },
+    /// Write the manual pages, for packages
+    #[command(hide = true)]
+    Man {
+        /// Folder for the pages
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
 }
 
 /// Show again and again.
 #[derive(Args, Clone, Copy, Debug)]
 struct Watch {
-    /// Show again every so many seconds, until Ctrl-C
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    /// Show again every so many seconds, until Ctrl-C [default: 2]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        num_args = 0..=1,
+        default_missing_value = "2",
+        value_parser = clap::value_parser!(u64).range(1..=3600)
+    )]
     watch: Option<u64>,
 }
 
 /// Runs what the command line says.
 pub fn main() -> ExitCode {
+    complete::answer_shell();
     let cli = Cli::parse();
     match dispatch(&cli) {
         Ok(()) => ExitCode::SUCCESS,
@@ -147,13 +175,14 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
         Command::Keygen => keys::keygen(),
         Command::Pubkey => keys::pubkey(),
         Command::Status(watch) => status::status(options, *watch),
-        Command::Sites => sites::sites(options),
-        Command::Links => links::links(options),
+        Command::Sites(watch) => sites::sites(options, *watch),
+        Command::Links(watch) => links::links(options, *watch),
         Command::Routes(routes) => routes::routes(options, routes),
         Command::Flows(flows) => flows::flows(options, flows),
         Command::Top => top::top(options),
-        Command::Drops => drops::drops(options),
+        Command::Drops(watch) => drops::drops(options, *watch),
         Command::Explain(packet) => explain::explain(options, packet),
+        Command::Doctor(doctor) => doctor::doctor(options, doctor),
         Command::Drain(target) => orders::order(options, target, LinkOrder::Drain),
         Command::Undrain(target) => orders::order(options, target, LinkOrder::Undrain),
         Command::Prefer(target) => orders::order(options, target, LinkOrder::Prefer),
@@ -163,5 +192,7 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
         Command::Log(log) => log::log(options, log),
         Command::Reload => reload::reload(options),
         Command::Version => version::version(options),
+        Command::Completion { shell } => complete::completion(*shell),
+        Command::Man { out } => man::man(out),
     }
 }

@@ -58,6 +58,9 @@ use crate::posture::{Part, Starter, capabilities, seccomp};
 use crate::systemd;
 use crate::tunnel::link_bfd::LanRole;
 use crate::tunnel::noise::Identity;
+pub use preflight::refusals;
+pub use timestamps::told_ahead;
+
 use answer::{PendingFlows, Rates};
 use crossway_sys::{clock, memory};
 use desired::Desired;

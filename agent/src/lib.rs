@@ -12,6 +12,7 @@
 pub mod cli;
 pub mod control;
 pub mod disk;
+pub mod doctor;
 pub mod export;
 pub mod gateway;
 pub mod handover;

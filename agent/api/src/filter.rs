@@ -14,16 +14,20 @@ use crossway_types::prefix::Prefix;
 
 /// Which flows are wanted: those that satisfy every field that is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct FlowFilter {
     /// Either end lies in this prefix.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "as_text")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub address: Option<Prefix>,
     /// An end in this prefix has sent packets.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "as_text")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub source: Option<Prefix>,
     /// Packets were sent to an end in this prefix.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "as_text")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub destination: Option<Prefix>,
     /// Either end has this port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -50,6 +54,7 @@ pub struct FlowFilter {
 
 /// Which ways the packets of a flow have gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum FlowDirection {
     /// To the site alone.
@@ -178,6 +183,7 @@ impl FlowFilter {
 
 /// Order of the flows shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum FlowSort {
     /// Most bytes in both directions first.

@@ -7,3 +7,5 @@ pub mod filter;
 pub mod message;
 pub mod overlaps;
 pub mod protocol;
+#[cfg(test)]
+mod schemas;

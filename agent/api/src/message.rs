@@ -4,6 +4,7 @@
 //! Every number says its unit in its name. Packets and bytes are wire packets and inner IP bytes of
 //! the tunnel unless a field says otherwise. `to_site` is away from this gateway, `from_site` towards it.
 
+mod doctor;
 mod events;
 mod explain;
 mod finished;
@@ -17,6 +18,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::doctor::{DoctorReport, Finding, NotChecked, Severity};
 pub use self::events::{Event, EventKind, EventsReply, EventsRequest};
 pub use self::explain::{End, ExplainRequest, Explained, ExplainedStep, FastPath, WhichFragment};
 pub use self::finished::{
@@ -31,7 +33,7 @@ pub use self::sites::{
 };
 pub use self::status::{
     Attachment, DropCount, DropSite, DropsReply, Health, HealthTarget, Offload, Outcome, Posture,
-    Reload, StackCount, Status, ThreadPosture, Traffic, Tun, Version,
+    Reload, StackCount, Status, ThreadPosture, Traffic, Tun, Version, Warning,
 };
 pub use self::vrrp::VirtualRouter;
 

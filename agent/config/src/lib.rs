@@ -18,6 +18,7 @@ mod key_files;
 mod liveness;
 mod metrics;
 mod name;
+pub mod nearest;
 mod new;
 mod read;
 mod remote;

@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use toml_edit::{Item, TableLike, Value};
 
 use super::diagnostic::{Report, shown};
+use super::nearest::nearest;
 
 /// A value and the byte offset at which it stands.
 #[derive(Clone, Copy, Debug)]
@@ -257,7 +258,7 @@ impl Drop for Section<'_> {
                 continue;
             }
             let offset = self.key_offset(name).or_else(|| offset_of(item));
-            let mend = match nearest(name, &known) {
+            let mend = match nearest(name, known.iter().copied()) {
                 _ if name == "private_key" => {
                     "keep the key in a file of its own, mode 0600, and write private_key_file = \"PATH\""
                         .to_owned()
@@ -286,20 +287,4 @@ fn quoted(name: &str) -> String {
     } else {
         format!("{shown:?}")
     }
-}
-
-/// The known name that a reader of the file would take `name` for.
-fn nearest(name: &str, known: &[&'static str]) -> Option<&'static str> {
-    let furthest = (name.chars().count() / 3).clamp(1, 3);
-    known
-        .iter()
-        .map(|known| {
-            (
-                strsim::damerau_levenshtein(&name.to_lowercase(), known),
-                *known,
-            )
-        })
-        .filter(|(distance, _)| *distance <= furthest)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, known)| known)
 }

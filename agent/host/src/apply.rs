@@ -109,12 +109,7 @@ impl Host {
 
     async fn describe_absent(&self, role: &str, name: &str) -> String {
         let present = self.interfaces().await.unwrap_or_default();
-        let present: Vec<String> = present.into_iter().map(|other| other.name).collect();
-        format!(
-            "{role} interface {name} does not exist: it is taken in as soon as it comes; if the name is wrong, \
-             correct it in the configuration (this host has {})",
-            present.join(", ")
-        )
+        absent(role, name, &present)
     }
 
     async fn set_routes(
@@ -208,8 +203,18 @@ impl Host {
     }
 }
 
+/// What a person is told of an interface that is away.
+pub fn absent(role: &str, name: &str, present: &[Interface]) -> String {
+    let present: Vec<&str> = present.iter().map(|other| other.name.as_str()).collect();
+    format!(
+        "{role} interface {name} does not exist: it is taken in as soon as it comes; if the name is wrong, \
+         correct it in the configuration (this host has {})",
+        present.join(", ")
+    )
+}
+
 /// Why an interface that is there carries nothing.
-fn why_idle(role: &str, interface: &Interface) -> Option<String> {
+pub fn why_idle(role: &str, interface: &Interface) -> Option<String> {
     let name = &interface.name;
     if !interface.up {
         return Some(format!(

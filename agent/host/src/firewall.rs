@@ -1,6 +1,6 @@
 //! The host's firewall beside us, nftables (`iptables-nft` included) and the older iptables: whether a FORWARD chain
-//! would drop what the kernel stack must carry, and whether addresses are translated. Read from the kernel; neither
-//! `nft` nor `iptables` need be installed.
+//! would drop what the kernel stack must carry, whether the tunnel's own datagrams may come and go, and whether
+//! addresses are translated. Read from the kernel; neither `nft` nor `iptables` need be installed.
 //!
 //! The fast path passes netfilter by. What it leaves to the stack does not, and of a connection of which the fast path
 //! carries the rest, conntrack has seen a part: it may be called invalid. [`walk`] follows packets through the chains
@@ -23,8 +23,8 @@ use crossway_types::ids::IfIndex;
 
 use self::legacy::Table;
 use self::netlink::NetfilterSocket;
-use self::ruleset::Ruleset;
-pub use self::walk::Passage;
+use self::ruleset::{INPUT, OUTPUT, Ruleset};
+pub use self::walk::{Blocked, Passage, Ports};
 use super::error::HostError;
 
 /// What was found.
@@ -34,6 +34,15 @@ pub struct Firewall {
     pub warnings: Vec<String>,
     /// Something translates addresses of what passes.
     pub nat: bool,
+}
+
+/// Where the tunnel's own datagrams end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Datagrams {
+    /// Those that come to the listening port, by the interface that they come by.
+    pub in_by: Vec<(String, Blocked)>,
+    /// Those that leave, by the interface that they leave by.
+    pub out_by: Vec<(String, Blocked)>,
 }
 
 /// A chain that sees a packet which the kernel stack forwards.
@@ -90,7 +99,11 @@ impl Watched {
             .collect();
         for lan in lans {
             for (from, to) in [(lan, tun), (tun, lan)] {
-                let passage = Passage { from, to };
+                let passage = Passage {
+                    from: Some(from),
+                    to: Some(to),
+                    ports: None,
+                };
                 for found in walk::judge(&all, passage, fast_path) {
                     if !warnings.contains(&found) {
                         warnings.push(found);
@@ -117,6 +130,41 @@ impl Watched {
             drops: None,
         });
         Ok(known.chain(unknown).collect())
+    }
+
+    /// Where datagrams of the tunnel end that come or leave by these WANs, with the UDP port that is listened on.
+    ///
+    /// # Errors
+    /// The kernel does not tell its rules.
+    pub fn look_at_datagrams(&mut self, wans: &[Named], port: u16) -> Result<Datagrams, HostError> {
+        let Rules { all, .. } = self.rules()?;
+        let mut found = Datagrams::default();
+        for wan in wans {
+            let incoming = Passage {
+                from: Some(wan),
+                to: None,
+                ports: Some(Ports {
+                    source: None,
+                    destination: Some(port),
+                }),
+            };
+            let leaving = Passage {
+                from: None,
+                to: Some(wan),
+                ports: Some(Ports {
+                    source: Some(port),
+                    destination: None,
+                }),
+            };
+            let named = |blocked| (wan.name.clone(), blocked);
+            found
+                .in_by
+                .extend(walk::blocked(&all, INPUT, incoming).map(named));
+            found
+                .out_by
+                .extend(walk::blocked(&all, OUTPUT, leaving).map(named));
+        }
+        Ok(found)
     }
 
     fn rules(&mut self) -> Result<Rules<'_>, HostError> {

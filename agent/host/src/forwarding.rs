@@ -12,6 +12,7 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 
+use super::error::HostError;
 use super::state::SysctlChange;
 use super::sysctl::{Family, Key, Name};
 use super::virtual_mac::VirtualMac;
@@ -70,6 +71,19 @@ pub fn plan(need: Need<'_>, facts: &Facts) -> Plan {
     let looked_at = planner.looked_at.into_inner();
     planner.plan.looked_at = looked_at.into_iter().cloned().collect();
     planner.plan
+}
+
+/// What is not as `need` has it now, whoever has changed it.
+pub fn unmet(need: Need<'_>) -> Result<Vec<SysctlChange>, HostError> {
+    let mut facts = Facts::default();
+    for key in relevant(&Family::Ipv4.interfaces()?, &Family::Ipv6.interfaces()?) {
+        if let Some(value) = key.read()? {
+            facts.values.insert(key, value);
+        }
+    }
+    let mut unmet = plan(need, &facts).lasting;
+    unmet.retain(|change| change.before != change.set);
+    Ok(unmet)
 }
 
 /// The sysctls whose values [`plan`] wants to know for these interfaces (`all` and `default` among them).

@@ -17,7 +17,7 @@
 //! the network namespace of the thread that called [`Host::connect`], and must go on there.
 
 pub mod addresses;
-mod apply;
+pub mod apply;
 pub mod decision;
 mod drift;
 pub mod error;
@@ -29,6 +29,7 @@ pub mod kept_sysctls;
 pub mod kernel_routes;
 pub mod links;
 pub mod mirror;
+pub mod neighbours;
 mod route_socket;
 pub mod site_routes;
 pub mod state;

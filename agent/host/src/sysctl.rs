@@ -116,6 +116,16 @@ impl Key {
     }
 }
 
+/// Whether the kernel asks that the sources of an interface are reached by it: the greater of its `rp_filter` and that
+/// of `all` counts, and 2 is less strict than 1.
+pub fn is_strict(interface: &str) -> bool {
+    let value = |interface| {
+        let value = Key::ipv4(interface, Name::RpFilter).read().ok().flatten();
+        value.and_then(|value| value.parse::<u8>().ok())
+    };
+    value(interface).max(value("all")) == Some(1)
+}
+
 impl Family {
     /// Interfaces that have settings of this family, `all` and `default` among them; none where the
     /// kernel runs without the family.

@@ -17,10 +17,23 @@ impl Host {
         remote: IpAddr,
         local: IpAddr,
     ) -> Result<Option<IfIndex>, HostError> {
-        let request = question(remote, local);
+        self.ask_for_way(question(remote, Some(local)), remote)
+            .await
+    }
+
+    /// As [`Self::way_out`], from whichever address the kernel chooses.
+    pub async fn way_to(&self, remote: IpAddr) -> Result<Option<IfIndex>, HostError> {
+        self.ask_for_way(question(remote, None), remote).await
+    }
+
+    async fn ask_for_way(
+        &self,
+        request: RouteMessage,
+        remote: IpAddr,
+    ) -> Result<Option<IfIndex>, HostError> {
         let answer = self.routes.blocking(move |socket| socket.ask(request));
         let answer = answer.await.map_err(|error| HostError::Netlink {
-            what: format!("to find the way from {local} to {remote}"),
+            what: format!("to find the way to {remote}"),
             error,
         })?;
         let mut attributes = answer.into_iter().flat_map(|route| route.attributes);
@@ -31,7 +44,7 @@ impl Host {
     }
 }
 
-fn question(remote: IpAddr, local: IpAddr) -> RouteMessage {
+fn question(remote: IpAddr, local: Option<IpAddr>) -> RouteMessage {
     let mut message = RouteMessage::default();
     let length = if remote.is_ipv4() { 32 } else { 128 };
     message.header.address_family = if remote.is_ipv4() {
@@ -40,11 +53,12 @@ fn question(remote: IpAddr, local: IpAddr) -> RouteMessage {
         AddressFamily::Inet6
     };
     message.header.destination_prefix_length = length;
-    message.header.source_prefix_length = length;
-    message.attributes = vec![
-        RouteAttribute::Destination(address(remote)),
-        RouteAttribute::Source(address(local)),
-    ];
+    message.attributes = vec![RouteAttribute::Destination(address(remote))];
+    if let Some(local) = local {
+        message.header.source_prefix_length = length;
+        let source = RouteAttribute::Source(address(local));
+        message.attributes.push(source);
+    }
     message
 }
 

@@ -4,17 +4,17 @@ use super::failure::Failure;
 use super::output::Look;
 use super::table::Table;
 use super::units::{bytes, count};
-use super::{Options, reading};
+use super::{Options, Watch, reading};
 use crate::control::message::DropsReply;
 use crate::control::{Request, Response};
 
 /// Shows what was dropped, and what the kernel stack got.
-pub(super) fn drops(options: &Options) -> Result<(), Failure> {
+pub(super) fn drops(options: &Options, watch: Watch) -> Result<(), Failure> {
     let pick = |response| match response {
         Response::Drops(reply) => Some(reply),
         _ => None,
     };
-    reading::show(options, &Request::Drops, pick, text)
+    reading::watch(options, watch, &Request::Drops, pick, text)
 }
 
 /// Reasons that happened; `--json` lists the others with zeros.

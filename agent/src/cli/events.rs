@@ -46,7 +46,7 @@ pub(super) struct Events {
 
 /// Shows events.
 pub(super) fn events(options: &Options, wanted: &Events) -> Result<(), Failure> {
-    let look = Look::of_stdout();
+    let look = Look::of_stdout(options);
     let request = Request::Events(EventsRequest {
         last: wanted
             .last

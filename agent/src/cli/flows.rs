@@ -7,12 +7,13 @@ use std::fmt::Write;
 use std::net::IpAddr;
 
 use clap::{Args, ValueEnum};
+use clap_complete::engine::ArgValueCandidates;
 
 use super::failure::Failure;
 use super::output::Look;
 use super::table::Table;
 use super::units::{bytes, count, counted, duration, rate};
-use super::{Options, Watch, reading};
+use super::{Options, Watch, complete, reading};
 use crate::control::message::{FlowsReply, FlowsRequest};
 use crate::control::{FlowDirection, FlowFilter, FlowSort, protocol};
 use crate::prefix::Prefix;
@@ -60,7 +61,7 @@ pub(super) struct Flows {
     #[arg(long, value_parser = parse_protocol)]
     protocol: Option<u8>,
     /// Only flows of this site
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(complete::sites))]
     site: Option<String>,
     /// Only flows whose packets have gone this way
     #[arg(long, value_enum)]
@@ -167,7 +168,8 @@ fn text(reply: &FlowsReply, look: Look) -> String {
         ">AGE",
         ">IDLE",
         "FLAGS",
-    ]);
+    ])
+    .spare(&["FLAGS", "AGE", "IDLE", "RATE", "SITE"]);
     for flow in &reply.flows {
         table.row([
             flow.protocol.as_str().into(),

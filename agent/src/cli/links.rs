@@ -4,17 +4,17 @@ use super::failure::Failure;
 use super::output::{Colour, Look};
 use super::table::{Cell, Table};
 use super::units::{bytes, duration};
-use super::{Options, reading};
+use super::{Options, Watch, reading};
 use crate::control::message::{LinkState, LinksReply};
 use crate::control::{Request, Response};
 
 /// Shows the links.
-pub(super) fn links(options: &Options) -> Result<(), Failure> {
+pub(super) fn links(options: &Options, watch: Watch) -> Result<(), Failure> {
     let pick = |response| match response {
         Response::Links(reply) => Some(reply),
         _ => None,
     };
-    reading::show(options, &Request::Links, pick, text)
+    reading::watch(options, watch, &Request::Links, pick, text)
 }
 
 pub(super) fn colour(state: LinkState) -> Colour {
@@ -43,6 +43,19 @@ pub(super) fn text(reply: &LinksReply, look: Look) -> String {
         ">KEEPALIVE",
         ">PRIORITY",
         "WHY",
+    ])
+    .spare(&[
+        "ENGINE",
+        "LANE",
+        "KEEPALIVE",
+        "PRIORITY",
+        "FROM",
+        "WATCHED BY",
+        "RECEIVED",
+        "SENT",
+        "HANDSHAKE",
+        "ENDPOINT",
+        "SINCE",
     ]);
     for link in &reply.links {
         let name = match &link.link {

@@ -63,7 +63,7 @@ pub(super) fn log(options: &Options, wanted: &Log) -> Result<(), Failure> {
     if let Some(LogCommand::Level { level }) = &wanted.command {
         return self::level(options, level.clone());
     }
-    let look = Look::of_stdout();
+    let look = Look::of_stdout(options);
     let before_following = wanted.follow.then_some(BEFORE_FOLLOWING);
     let request = Request::Log(LogRequest {
         last: wanted.last.or(before_following),

@@ -1,9 +1,10 @@
 //! `crossway drain`, `undrain`, `prefer`, `unprefer` and `promote`.
 
 use clap::Args;
+use clap_complete::engine::ArgValueCandidates;
 
 use super::failure::Failure;
-use super::{Options, links, reading};
+use super::{Options, complete, links, reading};
 use crate::control::message::LinkOrder;
 use crate::control::{Request, Response};
 
@@ -11,7 +12,7 @@ use crate::control::{Request, Response};
 #[derive(Args, Debug)]
 pub(super) struct Target {
     /// SITE, SITE/GATEWAY or SITE/GATEWAY/LINK, as `crossway links` shows them
-    #[arg(value_name = "LINK")]
+    #[arg(value_name = "LINK", add = ArgValueCandidates::new(complete::links))]
     target: String,
 }
 

@@ -2,8 +2,10 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use crossway_sys::terminal;
 use serde::Serialize;
 
+use super::Options;
 use super::failure::Failure;
 
 /// Colour of a word on a terminal.
@@ -23,18 +25,35 @@ pub(super) enum Colour {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Look {
     colour: bool,
+    /// Columns that a line may have; any number without.
+    pub(super) width: Option<usize>,
 }
 
 impl Look {
     /// Without colour.
     #[cfg(test)]
-    pub(super) const PLAIN: Self = Self { colour: false };
+    pub(super) const PLAIN: Self = Self {
+        colour: false,
+        width: None,
+    };
 
-    /// As standard output shows it; see <https://no-color.org>.
-    pub(super) fn of_stdout() -> Self {
+    /// Without colour, in so many columns.
+    #[cfg(test)]
+    pub(super) const fn of_width(width: usize) -> Self {
+        Self {
+            colour: false,
+            width: Some(width),
+        }
+    }
+
+    /// As standard output shows it; see <https://no-color.org>. A terminal cuts tables to its width, but not where the
+    /// options ask for all.
+    pub(super) fn of_stdout(options: &Options) -> Self {
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let width = terminal::columns(io::stdout()).filter(|_| !options.wide);
         Self {
             colour: !refused && io::stdout().is_terminal(),
+            width: width.map(usize::from),
         }
     }
 

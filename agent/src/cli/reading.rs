@@ -36,7 +36,7 @@ pub(super) fn show<T: Serialize>(
     if options.json {
         print_json(&answer, true)
     } else {
-        print(&text(&answer, Look::of_stdout()))
+        print(&text(&answer, Look::of_stdout(options)))
     }
 }
 
@@ -63,7 +63,7 @@ pub(super) fn watch_with<T: Serialize>(
         return if options.json {
             print_json(&answer, true)
         } else {
-            print(&text(&answer, Look::of_stdout()))
+            print(&text(&answer, Look::of_stdout(options)))
         };
     };
     loop {
@@ -71,7 +71,7 @@ pub(super) fn watch_with<T: Serialize>(
         if options.json {
             print_json(&answer, false)?;
         } else {
-            redraw(&text(&answer, Look::of_stdout()))?;
+            redraw(&text(&answer, Look::of_stdout(options)))?;
         }
         std::thread::sleep(Duration::from_secs(seconds));
     }

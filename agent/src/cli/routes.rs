@@ -7,7 +7,7 @@ use clap::Subcommand;
 use super::failure::Failure;
 use super::output::{Colour, Look};
 use super::table::Table;
-use super::{Options, reading};
+use super::{Options, Watch, reading};
 use crate::control::message::{OverlapsReply, RouteAnswer, RouteKind, RoutesReply};
 use crate::control::{Request, Response};
 
@@ -15,7 +15,7 @@ use crate::control::{Request, Response};
 #[derive(Debug, Subcommand)]
 pub(super) enum Routes {
     /// Every prefix and where it leads
-    List,
+    List(Watch),
     /// Where packets to an address go, as the data path decides it
     Get {
         /// IPv4 or IPv6 address
@@ -29,12 +29,12 @@ pub(super) enum Routes {
 /// Shows routes.
 pub(super) fn routes(options: &Options, routes: &Routes) -> Result<(), Failure> {
     match routes {
-        Routes::List => {
+        Routes::List(watch) => {
             let pick = |response| match response {
                 Response::Routes(reply) => Some(reply),
                 _ => None,
             };
-            reading::show(options, &Request::Routes, pick, list)
+            reading::watch(options, *watch, &Request::Routes, pick, list)
         }
         Routes::Get { address } => {
             let pick = |response| match response {
@@ -55,7 +55,7 @@ pub(super) fn routes(options: &Options, routes: &Routes) -> Result<(), Failure> 
 }
 
 fn list(reply: &RoutesReply, look: Look) -> String {
-    let mut table = Table::new(["PREFIX", "VNET", "KIND", "SITE", ">ID"]);
+    let mut table = Table::new(["PREFIX", "VNET", "KIND", "SITE", ">ID"]).spare(&["ID", "VNET"]);
     for route in &reply.routes {
         let id = match route.kind {
             RouteKind::Site => route.route_id.to_string(),

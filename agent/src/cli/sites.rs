@@ -4,18 +4,18 @@ use super::failure::Failure;
 use super::output::{Colour, Look};
 use super::table::{Cell, Table};
 use super::units::{bytes, count, duration, rate};
-use super::{Options, reading};
+use super::{Options, Watch, reading};
 use crate::control::message::{Site, SiteState, SitesReply};
 use crate::control::{Request, Response};
 
 /// Shows the sites.
-pub(super) fn sites(options: &Options) -> Result<(), Failure> {
+pub(super) fn sites(options: &Options, watch: Watch) -> Result<(), Failure> {
     let pick = |response| match response {
         Response::Sites(reply) => Some(reply),
         _ => None,
     };
     let text = |reply: &SitesReply, look| table(&reply.sites, look);
-    reading::show(options, &Request::Sites, pick, text)
+    reading::watch(options, watch, &Request::Sites, pick, text)
 }
 
 /// One line for each site.
@@ -31,7 +31,8 @@ pub(super) fn table(sites: &[Site], look: Look) -> String {
         ">ROUTES",
         ">LINKS",
         "WHY",
-    ]);
+    ])
+    .spare(&["ROUTES", "LINKS", "RATE", "FOR"]);
     for site in sites {
         let colour = match site.state {
             SiteState::Active => Colour::Green,

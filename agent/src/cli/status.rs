@@ -150,7 +150,8 @@ fn now(bytes_per_second: u64) -> String {
 }
 
 fn targets(targets: &[HealthTarget], look: Look) -> String {
-    let mut table = Table::new(["HEALTH TARGET", "KIND", "BY", "STATE", ">FOR", "WHY"]);
+    let mut table = Table::new(["HEALTH TARGET", "KIND", "BY", "STATE", ">FOR", "WHY"])
+        .spare(&["KIND", "BY", "FOR"]);
     for target in targets {
         let colour = match target.state.as_str() {
             "up" => Colour::Green,
@@ -179,7 +180,8 @@ fn replicas(links: &[Link], look: Look) -> String {
         ">ENTERED",
         ">UPDATED",
         "WHY",
-    ]);
+    ])
+    .spare(&["UPDATED", "ENTERED", "HEARD", "FLOWS TOLD", "FOR"]);
     for link in links {
         let flows = link.replica.unwrap_or_default();
         table.row([
@@ -210,7 +212,7 @@ fn attachments(attachments: &[Attachment], look: Look) -> String {
 }
 
 fn offloads(offloads: &[Offload], look: Look) -> String {
-    let mut table = Table::new(["OFFLOAD", "STATE", ">FOR", "WHY"]);
+    let mut table = Table::new(["OFFLOAD", "STATE", ">FOR", "WHY"]).spare(&["FOR"]);
     for offload in offloads {
         let state = if offload.on {
             Cell::coloured("on", Colour::Green)

@@ -15,7 +15,8 @@ pub(super) fn table(routers: &[VirtualRouter], look: Look) -> String {
         ">PRIORITY",
         "MASTER",
         "WHY",
-    ]);
+    ])
+    .spare(&["PRIORITY", "FOR", "MASTER"]);
     for router in routers {
         let addresses: Vec<String> = router.addresses.iter().map(ToString::to_string).collect();
         let priority = match router.configured_priority {

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::config::nearest::nearest;
+
 use super::{Request, Response, admission, gateway_of, socket_in};
 
 /// Longer than the gateway takes for anything, so that its own words arrive.
@@ -19,7 +21,7 @@ pub enum ClientError {
     /// No gateway of this name runs.
     #[error(
         "no running gateway named {gateway}: {}start it with `crossway run --config FILE`",
-        running(others)
+        running(gateway, others)
     )]
     NotRunning {
         /// Name that was asked for.
@@ -60,12 +62,16 @@ impl ClientError {
     }
 }
 
-fn running(others: &[String]) -> String {
+fn running(gateway: &str, others: &[String]) -> String {
     if others.is_empty() {
-        String::new()
-    } else {
-        format!("running here: {}; ", others.join(", "))
+        return String::new();
     }
+    let known = others.iter().map(String::as_str);
+    let meant = match nearest(gateway, known) {
+        Some(near) => format!("did you mean {near}? "),
+        None => String::new(),
+    };
+    format!("{meant}running here: {}; ", others.join(", "))
 }
 
 /// Asks the gateway named `gateway`, or without a name the only one that runs, by its socket in
@@ -148,7 +154,7 @@ fn hides(folder: &Path) -> bool {
 
 /// Names of the gateways whose socket somebody listens on. One that we may not open counts: the
 /// message about it says more than "none runs".
-fn live_gateways(folder: &Path) -> Vec<String> {
+pub fn live_gateways(folder: &Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return Vec::new();
     };

@@ -20,10 +20,11 @@ use super::Gateway;
 use super::links::{LinkStatus, Links, site_state};
 use super::plan::PlannedSite;
 use super::vrrp::warnings_of;
+use super::warnings::Source;
 use crate::control::ControlRequest;
 use crate::control::message::{
     Attachment, DropCount, DropsReply, Link, LinksReply, Messages, Offload, Request, Response,
-    Site, SitesReply, StackCount, Status, Tun, Version, WatchedBy,
+    Site, SitesReply, StackCount, Status, Tun, Version, Warning, WatchedBy,
 };
 use crate::datapath::{self, Datapath};
 use crate::io::offload;
@@ -109,8 +110,9 @@ impl Gateway {
         let datapath = self.forwarding.datapath.as_ref();
         let sites = self.sites(now);
         let virtual_routers = self.lan.vrrp.describe(now);
-        let mut warnings = self.all_warnings();
-        warnings.extend(warnings_of(&virtual_routers));
+        let of_routers = warnings_of(&virtual_routers);
+        let mut warned = self.all_warnings();
+        warned.extend(of_routers.map(|text| Source::VirtualRouters.warning(text)));
         let tun = &self.host.tun;
         Status {
             gateway: gateway.name.clone(),
@@ -136,7 +138,8 @@ impl Gateway {
             attachments: datapath.map(attachments).unwrap_or_default(),
             offloads: self.offloads(now),
             host_changes: self.host.kernel.changes(),
-            warnings,
+            warnings: warned.iter().map(|warning| warning.text.clone()).collect(),
+            warned,
             health: self.lan.health.describe(|then| seconds_between(then, now)),
             totals: traffic::total(sites.iter().map(|site| site.traffic)),
             sites,
@@ -147,11 +150,14 @@ impl Gateway {
         }
     }
 
-    pub(super) fn all_warnings(&self) -> Vec<String> {
-        let mut warnings = self.warnings.all();
-        warnings.extend(self.agenda.warnings());
-        warnings.extend(self.lan.health.warnings());
-        warnings
+    pub(super) fn all_warnings(&self) -> Vec<Warning> {
+        let steps = self.agenda.warnings().into_iter();
+        let health = self.lan.health.warnings();
+        self.warnings
+            .all()
+            .chain(steps.map(|text| Source::NotInForce.warning(text)))
+            .chain(health.map(|text| Source::Health.warning(text)))
+            .collect()
     }
 
     pub(super) fn sites(&self, now: Instant) -> Vec<Site> {

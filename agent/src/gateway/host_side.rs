@@ -19,7 +19,7 @@ use crate::host::firewall::{self, Named};
 use crate::host::guard;
 use crate::host::kernel_routes::KernelRoute;
 use crate::host::links;
-use crate::host::sysctl::{Key, Name};
+use crate::host::sysctl::is_strict;
 use crate::host::tunnel_mtu::TunnelMtu;
 use crate::host::watch::{Interest, SharedInterest};
 use crate::host::{Host, Report, Wanted};
@@ -358,14 +358,4 @@ fn lan_flags(name: &str) -> u32 {
     let software_gso = !datapath::segments_tcp(name);
     let flag = |flag, condition| if condition { flag } else { 0 };
     flag(SOFTWARE_GSO, software_gso) | flag(STRICT_SOURCES, is_strict(name))
-}
-
-/// Whether the kernel asks that the sources of an interface are reached by it: the greater of its `rp_filter` and that
-/// of `all` counts, and 2 is less strict than 1.
-fn is_strict(interface: &str) -> bool {
-    let value = |interface| {
-        let value = Key::ipv4(interface, Name::RpFilter).read().ok().flatten();
-        value.and_then(|value| value.parse::<u8>().ok())
-    };
-    value(interface).max(value("all")) == Some(1)
 }

@@ -37,6 +37,19 @@ impl Preflight {
     }
 }
 
+/// What a start would be refused for by the host as it is now; nothing is changed.
+pub async fn refusals(config: &Config) -> Vec<String> {
+    let host = match Host::connect(&config.gateway.name).await {
+        Ok(host) => host,
+        Err(error) => return vec![error.to_string()],
+    };
+    let mut refusals = Vec::new();
+    let mtu = wan_mtus(&host, config).await;
+    refusals.extend(mtu.and_then(|wans| choose_mtu(&wans, config)).err());
+    refusals.extend(refuse_swallowed(&host, config).await.err());
+    refusals.iter().map(|error| format!("{error:#}")).collect()
+}
+
 /// Those of the WANs that are there.
 pub(super) async fn wan_mtus(host: &Host, config: &Config) -> Result<Vec<WanMtu>> {
     let mut wans = Vec::new();

@@ -67,6 +67,13 @@ pub(super) fn start_of_calendars(gateway: &str) -> Duration {
     begin(clock::since_epoch(), read(&path_of(gateway)))
 }
 
+/// How far what earlier handshakes have told is ahead of the clock.
+pub fn told_ahead(gateway: &str) -> Duration {
+    let told = read(&path_of(gateway)).filter(|told| *told < LATEST);
+    told.unwrap_or_default()
+        .saturating_sub(clock::since_epoch())
+}
+
 fn begin(wall: Duration, told: Option<Duration>) -> Duration {
     let Some(told) = told.filter(|told| *told < LATEST) else {
         return wall;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::control::message::Warning;
+
 /// Where a warning comes from. `status` lists them in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Source {
@@ -29,6 +31,41 @@ pub(super) enum Source {
     Export,
     /// What this process may do.
     Posture,
+    /// Steps that fail and are tried again.
+    NotInForce,
+    /// Targets of the LAN that cannot be probed.
+    Health,
+}
+
+impl Source {
+    /// The word of `--json`.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Config => "config",
+            Self::Host => "host",
+            Self::Routes => "routes",
+            Self::Names => "names",
+            Self::OwnPackets => "own-packets",
+            Self::Paths => "paths",
+            Self::Swallowed => "swallowed",
+            Self::Firewall => "firewall",
+            Self::FastPath => "fast-path",
+            Self::VirtualRouters => "virtual-routers",
+            Self::Metrics => "metrics",
+            Self::Export => "export",
+            Self::Posture => "posture",
+            Self::NotInForce => "not-in-force",
+            Self::Health => "health",
+        }
+    }
+
+    /// A warning of it, for people.
+    pub(super) fn warning(self, text: String) -> Warning {
+        Warning {
+            source: self.as_str().to_owned(),
+            text,
+        }
+    }
 }
 
 /// The warnings of each source.
@@ -57,8 +94,9 @@ impl Warnings {
     }
 
     /// All of them.
-    pub(super) fn all(&self) -> Vec<String> {
-        self.0.values().flatten().cloned().collect()
+    pub(super) fn all(&self) -> impl Iterator<Item = Warning> {
+        let sources = self.0.iter();
+        sources.flat_map(|(source, texts)| texts.iter().map(|text| source.warning(text.clone())))
     }
 }
 
@@ -75,15 +113,18 @@ mod tests {
             Source::Config,
             vec!["the key can be read by all".to_owned()],
         );
+        let all = warnings.all();
+        let all: Vec<_> = all.map(|warning| (warning.source, warning.text)).collect();
         assert_eq!(
-            warnings.all(),
+            all,
             [
-                "the key can be read by all",
-                "lan0 is down",
-                "XDP stays off on wan0"
+                ("config", "the key can be read by all"),
+                ("host", "lan0 is down"),
+                ("fast-path", "XDP stays off on wan0")
             ]
+            .map(|(source, text)| (source.to_owned(), text.to_owned()))
         );
         warnings.replace(Source::Host, Vec::new());
-        assert_eq!(warnings.all().len(), 2);
+        assert_eq!(warnings.all().count(), 2);
     }
 }

@@ -53,6 +53,15 @@ pub fn readings() -> Option<Readings> {
     })
 }
 
+/// Whether something keeps the wall clock right (adjtimex(2), `STA_UNSYNC`); `None` where the kernel does not say.
+pub fn is_synchronised() -> Option<bool> {
+    // SAFETY: all fields are integers, for which zero is a value; no mode is set, so nothing is changed.
+    let mut state: libc::timex = unsafe { std::mem::zeroed() };
+    // SAFETY: `state` is valid and writable for the whole call.
+    let answer = unsafe { libc::adjtimex(&raw mut state) };
+    (answer >= 0).then_some(state.status & libc::STA_UNSYNC == 0)
+}
+
 fn read(clock: libc::clockid_t) -> Duration {
     let mut time = libc::timespec {
         tv_sec: 0,

@@ -10,5 +10,6 @@ pub mod owner;
 pub mod poll;
 pub mod run_folder;
 pub mod socket_option;
+pub mod terminal;
 pub mod uevents;
 pub mod whole_file;

@@ -8,7 +8,7 @@ use crossway::control::message::{
     FlowsReply, FlowsRequest, Health, HealthTarget, Link, LinkState, LinksReply, LogFilter,
     LogLevel, LogLine, Messages, Offload, Outcome, OverlapsReply, Posture, Reload, ReplicaFlows,
     Route, RouteAnswer, RouteKind, RoutesReply, Site, SiteState, SitesReply, StackCount, Status,
-    ThreadPosture, Traffic, Tun, Version, VirtualRouter, WatchedBy,
+    ThreadPosture, Traffic, Tun, Version, VirtualRouter, Warning, WatchedBy,
 };
 use crossway::control::{Request, Response, overlaps};
 use crossway::engine::Engine;
@@ -239,6 +239,10 @@ fn status() -> Status {
         ],
         host_changes: vec!["net.ipv4.ip_forward: 0 to 1".to_owned()],
         warnings: vec!["chmod 600 /etc/crossway/berlin-1.key".to_owned()],
+        warned: vec![Warning {
+            source: "config".to_owned(),
+            text: "chmod 600 /etc/crossway/berlin-1.key".to_owned(),
+        }],
         health: Health {
             lan_alive: true,
             since_seconds: 8_039,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// Which events are wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct EventsRequest {
     /// The last so many; null for all that are kept.
@@ -14,6 +15,7 @@ pub struct EventsRequest {
 
 /// Answer of `events`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct EventsReply {
     /// Oldest first.
     pub events: Vec<Event>,
@@ -25,6 +27,7 @@ pub struct EventsReply {
 
 /// A change of state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Event {
     /// Counts from 1 at each start of the agent. Numbers may be missing: of those that change often, the oldest make
     /// room.
@@ -45,6 +48,7 @@ pub struct Event {
 
 /// What kind of thing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum EventKind {
     /// The agent of this gateway.

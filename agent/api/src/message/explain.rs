@@ -81,6 +81,7 @@ pub enum WhichFragment {
 
 /// Answer of `explain`. What does not apply is null.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Explained {
     /// The packet in words.
     pub packet: String,
@@ -128,6 +129,7 @@ pub struct Explained {
 
 /// What the fast path does with a packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum FastPath {
     /// None is there: it is off, or has no program where the packet is.
@@ -143,6 +145,7 @@ pub enum FastPath {
 
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum End {
     /// Into the tunnel, to a site.
@@ -176,6 +179,7 @@ impl End {
 
 /// A step of a packet's way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ExplainedStep {
     /// Where it is: an interface with its program, `kernel`, `lane`, `far side`.
     pub at: String,

@@ -35,6 +35,7 @@ pub struct FinishedReply {
 
 /// What is known of packets whose flow has left the table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "record", rename_all = "kebab-case")]
 pub enum FinishedRecord {
     /// A conversation, with all that was counted for it.
@@ -45,6 +46,7 @@ pub enum FinishedRecord {
 
 /// A conversation that is over, both directions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FinishedFlow {
     /// Why it is over.
     pub end: EndReason,
@@ -85,6 +87,7 @@ pub struct FinishedFlow {
 
 /// Why a flow has left the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum EndReason {
     /// Silence.
@@ -111,6 +114,7 @@ impl EndReason {
 
 /// What the kernel evicted since the last such record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct EvictedFlows {
     /// Time of the record since the Unix epoch.
     pub unix_milliseconds: u64,

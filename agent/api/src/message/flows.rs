@@ -13,6 +13,7 @@ const NANOSECONDS_PER_SECOND: u64 = 1_000_000_000;
 
 /// What of the flow table is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FlowsRequest {
     /// Which flows.
     #[serde(default)]
@@ -36,6 +37,7 @@ pub const MAX_PAGE: usize = 4096;
 
 /// Answer of `flows`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FlowsReply {
     /// The flows asked for, in the order asked for.
     pub flows: Vec<Flow>,
@@ -62,6 +64,7 @@ pub struct FlowsReply {
 
 /// A conversation through the tunnel, both directions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Flow {
     /// Name of the IP protocol, or its number where it has no name here.
     pub protocol: String,

@@ -9,6 +9,7 @@ use crossway_types::engine::Engine;
 
 /// Answer of `sites`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SitesReply {
     /// In the order of the configuration.
     pub sites: Vec<Site>,
@@ -16,6 +17,7 @@ pub struct SitesReply {
 
 /// A remote site.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Site {
     /// Name.
     pub name: String,
@@ -40,6 +42,7 @@ pub struct Site {
 
 /// Whether a site can be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum SiteState {
     /// Every link is up.
     Active,
@@ -62,6 +65,7 @@ impl SiteState {
 
 /// Answer of `links`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LinksReply {
     /// Links of all sites, in the order of the configuration, and then those to replicas.
     pub links: Vec<Link>,
@@ -69,6 +73,7 @@ pub struct LinksReply {
 
 /// One local socket, one remote gateway, one WireGuard session.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Link {
     /// Site that it reaches; empty where a replica of this gateway is at its far end.
     pub site: String,
@@ -76,6 +81,7 @@ pub struct Link {
     pub gateway: String,
     /// What runs its session.
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "String"))]
     pub engine: Engine,
     /// Its number, as in the SESSIONS map.
     pub id: u32,
@@ -138,6 +144,7 @@ pub struct Link {
 /// Data messages of WireGuard that came over a link, by the counter that its far end gives each. Keepalives and BFD are
 /// among them. What was received and what is missing make up all that the far end is known to have sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Messages {
     /// Came, authentic and new.
@@ -155,6 +162,7 @@ pub struct Messages {
 /// Flows that two replicas of a gateway told each other; they carry no traffic for each other. A flow counts
 /// each time it is told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ReplicaFlows {
     /// Flows told to it.
     pub flows_sent: u64,
@@ -168,6 +176,7 @@ pub struct ReplicaFlows {
 
 /// Whether a link can carry traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum LinkState {
     /// There is a session.
     Up,
@@ -181,6 +190,7 @@ pub enum LinkState {
 
 /// What says whether a link is up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum WatchedBy {
     /// Bidirectional Forwarding Detection (RFC 5880).
@@ -201,6 +211,7 @@ impl WatchedBy {
 
 /// What a person orders of links.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum LinkOrder {
     /// Take out of service: flows leave it, both ways, before anything is lost.
@@ -242,6 +253,7 @@ impl LinkState {
 
 /// Answer of `routes list`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RoutesReply {
     /// By virtual network and prefix.
     pub routes: Vec<Route>,
@@ -249,6 +261,7 @@ pub struct RoutesReply {
 
 /// A prefix of the route tables.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Route {
     /// Prefix.
     pub prefix: String,
@@ -264,6 +277,7 @@ pub struct Route {
 
 /// Who forwards packets to a prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum RouteKind {
     /// The tunnel, to a site.
@@ -284,6 +298,7 @@ impl RouteKind {
 
 /// Answer of `routes get`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RouteAnswer {
     /// Address that was asked for.
     pub address: IpAddr,
@@ -305,6 +320,7 @@ pub struct RouteAnswer {
 
 /// Answer of `routes overlaps`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct OverlapsReply {
     /// By outer, then inner prefix.
     pub overlaps: Vec<Overlap>,
@@ -312,6 +328,7 @@ pub struct OverlapsReply {
 
 /// Two prefixes of one virtual network, one within the other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Overlap {
     /// Virtual network.
     pub vnet: String,

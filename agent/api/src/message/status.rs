@@ -8,6 +8,7 @@ use crossway_types::engine::Engine;
 
 /// Answer of `status`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Status {
     /// Name of this gateway.
     pub gateway: String,
@@ -29,6 +30,7 @@ pub struct Status {
     pub lanes: u16,
     /// What runs the sessions of the links that name no engine themselves.
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "String"))]
     pub engine: Engine,
     /// UDP address of lane 0.
     pub listen: String,
@@ -46,6 +48,9 @@ pub struct Status {
     pub host_changes: Vec<String>,
     /// What a person should look at, one line each.
     pub warnings: Vec<String>,
+    /// The same, each with where it comes from.
+    #[serde(default)]
+    pub warned: Vec<Warning>,
     /// Whether the LAN behind this gateway is alive.
     pub health: Health,
     /// Every site, as in `sites`.
@@ -65,8 +70,20 @@ pub struct Status {
     pub posture: Posture,
 }
 
+/// What a person should look at.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Warning {
+    /// Where it comes from: `config`, `host`, `routes`, `names`, `own-packets`, `paths`, `swallowed`, `firewall`,
+    /// `fast-path`, `virtual-routers`, `posture`, `not-in-force` or `health`.
+    pub source: String,
+    /// The line.
+    pub text: String,
+}
+
 /// What the agent may do.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Posture {
     /// Capabilities that any thread holds, by name.
     pub capabilities: Vec<String>,
@@ -82,6 +99,7 @@ pub struct Posture {
 
 /// What one thread may do.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ThreadPosture {
     /// Its name, such as `lane-0`.
     pub name: String,
@@ -91,6 +109,7 @@ pub struct ThreadPosture {
 
 /// Whether the LAN behind this gateway is alive.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Health {
     /// False where no LAN interface has carrier, or every target is down.
     pub lan_alive: bool,
@@ -104,6 +123,7 @@ pub struct Health {
 
 /// A host of the LAN that is probed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct HealthTarget {
     /// Address, and port of a TCP target.
     pub target: String,
@@ -121,6 +141,7 @@ pub struct HealthTarget {
 
 /// The tunnel device.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Tun {
     /// Interface name.
     pub name: String,
@@ -132,6 +153,7 @@ pub struct Tun {
 
 /// Counters in both directions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Traffic {
     /// Packets towards the sites.
     pub to_site_packets: u64,
@@ -149,6 +171,7 @@ pub struct Traffic {
 
 /// One eBPF program at one place.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Attachment {
     /// Interface.
     pub interface: String,
@@ -162,6 +185,7 @@ pub struct Attachment {
 
 /// One offload.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Offload {
     /// Such as `tun-tso4` or `udp-gso`.
     pub name: String,
@@ -175,6 +199,7 @@ pub struct Offload {
 
 /// Answer of `drops`. Reasons that never happened are listed with zeros.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DropsReply {
     /// Packets that were dropped.
     pub drops: Vec<DropCount>,
@@ -184,6 +209,7 @@ pub struct DropsReply {
 
 /// Packets dropped for one reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DropCount {
     /// Word of `datapath_abi::outcome::DropReason`.
     pub reason: String,
@@ -210,6 +236,7 @@ impl DropCount {
 
 /// Who dropped a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum DropSite {
     /// The XDP program on a WAN interface.
@@ -250,6 +277,7 @@ impl DropSite {
 
 /// Packets left to the kernel stack for one reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StackCount {
     /// Word of `datapath_abi::outcome::StackReason`.
     pub reason: String,
@@ -272,6 +300,7 @@ impl StackCount {
 
 /// Answer of `reload`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Reload {
     /// What came of it.
     pub outcome: Outcome,
@@ -285,6 +314,7 @@ pub struct Reload {
 
 /// What came of a reload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// The changes are in force.
@@ -300,6 +330,7 @@ pub enum Outcome {
 
 /// Answer of `version`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Version {
     /// Name of the gateway.
     pub gateway: String,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// One virtual router of one family.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct VirtualRouter {
     /// LAN interface.
     pub interface: String,

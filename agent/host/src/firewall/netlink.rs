@@ -212,6 +212,7 @@ fn expression(expression: &[u8]) -> Expression {
                 Some(5) => Field::Out,
                 Some(6) => Field::InName,
                 Some(7) => Field::OutName,
+                Some(16) => Field::Protocol,
                 _ => Field::Other,
             };
             Expression::Load(register(1), field)
@@ -222,12 +223,14 @@ fn expression(expression: &[u8]) -> Expression {
             Expression::Load(register(1), field)
         }
         "payload" if find(data, 1).is_some() => {
-            // Base 1 is the network header.
-            let of_network = number(find(data, 2)) == Some(1);
-            let field = if of_network {
-                Field::Address
-            } else {
-                Field::Other
+            let place = [2, 3, 4].map(|attribute| number(find(data, attribute)).unwrap_or(0));
+            // Base 1 is the network header, with the protocol in byte 9 of IPv4 and 6 of IPv6; 2 is the next one.
+            let field = match place {
+                [1, 9 | 6, 1] => Field::Protocol,
+                [1, ..] => Field::Address,
+                [2, 0, 2] => Field::SourcePort,
+                [2, 2, 2] => Field::DestinationPort,
+                _ => Field::Other,
             };
             Expression::Load(register(1), field)
         }

@@ -88,6 +88,12 @@ pub enum Field {
     State,
     /// Something of the IP header: a rule may be for sites.
     Address,
+    /// Protocol behind the IP header.
+    Protocol,
+    /// Port it comes from.
+    SourcePort,
+    /// Port it goes to.
+    DestinationPort,
     /// Anything else.
     Other,
 }
@@ -178,5 +184,9 @@ pub const IPV4: u8 = 2;
 pub const IPV6: u8 = 10;
 /// `NF_INET_PRE_ROUTING`.
 pub const PREROUTING: u32 = 0;
+/// `NF_INET_LOCAL_IN`.
+pub const INPUT: u32 = 1;
 /// `NF_INET_FORWARD`.
 pub const FORWARD: u32 = 2;
+/// `NF_INET_LOCAL_OUT`.
+pub const OUTPUT: u32 = 3;

@@ -4,17 +4,37 @@ use std::collections::HashMap;
 
 use super::ruleset;
 use super::ruleset::{
-    Chain, Expression, FORWARD, Field, INET, IPV4, IPV6, PREROUTING, Place, Ruleset, Verdict,
+    Base, Chain, Expression, FORWARD, Field, INET, IPV4, IPV6, PREROUTING, Place, Ruleset, Verdict,
 };
 use super::{ForwardChain, Named};
 
 /// By which interface a packet comes and by which it leaves.
 #[derive(Clone, Copy, Debug)]
 pub struct Passage<'a> {
-    /// It comes by this.
-    pub from: &'a Named,
-    /// It leaves by this.
-    pub to: &'a Named,
+    /// It comes by this, unless it is the host's own.
+    pub from: Option<&'a Named>,
+    /// It leaves by this, unless it is for the host.
+    pub to: Option<&'a Named>,
+    /// The ports of a UDP datagram; without, any packet is meant.
+    pub ports: Option<Ports>,
+}
+
+/// The ports of a datagram as far as they are known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ports {
+    /// It comes from this.
+    pub source: Option<u16>,
+    /// It goes to this.
+    pub destination: Option<u16>,
+}
+
+/// A chain in which a datagram ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blocked {
+    /// The chain, as commands name it.
+    pub chain: String,
+    /// Only one that begins a connection does.
+    pub only_first: bool,
 }
 
 /// States of a connection, as `ct state` loads them (linux/netfilter/nf_conntrack_common.h).
@@ -22,6 +42,9 @@ const INVALID: u32 = 1;
 const ESTABLISHED: u32 = 1 << 1;
 const NEW: u32 = 1 << 3;
 const UNTRACKED: u32 = 1 << 6;
+
+/// IP protocol number.
+const UDP: u8 = 17;
 
 /// Chains in chains: the kernel's own limit (NFT_JUMP_STACK_SIZE).
 const DEEPEST: u32 = 16;
@@ -37,19 +60,7 @@ pub(super) fn judge<'a>(
         .at_hook(FORWARD)
         .into_iter()
         .filter_map(move |(place, chain, base)| {
-            let ends = |state| {
-                let walk = Walk {
-                    rules,
-                    place,
-                    passage,
-                    state,
-                };
-                match walk.through(chain, DEEPEST) {
-                    End::Dropped => true,
-                    End::Fell | End::Returned => base.drops,
-                    End::Passed => false,
-                }
-            };
+            let ends = |state| Walk::of(rules, place, passage, state).ends(chain, base);
             let states: &[u32] = if untracked {
                 &[UNTRACKED]
             } else {
@@ -78,26 +89,33 @@ pub(super) fn meet<'a>(
     let chains = rules.at_hook(FORWARD).into_iter();
     chains
         .filter(move |(place, _, _)| place.family != other)
-        .map(move |(place, chain, base)| {
-            let walk = Walk {
-                rules,
-                place,
-                passage,
-                state,
-            };
-            ForwardChain {
-                name: name(place),
-                drops: Some(match walk.through(chain, DEEPEST) {
-                    End::Dropped => true,
-                    End::Fell | End::Returned => base.drops,
-                    End::Passed => false,
-                }),
-            }
+        .map(move |(place, chain, base)| ForwardChain {
+            name: name(place),
+            drops: Some(Walk::of(rules, place, passage, state).ends(chain, base)),
+        })
+}
+
+/// The chains at a hook in which a datagram of the host itself ends. What is not understood lets it pass.
+pub(super) fn blocked<'a>(
+    rules: &'a Ruleset,
+    hook: u32,
+    passage: Passage<'a>,
+) -> impl Iterator<Item = Blocked> + 'a {
+    rules
+        .at_hook(hook)
+        .into_iter()
+        .filter_map(move |(place, chain, base)| {
+            let ends = |state| Walk::of(rules, place, passage, state).ends(chain, base);
+            let all = ends(ESTABLISHED);
+            (all || ends(NEW)).then(|| Blocked {
+                chain: name(place),
+                only_first: !all,
+            })
         })
 }
 
 fn drops_all(place: &Place, passage: Passage<'_>) -> String {
-    let (from, to) = (&passage.from.name, &passage.to.name);
+    let [from, to] = [passage.from, passage.to].map(|end| end.map_or("", |end| &end.name));
     let chain = name(place);
     let mend = if place.legacy {
         let Place { table, name, .. } = place;
@@ -161,13 +179,7 @@ fn is_untracked(rules: &Ruleset, passage: Passage<'_>) -> bool {
         .at_hook(PREROUTING)
         .into_iter()
         .any(|(place, chain, _)| {
-            let walk = Walk {
-                rules,
-                place,
-                passage,
-                state: UNTRACKED,
-            };
-            walk.meets_notrack(chain, DEEPEST)
+            Walk::of(rules, place, passage, UNTRACKED).meets_notrack(chain, DEEPEST)
         })
 }
 
@@ -200,7 +212,25 @@ enum Match {
     Yes,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn of(rules: &'a Ruleset, place: &'a Place, passage: Passage<'a>, state: u32) -> Self {
+        Self {
+            rules,
+            place,
+            passage,
+            state,
+        }
+    }
+
+    /// Whether the packet is dropped in a chain that the kernel enters.
+    fn ends(&self, chain: &Chain, base: &Base) -> bool {
+        match self.through(chain, DEEPEST) {
+            End::Dropped => true,
+            End::Fell | End::Returned => base.drops,
+            End::Passed => false,
+        }
+    }
+
     fn through(&self, chain: &Chain, depth: u32) -> End {
         for rule in &chain.rules {
             let (matches, verdict) = self.rule(rule);
@@ -222,6 +252,10 @@ impl Walk<'_> {
                 (_, End::Fell | End::Returned) if is_jump => {}
                 (Match::Yes, end) => return end,
                 (Match::OfAddresses, End::Passed) => return End::Passed,
+                // Of a single datagram no more need be known than that it may pass.
+                (Match::Perhaps, End::Passed) if self.passage.ports.is_some() => {
+                    return End::Passed;
+                }
                 _ => {}
             }
         }
@@ -314,18 +348,25 @@ impl Walk<'_> {
     }
 
     fn value(&self, field: Field) -> Option<Vec<u8>> {
-        let name = |of: &Named| {
-            let mut name = of.name.clone().into_bytes();
+        // Without an interface the kernel loads 0 and an empty name.
+        let name = |of: Option<&Named>| {
+            let mut name = of.map_or("", |of| &of.name).as_bytes().to_vec();
             // As the kernel keeps names.
             name.resize(16, 0);
             name
         };
+        let index = |of: Option<&Named>| of.map_or(0, |of| of.index.0).to_ne_bytes().to_vec();
+        let Passage { from, to, ports } = self.passage;
+        let port = |port: Option<u16>| port.map(|port| port.to_be_bytes().to_vec());
         match field {
-            Field::In => Some(self.passage.from.index.0.to_ne_bytes().to_vec()),
-            Field::Out => Some(self.passage.to.index.0.to_ne_bytes().to_vec()),
-            Field::InName => Some(name(self.passage.from)),
-            Field::OutName => Some(name(self.passage.to)),
+            Field::In => Some(index(from)),
+            Field::Out => Some(index(to)),
+            Field::InName => Some(name(from)),
+            Field::OutName => Some(name(to)),
             Field::State => Some(self.state.to_ne_bytes().to_vec()),
+            Field::Protocol => ports.map(|_| vec![UDP]),
+            Field::SourcePort => port(ports?.source),
+            Field::DestinationPort => port(ports?.destination),
             Field::Address | Field::Other => None,
         }
     }

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use super::ruleset::{Base, Chain, Expression, FORWARD, Field, PREROUTING, Place, Verdict};
+use super::ruleset::{
+    Base, Chain, Expression, FORWARD, Field, INPUT, OUTPUT, PREROUTING, Place, Verdict,
+};
 
 /// A match of iptables.
 pub(super) fn matched(name: &str, info: &[u8]) -> Expression {
@@ -51,6 +53,8 @@ pub(super) struct Layout {
     flags: usize,
     /// The flag that makes a jump a goto.
     goto: u8,
+    /// The flag of something that is not understood: later fragments of IPv4, the traffic class of IPv6.
+    unknown: u8,
     /// Where the offset of the target is; that of the next entry is behind it.
     target: usize,
     /// Bytes of an entry: its matches begin there.
@@ -64,6 +68,7 @@ pub(super) const OF_IPV4: Layout = Layout {
     protocol: 80,
     flags: 82,
     goto: 2,
+    unknown: 1,
     target: 88,
     length: 112,
 };
@@ -75,6 +80,7 @@ pub(super) const OF_IPV6: Layout = Layout {
     protocol: 128,
     flags: 131,
     goto: 4,
+    unknown: 2,
     target: 140,
     length: 168,
 };
@@ -137,7 +143,7 @@ pub(super) fn chains(
     let name_at = |offset: usize| names.get(&offset).cloned();
     let mut chains = Vec::new();
     for (begin, name) in &names {
-        let hooks = [PREROUTING, FORWARD].into_iter();
+        let hooks = [PREROUTING, INPUT, FORWARD, OUTPUT].into_iter();
         let mut hooks = hooks.filter_map(|hook| Some((hook, info.hook(hook)?)));
         let hook = hooks.find(|(_, (first, _))| first == begin);
         let policy = hook.map(|(_, (_, policy))| policy);
@@ -284,9 +290,10 @@ impl Entry<'_> {
 
     /// What it asks of the IP header and the interfaces.
     fn conditions(&self, layout: Layout) -> Vec<Expression> {
-        /// `IPT_INV_VIA_IN` and `IPT_INV_VIA_OUT`; behind them the other inversions.
+        /// `IPT_INV_VIA_IN`, `IPT_INV_VIA_OUT` and `XT_INV_PROTO`.
         const NOT_IN: u8 = 1;
         const NOT_OUT: u8 = 2;
+        const NOT_PROTOCOL: u8 = 0x40;
         let part = |at: usize, length: usize| self.head.get(at..at + length).unwrap_or_default();
         let inverted = part(layout.flags + 1, 1).first().copied().unwrap_or(0);
         let mut steps = Vec::new();
@@ -309,9 +316,13 @@ impl Entry<'_> {
                 steps.push(Expression::Compare(0, inverted & not == 0, name));
             }
         }
-        let others = self.flags(layout).unwrap_or(0) & !layout.goto;
-        // IPv6 says by a flag, too, that it looks at the protocol.
-        if is_set(part(layout.protocol, 2)) || others != 0 {
+        let protocol = half(self.head, layout.protocol).and_then(|it| u8::try_from(it).ok());
+        if let Some(protocol) = protocol.filter(|protocol| *protocol != 0) {
+            let equal = inverted & NOT_PROTOCOL == 0;
+            steps.push(Expression::Load(0, Field::Protocol));
+            steps.push(Expression::Compare(0, equal, vec![protocol]));
+        }
+        if self.flags(layout).unwrap_or(0) & layout.unknown != 0 {
             steps.push(Expression::Unknown);
         }
         steps

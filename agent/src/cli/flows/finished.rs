@@ -28,7 +28,7 @@ pub(super) fn finished(
     last: Option<usize>,
     follow: bool,
 ) -> Result<(), Failure> {
-    let look = Look::of_stdout();
+    let look = Look::of_stdout(options);
     let request = Request::FinishedFlows(FinishedRequest {
         last: last.or_else(|| follow.then_some(BEFORE_FOLLOWING)),
         follow,

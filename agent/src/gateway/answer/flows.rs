@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use self::best::Candidate;
 use self::look::{Look, Next};
 use super::RATE_WINDOW;
+use crate::config::nearest::did_you_mean;
 use crate::control::message::{Flow, FlowsReply, FlowsRequest, Response};
 use crate::datapath::Flows;
 use crate::gateway::Gateway;
@@ -37,6 +38,11 @@ impl PendingFlows {
 }
 
 impl Gateway {
+    fn has_site(&self, name: &str) -> bool {
+        let mut sites = self.desired.plan.sites.iter();
+        sites.any(|site| site.config.name == name)
+    }
+
     pub(super) fn begin_flows(
         &mut self,
         request: FlowsRequest,
@@ -51,6 +57,22 @@ impl Gateway {
             ));
             return;
         };
+        if let Some(site) = &request.filter.site
+            && !self.has_site(site)
+        {
+            let sites = self.desired.plan.sites.iter();
+            let known = sites.map(|site| site.config.name.as_str());
+            let meant = did_you_mean(site, known);
+            let _ = reply.send(Response::error(format!(
+                "there is no site {site} here{meant}{}",
+                if meant.is_empty() {
+                    ": `crossway sites` lists them"
+                } else {
+                    ""
+                }
+            )));
+            return;
+        }
         match Look::begin(&request, &datapath.flows, carried) {
             Ok(look) => self.pending_flows.push(PendingFlows {
                 due: now,

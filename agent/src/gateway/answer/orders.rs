@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use crate::config::nearest::did_you_mean;
 use crate::control::message::{EventKind, LinkOrder, LinksReply, LogFilter};
 use crate::control::{Asker, Response};
 use crate::gateway::Gateway;
@@ -42,9 +43,14 @@ impl Gateway {
         let links = &mut self.forwarding.links;
         let ids = links.named(target);
         if ids.is_empty() {
+            let names = links.names();
+            let sites = self.desired.plan.sites.iter();
+            let sites = sites.map(|site| site.config.name.as_str());
+            let known = names.iter().map(String::as_str).chain(sites);
             return Response::error(format!(
-                "{target:?} is no link of this gateway: name a site, or one of {}",
-                links.names().join(", ")
+                "{target:?} is no link of this gateway{} (name a site, or one of {})",
+                did_you_mean(target, known),
+                names.join(", ")
             ));
         }
         if order == LinkOrder::Promote {

@@ -62,9 +62,24 @@ unsafe impl Command for Features {}
 // SAFETY: linux/ethtool.h; the kernel only reads it.
 unsafe impl Command for Wanted {}
 
+/// How a feature of a device is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct State {
+    /// Whether it is on.
+    pub active: bool,
+    /// Whether it can be switched.
+    pub changeable: bool,
+}
+
 /// Whether `feature` of the device is on; `None` where the kernel does not have it or it cannot be
 /// changed.
 pub fn get(device: &str, feature: &str) -> io::Result<Option<bool>> {
+    let state = state(device, feature)?.filter(|state| state.changeable);
+    Ok(state.map(|state| state.active))
+}
+
+/// How `feature` of the device is; `None` where the kernel does not have it.
+pub fn state(device: &str, feature: &str) -> io::Result<Option<State>> {
     let Some(number) = number_of(device, feature, count(device)?)? else {
         return Ok(None);
     };
@@ -76,7 +91,10 @@ pub fn get(device: &str, feature: &str) -> io::Result<Option<bool>> {
     ethtool(device, &mut features)?;
     let [available, _, active, fixed] =
         features.bits[number / 32].map(|word| word & (1 << (number % 32)) != 0);
-    Ok((available && !fixed).then_some(active))
+    Ok(Some(State {
+        active,
+        changeable: available && !fixed,
+    }))
 }
 
 /// Switches `feature` of the device on or off. Whether the kernel has it.

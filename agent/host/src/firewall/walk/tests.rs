@@ -1,6 +1,6 @@
 use crossway_types::ids::IfIndex;
 
-use super::super::ruleset::{self, Base, Element};
+use super::super::ruleset::{self, Base, Element, INPUT};
 use super::*;
 
 const DROP: Expression = Expression::Decide(Verdict::Drop);
@@ -66,8 +66,9 @@ fn judge_rules(rules: &Ruleset) -> Vec<String> {
     };
     let (lan, tun) = (named("lan0", 2), named("cw-a", 3));
     let passage = Passage {
-        from: &lan,
-        to: &tun,
+        from: Some(&lan),
+        to: Some(&tun),
+        ports: None,
     };
     judge(rules, passage, true).collect()
 }
@@ -215,4 +216,52 @@ fn a_set_of_intervals_holds_what_lies_between_its_bounds() {
             "{value}"
         );
     }
+}
+
+#[test]
+fn a_datagram_of_the_tunnel_ends_only_where_that_is_certain() {
+    let wan = Named {
+        name: "wan0".to_owned(),
+        index: IfIndex(4),
+    };
+    let passage = Passage {
+        from: Some(&wan),
+        to: None,
+        ports: Some(Ports {
+            source: None,
+            destination: Some(51820),
+        }),
+    };
+    let blocked_by = |drops, steps: &[&[Expression]]| {
+        let mut rules = Ruleset::default();
+        rules
+            .chains
+            .insert(place("input"), chain(INPUT, drops, steps));
+        let found: Vec<_> = blocked(&rules, INPUT, passage).collect();
+        found.into_iter().map(|blocked| blocked.only_first).next()
+    };
+    let of = |field, value: &[u8], last: Expression| {
+        vec![
+            Expression::Load(0, field),
+            Expression::Compare(0, true, value.to_vec()),
+            last,
+        ]
+    };
+    let established = with(states(ESTABLISHED), ACCEPT);
+    let port = of(Field::DestinationPort, &51820_u16.to_be_bytes(), ACCEPT);
+    let other_port = of(Field::DestinationPort, &53_u16.to_be_bytes(), ACCEPT);
+    let ssh = [
+        of(Field::Protocol, &[6], Expression::Nothing)[..2].to_vec(),
+        of(Field::DestinationPort, &22_u16.to_be_bytes(), ACCEPT),
+    ]
+    .concat();
+    assert_eq!(blocked_by(true, &[]), Some(false));
+    assert_eq!(blocked_by(true, &[&established, &ssh]), Some(true));
+    assert_eq!(blocked_by(true, &[&other_port]), Some(false));
+    assert_eq!(blocked_by(true, &[&port]), None);
+    // What is not understood may let it pass, and does not drop it.
+    assert_eq!(blocked_by(true, &[&[Expression::Unknown, ACCEPT]]), None);
+    assert_eq!(blocked_by(false, &[&[Expression::Unknown, DROP]]), None);
+    let udp = of(Field::Protocol, &[UDP], DROP);
+    assert_eq!(blocked_by(false, &[&udp]), Some(false));
 }

@@ -52,6 +52,7 @@ fn with(mut rule: Vec<Expression>, last: impl IntoIterator<Item = Expression>) -
 #[test]
 fn the_chains_of_a_table_are_read() {
     const INVALID: u32 = 1;
+    const TCP: u8 = 6;
     let accept = Expression::Decide(Verdict::Accept);
     let drop = Expression::Decide(Verdict::Drop);
     let address = |address: &[u8]| {
@@ -70,7 +71,10 @@ fn the_chains_of_a_table_are_read() {
     ] {
         let chains = read(layout, table).unwrap();
         assert_eq!(chains.len(), 4);
-        assert!(chains["INPUT"].base.is_none() && chains["OUTPUT"].base.is_none());
+        for (name, hook) in [("INPUT", INPUT), ("OUTPUT", OUTPUT)] {
+            let base = chains[name].base.as_ref().unwrap();
+            assert!(!base.drops && base.hook == hook, "{name}");
+        }
         let forward = &chains["FORWARD"];
         let base = forward.base.as_ref().unwrap();
         assert!(base.drops && base.hook == FORWARD && base.priority == 0);
@@ -94,7 +98,11 @@ fn the_chains_of_a_table_are_read() {
                 by(Field::OutName, "lan0", 5, false),
                 [Expression::Nothing, back.clone()],
             ),
-            vec![Expression::Unknown, Expression::Nothing],
+            vec![
+                Expression::Load(0, Field::Protocol),
+                Expression::Compare(0, true, vec![TCP]),
+                Expression::Nothing,
+            ],
             vec![accept.clone()],
             vec![back],
         ];

@@ -177,8 +177,9 @@ impl Gateway {
         };
         let (from, to) = (named(input), named(output));
         let passage = Passage {
-            from: &from,
-            to: &to,
+            from: Some(&from),
+            to: Some(&to),
+            ports: None,
         };
         let chains = self.host.chains(passage, packet.is_ipv4())?;
         for chain in &chains {
