@@ -1,6 +1,6 @@
-/* Clocks that a test may set, in front of the C library's: of the process that loads this (LD_PRELOAD), and of no other.
- * The file that CLOCK_OFFSETS names holds two 64-bit numbers, the seconds that are added to CLOCK_REALTIME and to
- * CLOCK_BOOTTIME. */
+/* Clocks that a test may set, in front of the C library's: of the process that loads this (LD_PRELOAD), and of no
+ * other. The file that CLOCK_OFFSETS names holds two 64-bit numbers, the seconds that are added to CLOCK_REALTIME and
+ * to CLOCK_BOOTTIME. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdint.h>

@@ -203,9 +203,9 @@ impl Watched {
 
 fn not_judged(table: &Table, error: &io::Error) -> String {
     format!(
-        "the host has an iptables-legacy table {} that cannot be read ({error}): whether its chains drop what the fast path \
-         leaves to the kernel stack is not known; look at it with iptables-legacy-save, or move its rules to nftables \
-         (iptables-nft)",
+        "the host has an iptables-legacy table {} that cannot be read ({error}): whether its chains drop what the fast \
+         path leaves to the kernel stack is not known; look at it with iptables-legacy-save, or move its rules to \
+         nftables (iptables-nft)",
         table.name
     )
 }

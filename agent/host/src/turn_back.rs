@@ -1,5 +1,5 @@
-//! What comes out of the tunnel and would go back to the site that it came from: both ends have a route to the other for
-//! an address that neither knows better, and a packet for it would go to and fro until its TTL ends.
+//! What comes out of the tunnel and would go back to the site that it came from: both ends have a route to the other
+//! for an address that neither knows better, and a packet for it would go to and fro until its TTL ends.
 //!
 //! Two policy rules behind all others but the main table's answer it with "unreachable" at the first turn, whatever
 //! the number of routes: what comes in by the TUN looks into the main table, less the routes whose device is of the

@@ -1,5 +1,5 @@
-//! Reads the tables of `iptables-legacy` from the kernel (getsockopt(2) with the options of linux/netfilter_ipv4/ip_tables.h).
-//! The kernel has no notes of their changes.
+//! Reads the tables of `iptables-legacy` from the kernel: getsockopt(2) with the options of
+//! linux/netfilter_ipv4/ip_tables.h. The kernel has no notes of their changes.
 
 use std::fs;
 use std::io;

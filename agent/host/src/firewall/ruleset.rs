@@ -1,5 +1,5 @@
-//! nftables as plain data, as far as it is understood (linux/netfilter/nf_tables.h). The tables of `iptables-legacy` are
-//! told in the same words.
+//! nftables as plain data, as far as it is understood (linux/netfilter/nf_tables.h). The tables of `iptables-legacy`
+//! are told in the same words.
 
 use std::collections::HashMap;
 

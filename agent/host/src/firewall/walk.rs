@@ -125,8 +125,8 @@ fn drops_all(place: &Place, passage: Passage<'_>) -> String {
         format!("nft insert rule {chain} iifname \"{from}\" oifname \"{to}\" accept")
     };
     format!(
-        "the {} chain {chain} drops packets from {from} to {to}: what the fast path leaves to the kernel stack is lost; \
-         accept them there: {mend}",
+        "the {} chain {chain} drops packets from {from} to {to}: what the fast path leaves to the kernel stack is \
+         lost; accept them there: {mend}",
         kind(place)
     )
 }
