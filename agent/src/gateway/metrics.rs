@@ -29,6 +29,15 @@ impl Gateway {
         self.warnings.replace(Source::Metrics, warnings);
     }
 
+    /// Has the metrics be read where the configuration in force says, whatever a reload had tried.
+    pub(super) fn metrics_as_desired(&mut self) {
+        let wanted = self.desired.config.metrics.as_ref();
+        if let Err(error) = self.exporter.set(wanted) {
+            let warning = format!("metrics cannot be read: {error:#}");
+            self.warnings.replace(Source::Metrics, vec![warning]);
+        }
+    }
+
     /// Goes on where they were read at the agent before.
     pub(super) fn take_over_metrics(&mut self, before: Option<(Told, OwnedFd)>) {
         if let (Some(wanted), Some((told, listener))) = (&self.desired.config.metrics, before)

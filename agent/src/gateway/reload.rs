@@ -67,14 +67,19 @@ impl Gateway {
         };
         self.warnings.remember(Source::Metrics, Vec::new());
         if new == self.desired.config {
-            return match metrics.is_empty() {
-                true => of(Outcome::Unchanged, Vec::new(), Vec::new()),
-                false => of(Outcome::Applied, Vec::new(), metrics),
+            let outcome = if metrics.is_empty() {
+                Outcome::Unchanged
+            } else {
+                Outcome::Applied
             };
+            return of(outcome, Vec::new(), metrics);
         }
         let mtu = match self.host.choose_mtu(&new).await {
             Ok(mtu) => mtu,
-            Err(error) => return of(Outcome::Rejected, vec![format!("{error:#}")], Vec::new()),
+            Err(error) => {
+                self.metrics_as_desired();
+                return of(Outcome::Rejected, vec![format!("{error:#}")], Vec::new());
+            }
         };
 
         let numbers = self.desired.numbers.clone();
@@ -92,7 +97,7 @@ impl Gateway {
         changes.extend(metrics);
         let put = self.put_in_force(next, now).await;
         // Where it was taken back, so are they.
-        self.open_metrics();
+        self.metrics_as_desired();
         memory::give_back();
         match put {
             Ok(()) => {

@@ -127,6 +127,7 @@ impl fmt::Write for Bounded {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::message::LogRequest;
     use tracing_subscriber::layer::SubscriberExt;
 
     #[test]
@@ -138,7 +139,7 @@ mod tests {
             tracing::warn!(subject = "paris", tries = 3, error = %"no room", "refused {}", 7);
             tracing::info!("{}", "ü".repeat(LONGEST));
         });
-        let lines = ring.borrow().last(&Default::default()).lines;
+        let lines = ring.borrow().last(&LogRequest::default()).lines;
         assert_eq!(
             (lines[0].level, lines[0].message.as_str()),
             (LogLevel::Warn, "refused 7")

@@ -61,9 +61,9 @@ pub struct MapUse {
 }
 
 /// The whole text, with its end.
-pub fn text(reading: &Reading) -> String {
+pub fn text(reading: Reading) -> String {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Shared(reading.clone().into())));
+    registry.register_collector(Box::new(reading));
     let mut text = String::new();
     // A string takes everything.
     let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
@@ -94,22 +94,18 @@ pub fn classic(text: &str) -> String {
     classic
 }
 
-#[derive(Debug)]
-struct Shared(std::sync::Arc<Reading>);
-
-impl Collector for Shared {
+impl Collector for Reading {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut page = Page(encoder);
-        let reading = &*self.0;
-        gateway(&mut page, reading)?;
-        lan(&mut page, reading)?;
-        sites(&mut page, &reading.sites)?;
-        let of_sites = reading.sites.iter().flat_map(|site| &site.links);
-        let links: Vec<&Link> = of_sites.chain(&reading.replicas).collect();
+        gateway(&mut page, self)?;
+        lan(&mut page, self)?;
+        sites(&mut page, &self.sites)?;
+        let of_sites = self.sites.iter().flat_map(|site| &site.links);
+        let links: Vec<&Link> = of_sites.chain(&self.replicas).collect();
         links::write(&mut page, &links)?;
-        drops(&mut page, &reading.drops)?;
-        lanes(&mut page, reading)?;
-        maps(&mut page, reading)
+        drops(&mut page, &self.drops)?;
+        lanes(&mut page, self)?;
+        maps(&mut page, self)
     }
 }
 

@@ -153,7 +153,7 @@ impl Source {
             Ok(None) => return Err("the gateway is stopping, or hands over to another agent"),
             Err(_) => return Err("the gateway did not answer in time: see its log"),
         };
-        let text: Arc<str> = exposition::text(&reading).into();
+        let text: Arc<str> = exposition::text(reading).into();
         *last = Some((clock::now(), Arc::clone(&text)));
         Ok(text)
     }

@@ -11,7 +11,7 @@ fn what_a_name_holds_cannot_break_the_text() {
             state: "up".to_owned(),
             ..Default::default()
         });
-    let text = text(&reading);
+    let text = text(reading);
     let line = text
         .lines()
         .find(|line| line.starts_with("crossway_health_target_up{"));
@@ -35,7 +35,7 @@ fn names_are_conventional_and_the_text_has_an_end() {
         }],
         ..Reading::default()
     };
-    let text = text(&reading);
+    let text = text(reading);
     for line in [
         r#"crossway_build_info{gateway="berlin-1",version="0.1.0",abi="7"} 1"#,
         r#"crossway_lane_busy_seconds_total{lane="0"} 1.5"#,
@@ -63,7 +63,7 @@ fn whoever_does_not_ask_for_openmetrics_gets_the_format_before_it() {
         lanes_busy: vec![1.5],
         ..Reading::default()
     };
-    let classic = classic(&text(&reading));
+    let classic = classic(&text(reading));
     let of_lanes: Vec<&str> = classic
         .lines()
         .filter(|line| line.contains("crossway_lane_busy_seconds"))
