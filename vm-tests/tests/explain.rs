@@ -21,8 +21,8 @@ use explain::lab::Lab;
 use explain::property;
 use vm_tests::api::{End, FastPath};
 use vm_tests::config;
-use vm_tests::plan::{self, GatewayPlan, Shape};
 use vm_tests::crossway::{self, Crossway};
+use vm_tests::plan::{self, GatewayPlan, Shape};
 use vm_tests::shared_lan::{FAR, SharedLan, VIRTUAL};
 use vm_tests::topology::{Builder, Family};
 use vm_tests::traffic;
@@ -40,7 +40,11 @@ fn number(variable: &str, usual: u64) -> u64 {
 #[test]
 fn random_packets_go_the_way_that_was_explained() {
     let seed = number("CROSSWAY_EXPLAIN_SEED", 1);
-    property::check(Lab::start(true), number("CROSSWAY_EXPLAIN_COUNT", COUNT), seed);
+    property::check(
+        Lab::start(true),
+        number("CROSSWAY_EXPLAIN_COUNT", COUNT),
+        seed,
+    );
 }
 
 #[test]
@@ -94,7 +98,11 @@ fn the_way_is_told_with_site_link_lane_endpoint_and_size() {
     assert_eq!(way.link_state.as_deref(), Some("Up"));
     assert_eq!((way.lane, way.mtu_bytes), (Some(0), Some(1420)));
     let endpoint = lab.topology.sites[1].endpoint(Family::V4).to_string();
-    assert!(way.endpoint.unwrap().contains(&endpoint.replace(":51820", "")));
+    assert!(
+        way.endpoint
+            .unwrap()
+            .contains(&endpoint.replace(":51820", ""))
+    );
     assert_eq!(way.source_network.as_deref(), Some("10.1.0.0/24"));
     // What the other gateway does with it.
     let there = Question::udp(own, far).ask(lab.gateways[1].name()).unwrap();
@@ -103,13 +111,25 @@ fn the_way_is_told_with_site_link_lane_endpoint_and_size() {
     assert!(there.neighbour.is_some());
     // As a super-packet, and with as large segments as do not fit.
     let joined = Question::tcp(own, far).segment(1380).ask(a.name()).unwrap();
-    assert_eq!((joined.fast_path, joined.end), (FastPath::Carries, End::ToSite));
-    let joined = Question::tcp(own, far).segment(1400).df().ask(a.name()).unwrap();
+    assert_eq!(
+        (joined.fast_path, joined.end),
+        (FastPath::Carries, End::ToSite)
+    );
+    let joined = Question::tcp(own, far)
+        .segment(1400)
+        .df()
+        .ask(a.name())
+        .unwrap();
     assert_eq!(joined.reason.as_deref(), Some("too-big"));
     assert_eq!(joined.answer.as_deref(), Some("fragmentation-needed"));
     let text = a.command(&["explain", &own.to_string(), &far.to_string(), "tcp"]);
     let text = text.unwrap();
-    for part in ["lan0 lan_ingress", "10.2.0.0/24 to site b", "goes to site b by link", "far side"] {
+    for part in [
+        "lan0 lan_ingress",
+        "10.2.0.0/24 to site b",
+        "goes to site b by link",
+        "far side",
+    ] {
         assert!(text.contains(part), "{part:?} is not in:\n{text}");
     }
 }
@@ -124,32 +144,59 @@ fn what_is_odd_is_told_with_its_reason() {
     let way = Question::udp(gateway, far).ask(a.name()).unwrap();
     assert_eq!((way.from.as_str(), way.end), ("host", End::ToSite));
     assert_eq!(way.fast_path, FastPath::None);
-    let way = Question::udp(gateway, far).from("lan").ask(a.name()).unwrap();
+    let way = Question::udp(gateway, far)
+        .from("lan")
+        .ask(a.name())
+        .unwrap();
     assert_eq!(way.reason.as_deref(), Some("wrong-source"));
     assert_eq!(way.end, End::Dropped);
     // A source from outside: the far gateway has no route for it.
     let outside = "192.0.2.50".parse().unwrap();
-    let way = Question::udp(outside, far).from("ext0").ask(a.name()).unwrap();
+    let way = Question::udp(outside, far)
+        .from("ext0")
+        .ask(a.name())
+        .unwrap();
     assert_eq!((way.end, way.fast_path), (End::Dropped, FastPath::None));
-    assert!(ask::says(&way, "net.ipv4.conf.ext0.forwarding is 0"), "{way:?}");
+    assert!(
+        ask::says(&way, "net.ipv4.conf.ext0.forwarding is 0"),
+        "{way:?}"
+    );
     let gateway = &lab.topology.sites[0].gateway;
-    gateway.set_sysctl("net/ipv4/conf/ext0/forwarding", "1").unwrap();
-    let way = Question::udp(outside, far).from("ext0").ask(a.name()).unwrap();
+    gateway
+        .set_sysctl("net/ipv4/conf/ext0/forwarding", "1")
+        .unwrap();
+    let way = Question::udp(outside, far)
+        .from("ext0")
+        .ask(a.name())
+        .unwrap();
     assert_eq!((way.end, way.source_network.clone()), (End::ToSite, None));
     assert!(ask::says(&way, "source-not-in-site"), "{way:?}");
-    let there = Question::udp(outside, far).from("tunnel").ask(lab.gateways[1].name());
+    let there = Question::udp(outside, far)
+        .from("tunnel")
+        .ask(lab.gateways[1].name());
     let there = there.unwrap();
     assert_eq!(there.reason.as_deref(), Some("source-not-in-site"));
     // Interfaces that are not there, one of them a LAN.
     let (code, said) = a
-        .failing_command(&["explain", &own.to_string(), &far.to_string(), "--from", "eth9"])
+        .failing_command(&[
+            "explain",
+            &own.to_string(),
+            &far.to_string(),
+            "--from",
+            "eth9",
+        ])
         .unwrap();
     assert_eq!(code, 1);
     assert!(said.contains("there is no interface eth9"), "{said}");
-    lab.topology.sites[0].gateway.ip("link delete lan0").unwrap();
+    lab.topology.sites[0]
+        .gateway
+        .ip("link delete lan0")
+        .unwrap();
     wait::until("the LAN to be gone", UP, || {
         let refused = Question::udp(own, far).from("lan0").ask(a.name()).err()?;
-        refused.contains("LAN interface lan0 does not exist now").then_some(())
+        refused
+            .contains("LAN interface lan0 does not exist now")
+            .then_some(())
     })
     .unwrap();
     // A packet that cannot be.

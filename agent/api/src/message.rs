@@ -16,9 +16,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 pub use self::events::{Event, EventKind, EventsReply, EventsRequest};
-pub use self::explain::{
-    End, ExplainRequest, Explained, ExplainedStep, FastPath, WhichFragment,
-};
+pub use self::explain::{End, ExplainRequest, Explained, ExplainedStep, FastPath, WhichFragment};
 pub use self::flows::{Flow, FlowsReply, FlowsRequest};
 pub use self::sites::{
     Link, LinkOrder, LinkState, LinksReply, Overlap, OverlapsReply, ReplicaFlows, Route,

@@ -4,16 +4,14 @@
 use std::net::IpAddr;
 
 use futures::TryStreamExt;
+use rtnetlink::IpVersion;
 use rtnetlink::packet_core::{NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
 };
-use rtnetlink::packet_route::route::{
-    RouteAttribute, RouteFlags, RouteHeader, RouteMessage,
-};
+use rtnetlink::packet_route::route::{RouteAttribute, RouteFlags, RouteHeader, RouteMessage};
 use rtnetlink::packet_route::rule::RuleAttribute;
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
-use rtnetlink::IpVersion;
 
 use super::Host;
 use super::error::HostError;
@@ -148,10 +146,13 @@ impl Host {
             .iter()
             .filter(|rule| leads_there(&rule.attributes, rule.header.table))
             .map(|rule| {
-                let priority = rule.attributes.iter().find_map(|attribute| match attribute {
-                    RuleAttribute::Priority(priority) => Some(*priority),
-                    _ => None,
-                });
+                let priority = rule
+                    .attributes
+                    .iter()
+                    .find_map(|attribute| match attribute {
+                        RuleAttribute::Priority(priority) => Some(*priority),
+                        _ => None,
+                    });
                 format!("rule {} looks up table {table}", priority.unwrap_or(0))
             })
             .collect())
@@ -160,7 +161,11 @@ impl Host {
 
 fn question(packet: RoutedPacket, flags: RouteFlags) -> RouteMessage {
     let mut message = RouteMessage::default();
-    let length = if packet.destination.is_ipv4() { 32 } else { 128 };
+    let length = if packet.destination.is_ipv4() {
+        32
+    } else {
+        128
+    };
     message.header = RouteHeader {
         address_family: family(packet.destination),
         destination_prefix_length: length,
@@ -205,10 +210,13 @@ fn describe(message: &NeighbourMessage) -> Neighbour {
             | NeighbourState::Permanent
             | NeighbourState::Noarp
     );
-    let address = message.attributes.iter().find_map(|attribute| match attribute {
-        NeighbourAttribute::LinkLayerAddress(bytes) => Some(bytes),
-        _ => None,
-    });
+    let address = message
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            NeighbourAttribute::LinkLayerAddress(bytes) => Some(bytes),
+            _ => None,
+        });
     let text = |bytes: &Vec<u8>| {
         let bytes: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         bytes.join(":")

@@ -297,7 +297,9 @@ impl Links {
         let election = self.elections.get(&(site, lane));
         let ranks = election.map(Election::ranks).unwrap_or_default();
         let links = |rank: &Vec<LinkId>| -> Vec<&LinkStatus> {
-            rank.iter().filter_map(|link| self.by_id.get(link)).collect()
+            rank.iter()
+                .filter_map(|link| self.by_id.get(link))
+                .collect()
         };
         let alive = ranks.iter().map(|rank| {
             let mut links = links(rank);

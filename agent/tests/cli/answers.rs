@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use crossway::control::message::{
     Attachment, DropCount, DropSite, DropsReply, End, EventKind, ExplainRequest, Explained,
-    ExplainedStep, FastPath, Flow, FlowsReply, FlowsRequest, Health,
-    HealthTarget, Link, LinkState, LinksReply, Offload, Outcome, OverlapsReply, Posture, Reload,
-    ReplicaFlows, Route, RouteAnswer, RouteKind, RoutesReply, Site, SiteState, SitesReply,
-    StackCount, Status, ThreadPosture, Traffic, Tun, Version, VirtualRouter, WatchedBy,
+    ExplainedStep, FastPath, Flow, FlowsReply, FlowsRequest, Health, HealthTarget, Link, LinkState,
+    LinksReply, Offload, Outcome, OverlapsReply, Posture, Reload, ReplicaFlows, Route, RouteAnswer,
+    RouteKind, RoutesReply, Site, SiteState, SitesReply, StackCount, Status, ThreadPosture,
+    Traffic, Tun, Version, VirtualRouter, WatchedBy,
 };
 use crossway::control::{FlowEnds, Request, Response, overlaps};
 use crossway::engine::Engine;
@@ -107,15 +107,27 @@ fn explained(request: &ExplainRequest) -> Response {
     };
     let declined = request.options;
     let mut steps = vec![
-        step("eth1 lan_ingress", "redirected into the tunnel; its flow is in the table"),
+        step(
+            "eth1 lan_ingress",
+            "redirected into the tunnel; its flow is in the table",
+        ),
         step("route", "10.2.0.0/24 to site paris"),
-        step("lane 2", "link paris/paris-1, Up, to endpoint 192.0.2.7:51822"),
+        step(
+            "lane 2",
+            "link paris/paris-1, Up, to endpoint 192.0.2.7:51822",
+        ),
         step("MTU", "1000 bytes of the 1420 that fit"),
     ];
     if declined {
         steps = vec![
-            step("eth1 lan_ingress", "left to the kernel (ip-options): it has IPv4 options"),
-            step("kernel", "it ends here, time-exceeded is sent: its TTL of 1 ends here"),
+            step(
+                "eth1 lan_ingress",
+                "left to the kernel (ip-options): it has IPv4 options",
+            ),
+            step(
+                "kernel",
+                "it ends here, time-exceeded is sent: its TTL of 1 ends here",
+            ),
         ];
     }
     let text = |text: &str| (!declined).then(|| text.to_owned());

@@ -90,7 +90,8 @@ pub(crate) fn maps_of(gateway: &str) -> BTreeMap<String, String> {
     let pins = entries.filter(|entry| !entry.path().is_dir());
     pins.map(|pin| {
         let mut dump = Command::new("bpftool");
-        dump.args(["--json", "map", "dump", "pinned"]).arg(pin.path());
+        dump.args(["--json", "map", "dump", "pinned"])
+            .arg(pin.path());
         let name = pin.file_name().into_string().unwrap();
         (name, process::run(&mut dump).unwrap())
     })

@@ -22,7 +22,8 @@ const BATCH: u64 = 50;
 const LIMIT: Duration = Duration::from_secs(10);
 /// Reasons that also count what hosts send by themselves: discovery of their link, and answers, as large as the question,
 /// to what reached them.
-const OF_HOSTS_AS_WELL: [&str; 6] = [
+const OF_HOSTS_AS_WELL: [&str; 7] = [
+    "not-to-lan",
     "too-big",
     "not-ip",
     "not-for-us",
@@ -67,7 +68,9 @@ pub(crate) fn check(lab: Lab, count: u64, seed: u64) {
         let arrived = wait::until("the packets", LIMIT, || {
             watch.turn();
             let mut batch = all[first..].iter();
-            batch.all(|it| it.is_seen_in(&watch.of(it.number))).then_some(())
+            batch
+                .all(|it| it.is_seen_in(&watch.of(it.number)))
+                .then_some(())
         });
         if arrived.is_err() {
             break;
@@ -82,7 +85,13 @@ pub(crate) fn check(lab: Lab, count: u64, seed: u64) {
         .filter(|it| !it.is_all_of(&watch.of(it.number)))
         .map(|it| format!("{:?}\n  was seen as {:?}\n", it, watch.of(it.number)))
         .collect();
-    assert!(wrong.is_empty(), "{} of {}: {}", wrong.len(), all.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {}: {}",
+        wrong.len(),
+        all.len(),
+        wrong.join("\n")
+    );
     assert_eq!(all.len() as u64, count);
     check_counters(&all, &before, &lab.gateways[0].drops().unwrap());
     print_summary(&all);
@@ -169,9 +178,11 @@ impl Expected {
         let at_host = last.end == End::ToHost || self.delivered();
         let towards = matches!(last.end, End::ToLan | End::Elsewhere);
         match (ipv4, kind, code) {
-            (true, 3, 2 | 3) | (true, 11, 1) | (false, 1, 4) | (false, 4, 0..=2) | (false, 3, 1) => {
-                at_host || last.end == End::ToLan
-            }
+            (true, 3, 2 | 3)
+            | (true, 11, 1)
+            | (false, 1, 4)
+            | (false, 4, 0..=2)
+            | (false, 3, 1) => at_host || last.end == End::ToLan,
             (true, 3, 1) | (false, 1, 3) | (true, 5, _) => towards,
             // Options that a host does not take.
             (true, 12, _) => at_host,
@@ -216,14 +227,19 @@ fn code_of(word: &str, ipv4: bool) -> (u8, u8) {
 /// What was left to the stack, by reason, is as it was explained.
 fn check_counters(all: &[Expected], before: &DropsReply, after: &DropsReply) {
     let mut explained: BTreeMap<&str, u64> = BTreeMap::new();
-    let declined = all.iter().filter(|it| it.here.fast_path == FastPath::Declines);
+    let declined = all
+        .iter()
+        .filter(|it| it.here.fast_path == FastPath::Declines);
     for reason in declined.filter_map(|it| it.here.reason.as_deref()) {
         *explained.entry(reason).or_default() += 1;
     }
     for (before, after) in before.to_stack.iter().zip(&after.to_stack) {
         let counted = after.packets - before.packets;
         let explained = explained.get(before.reason.as_str()).copied().unwrap_or(0);
-        println!("{:<18} {explained:>6} explained {counted:>6} counted", before.reason);
+        println!(
+            "{:<18} {explained:>6} explained {counted:>6} counted",
+            before.reason
+        );
         let more = OF_HOSTS_AS_WELL.contains(&before.reason.as_str());
         assert!(
             counted == explained || more && counted > explained,
@@ -238,10 +254,18 @@ fn print_summary(all: &[Expected]) {
     for it in all {
         let there = it.there.as_ref();
         let there = there.map_or(String::new(), |there| {
-            format!(", there {} {}", there.end.as_str(), there.answer.as_deref().unwrap_or(""))
+            format!(
+                ", there {} {}",
+                there.end.as_str(),
+                there.answer.as_deref().unwrap_or("")
+            )
         });
         let answer = it.here.answer.as_deref().unwrap_or("");
-        let end = format!("{:?} {} {answer}{there}", it.here.fast_path, it.here.end.as_str());
+        let end = format!(
+            "{:?} {} {answer}{there}",
+            it.here.fast_path,
+            it.here.end.as_str()
+        );
         *ends.entry(end).or_default() += 1;
     }
     for (end, count) in ends {

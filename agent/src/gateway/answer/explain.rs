@@ -105,7 +105,10 @@ impl Gateway {
             }
             Decision::ToTunnel => {
                 story.answer.fast_path = FastPath::Carries;
-                story.step(&at, "redirected back into the tunnel: this gateway is a hub");
+                story.step(
+                    &at,
+                    "redirected back into the tunnel: this gateway is a hub",
+                );
                 let second = self.ask_program(Hook::TunEgress, packet, &tun)?;
                 let second = second.context("the programs have just been detached")?;
                 self.into_tunnel(packet, &second, story).await
@@ -142,9 +145,14 @@ impl Gateway {
         story: &mut Story,
     ) -> Result<()> {
         let reason = explanation.stack_reason().with_context(|| {
-            format!("{at} has decided {:?}, for which there is no word here", explanation.decision())
+            format!(
+                "{at} has decided {:?}, for which there is no word here",
+                explanation.decision()
+            )
         })?;
-        let site = explanation.has(TARGET).then_some(SiteId(explanation.target));
+        let site = explanation
+            .has(TARGET)
+            .then_some(SiteId(explanation.target));
         let site = site.and_then(|site| self.desired.plan.site(site));
         let mtu = site.and_then(|site| {
             let datapath = self.forwarding.datapath.as_ref()?;
@@ -154,7 +162,10 @@ impl Gateway {
         let why = reasons::describe(reason, packet, name, mtu);
         story.answer.fast_path = FastPath::Declines;
         story.answer.reason = Some(reason.as_str().to_owned());
-        story.step(at, &format!("left to the kernel ({}): {why}", reason.as_str()));
+        story.step(
+            at,
+            &format!("left to the kernel ({}): {why}", reason.as_str()),
+        );
         Ok(())
     }
 

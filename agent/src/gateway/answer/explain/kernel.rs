@@ -221,7 +221,9 @@ impl Gateway {
             );
             return self.into_tunnel(packet, &explanation, story).await;
         }
-        let site: Option<SiteId> = self.planned_route(packet.destination()).map(|(_, site)| site);
+        let site: Option<SiteId> = self
+            .planned_route(packet.destination())
+            .map(|(_, site)| site);
         self.by_lane(packet, site, 0, story).await
     }
 
@@ -249,19 +251,14 @@ impl Gateway {
         story.step(
             at,
             &format!(
-                "redirected out of {} to {next}: the kernel's routing says so, and no FORWARD chain sees it",
+                "redirected out of {} to {next}, by the kernel's routing; no FORWARD chain sees it",
                 output.name
             ),
         );
         self.tell_neighbour(&output, next, story).await
     }
 
-    async fn tell_neighbour(
-        &self,
-        output: &Named,
-        next: IpAddr,
-        story: &mut Story,
-    ) -> Result<()> {
+    async fn tell_neighbour(&self, output: &Named, next: IpAddr, story: &mut Story) -> Result<()> {
         story.answer.next_hop = Some(next);
         let known = self.host.kernel.neighbour(output.index, next).await?;
         let what = match &known {
@@ -288,7 +285,8 @@ fn is_forwarding(input: &Named, ipv4: bool) -> bool {
     if ipv4 {
         return is_on(Key::ipv4(&input.name, Name::Forwarding));
     }
-    is_on(Key::ipv6("all", Name::Forwarding)) || is_on(Key::ipv6(&input.name, Name::ForceForwarding))
+    is_on(Key::ipv6("all", Name::Forwarding))
+        || is_on(Key::ipv6(&input.name, Name::ForceForwarding))
 }
 
 fn not_forwarded(input: &Named, ipv4: bool) -> String {

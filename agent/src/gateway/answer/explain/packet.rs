@@ -123,7 +123,10 @@ impl Packet {
             story.answer.answer = Some(answer.to_owned());
         } else {
             story.answer.end = End::Dropped;
-            story.step("kernel", "its sender is not told: no ICMP error is sent about such a packet");
+            story.step(
+                "kernel",
+                "its sender is not told: no ICMP error is sent about such a packet",
+            );
         }
     }
 

@@ -85,7 +85,9 @@ impl Gateway {
         match self.host.kernel.find(name).await? {
             Some(found) if is_lan => Ok(Place::Lan(found.into())),
             Some(found) => Ok(Place::Other(found.into())),
-            None if is_lan => bail!("LAN interface {name} does not exist now: no packet comes by it"),
+            None if is_lan => {
+                bail!("LAN interface {name} does not exist now: no packet comes by it")
+            }
             None => {
                 let lans: Vec<&str> = lans.iter().map(|lan| lan.interface.as_str()).collect();
                 bail!(

@@ -16,10 +16,13 @@ pub(super) fn describe(
     match reason {
         StackReason::NoRoute => format!("no site has a route to {destination}"),
         StackReason::KernelRoute => {
-            format!("{destination} is the host's own, or the kernel has a more specific route to it")
+            format!(
+                "{destination} is the host's own, or the kernel has a more specific route to it"
+            )
         }
         StackReason::NotRoutable => {
-            "its source or destination is multicast, broadcast, link-local, loopback or unspecified".to_owned()
+            "its source or destination is multicast, broadcast, link-local, loopback or unspecified"
+                .to_owned()
         }
         StackReason::TtlExpiring => "its TTL ends here".to_owned(),
         StackReason::IpOptions => "it has IPv4 options".to_owned(),
@@ -27,24 +30,21 @@ pub(super) fn describe(
             "it has an extension header that a router must look at".to_owned()
         }
         StackReason::TooBig => match mtu {
-            Some(mtu) => format!(
-                "{} bytes, and site {site} takes {mtu}; the kernel cuts it or tells its sender",
-                packet.largest
-            ),
+            Some(mtu) => format!("{} bytes, and site {site} takes {mtu}", packet.largest),
             None => format!("{} bytes are too many for the way out", packet.largest),
         },
         StackReason::SiteDown => format!(
             "site {site} is down, or not served by the fast path: see `crossway links` for the cause"
         ),
         StackReason::NotReady => {
-            "the agent has not told the programs of this interface; `crossway reload` does".to_owned()
+            "the agent has not told the programs of this interface; `crossway reload` does"
+                .to_owned()
         }
         StackReason::NotToLan => {
             "the kernel's routing does not send it to a LAN of this gateway".to_owned()
         }
         StackReason::WrongSource => format!(
-            "the kernel's routing does not lead back to {source} by this interface, or it is our own address: the kernel \
-             judges it by rp_filter"
+            "no route leads back to {source} by this interface, or it is our own address: rp_filter decides"
         ),
         StackReason::RedirectFailed => "the kernel refuses to rewrite it".to_owned(),
         StackReason::NotIp => "it is neither IPv4 nor IPv6".to_owned(),
