@@ -119,8 +119,9 @@ fn end(answer: &Explained) -> (String, Colour) {
     match answer.end {
         End::ToSite => {
             let (site, link) = (or_unknown(&answer.site), or_unknown(&answer.link));
+            let is_known = answer.source_network.is_some();
             let colour = match answer.link_state.as_deref() {
-                Some("Up") => Colour::Green,
+                Some("Up") if is_known => Colour::Green,
                 _ => Colour::Yellow,
             };
             (format!("goes to site {site} by link {link}, {by}"), colour)

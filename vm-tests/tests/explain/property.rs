@@ -22,7 +22,8 @@ const BATCH: u64 = 50;
 const LIMIT: Duration = Duration::from_secs(10);
 /// Reasons that also count what hosts send by themselves: discovery of their link, and answers, as large as the question,
 /// to what reached them.
-const OF_HOSTS_AS_WELL: [&str; 6] = [
+const OF_HOSTS_AS_WELL: [&str; 7] = [
+    "not-to-lan",
     "too-big",
     "not-ip",
     "not-for-us",

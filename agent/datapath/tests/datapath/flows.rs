@@ -72,7 +72,8 @@ fn key(number: u32) -> FlowKey {
 #[test]
 fn a_sweep_removes_idle_flows_in_steps_and_no_others() {
     enter_sandbox();
-    let mut datapath = Datapath::load_for("flows-sweep", Holder::Successor, TcAttach::Auto, 1 << 20).unwrap();
+    let mut datapath =
+        Datapath::load_for("flows-sweep", Holder::Successor, TcAttach::Auto, 1 << 20).unwrap();
     let mut programs = Programs::of(&datapath);
     for number in 0..40_000 {
         programs.enter(number, if number % 4 == 0 { 1000 } else { 100 });
@@ -110,7 +111,8 @@ fn a_sweep_removes_idle_flows_in_steps_and_no_others() {
 #[test]
 fn a_table_that_fills_up_is_emptied_before_the_kernel_does_it_and_nothing_is_lost() {
     enter_sandbox();
-    let mut datapath = Datapath::load_for("flows-pressure", Holder::Successor, TcAttach::Auto, 1 << 16).unwrap();
+    let mut datapath =
+        Datapath::load_for("flows-pressure", Holder::Successor, TcAttach::Auto, 1 << 16).unwrap();
     let mut programs = Programs::of(&datapath);
     let (mut finished, mut ends) = (Tally::default(), HashSet::new());
     let mut entered = 0;

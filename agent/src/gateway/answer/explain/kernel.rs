@@ -252,7 +252,7 @@ impl Gateway {
         story.step(
             at,
             &format!(
-                "redirected out of {} to {next}: the kernel's routing says so, and no FORWARD chain sees it",
+                "redirected out of {} to {next}, by the kernel's routing; no FORWARD chain sees it",
                 output.name
             ),
         );

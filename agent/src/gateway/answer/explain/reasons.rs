@@ -30,10 +30,7 @@ pub(super) fn describe(
             "it has an extension header that a router must look at".to_owned()
         }
         StackReason::TooBig => match mtu {
-            Some(mtu) => format!(
-                "{} bytes, and site {site} takes {mtu}; the kernel cuts it or tells its sender",
-                packet.largest
-            ),
+            Some(mtu) => format!("{} bytes, and site {site} takes {mtu}", packet.largest),
             None => format!("{} bytes are too many for the way out", packet.largest),
         },
         StackReason::SiteDown => format!(
@@ -47,8 +44,7 @@ pub(super) fn describe(
             "the kernel's routing does not send it to a LAN of this gateway".to_owned()
         }
         StackReason::WrongSource => format!(
-            "the kernel's routing does not lead back to {source} by this interface, or it is our own address: the kernel \
-             judges it by rp_filter"
+            "no route leads back to {source} by this interface, or it is our own address: rp_filter decides"
         ),
         StackReason::RedirectFailed => "the kernel refuses to rewrite it".to_owned(),
         StackReason::NotIp => "it is neither IPv4 nor IPv6".to_owned(),

@@ -180,11 +180,11 @@ impl Gateway {
         };
         let what = match &known {
             Some((prefix, whose)) => format!(
-                "source {source} is in {prefix} {whose}: {far} takes it if its routes for this site hold it, as they should"
+                "source {source} is in {prefix} {whose}, as the routes of {far} for this site should say"
             ),
             None => format!(
-                "source {source} is in no network of this gateway: {far} drops it (source-not-in-site) unless its routes \
-                 for this site hold it; add one there, or look why the host has that address"
+                "source {source} is in no network of this gateway: {far} drops it (source-not-in-site), unless its routes \
+                 for this site hold it; add it there, or look why a host has that address"
             ),
         };
         story.answer.source_network = known.map(|(prefix, _)| prefix.to_string());
