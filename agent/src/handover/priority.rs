@@ -60,15 +60,52 @@ fn set(nice: libc::c_int) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    fn nice() -> libc::c_int {
+        Priority::of_thread().before
+    }
+
+    /// Whether this thread may raise itself.
+    fn may_raise() -> bool {
+        let before = nice();
+        let may = set(before - 1).is_ok() && nice() == before - 1;
+        set(before).unwrap();
+        may
+    }
+
     #[test]
-    fn the_priority_is_as_before_afterwards() {
-        let before = Priority::of_thread().before;
-        for other in [Priority::patient, Priority::urgent] {
-            let changed = other();
-            let now = Priority::of_thread().before;
-            assert_eq!(changed.is_some(), now != before);
-            drop(changed);
-            assert_eq!(Priority::of_thread().before, before);
+    fn the_priority_is_another_meanwhile_and_as_before_afterwards() {
+        let before = nice();
+        if !may_raise() {
+            return;
         }
+        let patient = Priority::patient().unwrap();
+        assert_eq!(nice(), PATIENT.max(before));
+        drop(patient);
+        assert_eq!(nice(), before);
+        let urgent = Priority::urgent().unwrap();
+        assert_eq!(nice(), URGENT.min(before));
+        drop(urgent);
+        assert_eq!(nice(), before);
+    }
+
+    /// It could not come back.
+    #[test]
+    fn without_the_right_to_raise_itself_a_thread_stays_as_it_is() {
+        let other = std::thread::spawn(|| {
+            let nice_right = caps::Capability::CAP_SYS_NICE;
+            if caps::has_cap(None, caps::CapSet::Effective, nice_right).unwrap() {
+                caps::drop(None, caps::CapSet::Effective, nice_right).unwrap();
+            }
+            let before = nice();
+            if may_raise() {
+                // By its limit (RLIMIT_NICE).
+                return;
+            }
+            for change in [Priority::patient, Priority::urgent] {
+                assert!(change().is_none());
+                assert_eq!(nice(), before);
+            }
+        });
+        other.join().unwrap();
     }
 }

@@ -260,7 +260,9 @@ mod tests {
         assert_eq!(silent.kind(), io::ErrorKind::WouldBlock);
         a.send(&Word::Go).unwrap();
         assert!(peek(&b.0).unwrap());
-        assert!(peek(&b.0).unwrap(), "nothing was taken");
+        assert!(peek(&b.0).unwrap());
+        let mut b = b;
+        assert_eq!(b.receive::<Word>().unwrap(), Word::Go, "nothing was taken");
         drop(b);
         let [a, b] = pair();
         drop(a);
@@ -314,5 +316,33 @@ mod tests {
         a.0.write_all(&u64::MAX.to_le_bytes()).unwrap();
         let error = b.receive_bytes().unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        // Also as the last word, which is not the same as none.
+        let [mut a, mut b] = pair();
+        a.0.write_all(&u64::MAX.to_le_bytes()).unwrap();
+        let error = b.shut().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        // The longest is waited for.
+        let [mut a, mut b] = pair();
+        a.0.write_all(&MAX_FRAME.to_le_bytes()).unwrap();
+        drop(a);
+        let error = b.receive_bytes().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn as_many_descriptors_as_one_message_holds_arrive_and_one_more_is_refused() {
+        let [mut a, mut b] = pair();
+        let null = File::open("/dev/null").unwrap();
+        let many = vec![null.as_fd(); MAX_DESCRIPTORS + 1];
+        let refused = a.send_descriptors(&many).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::InvalidInput);
+        a.send_descriptors(&many[..MAX_DESCRIPTORS]).unwrap();
+        let received = b.receive_descriptors().unwrap();
+        assert_eq!(received.len(), MAX_DESCRIPTORS);
+        for descriptor in received {
+            // Programs that this one starts do not get it.
+            let flags = nix::fcntl::fcntl(&descriptor, nix::fcntl::F_GETFD).unwrap();
+            assert_eq!(flags, libc::FD_CLOEXEC);
+        }
     }
 }

@@ -374,6 +374,27 @@ mod tests {
     }
 
     #[test]
+    fn of_sessions_that_wait_for_their_first_message_the_two_newest_are_kept() {
+        let now = clock::now();
+        let mut keypairs = Keypairs::default();
+        for local in 1..=4 {
+            let keys = TransportKeys {
+                sending: Zeroizing::new([0x61; 32]),
+                receiving: Zeroizing::new([0x62; 32]),
+            };
+            keypairs.add_unconfirmed(Keypair::new(keys, local, 2, false, now));
+        }
+        for (local, expected) in [
+            (1, Err(DropReason::NoSession)),
+            (2, Err(DropReason::NoSession)),
+            (3, Ok((20, true))),
+        ] {
+            let opened = keypairs.open(local, &message(0), &mut [0; 256]);
+            assert_eq!(opened, expected, "{local}");
+        }
+    }
+
+    #[test]
     fn a_session_that_has_ended_leaves_no_key() {
         let make = || {
             let keys = TransportKeys {

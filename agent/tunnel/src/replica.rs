@@ -175,6 +175,10 @@ mod tests {
             other[at] = value;
             assert_eq!(b.payload_of(&other), None, "byte {at}");
         }
+        let mut longer = inner.clone();
+        longer.resize(HEADERS + LONGEST + 1, 0);
+        longer[44..46].copy_from_slice(&((UDP_HEADER + LONGEST + 1) as u16).to_be_bytes());
+        assert_eq!(b.payload_of(&longer), None, "longer than any");
         for length in [0_u16, 7, 0xffff] {
             let mut other = inner.clone();
             other[44..46].copy_from_slice(&length.to_be_bytes());

@@ -33,6 +33,7 @@ fn a_file_that_is_wrong_or_a_port_that_is_taken_leaves_the_running_agent_unharme
     let (code, said) = pair.a.take_over_refused().unwrap();
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("is another WireGuard"), "{said}");
+    assert!(!said.contains("starts in its place"), "{said}");
     wait::until("the running agent to say so", UP, || {
         pair.a
             .log()
@@ -60,6 +61,7 @@ fn an_agent_that_hangs_is_not_taken_over_and_goes_on_when_it_can() {
     let (code, said) = refused.unwrap();
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("the running agent does not answer"), "{said}");
+    assert!(!said.contains("starts in its place"), "{said}");
     pair.wait_until_up().unwrap();
     assert_eq!(pair.a.status().unwrap().pid, pid);
     pair.a.take_over().unwrap();

@@ -82,13 +82,40 @@ fn another_pace_keeps_the_session_of_bfd_and_another_mode_does_not() {
     let mut net = Net::new();
     let mut liveness = Liveness::default();
     liveness.pace.interval *= 2;
-    let (now, tunnel) = (net.now, &mut net.nodes[0].tunnel);
+    let now = net.now;
+    let before = [0, 1].map(|node| net.bfd(node, 0).detection_time.unwrap());
+    let tunnel = &mut net.nodes[0].tunnel;
     tunnel.set_liveness(LinkId(0), &liveness, None, now);
     assert_eq!(net.bfd(0, 0).state, State::Up);
     net.run(Duration::from_secs(2));
     assert_eq!(net.changes, [vec![], vec![]]);
+    let after = [0, 1].map(|node| net.bfd(node, 0).detection_time.unwrap());
+    assert_eq!(after, before.map(|time| time * 2));
     liveness.mode = LivenessMode::Bfd;
     let (now, tunnel) = (net.now, &mut net.nodes[0].tunnel);
     tunnel.set_liveness(LinkId(0), &liveness, None, now);
     assert_eq!(net.bfd(0, 0).state, State::Down, "it begins anew");
+}
+
+#[test]
+fn a_probe_is_taken_up_when_it_is_asked_for_and_given_up_when_it_is_not() {
+    let mut net = Net::new();
+    let own = Some("10.1.0.1".parse().unwrap());
+    for (probe, source, expected) in [
+        (None, own, None),
+        (Some("10.2.0.1"), own, Some(false)),
+        (Some("10.2.0.1"), None, None),
+        (Some("10.2.0.2"), own, Some(false)),
+        (None, own, None),
+    ] {
+        let liveness = Liveness {
+            probe: probe.map(|host| host.parse().unwrap()),
+            ..Liveness::default()
+        };
+        let now = net.now;
+        let tunnel = &mut net.nodes[0].tunnel;
+        tunnel.set_liveness(LinkId(0), &liveness, source, now);
+        assert_eq!(net.nodes[0].snapshot()[0].pulse.echo, expected, "{probe:?}");
+        assert_eq!(net.bfd(0, 0).state, State::Up, "BFD goes on");
+    }
 }

@@ -124,19 +124,68 @@ fn a_link_is_found_by_where_its_far_end_is_or_is_dialled() {
 /// Thousands of them would else have everybody show a cookie.
 #[test]
 fn responses_that_nobody_asked_for_are_no_load() {
-    let (mut a, mut b) = pair();
-    let (_, initiation) = a.out.take_datagrams().remove(0);
-    b.handle(&initiation, a.address);
-    let (_, response) = b.out.take_datagrams().remove(0);
-    assert_eq!(a.handle(&response, b.address).0, Handled::Control);
-    for _ in 0..2000 {
-        let (handled, _) = a.handle(&response, b.address);
-        assert_eq!(handled, Handled::Dropped(DropReason::HandshakeInvalid));
+    for (mut a, mut b) in pairs() {
+        let (_, initiation) = a.out.take_datagrams().remove(0);
+        b.handle(&initiation, a.address);
+        let (_, response) = b.out.take_datagrams().remove(0);
+        assert_eq!(a.handle(&response, b.address).0, Handled::Control);
+        for _ in 0..2000 {
+            let (handled, _) = a.handle(&response, b.address);
+            assert_eq!(handled, Handled::Dropped(DropReason::HandshakeInvalid));
+        }
+        let mut anew = Node::new(2, "203.0.113.9:7");
+        anew.add(&a, 1, true);
+        let (_, initiation) = anew.out.take_datagrams().remove(0);
+        assert_eq!(a.handle(&initiation, anew.address).0, Handled::Control);
     }
-    let mut anew = Node::new(2, "203.0.113.9:7");
-    anew.add(&a, 1, true);
-    let (_, initiation) = anew.out.take_datagrams().remove(0);
-    assert_eq!(a.handle(&initiation, anew.address).0, Handled::Control);
+}
+
+#[test]
+fn a_handshake_that_waits_for_its_answer_is_told_with_its_age() {
+    for (mut a, mut b) in pairs() {
+        let waits = |node: &Node| node.snapshot()[0].unanswered_for;
+        assert_eq!(waits(&a), Some(Duration::ZERO));
+        assert_eq!(waits(&b), None);
+        a.now += Duration::from_secs(3);
+        assert_eq!(waits(&a), Some(Duration::from_secs(3)));
+        exchange(&mut a, &mut b);
+        assert_eq!((waits(&a), waits(&b)), (None, None));
+    }
+}
+
+#[test]
+fn a_link_that_is_bound_to_another_interface_leaves_by_it_at_once() {
+    let (mut a, mut b) = pair();
+    exchange(&mut a, &mut b);
+    let packet = inner([10, 1, 0, 1], [10, 2, 0, 1], 100);
+    for interface in [NonZeroU32::new(7), NonZeroU32::new(8), None] {
+        a.tunnel.set_interface(LinkId(2), interface);
+        assert_eq!(a.seal(&packet), Sealed::Ready);
+        let (to, _) = a.out.take_datagrams().remove(0);
+        assert_eq!((to.remote, to.interface), (b.address.remote, interface));
+    }
+}
+
+/// The list is for times of load: made anew once a second, not for each message.
+#[test]
+fn where_peers_are_is_looked_up_again_after_a_second() {
+    let (mut a, b) = pair();
+    let now = a.now;
+    let known = |a: &mut Node, address: &str, milliseconds| {
+        let now = now + Duration::from_millis(milliseconds);
+        let tunnel = &mut a.tunnel;
+        let address = address.parse().unwrap();
+        tunnel.known_addresses.contains(address, &tunnel.peers, now)
+    };
+    assert!(known(&mut a, "192.0.2.2", 0));
+    assert!(known(&mut a, "::ffff:192.0.2.2", 0));
+    let moved = Endpoint::new("203.0.113.9:7".parse().unwrap());
+    a.tunnel.set_endpoint(LinkId(2), moved, now, &mut a.out);
+    assert!(!known(&mut a, "203.0.113.9", 999));
+    assert!(known(&mut a, "203.0.113.9", 1000));
+    assert!(!known(&mut a, &b.address.remote.ip().to_string(), 1000));
+    a.tunnel.remove_peer(LinkId(2));
+    assert!(!known(&mut a, "203.0.113.9", 2500));
 }
 
 #[test]

@@ -307,6 +307,39 @@ fn control_packets_that_make_no_sense_or_are_for_nobody_are_counted_and_are_no_s
     assert_eq!(net.bfd(0, 0).state, State::Up);
 }
 
+/// It may name the session of any of its own links, and of no other gateway's.
+#[test]
+fn a_gateway_cannot_speak_for_the_link_of_another() {
+    let mut net = Net::new();
+    let near = &mut net.nodes[0];
+    let mut third = Node::new(3, "203.0.113.3:51820");
+    third.now = net.now;
+    let spec = PeerSpec {
+        link: LinkId(9),
+        site: Some(SiteId(9)),
+        receiver_index: 0x3000,
+        public_key: third.public_key(),
+        endpoint: None,
+        ..near.tunnel.peers[0].as_ref().unwrap().spec().clone()
+    };
+    near.tunnel.add_peer(spec, near.now, &mut near.out);
+    third.add(near, 1, true);
+    exchange(&mut third, near);
+    let path = encapsulation::Path {
+        local: link_bfd::link_local(&third.public_key()).into(),
+        remote: link_bfd::link_local(&near.public_key()).into(),
+        source_port: 50_000,
+    };
+    let mut inner = [0; encapsulation::LONGEST];
+    let length = encapsulation::write(&flapping(State::Down), &path, &mut inner);
+    let peer = third.tunnel.peer_of(LinkId(1)).unwrap();
+    assert!(peer.send_control(&inner[..length], &mut third.out));
+    let (_, datagram) = third.out.take_datagrams().remove(0);
+    let (handled, _) = near.handle(&datagram, third.address);
+    assert_eq!(handled, Handled::Dropped(DropReason::LivenessInvalid));
+    assert_eq!(net.bfd(0, 0).state, State::Up);
+}
+
 /// A far end that is authentic, and changes its state as fast as it can: its packets for link 0, from its node.
 fn flapping(state: State) -> Packet {
     Packet {

@@ -110,3 +110,14 @@ fn the_next_agent_has_the_same_deadlines() {
         assert_eq!(next.doubt.awaits(), timers.doubt.awaits());
     }
 }
+
+#[test]
+fn two_sides_that_began_at_once_do_not_go_on_so() {
+    let jitters: std::collections::HashSet<Duration> = (0..100).map(|_| jitter()).collect();
+    assert!(jitters.len() > 20, "{jitters:?}");
+    assert!(
+        jitters
+            .iter()
+            .all(|jitter| *jitter <= Duration::from_millis(JITTER_MS))
+    );
+}
