@@ -205,7 +205,7 @@ impl Gateway {
                 &format!("{} tun_egress", tun.name),
                 "counted for its site, and given its lane",
             );
-            return self.into_tunnel(packet, &explanation, story).await;
+            return self.enter_tunnel(packet, &explanation, story).await;
         }
         let site: Option<SiteId> = self
             .planned_route(packet.destination())
