@@ -41,7 +41,7 @@ fn number(variable: &str, usual: u64) -> u64 {
 fn random_packets_go_the_way_that_was_explained() {
     let seed = number("CROSSWAY_EXPLAIN_SEED", 1);
     property::check(
-        Lab::start(true),
+        &Lab::start(true),
         number("CROSSWAY_EXPLAIN_COUNT", COUNT),
         seed,
     );
@@ -51,7 +51,7 @@ fn random_packets_go_the_way_that_was_explained() {
 fn without_the_fast_path_they_do_as_well() {
     let seed = number("CROSSWAY_EXPLAIN_SEED", 2);
     let count = number("CROSSWAY_EXPLAIN_COUNT", COUNT) / 2;
-    property::check(Lab::start(false), count, seed);
+    property::check(&Lab::start(false), count, seed);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `crossway explain`.
 
+use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use clap::{Args, ValueEnum};
@@ -103,7 +104,7 @@ fn text(answer: &Explained, look: Look) -> String {
     for (number, step) in answer.steps.iter().enumerate() {
         let (number, at) = (number + 1, &step.at);
         let width = width.unwrap_or(0);
-        text += &format!("{number:>2}  {at:<width$}  {}\n", step.what);
+        let _ = writeln!(text, "{number:>2}  {at:<width$}  {}", step.what);
     }
     let (end, colour) = end(answer);
     text + &look.paint(&end, Some(colour)) + "\n"

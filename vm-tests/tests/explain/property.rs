@@ -15,7 +15,7 @@ use vm_tests::wait;
 use super::ask::Question;
 use super::lab::{ALIASES, Lab};
 use super::packets::{self, Material};
-use super::watch::{Seen, Watch};
+use super::watch::{Seen, Spot, Watch};
 
 /// Packets that are on their way at once.
 const BATCH: u64 = 50;
@@ -43,11 +43,11 @@ struct Expected {
 }
 
 /// Sends `count` packets.
-pub(crate) fn check(lab: Lab, count: u64, seed: u64) {
+pub(crate) fn check(lab: &Lab, count: u64, seed: u64) {
     println!("{count} packets, seed {seed}");
     let mut random = StdRng::seed_from_u64(seed);
-    let material = Material::of(&lab);
-    let mut watch = Watch::start(&lab);
+    let material = Material::of(lab);
+    let mut watch = Watch::start(lab);
     let site = &lab.topology.sites[0];
     let socket = PacketSocket::sender(&site.host, "eth0").unwrap();
     let from = wire::mac_of(&site.host, "eth0").unwrap();
@@ -62,7 +62,7 @@ pub(crate) fn check(lab: Lab, count: u64, seed: u64) {
             let number = 1 + all.len() as u16;
             watch.expect(number, (question.0.source, question.0.destination));
             frames.push(&wire::frame(from, to, &packets::packet(&question, number)));
-            all.push(explain(&lab, number, question));
+            all.push(explain(lab, number, question));
         }
         assert_eq!(socket.send(&frames).unwrap(), 0, "frames were refused");
         let arrived = wait::until("the packets", LIMIT, || {
@@ -146,9 +146,10 @@ impl Expected {
     /// All that must be seen is.
     fn is_seen_in(&self, seen: &Seen) -> bool {
         let here = &self.here;
-        (here.end != End::ToSite || seen.in_tunnel)
-            && (!self.delivered() || seen.delivered)
-            && (here.end != End::Elsewhere || here.neighbour.is_none() || seen.elsewhere)
+        let is_at = |spot| seen.at.contains(&spot);
+        (here.end != End::ToSite || is_at(Spot::Tunnel))
+            && (!self.delivered() || is_at(Spot::FarHost))
+            && (here.end != End::Elsewhere || here.neighbour.is_none() || is_at(Spot::Elsewhere))
             && self
                 .error()
                 .filter(|error| !is_seldom(*error, self.question.0.source.is_ipv4()))
@@ -162,11 +163,12 @@ impl Expected {
         let strange = |(kind, code): &(u8, u8)| {
             Some((*kind, *code)) != answer && !self.may_come(*kind, *code)
         };
+        let is_at = |spot| seen.at.contains(&spot);
         self.is_seen_in(seen)
-            && seen.in_tunnel == (here.end == End::ToSite)
-            && seen.delivered == self.delivered()
-            && (!seen.elsewhere || here.end == End::Elsewhere)
-            && (!seen.back || here.end == End::ToLan)
+            && is_at(Spot::Tunnel) == (here.end == End::ToSite)
+            && is_at(Spot::FarHost) == self.delivered()
+            && (!is_at(Spot::Elsewhere) || here.end == End::Elsewhere)
+            && (!is_at(Spot::Back) || here.end == End::ToLan)
             && !seen.errors.iter().any(strange)
     }
 
@@ -210,8 +212,7 @@ fn first_host(like: IpAddr) -> IpAddr {
 fn code_of(word: &str, ipv4: bool) -> (u8, u8) {
     match (word, ipv4) {
         ("time-exceeded", true) => (11, 0),
-        ("time-exceeded", false) => (3, 0),
-        ("net-unreachable", true) => (3, 0),
+        ("time-exceeded", false) | ("net-unreachable", true) => (3, 0),
         ("host-unreachable", true) => (3, 1),
         ("fragmentation-needed", true) => (3, 4),
         ("administratively-prohibited", true) => (3, 13),

@@ -1,6 +1,6 @@
 //! Where packets are seen.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use vm_tests::packet_socket::{Buffers, PacketSocket};
 use vm_tests::traffic::wire::ETHERNET;
@@ -8,24 +8,31 @@ use vm_tests::traffic::wire::ETHERNET;
 use super::lab::Lab;
 use super::packets::{self, Ends};
 
+/// A place where a packet is seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Spot {
+    /// In the TUN of gateway a, on its way to the far site.
+    Tunnel,
+    /// At host b.
+    FarHost,
+    /// Out of ext0.
+    Elsewhere,
+    /// Back on the LAN that it came from.
+    Back,
+}
+
 /// What was seen of a packet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
-    /// In the TUN of gateway a, on its way to the far site.
-    pub(crate) in_tunnel: bool,
-    /// At host b.
-    pub(crate) delivered: bool,
-    /// Out of ext0.
-    pub(crate) elsewhere: bool,
-    /// Back on the LAN that it came from.
-    pub(crate) back: bool,
+    /// The packet itself.
+    pub(crate) at: BTreeSet<Spot>,
     /// ICMP errors about it at host a.
     pub(crate) errors: Vec<(u8, u8)>,
 }
 
 /// The places, and what was seen at each.
 pub(crate) struct Watch {
-    places: Vec<(PacketSocket, usize, fn(&mut Seen))>,
+    places: Vec<(PacketSocket, usize, Spot)>,
     host: PacketSocket,
     expected: HashMap<u16, Ends>,
     seen: HashMap<u16, Seen>,
@@ -39,14 +46,12 @@ impl Watch {
         let observer = |netns, name| PacketSocket::observer(netns, name).unwrap();
         Self {
             places: vec![
-                (observer(&a.gateway, &tun), 0, |seen| seen.in_tunnel = true),
-                (observer(&a.gateway, "ext0"), ETHERNET, |seen| {
-                    seen.elsewhere = true;
-                }),
+                (observer(&a.gateway, &tun), 0, Spot::Tunnel),
+                (observer(&a.gateway, "ext0"), ETHERNET, Spot::Elsewhere),
                 (
                     PacketSocket::receiver(&b.host, "eth0").unwrap(),
                     ETHERNET,
-                    |seen| seen.delivered = true,
+                    Spot::FarHost,
                 ),
             ],
             host: PacketSocket::receiver(&a.host, "eth0").unwrap(),
@@ -69,13 +74,13 @@ impl Watch {
     /// Takes in what has come.
     pub(crate) fn turn(&mut self) {
         let (expected, seen) = (&self.expected, &mut self.seen);
-        for (socket, start, note) in &self.places {
+        for (socket, start, spot) in &self.places {
             let mut take = |frame: &[u8]| {
                 let packet = frame.get(*start..).unwrap_or_default();
                 if let Some((number, ends, None)) = packets::number_of(packet)
                     && expected.get(&number) == Some(&ends)
                 {
-                    note(seen.entry(number).or_default());
+                    seen.entry(number).or_default().at.insert(*spot);
                 }
             };
             while socket.receive(&mut self.buffers, &mut take).unwrap() > 0 {}
@@ -93,7 +98,9 @@ impl Watch {
             match error {
                 Some(error) if !seen.errors.contains(&error) => seen.errors.push(error),
                 Some(_) => {}
-                None => seen.back = true,
+                None => {
+                    seen.at.insert(Spot::Back);
+                }
             }
         };
         while self.host.receive(&mut self.buffers, &mut take).unwrap() > 0 {}

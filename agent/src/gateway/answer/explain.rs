@@ -35,9 +35,9 @@ impl Gateway {
         let place = self.place_of(request).await?;
         let mut story = Story::of(&packet, &place);
         match place {
-            Place::Lan(lan) => self.from_lan(&packet, &lan, &mut story).await?,
-            Place::Tunnel => self.from_tunnel(&packet, &mut story).await?,
-            Place::Host => self.from_host(&packet, &mut story).await?,
+            Place::Lan(lan) => self.by_lan(&packet, &lan, &mut story).await?,
+            Place::Tunnel => self.out_of_tunnel(&packet, &mut story).await?,
+            Place::Host => self.by_host(&packet, &mut story).await?,
             Place::Other(interface) => {
                 let at = &interface.name;
                 story.step(
@@ -52,7 +52,7 @@ impl Gateway {
     }
 
     /// By a LAN interface.
-    async fn from_lan(&mut self, packet: &Packet, lan: &Named, story: &mut Story) -> Result<()> {
+    async fn by_lan(&mut self, packet: &Packet, lan: &Named, story: &mut Story) -> Result<()> {
         self.tell_virtual_routers(packet, lan, story);
         let at = format!("{} lan_ingress", lan.name);
         let Some(explanation) = self.ask_program(Hook::LanIngress, packet, lan)? else {
@@ -69,7 +69,7 @@ impl Gateway {
                     "the first packet of a flow"
                 };
                 story.step(&at, &format!("redirected into the tunnel; {flow}"));
-                self.into_tunnel(packet, &explanation, story).await
+                self.enter_tunnel(packet, &explanation, story).await
             }
             Decision::Leave => {
                 story.answer.fast_path = FastPath::Declines;
@@ -87,7 +87,7 @@ impl Gateway {
     }
 
     /// Out of the tunnel: from the site that its source belongs to.
-    async fn from_tunnel(&mut self, packet: &Packet, story: &mut Story) -> Result<()> {
+    async fn out_of_tunnel(&mut self, packet: &Packet, story: &mut Story) -> Result<()> {
         let tun = self.tun();
         if !self.accept_source(packet, story) {
             return Ok(());
@@ -111,7 +111,7 @@ impl Gateway {
                 );
                 let second = self.ask_program(Hook::TunEgress, packet, &tun)?;
                 let second = second.context("the programs have just been detached")?;
-                self.into_tunnel(packet, &second, story).await
+                self.enter_tunnel(packet, &second, story).await
             }
             Decision::TurnedBack => {
                 story.answer.fast_path = FastPath::Drops;
@@ -132,7 +132,7 @@ impl Gateway {
     }
 
     /// From this host itself: no program sees it in front of the kernel's routing.
-    async fn from_host(&mut self, packet: &Packet, story: &mut Story) -> Result<()> {
+    async fn by_host(&mut self, packet: &Packet, story: &mut Story) -> Result<()> {
         self.by_kernel(packet, None, story).await
     }
 

@@ -277,9 +277,9 @@ mod tests {
                     for options in [false, true] {
                         for size in [None, Some(100), Some(1420), Some(3500)] {
                             let sample = Sample {
+                                size,
                                 fragment,
                                 options,
-                                size,
                                 ..sample(source, destination, protocol)
                             };
                             assert_read_back(&sample);

@@ -51,25 +51,11 @@ impl Gateway {
             .await?;
         match decision {
             RouteDecision::Refused(errno) => {
-                self.refused(packet, input, errno, story);
+                refused(packet, input, errno, story);
                 Ok(())
             }
             RouteDecision::Found(found) => self.by_route(packet, input, &found, story).await,
         }
-    }
-
-    fn refused(&self, packet: &Packet, input: Option<&Named>, errno: i32, story: &mut Story) {
-        let Some(input) = input else {
-            let error = std::io::Error::from_raw_os_error(errno);
-            story.step(AT, &format!("the sender's socket gets an error: {error}"));
-            return;
-        };
-        // Of IPv4 the routing says the same of an interface whose packets are not forwarded, and nobody is told.
-        if packet.is_ipv4() && errno == libc::EHOSTUNREACH && !is_forwarding(input, true) {
-            story.step(AT, &not_forwarded(input, true));
-            return;
-        }
-        end_with(forwarding::refuse(&packet.request, errno), packet, story);
     }
 
     async fn by_route(
@@ -220,7 +206,7 @@ impl Gateway {
                 &format!("{} tun_egress", tun.name),
                 "counted for its site, and given its lane",
             );
-            return self.into_tunnel(packet, &explanation, story).await;
+            return self.enter_tunnel(packet, &explanation, story).await;
         }
         let site: Option<SiteId> = self
             .planned_route(packet.destination())
@@ -278,6 +264,21 @@ impl Gateway {
         story.step(&format!("{} neighbour", output.name), &what);
         Ok(())
     }
+}
+
+/// The routing has no way for the packet.
+fn refused(packet: &Packet, input: Option<&Named>, errno: i32, story: &mut Story) {
+    let Some(input) = input else {
+        let error = std::io::Error::from_raw_os_error(errno);
+        story.step(AT, &format!("the sender's socket gets an error: {error}"));
+        return;
+    };
+    // Of IPv4 the routing says the same of an interface whose packets are not forwarded, and nobody is told.
+    if packet.is_ipv4() && errno == libc::EHOSTUNREACH && !is_forwarding(input, true) {
+        story.step(AT, &not_forwarded(input, true));
+        return;
+    }
+    end_with(forwarding::refuse(&packet.request, errno), packet, story);
 }
 
 /// Whether the kernel forwards what comes by an interface.

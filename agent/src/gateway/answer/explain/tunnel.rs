@@ -20,7 +20,7 @@ use crossway_types::packet::{UDP, flow_hash, share};
 
 impl Gateway {
     /// A program has named site and mark.
-    pub(super) async fn into_tunnel(
+    pub(super) async fn enter_tunnel(
         &self,
         packet: &Packet,
         explanation: &Explanation,
