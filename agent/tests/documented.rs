@@ -12,13 +12,14 @@ const UNKNOWN: &str = "qqqqqqqqqqqqqqqqqqqqqqqq";
 const KNOWN: &str = "the known keys are ";
 
 /// Sections of the file as the table of the page names them, each with what it needs around it.
-const SECTIONS: [(&str, &str); 9] = [
+const SECTIONS: [(&str, &str); 10] = [
     ("[gateway]", ""),
     ("[[gateway.lan]]", ""),
     ("[[gateway.wan]]", ""),
     ("[[gateway.vrrp]]", ""),
     ("[[gateway.health]]", ""),
     ("[[gateway.replica]]", ""),
+    ("[metrics]", ""),
     ("[[site]]", ""),
     ("[[site.gateway]]", "[[site]]"),
     ("[[site.gateway.link]]", "[[site]]\n[[site.gateway]]"),

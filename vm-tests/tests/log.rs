@@ -113,7 +113,7 @@ fn lines_of_json_are_those_that_the_command_shows() {
     let words = |lines: &[LogLine]| -> Vec<String> {
         lines
             .iter()
-            .map(|line| format!("{} {line}", line.target))
+            .map(|line| format!("{} {} {line}", line.sequence, line.target))
             .collect()
     };
     let (shown, written) = (words(&shown), words(&written));

@@ -42,7 +42,9 @@ impl Lines {
 
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let line = line_of(event);
+        let mut line = line_of(event);
+        self.ring
+            .send_modify(|ring| line.sequence = ring.push(line.clone()));
         match &self.sink {
             None => {}
             // Nobody is left to tell where that fails.
@@ -54,7 +56,6 @@ impl<S: Subscriber> Layer<S> for Lines {
             }
             Some(Sink::Journal(journal)) => journal.write(&line),
         }
-        self.ring.send_modify(|ring| ring.push(line));
     }
 }
 

@@ -31,18 +31,20 @@ impl Default for Ring {
 }
 
 impl Ring {
-    /// Adds a line and gives it its number. The oldest make room.
-    pub fn push(&mut self, mut line: LogLine) {
-        line.sequence = self.next;
+    /// Adds a line; its number. The oldest make room.
+    pub fn push(&mut self, mut line: LogLine) -> u64 {
+        let number = self.next;
+        line.sequence = number;
         self.next += 1;
         self.bytes += size(&line);
         self.lines.push_back(line);
         while self.lines.len() > CAPACITY || self.bytes > LARGEST {
             let Some(oldest) = self.lines.pop_front() else {
-                return;
+                break;
             };
             self.bytes -= size(&oldest);
         }
+        number
     }
 
     /// The last lines that are wanted.
