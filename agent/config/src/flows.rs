@@ -66,33 +66,37 @@ pub(super) fn read(root: &Section<'_>, base: &Path) -> Option<FlowExport> {
     let file = read_file(&section, base);
     let collector = read_collector(&section);
     Some(FlowExport {
-        file: file?,
-        collector: collector?,
+        file: file.ok()?,
+        collector: collector.ok()?,
     })
 }
 
-fn read_file(section: &Section<'_>, base: &Path) -> Option<Option<FlowFile>> {
+fn read_file(section: &Section<'_>, base: &Path) -> Result<Option<FlowFile>, ()> {
     let path = section.string("file", "\"/var/log/crossway/flows.jsonl\"");
     let size = number(section, "file_mib", SIZES, DEFAULT_SIZE);
     let count = number(section, "files", COUNTS, DEFAULT_COUNT);
     let Some(path) = path else {
         needs(section, &["file_mib", "files"], "file");
-        return (!section.has("file")).then_some(None);
+        return if section.has("file") {
+            Err(())
+        } else {
+            Ok(None)
+        };
     };
     if path.value.is_empty() || path.value.ends_with('/') {
         let problem = format!("{} is not the name of a file", shown(path.value));
         let mend = "write one such as \"/var/log/crossway/flows.jsonl\"";
         section.error("file", path.offset, problem, mend);
-        return None;
+        return Err(());
     }
-    Some(Some(FlowFile {
+    Ok(Some(FlowFile {
         path: base.join(path.value),
-        size_mib: size?,
-        count: count?,
+        size_mib: size.ok_or(())?,
+        count: count.ok_or(())?,
     }))
 }
 
-fn read_collector(section: &Section<'_>) -> Option<Option<Collector>> {
+fn read_collector(section: &Section<'_>) -> Result<Option<Collector>, ()> {
     let text = section.string("collector", "\"192.0.2.9:4739\"");
     let domain = number(section, "domain", NUMBERS, 0);
     let enterprise = number(section, "enterprise", NUMBERS, DEFAULT_ENTERPRISE);
@@ -108,7 +112,11 @@ fn read_collector(section: &Section<'_>) -> Option<Option<Collector>> {
             &["domain", "enterprise", "template_seconds"],
             "collector",
         );
-        return (!section.has("collector")).then_some(None);
+        return if section.has("collector") {
+            Err(())
+        } else {
+            Ok(None)
+        };
     };
     let address = text.value.parse::<SocketAddr>().ok();
     let usable = |address: &SocketAddr| {
@@ -120,13 +128,13 @@ fn read_collector(section: &Section<'_>) -> Option<Option<Collector>> {
         let mend = "write those of the collector, such as \"192.0.2.9:4739\" (no host name: a name \
                     server that does not answer must not hide what happened meanwhile)";
         section.error("collector", text.offset, problem, mend);
-        return None;
+        return Err(());
     };
-    Some(Some(Collector {
+    Ok(Some(Collector {
         address,
-        domain: domain?,
-        enterprise: enterprise?,
-        template_pace: Duration::from_secs(pace?.into()),
+        domain: domain.ok_or(())?,
+        enterprise: enterprise.ok_or(())?,
+        template_pace: Duration::from_secs(pace.ok_or(())?.into()),
     }))
 }
 

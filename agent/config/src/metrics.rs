@@ -147,6 +147,7 @@ fn read_tls(
         let problem = format!("{lacking} is missing");
         let mend = "TLS needs certificate_file and key_file";
         section.report.error(given.offset, place, problem, mend);
+        Err(())
     };
     match (certificate, key) {
         (Some(certificate), Some(key)) => Ok(Some(MetricsTls {
@@ -154,10 +155,10 @@ fn read_tls(
             key_file: key.value,
             client_ca_file: client_ca.map(|at| at.value),
         })),
-        (None, Some(given)) => Err(lacks("certificate_file", &given)),
-        (Some(given), None) => Err(lacks("key_file", &given)),
+        (None, Some(given)) => lacks("certificate_file", &given),
+        (Some(given), None) => lacks("key_file", &given),
         (None, None) => match client_ca {
-            Some(given) => Err(lacks("certificate_file", &given)),
+            Some(given) => lacks("certificate_file", &given),
             None => Ok(None),
         },
     }

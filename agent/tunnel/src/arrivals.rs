@@ -96,13 +96,12 @@ mod tests {
     fn counted(counters: impl IntoIterator<Item = u64>) -> Arrivals {
         let (mut arrivals, mut window) = (Arrivals::default(), ReplayWindow::new());
         for counter in counters {
-            match window.refusal(counter) {
-                Some(why) => arrivals.on_refused(why),
-                None => {
-                    arrivals.on_accepted(window.expected(), counter);
-                    window.accept(counter);
-                }
+            if let Some(why) = window.refusal(counter) {
+                arrivals.on_refused(why);
+                continue;
             }
+            arrivals.on_accepted(window.expected(), counter);
+            window.accept(counter);
         }
         arrivals
     }

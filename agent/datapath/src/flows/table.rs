@@ -5,7 +5,7 @@ use aya::maps::{HashMap, Map, MapData, MapError};
 use aya::{Ebpf, Pod};
 use datapath_abi::flow::{FlowCounters, FlowKey};
 
-use super::super::sys::batch::{BatchReader, Cursor};
+use super::super::sys::batch::{self, BatchReader, Cursor};
 use datapath_abi::user::removed;
 
 /// Entries read by one system call, about a millisecond's worth.
@@ -84,7 +84,7 @@ impl<K: Pod + Default + Into<FlowKey>> Table<K> {
     /// between; kernels before 5.14 need two.
     pub(super) fn take_entry(&mut self, key: &K) -> Result<Option<FlowCounters>> {
         match self.reader.take(key) {
-            Err(error) if !self.reader.knows_take(&error) => {
+            Err(error) if batch::cannot_take(&error) => {
                 let counters = self.get(key)?;
                 let removed = removed(self.map.remove(key)).context(self.name)?;
                 Ok(counters.filter(|_| removed))

@@ -151,9 +151,9 @@ impl<K: Pod + Default, V: Pod + Default> BatchReader<K, V> {
             _ => Err(error),
         }
     }
+}
 
-    /// Whether that error of [`Self::take`] is another than that this kernel cannot do it with hashes.
-    pub(crate) fn knows_take(&self, error: &io::Error) -> bool {
-        !matches!(error.raw_os_error(), Some(ENOTSUPP | libc::EINVAL))
-    }
+/// Whether that error of [`BatchReader::take`] says that this kernel cannot do it with hashes.
+pub(crate) fn cannot_take(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(ENOTSUPP | libc::EINVAL))
 }

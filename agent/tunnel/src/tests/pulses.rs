@@ -12,6 +12,11 @@ const ADDRESSES: [[&str; 2]; 2] = [
 /// Each gateway is a site behind 10.1.0.0/16 or 10.2.0.0/16.
 const SITES: [u32; 2] = [2, 1];
 
+/// The far site, as that node numbers it.
+pub(super) fn far_site(node: usize) -> SiteId {
+    SiteId(SITES[node])
+}
+
 pub(super) struct Net {
     pub(super) nodes: [Node; 2],
     /// Links on which nothing arrives.
@@ -31,7 +36,7 @@ impl Net {
                 let far = far.parse().unwrap();
                 let spec = PeerSpec {
                     link: LinkId(link as u32),
-                    site: Some(SiteId(SITES[node])),
+                    site: Some(far_site(node)),
                     engine: Engine::Crossway,
                     receiver_index: 0x1000 * (node as u32 + 1) + link as u32,
                     public_key: keys[1 - node],
@@ -46,10 +51,10 @@ impl Net {
                 node.tunnel.add_peer(spec, now, &mut node.out);
             }
             let route = format!("10.{}.0.0/16", SITES[node]).parse().unwrap();
-            let routes = RouteTable::new([(route, SiteId(SITES[node]))]);
+            let routes = RouteTable::new([(route, far_site(node))]);
             nodes[node].tunnel.set_routes(Arc::new(routes));
             let ranks = [vec![LinkId(0)], vec![LinkId(1)]];
-            nodes[node].tunnel.set_ranks(SiteId(SITES[node]), &ranks);
+            nodes[node].tunnel.set_ranks(far_site(node), &ranks);
         }
         Self {
             nodes,
@@ -109,11 +114,6 @@ impl Net {
         peer.pulse.bfd.unwrap()
     }
 
-    /// The far site, as this gateway numbers it.
-    pub(super) fn site(&self, node: usize) -> SiteId {
-        SiteId(SITES[node])
-    }
-
     /// The link that carries flows to the far site.
     pub(super) fn carrier(&mut self, node: usize) -> LinkId {
         let inner = inner([10, 0, 0, 1], [10, SITES[node] as u8, 0, 1], 100);
@@ -167,7 +167,7 @@ fn a_dead_link_is_left_within_its_detection_time_and_not_taken_up_before_control
     assert_eq!(net.bfd(0, 0).state, State::Up);
     assert_eq!(net.carrier(0), LinkId(1), "until control says so");
     let ranks = [vec![LinkId(0)], vec![LinkId(1)]];
-    net.nodes[0].tunnel.set_ranks(SiteId(SITES[0]), &ranks);
+    net.nodes[0].tunnel.set_ranks(far_site(0), &ranks);
     assert_eq!(net.carrier(0), LinkId(0));
 }
 
