@@ -36,7 +36,7 @@ pub use drops::Drops;
 use gaps::Gaps;
 use own::OwnDatagrams;
 pub use own::Swallowed;
-pub use parked::ParkedLane;
+pub use parked::{EmptyLane, ParkedLane};
 use ticket::Asked;
 
 /// How often sessions look at their timers (rekey, keepalive, retry).
