@@ -130,13 +130,12 @@ pub async fn run(
         Some(channel) => Box::pin(take::take_or_none(&config, &path, channel)).await?,
         None => None,
     };
-    let (mut gateway, sockets, sources) = match taken {
-        Some(taken) => taken,
-        None => {
-            let mut started = Box::pin(start::start(config, path)).await?;
-            started.0.find_flow_account();
-            started
-        }
+    let (mut gateway, sockets, sources) = if let Some(taken) = taken {
+        taken
+    } else {
+        let mut started = Box::pin(start::start(config, path)).await?;
+        started.0.find_flow_account();
+        started
     };
     gateway.process.log = log;
     let mut inputs = gateway.listen(sockets, sources, signals)?;

@@ -95,7 +95,7 @@ struct Scale {
     /// Seconds of each transfer [default: 4]
     #[arg(long, value_name = "N", value_parser = above_0())]
     seconds: Option<u32>,
-    /// routes,sites,flows,flood,handshakes,metrics [default: all]
+    /// routes,changes,sites,flows,flood,handshakes,metrics [default: all]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = Part::from_name)]
     parts: Option<Vec<Part>>,
     /// How many routes are replaced at once [default: 100000,1000000]

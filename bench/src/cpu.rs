@@ -15,6 +15,17 @@ pub(crate) fn busy_seconds() -> Result<f64> {
     parse(&text).context("/proc/stat has no line \"cpu\" as expected")
 }
 
+/// User and system time of a process (proc(5)).
+pub(crate) fn seconds_of(pid: u32) -> Result<f64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The name in front may hold blanks; it ends with the last parenthesis.
+    let (_, rest) = text.rsplit_once(')').context("no process")?;
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    let ticks = |index: usize| fields.get(index).and_then(|word| word.parse::<f64>().ok());
+    let (user, system) = ticks(11).zip(ticks(12)).context("a line of another form")?;
+    Ok((user + system) / TICKS_PER_SECOND)
+}
+
 fn parse(text: &str) -> Option<f64> {
     let line = text.lines().find(|line| line.starts_with("cpu "))?;
     let ticks: Vec<u64> = line

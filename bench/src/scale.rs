@@ -3,6 +3,7 @@
 //!
 //! Each measurement runs its variants in turn (A B A B …). Only ratios of what ran side by side are claimed.
 
+mod changes;
 mod flood;
 mod flows;
 mod handshakes;
@@ -44,6 +45,7 @@ pub(crate) struct Args {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     Routes,
+    Changes,
     Sites,
     Flows,
     Flood,
@@ -53,6 +55,7 @@ pub(crate) enum Part {
 
 const NAMED: [(&str, Part); 6] = [
     ("routes", Part::Routes),
+    ("changes", Part::Changes),
     ("sites", Part::Sites),
     ("flows", Part::Flows),
     ("flood", Part::Flood),
@@ -94,6 +97,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     for part in &args.parts {
         match part {
             Part::Routes => routes::measure(&mut results, args).context("routes")?,
+            Part::Changes => changes::measure(&mut results, args).context("changes")?,
             Part::Sites => sites::measure(&mut results, args).context("sites")?,
             Part::Flows => flows::measure(&mut results, args).context("flows")?,
             Part::Flood => flood::measure(&mut results, args).context("flood")?,

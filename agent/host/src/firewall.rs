@@ -24,7 +24,7 @@ use crossway_types::ids::IfIndex;
 use self::legacy::Table;
 use self::netlink::NetfilterSocket;
 use self::ruleset::{INPUT, OUTPUT, Ruleset};
-pub use self::walk::{Blocked, Passage, Ports};
+pub use self::walk::{Blocked, Passage, Ports, WrittenWith};
 use super::error::HostError;
 
 /// What was found.

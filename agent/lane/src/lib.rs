@@ -38,7 +38,7 @@ use gaps::Gaps;
 use load::Load;
 use own::OwnDatagrams;
 pub use own::Swallowed;
-pub use parked::ParkedLane;
+pub use parked::{EmptyLane, ParkedLane};
 use ticket::Asked;
 
 /// How often sessions look at their timers (rekey, keepalive, retry).

@@ -43,53 +43,92 @@ impl fmt::Debug for ParkedLane {
     }
 }
 
-impl ParkedLane {
-    /// A lane without peers and routes, and what commands it once it runs. All lanes of a gateway share its
-    /// `initiations`.
+/// A lane that is yet to get its socket and its queue: all that can be made while another agent still has them.
+pub struct EmptyLane {
+    tunnel: Tunnel,
+    send: Transmits,
+    receive: ReceiveBatch,
+    coalescer: Coalescer,
+    outgoing: Box<[u8]>,
+    mtu: usize,
+    to_control: ToControl,
+}
+
+impl fmt::Debug for EmptyLane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EmptyLane")
+    }
+}
+
+impl EmptyLane {
+    /// A lane without peers and routes. All lanes of a gateway share its `initiations`.
     pub fn new(
-        tun: TunQueue,
-        udp: UdpSocket,
         identity: Identity,
         initiations: Arc<Initiations>,
         mtu: usize,
         to_control: ToControl,
-    ) -> io::Result<(Self, LaneHandle)> {
-        let (handle, commands, waker) = command::channel()?;
+    ) -> Self {
         let now = clock::now();
         let calendar = Calendar::new(now, clock::since_epoch());
         let mut tunnel = Tunnel::new(identity, calendar, initiations, now);
         tunnel.set_mtu(mtu);
-        let lane = Lane {
-            own: OwnDatagrams::of(udp.local_address()?),
-            tun,
-            udp,
+        Self {
             tunnel,
             send: Transmits::new(),
             receive: ReceiveBatch::new(),
             coalescer: Coalescer::new(),
             outgoing: vec![0; tun::MAX_READ].into_boxed_slice(),
-            drops: Drops::default(),
             mtu,
-            dscp: DscpModel::default(),
+            to_control,
+        }
+    }
+
+    /// Has the timestamps of its handshakes be no earlier than `since_epoch`.
+    pub fn begin_calendar(&mut self, since_epoch: Duration) {
+        self.tunnel.begin_calendar(clock::now(), since_epoch);
+    }
+
+    /// Shows the classes of inner packets outside, or not.
+    pub fn set_dscp(&mut self, dscp: DscpModel) {
+        self.send.set_dscp(dscp);
+    }
+
+    /// Gives it its routes.
+    pub fn set_routes(&mut self, routes: Arc<RouteTable>) {
+        self.tunnel.set_routes(routes);
+    }
+
+    /// The lane on a queue and a socket, and what commands it once it runs.
+    pub fn on(self, tun: TunQueue, udp: UdpSocket) -> io::Result<(ParkedLane, LaneHandle)> {
+        let (handle, commands, waker) = command::channel()?;
+        let now = clock::now();
+        let lane = Lane {
+            own: OwnDatagrams::of(udp.local_address()?),
+            tun,
+            udp,
+            tunnel: self.tunnel,
+            dscp: self.send.dscp(),
+            send: self.send,
+            receive: self.receive,
+            coalescer: self.coalescer,
+            outgoing: self.outgoing,
+            drops: Drops::default(),
+            mtu: self.mtu,
             now,
             drained: now,
             commands,
-            to_control,
+            to_control: self.to_control,
             waker,
             gaps: Gaps::default(),
             load: Load::new(now),
             parks_with: None,
         };
         let lane = Box::new(lane);
-        Ok((Self { lane, since: now }, handle))
+        Ok((ParkedLane { lane, since: now }, handle))
     }
+}
 
-    /// Has the timestamps of its handshakes be no earlier than `since_epoch`.
-    pub fn begin_calendar(&mut self, since_epoch: Duration) {
-        let now = self.lane.now;
-        self.lane.tunnel.begin_calendar(now, since_epoch);
-    }
-
+impl ParkedLane {
     /// Starts its thread, as that of lane `number` of `count`. Alone, the scheduler places a lane better than we can;
     /// several must not share a core. The first thing that the thread does is `settle`: it gives up the privileges that
     /// a lane does not need.
@@ -161,17 +200,6 @@ impl ParkedLane {
             let spec = spec.clone();
             self.lane.tunnel.add_peer(spec, now, &mut self.lane.send);
         }
-    }
-
-    /// Shows the classes of inner packets outside, or not.
-    pub fn set_dscp(&mut self, dscp: DscpModel) {
-        self.lane.dscp = dscp;
-        self.lane.send.set_dscp(dscp);
-    }
-
-    /// Gives it its routes.
-    pub fn set_routes(&mut self, routes: Arc<RouteTable>) {
-        self.lane.tunnel.set_routes(routes);
     }
 }
 

@@ -127,17 +127,16 @@ impl Sender {
     }
 
     fn send_one(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let socket = match &self.socket {
-            Some(socket) => socket,
-            None => {
-                let any: SocketAddr = if self.address.is_ipv4() {
-                    (Ipv4Addr::UNSPECIFIED, 0).into()
-                } else {
-                    (Ipv6Addr::UNSPECIFIED, 0).into()
-                };
-                // Not connected: a collector that is away for a while answers with errors.
-                self.socket.insert(UdpSocket::bind(any)?)
-            }
+        let socket = if let Some(socket) = &self.socket {
+            socket
+        } else {
+            let any: SocketAddr = if self.address.is_ipv4() {
+                (Ipv4Addr::UNSPECIFIED, 0).into()
+            } else {
+                (Ipv6Addr::UNSPECIFIED, 0).into()
+            };
+            // Not connected: a collector that is away for a while answers with errors.
+            self.socket.insert(UdpSocket::bind(any)?)
         };
         socket.send_to(bytes, self.address).map(drop)
     }

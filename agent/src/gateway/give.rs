@@ -107,7 +107,7 @@ impl Gateway {
             .context("the other agent closed the connection before taking over")?;
         ensure!(word == Word::Go, "the other agent said {word:?}");
 
-        let _urgent = Priority::urgent();
+        let urgent = Priority::urgent();
         let asked_ns = clock::monotonic_ns();
         let parked = self.forwarding.lanes.park()?;
         let understood = ask.state_version == STATE_VERSION;
@@ -118,7 +118,8 @@ impl Gateway {
             parked.resume()?;
             return Err(error);
         }
-        // From here on the lanes are another agent's.
+        // From here on the lanes are another agent's, and nothing here is more urgent than they are.
+        drop(urgent);
         parked.leave();
         self.process.sockets.iter().for_each(SharedSocket::leave);
         self.exporter.leave();

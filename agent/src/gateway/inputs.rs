@@ -28,7 +28,7 @@ const SETTLES: Duration = Duration::from_millis(100);
 /// following changes costs a twentieth of a core.
 const PAUSE_BEHIND_LOOK: u32 = 19;
 /// But no change waits longer than this.
-const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Where everything comes from.
 pub(super) struct Inputs {

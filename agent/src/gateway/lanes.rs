@@ -14,7 +14,9 @@ use crate::clock;
 use crate::io::offload::Offload;
 use crate::io::tun::TunQueue;
 use crate::io::udp::UdpSocket;
-use crate::lane::{Command, LaneGone, LaneHandle, LaneSnapshot, ParkedLane, Swallowed, ToControl};
+use crate::lane::{
+    Command, EmptyLane, LaneGone, LaneHandle, LaneSnapshot, ParkedLane, Swallowed, ToControl,
+};
 use crate::routes::RouteTable;
 use crate::tunnel::PeerSnapshot;
 use crate::tunnel::initiations::Initiations;
@@ -69,11 +71,10 @@ impl Lanes {
         let made = pairs.into_iter().map(|(tun, udp)| {
             let (identity, to_control) = (identity.clone(), to_control.clone());
             let initiations = Arc::clone(&initiations);
-            let made = ParkedLane::new(tun, udp, identity, initiations, mtu.into(), to_control);
-            let (mut lane, handle) = made.context("to make a lane")?;
+            let mut lane = EmptyLane::new(identity, initiations, mtu.into(), to_control);
             lane.set_dscp(dscp);
             lane.begin_calendar(calendar_begins);
-            Ok((lane, handle))
+            lane.on(tun, udp).context("to make a lane")
         });
         Self::run(tun, made.collect::<Result<_>>()?)
     }

@@ -32,7 +32,7 @@ use crate::datapath::{Datapath, Holder, Prepared, TcAttach};
 use crate::handover::priority::Priority;
 use crate::handover::socket::Channel;
 use crate::handover::{self, STATE_VERSION};
-use crate::lane::{FromLanes, ToControl};
+use crate::lane::ToControl;
 use crossway_sys::{clock, memory, netns};
 
 /// How long the running agent may take to answer: it may be reloading.
@@ -121,9 +121,10 @@ pub(super) async fn take_over(
     let offer = ask(&mut channel)?;
     let before = numbers_of(&offer);
     let desired = Desired::new(config, before.clone(), count);
-    let new_lanes = NewLanes::of(&desired, count, &identity, mtu.mtu)?;
+    let (to_control, from_lanes) = ToControl::new();
+    let new_lanes = NewLanes::of(&desired, count, &identity, mtu.mtu, &to_control)?;
     drop(patient);
-    let mut taken = Taken::take(&mut channel, &new_lanes, &desired.config, count)?;
+    let mut taken = Taken::take(&mut channel, new_lanes, &desired.config, count)?;
 
     let export: GatewayExport = channel.receive().unwrap_or_else(|error| {
         tracing::warn!(%error, "the agent before did not send the links' states");
@@ -147,7 +148,7 @@ pub(super) async fn take_over(
         warnings,
     };
     let now = clock::now();
-    let (mut gateway, sources) = parts.assemble(sockets.share()?, taken.from_lanes, watch, now);
+    let (mut gateway, sources) = parts.assemble(sockets.share()?, from_lanes, watch, now);
     gateway.forwarding.continue_counting(&before);
     gateway.forwarding.spread_by_another(taken.queue);
     gateway.continue_from(export, now).await;
@@ -161,7 +162,6 @@ pub(super) async fn take_over(
 /// The lanes are ours, and run.
 struct Taken {
     lanes: Lanes,
-    from_lanes: FromLanes,
     received: Received,
     /// The first queue of the TUN.
     queue: OwnedFd,
@@ -171,7 +171,7 @@ impl Taken {
     /// Has the running agent stop its lanes, and starts ours in their place.
     fn take(
         channel: &mut Channel,
-        new_lanes: &NewLanes,
+        new_lanes: NewLanes,
         config: &Config,
         count: u16,
     ) -> Result<Self> {
@@ -183,8 +183,7 @@ impl Taken {
         let pairs = received.pairs(config, count)?;
         let queue = pairs.first().map(|(queue, _)| queue.try_clone());
         let queue = queue.context("a gateway has a lane")??;
-        let (to_control, from_lanes) = ToControl::new();
-        let (made, imported) = new_lanes.make(pairs, &received, &to_control)?;
+        let (made, imported) = new_lanes.make(pairs, &received)?;
         let filled = clock::now();
         channel
             .send(&Word::Taken)
@@ -197,7 +196,6 @@ impl Taken {
         received.forget_state();
         Ok(Self {
             lanes,
-            from_lanes,
             received,
             queue,
         })

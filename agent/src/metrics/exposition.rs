@@ -119,8 +119,8 @@ const BYTES: Option<Unit> = Some(Unit::Bytes);
 const SECONDS: Option<Unit> = Some(Unit::Seconds);
 
 /// A unit that OpenMetrics does not name itself.
-fn of(unit: &str) -> Option<Unit> {
-    Some(Unit::Other(unit.to_owned()))
+fn of(unit: &str) -> Unit {
+    Unit::Other(unit.to_owned())
 }
 
 /// The text under way.
@@ -325,7 +325,7 @@ fn sites(page: &mut Page<'_>, sites: &[Site]) -> fmt::Result {
         (
             "crossway_site_transmit",
             "Inner packets towards a site",
-            of("packets"),
+            Some(of("packets")),
         ),
         each(|site| site.traffic.to_site_packets),
     )?;
@@ -341,7 +341,7 @@ fn sites(page: &mut Page<'_>, sites: &[Site]) -> fmt::Result {
         (
             "crossway_site_receive",
             "Inner packets from a site",
-            of("packets"),
+            Some(of("packets")),
         ),
         each(|site| site.traffic.from_site_packets),
     )?;
@@ -362,7 +362,7 @@ fn drops(page: &mut Page<'_>, drops: &DropsReply) -> fmt::Result {
         (
             "crossway_dropped",
             "Packets and datagrams that were dropped, by reason",
-            of("packets"),
+            Some(of("packets")),
         ),
         dropped().map(|(labels, drop)| (labels, drop.packets)),
     )?;
@@ -382,7 +382,7 @@ fn drops(page: &mut Page<'_>, drops: &DropsReply) -> fmt::Result {
         (
             "crossway_to_stack",
             "Packets that eBPF left to the kernel stack, by reason",
-            of("packets"),
+            Some(of("packets")),
         ),
         left().map(|(labels, count)| (labels, count.packets)),
     )?;

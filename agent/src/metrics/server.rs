@@ -80,7 +80,7 @@ async fn accept(
                         Some(tls) => match timeout(REQUEST_PATIENCE, tls.accept(stream)).await {
                             Ok(Ok(stream)) => talk(stream, &source).await,
                             Ok(Err(error)) => {
-                                tracing::debug!(%error, "a reader of metrics failed at TLS")
+                                tracing::debug!(%error, "a reader of metrics failed at TLS");
                             }
                             Err(_) => {}
                         },

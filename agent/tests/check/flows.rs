@@ -9,7 +9,7 @@ fn flows(lines: &str) -> String {
         Err(rejected) => {
             let errors = rejected.errors.iter();
             let texts: Vec<String> = errors
-                .map(|error| error.to_string())
+                .map(ToString::to_string)
                 .map(|text| text[text.find(": ").unwrap() + 2..].to_owned())
                 .collect();
             texts.join("\n")

@@ -108,6 +108,11 @@ impl Transmits {
         self.dscp = dscp;
     }
 
+    /// How it shows them.
+    pub fn dscp(&self) -> DscpModel {
+        self.dscp
+    }
+
     /// Whether nothing waits to be sent.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use vm_tests::crossway::Gap;
 use vm_tests::failover::Gateways;
 use vm_tests::topology::{Near, Redundant};
 use vm_tests::wait;
@@ -21,6 +22,8 @@ const TRIAL: Duration = Duration::from_millis(300);
 const MOST_LOSS: f64 = 0.005;
 /// Of the rate that passes: the machine's other half sends and receives it.
 const SHARE: f64 = 0.8;
+/// Time of the control beside each hand-over, in which nothing happens.
+const A_HAND_OVER_TAKES: Duration = Duration::from_millis(400);
 /// What a supervisor waits before it starts an agent again: as the unit file says.
 const UNIT: &str = include_str!("../../../agent/packaging/crossway@.service");
 
@@ -72,14 +75,38 @@ fn one_row(
     let mut udp = Udp::between(from, to)?;
     let rate = sustained(&mut udp)?;
     for _ in 0..args.runs {
-        let sample = udp.beside(Pattern::BACKGROUND, rate, || {
-            stream.across(net, || hand_over(ours))
+        let (without, sample) = udp.beside(Pattern::BACKGROUND, rate, || {
+            let without = stream.across(net, || {
+                ensure!(wait::pace(A_HAND_OVER_TAKES), "interrupted");
+                Ok(())
+            })?;
+            Ok((without, stream.across(net, || hand_over(ours))?))
         })?;
         report(results, row, Contender::Crossway, &sample);
         let name = Contender::Crossway.name();
         results.add(row.name(), name, "beside kpps", Better::Neither, rate / 1e3);
+        // What the machine itself costs a probe under this load.
+        let without = without.gap();
+        results.add(row.name(), name, "without ms", Better::Neither, without);
+        let gaps = ours.replica(0).gaps();
+        let gap = gaps.last().context("the agent did not log its gap")?;
+        for (part, time) in parts(gap) {
+            let ms = time.as_secs_f64() * 1e3;
+            results.add(row.name(), name, part, Better::Neither, ms);
+        }
     }
     Ok(())
+}
+
+/// What the agent says of a hand-over: how long no lane ran, and of that, what it was spent on.
+fn parts(gap: &Gap) -> [(&'static str, Duration); 5] {
+    [
+        ("parked ms", gap.whole),
+        ("stopping ms", gap.stopping),
+        ("carrying ms", gap.carrying),
+        ("filling ms", gap.filling),
+        ("starting ms", gap.starting),
+    ]
 }
 
 /// To another process of the same program.

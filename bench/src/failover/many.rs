@@ -5,7 +5,7 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use vm_tests::api::{Link, LinkState};
 use vm_tests::failover::{Gateways, Settings, link_address};
 use vm_tests::netns::Netns;
@@ -22,8 +22,6 @@ const LINKS: u8 = 200;
 const CALM: Duration = Duration::from_secs(4);
 /// iperf3 starts and ends within it.
 const START: Duration = Duration::from_secs(10);
-/// Ticks in a second that the kernel reports in (`USER_HZ`).
-const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Links that were not up all the time.
 pub(super) const FALSE_ALARMS: &str = "false alarms";
@@ -51,10 +49,10 @@ fn watch(results: &mut Results, args: &Args) -> Result<()> {
     let start = wait::now();
 
     let pid = ours.replica(0).pid()?;
-    let before = processor_seconds(pid)?;
+    let before = cpu::seconds_of(pid)?;
     let span = if args.quick { CALM / 2 } else { CALM };
     ensure!(wait::pace(span), "interrupted");
-    let calm = (processor_seconds(pid)? - before) / start.elapsed().as_secs_f64();
+    let calm = (cpu::seconds_of(pid)? - before) / start.elapsed().as_secs_f64();
 
     let busy = fill_both_cores(&net, args.soak)?;
     let span = start.elapsed();
@@ -167,15 +165,4 @@ fn batch(net: &Redundant, netns: &Netns, lines: &[String]) -> Result<()> {
     let mut ip = Command::new("ip");
     process::run(ip.args(["-n", netns.name(), "-batch"]).arg(file))?;
     Ok(())
-}
-
-/// User and system time of a process (proc(5)).
-fn processor_seconds(pid: u32) -> Result<f64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The name in front may hold blanks; it ends with the last parenthesis.
-    let (_, rest) = text.rsplit_once(')').context("no process")?;
-    let fields: Vec<&str> = rest.split_whitespace().collect();
-    let ticks = |index: usize| fields.get(index).and_then(|word| word.parse::<f64>().ok());
-    let (user, system) = ticks(11).zip(ticks(12)).context("a line of another form")?;
-    Ok((user + system) / TICKS_PER_SECOND)
 }

@@ -83,7 +83,7 @@ fn replace(results: &mut Results, load: &str, count: u32) -> Result<()> {
 }
 
 /// As many /25 prefixes from `network`.0.0.0 on.
-fn prefixes(network: u32, count: u32) -> impl Iterator<Item = String> {
+pub(super) fn prefixes(network: u32, count: u32) -> impl Iterator<Item = String> {
     (0..count).map(move |number| {
         let [a, b, c, d] = ((network << 24) + (number << 7)).to_be_bytes();
         format!("{a}.{b}.{c}.{d}/25")

@@ -153,7 +153,7 @@ pub(crate) const FAULTS: &[Fault] = &[
                 "output",
                 "output",
                 "oifname wan0 meta l4proto udp drop",
-            )
+            );
         },
         needs: &["file"],
         breaks: &["link"],
@@ -162,7 +162,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     Fault {
         name: "a rule of the older iptables in FORWARD",
         check: "firewall-forward",
-        about: "FORWARD of iptables-legacy",
+        about: "filter FORWARD (IPv4)",
         plant: |lab| {
             let netns = lab.netns();
             netns.run("iptables-legacy -N inner").unwrap();
@@ -179,7 +179,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     Fault {
         name: "the policy of the older iptables",
         check: "firewall-input",
-        about: "INPUT of iptables-legacy",
+        about: "filter INPUT (IPv4)",
         also: &["link-down"],
         plant: |lab| {
             let netns = lab.netns();
@@ -234,7 +234,7 @@ pub(crate) const FAULTS: &[Fault] = &[
         check: "xdp",
         about: "wan0",
         prepare: |lab| {
-            lab.plans[0].configure(|config| config.gateway.wan[0].xdp = XdpChoice::Generic)
+            lab.plans[0].configure(|config| config.gateway.wan[0].xdp = XdpChoice::Generic);
         },
         needs: &["fast"],
         ..HEALTHY
@@ -344,7 +344,7 @@ pub(crate) const FAULTS: &[Fault] = &[
         prepare: |lab| {
             lab.plans[0].peers[0]
                 .routes
-                .push("10.1.0.128/25".to_owned())
+                .push("10.1.0.128/25".to_owned());
         },
         needs: &["file"],
         ..HEALTHY

@@ -17,6 +17,7 @@ use super::faults::Fault;
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// Where a command runs.
+#[derive(Clone, Copy)]
 pub(crate) enum Place {
     NearHost,
     FarHost,

@@ -151,7 +151,7 @@ pub(crate) fn packet(question: &Question, number: u16) -> Vec<u8> {
 }
 
 /// The number in a packet, or in what an ICMP error quotes, with the type and code of that.
-pub(crate) fn number_of(packet: &[u8]) -> Option<(u16, Ends, Option<(u8, u8)>)> {
+pub(crate) fn number_of(packet: &[u8]) -> Option<(u16, Ends, Option<ErrorCode>)> {
     let (number, ends, start, protocol) = head_of(packet)?;
     let icmp = packet.get(start..)?;
     let is_error = match (protocol, packet[0] >> 4) {
@@ -166,15 +166,21 @@ pub(crate) fn number_of(packet: &[u8]) -> Option<(u16, Ends, Option<(u8, u8)>)> 
     Some((number, ends, Some((icmp[0], icmp[1]))))
 }
 
+/// Type and code of an ICMP error.
+pub(crate) type ErrorCode = (u8, u8);
+
 /// Source and destination.
 pub(crate) type Ends = (IpAddr, IpAddr);
+
+/// Bits of the fragment offset, beside the flags.
+const FRAGMENT_OFFSET: u16 = 0x1fff;
 
 fn head_of(packet: &[u8]) -> Option<(u16, Ends, usize, u8)> {
     let ends = crossway_types::packet::addresses(packet)?;
     let number = |at: usize| u16::from_be_bytes([packet[at], packet[at + 1]]);
     match packet[0] >> 4 {
         4 => {
-            let first = number(6) & 0x1fff == 0;
+            let first = number(6) & FRAGMENT_OFFSET == 0;
             let start = usize::from(packet[0] & 0xf) * 4;
             // A later fragment has no ICMP header.
             let protocol = if first { packet[9] } else { 0 };

@@ -35,6 +35,24 @@ pub struct Blocked {
     pub chain: String,
     /// Only one that begins a connection does.
     pub only_first: bool,
+    /// What its rules are written with.
+    pub written_with: WrittenWith,
+}
+
+/// The command that writes rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WrittenWith {
+    /// `nft`, which takes the chain as it is named.
+    Nft,
+    /// The older iptables.
+    Iptables {
+        /// The command of the family.
+        program: &'static str,
+        /// Table, such as `filter`.
+        table: String,
+        /// Name of the chain there.
+        chain: String,
+    },
 }
 
 /// States of a connection, as `ct state` loads them (linux/netfilter/nf_conntrack_common.h).
@@ -110,6 +128,7 @@ pub(super) fn blocked<'a>(
             (all || ends(NEW)).then(|| Blocked {
                 chain: name(place),
                 only_first: !all,
+                written_with: written_with(place),
             })
         })
 }
@@ -117,12 +136,15 @@ pub(super) fn blocked<'a>(
 fn drops_all(place: &Place, passage: Passage<'_>) -> String {
     let [from, to] = [passage.from, passage.to].map(|end| end.map_or("", |end| &end.name));
     let chain = name(place);
-    let mend = if place.legacy {
-        let Place { table, name, .. } = place;
-        let program = program(place);
-        format!("{program} -t {table} -I {name} -i {from} -o {to} -j ACCEPT")
-    } else {
-        format!("nft insert rule {chain} iifname \"{from}\" oifname \"{to}\" accept")
+    let mend = match written_with(place) {
+        WrittenWith::Iptables {
+            program,
+            table,
+            chain,
+        } => format!("{program} -t {table} -I {chain} -i {from} -o {to} -j ACCEPT"),
+        WrittenWith::Nft => {
+            format!("nft insert rule {chain} iifname \"{from}\" oifname \"{to}\" accept")
+        }
     };
     format!(
         "the {} chain {chain} drops packets from {from} to {to}: what the fast path leaves to the kernel stack is \
@@ -149,12 +171,19 @@ fn kind(place: &Place) -> &'static str {
     }
 }
 
-/// The command that changes a chain of the older iptables.
-fn program(place: &Place) -> &'static str {
-    if place.family == IPV6 {
+fn written_with(place: &Place) -> WrittenWith {
+    if !place.legacy {
+        return WrittenWith::Nft;
+    }
+    let program = if place.family == IPV6 {
         "ip6tables-legacy"
     } else {
         "iptables-legacy"
+    };
+    WrittenWith::Iptables {
+        program,
+        table: place.table.clone(),
+        chain: place.name.clone(),
     }
 }
 

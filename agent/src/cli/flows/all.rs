@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use crossway_sys::clock;
+
 use super::super::Options;
 use super::super::failure::Failure;
 use super::super::reading;
@@ -40,7 +42,7 @@ fn page(options: &Options, request: &FlowsRequest) -> Result<FlowsReply, Failure
 
 /// Walks through the table twice, in its own order.
 fn all(options: &Options, request: &FlowsRequest) -> Result<FlowsReply, Failure> {
-    let start = Instant::now();
+    let start = clock::now();
     let mut before: HashMap<Key, Seen> = HashMap::new();
     walk(options, request, |flow, now| {
         before.insert(key(&flow), (now, bytes(&flow)));
@@ -86,7 +88,7 @@ fn walk(
                 without_rates: true,
             },
         )?;
-        let now = Instant::now();
+        let now = clock::now();
         for flow in std::mem::take(&mut reply.flows) {
             visit(flow, now);
         }

@@ -89,7 +89,7 @@ fn draw_sites(frame: &mut Frame<'_>, area: Rect, state: &State, sample: &Sample)
         let style = match site.state {
             SiteState::Active => Style::new(),
             SiteState::Down => BAD,
-            _ => ODD,
+            SiteState::Degraded => ODD,
         };
         Row::new([
             site.name.clone(),

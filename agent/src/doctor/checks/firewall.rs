@@ -3,7 +3,7 @@
 use super::finding;
 use crate::control::message::{Finding, Severity};
 use crate::doctor::facts::Facts;
-use crate::host::firewall::Blocked;
+use crate::host::firewall::{Blocked, WrittenWith};
 
 pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     let datagrams = &facts.host.datagrams;
@@ -29,7 +29,7 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
 
 fn input(wan: &str, blocked: &Blocked, port: &str, only_we_dial: bool) -> Finding {
     let chain = &blocked.chain;
-    let mend = mend(chain, &format!("udp dport {port}"), wan, port, true);
+    let mend = mend(blocked, wan, port, true);
     if !blocked.only_first {
         let what = format!("the chain {chain} drops UDP to port {port} on {wan}");
         let why = "nothing of any far gateway is heard".to_owned();
@@ -57,22 +57,36 @@ fn output(wan: &str, blocked: &Blocked, port: &str) -> Finding {
     let chain = &blocked.chain;
     let what = format!("the chain {chain} drops UDP from port {port} out of {wan}");
     let why = "nothing is sent to the far gateways".to_owned();
-    let mend = mend(chain, &format!("udp sport {port}"), wan, port, false);
+    let mend = mend(blocked, wan, port, false);
     let problem = Severity::Problem;
     finding("firewall-output", problem, chain, [what, why, mend])
 }
 
-fn mend(chain: &str, ports: &str, wan: &str, port: &str, into: bool) -> String {
-    if let Some((chain, command)) = chain.split_once(" of ") {
-        let way = if into {
-            format!("-i {wan} -p udp --dport {port}")
-        } else {
-            format!("-o {wan} -p udp --sport {port}")
-        };
-        return format!("{command} -I {chain} {way} -j ACCEPT");
+fn mend(blocked: &Blocked, wan: &str, port: &str, into: bool) -> String {
+    let Blocked { chain, .. } = blocked;
+    match (&blocked.written_with, into) {
+        (WrittenWith::Nft, true) => {
+            format!("nft insert rule {chain} iifname \"{wan}\" udp dport {port} accept")
+        }
+        (WrittenWith::Nft, false) => {
+            format!("nft insert rule {chain} oifname \"{wan}\" udp sport {port} accept")
+        }
+        (
+            WrittenWith::Iptables {
+                program,
+                table,
+                chain,
+            },
+            into,
+        ) => {
+            let way = if into {
+                format!("-i {wan} -p udp --dport {port}")
+            } else {
+                format!("-o {wan} -p udp --sport {port}")
+            };
+            format!("{program} -t {table} -I {chain} {way} -j ACCEPT")
+        }
     }
-    let name = if into { "iifname" } else { "oifname" };
-    format!("nft insert rule {chain} {name} \"{wan}\" {ports} accept")
 }
 
 /// The port that is listened on, as far as it is known.
@@ -107,6 +121,7 @@ mod tests {
         let blocked = |only_first| Blocked {
             chain: "inet filter input".to_owned(),
             only_first,
+            written_with: WrittenWith::Nft,
         };
         let all = input("wan0", &blocked(false), "51820", true);
         assert_eq!(all.severity, Severity::Problem);
@@ -122,9 +137,18 @@ mod tests {
 
     #[test]
     fn the_mend_for_the_older_iptables_is_in_its_own_words() {
+        let blocked = Blocked {
+            chain: "filter OUTPUT (IPv4)".to_owned(),
+            only_first: false,
+            written_with: WrittenWith::Iptables {
+                program: "iptables-legacy",
+                table: "filter".to_owned(),
+                chain: "OUTPUT".to_owned(),
+            },
+        };
         assert_eq!(
-            mend("OUTPUT of iptables-legacy", "", "wan0", "51820", false),
-            "iptables-legacy -I OUTPUT -o wan0 -p udp --sport 51820 -j ACCEPT"
+            mend(&blocked, "wan0", "51820", false),
+            "iptables-legacy -t filter -I OUTPUT -o wan0 -p udp --sport 51820 -j ACCEPT"
         );
     }
 }

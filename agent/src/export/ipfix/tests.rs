@@ -125,7 +125,9 @@ fn both_families_and_directions_are_told_as_their_templates_say() {
     let sent = encoder().encode(&batch(records), clock::now(), EPOCH);
     assert_eq!(sent.iter().map(|sent| sent.records).sum::<usize>(), 2);
     let mut reader = Reader::default();
-    sent.iter().for_each(|sent| reader.read(&sent.bytes));
+    for sent in &sent {
+        reader.read(&sent.bytes);
+    }
     assert_eq!(reader.templates.len(), 4);
     let told: Vec<u16> = reader.records.iter().map(|(id, _)| *id).collect();
     assert_eq!(told, [256, 256, 257], "a way without packets is no record");
@@ -162,7 +164,9 @@ fn messages_are_numbered_by_their_records_and_no_longer_than_a_datagram() {
         let records = vec![flow("10.1.0.2", "10.2.0.9", 3, 2); 100];
         let sent = encoder.encode(&batch(records), clock::now(), EPOCH);
         assert_eq!(sent.iter().map(|sent| sent.records).sum::<usize>(), 100);
-        sent.iter().for_each(|sent| reader.read(&sent.bytes));
+        for sent in &sent {
+            reader.read(&sent.bytes);
+        }
     }
     assert_eq!(reader.sequence, 600);
     encoder.sequence = u32::MAX;
@@ -213,7 +217,9 @@ fn drops_are_told_by_reason_as_what_came_since_and_what_is_not_told_as_totals() 
     };
     for packets in [3, 3, 8] {
         let sent = encoder.encode(&drops(packets), clock::now(), EPOCH);
-        sent.iter().for_each(|sent| reader.read(&sent.bytes));
+        for sent in &sent {
+            reader.read(&sent.bytes);
+        }
     }
     let of = |set: u16, element: u16| -> Vec<u64> {
         let records = reader.records.iter().filter(|(id, _)| *id == set);
@@ -242,7 +248,9 @@ fn echoes_have_no_ports_and_names_are_cut_between_letters() {
         EPOCH,
     );
     let mut reader = Reader::default();
-    sent.iter().for_each(|sent| reader.read(&sent.bytes));
+    for sent in &sent {
+        reader.read(&sent.bytes);
+    }
     let (_, record) = &reader.records[0];
     assert_eq!((number(&record[&7]), number(&record[&11])), (0, 0));
     assert_eq!(record[&0x8001], "ä".repeat(127).as_bytes());

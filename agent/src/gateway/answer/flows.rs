@@ -109,7 +109,7 @@ impl Gateway {
                 self.pending_flows.push(pending);
                 return;
             }
-            Ok(Next::Done(candidates)) => self.flows_reply(&pending, candidates),
+            Ok(Next::Done(candidates)) => self.flows_reply(&pending, &candidates),
             Err(error) => Err(error),
         };
         let response = response.map_or_else(
@@ -143,7 +143,7 @@ impl Gateway {
     fn flows_reply(
         &mut self,
         pending: &PendingFlows,
-        candidates: Vec<Candidate>,
+        candidates: &[Candidate],
     ) -> Result<FlowsReply> {
         let names = site_names(&self.desired.plan);
         let now_ns = clock::monotonic_ns();

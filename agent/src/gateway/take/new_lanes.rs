@@ -1,7 +1,7 @@
 //! The lanes that go on with what those of the agent before have carried.
 
+use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Result;
 
@@ -12,100 +12,95 @@ use crate::gateway::forwarding::spec_of;
 use crate::gateway::timestamps::start_of_calendars;
 use crate::io::tun::TunQueue;
 use crate::io::udp::UdpSocket;
-use crate::lane::{LaneHandle, ParkedLane, ToControl};
+use crate::lane::{EmptyLane, LaneHandle, ParkedLane, ToControl};
 use crate::routes::RouteTable;
 use crate::tunnel::initiations::Initiations;
 use crate::tunnel::noise::Identity;
 use crate::tunnel::{Imported, PeerSpec};
 use crossway_types::codec::Damaged;
-use crossway_types::marks::DscpModel;
 
-/// What the new lanes will have. It is made while the old ones still run.
+/// The new lanes, as far as they can be made while the old ones still run.
 pub(super) struct NewLanes {
-    identity: Identity,
-    mtu: u16,
-    dscp: DscpModel,
-    /// Timestamps of handshakes are not before this.
-    begin: Duration,
+    empty: Vec<EmptyLane>,
     /// The peers of each lane.
     specs: Vec<Vec<PeerSpec>>,
-    routes: Arc<RouteTable>,
 }
 
 impl NewLanes {
-    pub(super) fn of(desired: &Desired, lanes: u16, identity: &Identity, mtu: u16) -> Result<Self> {
+    pub(super) fn of(
+        desired: &Desired,
+        lanes: u16,
+        identity: &Identity,
+        mtu: u16,
+        to_control: &ToControl,
+    ) -> Result<Self> {
         let Desired { config, plan, .. } = desired;
         let mut specs = vec![Vec::new(); lanes.into()];
         for link in &plan.links {
             specs[usize::from(link.lane)].push(spec_of(link, config)?);
         }
         let routes = plan.routes().map(|(_, prefix, site)| (prefix, site));
+        let routes = Arc::new(RouteTable::new(routes));
+        let begin = start_of_calendars(&config.gateway.name);
+        let initiations = Arc::<Initiations>::default();
+        let empty = (0..lanes).map(|_| {
+            let (identity, to_control) = (identity.clone(), to_control.clone());
+            let initiations = Arc::clone(&initiations);
+            let mut lane = EmptyLane::new(identity, initiations, mtu.into(), to_control);
+            // Timestamps of handshakes are not before this.
+            lane.begin_calendar(begin);
+            lane.set_dscp(config.gateway.dscp);
+            lane.set_routes(Arc::clone(&routes));
+            lane
+        });
         Ok(Self {
-            identity: identity.clone(),
-            mtu,
-            dscp: config.gateway.dscp,
-            begin: start_of_calendars(&config.gateway.name),
+            empty: empty.collect(),
             specs,
-            routes: Arc::new(RouteTable::new(routes)),
         })
     }
 
-    /// Makes the lanes, one for each pair, with their peers, their sessions and their routes. They do not run
-    /// yet.
+    /// Makes the lanes, one on each pair, with their sessions. They do not run yet.
     pub(super) fn make(
-        &self,
+        self,
         pairs: Vec<(TunQueue, UdpSocket)>,
         received: &Received,
-        to_control: &ToControl,
     ) -> Result<(Vec<(ParkedLane, LaneHandle)>, Imported)> {
-        let mut made = Vec::new();
-        let initiations = Arc::<Initiations>::default();
-        for (queue, socket) in pairs {
-            let (identity, to_control) = (self.identity.clone(), to_control.clone());
-            let mtu = self.mtu.into();
-            made.push(ParkedLane::new(
-                queue,
-                socket,
-                identity,
-                Arc::clone(&initiations),
-                mtu,
-                to_control,
-            )?);
-        }
-        for (lane, _) in &mut made {
-            lane.begin_calendar(self.begin);
-        }
-        let imported = self.fill(&mut made, received);
+        let empty = self.empty.into_iter().zip(pairs);
+        let made = empty.map(|(lane, (queue, socket))| lane.on(queue, socket));
+        let mut made = made.collect::<io::Result<Vec<_>>>()?;
+        let imported = fill(&mut made, &self.specs, received);
         Ok((made, imported))
     }
+}
 
-    /// Gives the lanes their peers with their sessions, and their routes.
-    fn fill(&self, made: &mut [(ParkedLane, LaneHandle)], received: &Received) -> Imported {
-        let (mut sum, now) = (Imported::default(), clock::now());
-        let mut states = received.lanes(now);
-        for ((lane, _), specs) in made.iter_mut().zip(&self.specs) {
-            let imported = match states.next() {
-                Some(state) => state.and_then(|mut state| lane.import(&mut state, specs, now)),
-                None => Err(Damaged),
-            };
-            let imported = imported.unwrap_or_else(|Damaged| {
-                lane.add_peers(specs, now);
-                Imported {
-                    sessions: 0,
-                    anew: specs.len(),
-                }
-            });
-            sum.sessions += imported.sessions;
-            sum.anew += imported.anew;
-            lane.set_routes(Arc::clone(&self.routes));
-            lane.set_dscp(self.dscp);
-        }
-        if let Some((first, _)) = made.first_mut() {
-            for mut state in states.flatten() {
-                // Only a count: what cannot be read of it is not worth more.
-                let _ = first.import_drops_of(&mut state);
+/// Gives the lanes their peers with their sessions.
+fn fill(
+    made: &mut [(ParkedLane, LaneHandle)],
+    specs: &[Vec<PeerSpec>],
+    received: &Received,
+) -> Imported {
+    let (mut sum, now) = (Imported::default(), clock::now());
+    let mut states = received.lanes(now);
+    for ((lane, _), specs) in made.iter_mut().zip(specs) {
+        let imported = match states.next() {
+            Some(state) => state.and_then(|mut state| lane.import(&mut state, specs, now)),
+            None => Err(Damaged),
+        };
+        let imported = imported.unwrap_or_else(|Damaged| {
+            lane.add_peers(specs, now);
+            Imported {
+                sessions: 0,
+                anew: specs.len(),
             }
-        }
-        sum
+        });
+        sum.sessions += imported.sessions;
+        sum.anew += imported.anew;
     }
+    if let Some((first, _)) = made.first_mut() {
+        for mut state in states.flatten() {
+            // Only a count: what cannot be read of it is not worth more.
+            let _ = first.import_drops_of(&mut state);
+        }
+    }
+    sum
 }

@@ -66,7 +66,7 @@ fn traffic(page: &mut Page<'_>, links: &[Told<'_>]) -> fmt::Result {
         (
             "crossway_link_transmit",
             "Inner packets sent over a link",
-            of("packets"),
+            Some(of("packets")),
         ),
         each(links, |link| link.tx_packets),
     )?;
@@ -82,7 +82,7 @@ fn traffic(page: &mut Page<'_>, links: &[Told<'_>]) -> fmt::Result {
         (
             "crossway_link_receive",
             "Inner packets received over a link",
-            of("packets"),
+            Some(of("packets")),
         ),
         each(links, |link| link.rx_packets),
     )?;
@@ -97,7 +97,7 @@ fn traffic(page: &mut Page<'_>, links: &[Told<'_>]) -> fmt::Result {
 }
 
 fn messages(page: &mut Page<'_>, links: &[Told<'_>]) -> fmt::Result {
-    let unit = || of("messages");
+    let unit = || Some(of("messages"));
     page.counters(
         (
             "crossway_link_expected",

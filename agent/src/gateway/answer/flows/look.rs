@@ -97,15 +97,12 @@ impl Look {
             anyhow!("`after` is not where a page of this order ended: write what `next` says there")
         };
         let after = request.after.as_deref();
-        let (walk, after) = match request.sort {
-            FlowSort::Table => {
-                let walk = after.map(str::parse).transpose();
-                (walk.map_err(|()| wrong())?.unwrap_or_default(), None)
-            }
-            _ => {
-                let place = after.map(|text| Place::parse(text).ok_or_else(wrong));
-                (Walk::default(), place.transpose()?)
-            }
+        let (walk, after) = if request.sort == FlowSort::Table {
+            let walk = after.map(str::parse).transpose();
+            (walk.map_err(|()| wrong())?.unwrap_or_default(), None)
+        } else {
+            let place = after.map(|text| Place::parse(text).ok_or_else(wrong));
+            (Walk::default(), place.transpose()?)
         };
         let by_rate =
             request.sort == FlowSort::Rate || request.filter.min_bytes_per_second.is_some();
@@ -163,7 +160,7 @@ impl Look {
             }
             Phase::Gather => self.gather(flows, wanted, now_ns),
             Phase::Again { page, then_ns } => {
-                self.look_again(flows, filter, page, now_ns.saturating_sub(then_ns))
+                Self::look_again(flows, filter, page, now_ns.saturating_sub(then_ns))
             }
             Phase::Remember(region) => self.remember(flows, wanted, region),
             Phase::Compare { region, end } => {
@@ -228,7 +225,6 @@ impl Look {
 
     /// A flow that has gone meanwhile is shown as it was.
     fn look_again(
-        &self,
         flows: &Flows,
         filter: &FlowFilter,
         mut page: Vec<Candidate>,
