@@ -53,7 +53,7 @@ pub(crate) enum Part {
     Metrics,
 }
 
-const NAMED: [(&str, Part); 6] = [
+const NAMED: [(&str, Part); 7] = [
     ("routes", Part::Routes),
     ("changes", Part::Changes),
     ("sites", Part::Sites),

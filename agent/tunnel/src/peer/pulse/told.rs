@@ -108,6 +108,7 @@ mod tests {
         // It has died last, and lives again before that could be told.
         told.look(pulse(false), false);
         told.look(pulse(true), true);
+        assert!(told.next(now).is_some(), "whatever else happens");
         while let Some(at) = told.next(now) {
             now = at;
             let pulse = told.poll(now).expect("there is something to tell");
