@@ -5,8 +5,10 @@
 //! ```
 
 use std::collections::HashSet;
+use std::io::Write;
 use std::net::{SocketAddr, UdpSocket};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use aya::maps::{HashMap, Map, MapData};
@@ -349,7 +351,10 @@ fn finished_and_living_flows_are_all_that_was_carried_through_evictions_kills_an
         (flows.count() > 1000).then_some(output)
     })
     .unwrap();
-    assert!(shown.lines().all(|line| line.starts_with('{')), "{shown}");
+    assert!(shown.lines().all(|line| line.starts_with('{')), "not NDJSON");
+    let shown = pair.a.command(&["flows", "--finished", "--last", "3"]).unwrap();
+    println!("{shown}");
+    assert_eq!(shown.lines().count(), 3, "{shown}");
     drop(followed);
 
     pair.a.upgrade().unwrap();
@@ -429,6 +434,7 @@ fn a_collector_gets_what_was_carried_by_ipfix_and_the_file_says_the_same() {
     let totals = pair.a.sites().unwrap()[0].traffic;
     assert!(pair.a.stop().unwrap().success());
     let told = Told::read(&file);
+    println!("{}", std::fs::read_to_string(&file).unwrap());
     assert_eq!(told.evicted, EvictedFlows::default());
     let to_site: u64 = told.flows.iter().map(|flow| flow.to_site_packets).sum();
     let from_site: u64 = told.flows.iter().map(|flow| flow.from_site_bytes).sum();
@@ -445,6 +451,13 @@ fn a_collector_gets_what_was_carried_by_ipfix_and_the_file_says_the_same() {
     // nfcapd puts its file in place when it ends.
     wait::pace(Duration::from_secs(1));
     assert!(collector.terminate(DEADLINE).unwrap().success());
+    let said = collector.output();
+    let counts = format!("Flows: {}, ", told_ways(&told));
+    assert!(said.contains(&counts), "{counts} in {said}");
+    assert!(
+        said.contains("Sequence Errors: 0, Bad Packets: 0"),
+        "{said}"
+    );
     let dumped = gateway
         .run(&format!(
             "nfdump -R {flows} -q -N -o fmt:%pr;%sa;%sp;%da;%dp;%pkt;%byt;%dir"
@@ -460,10 +473,10 @@ fn a_collector_gets_what_was_carried_by_ipfix_and_the_file_says_the_same() {
         .iter()
         .map(|row| (row[5].parse().unwrap(), row[6].parse().unwrap()));
     assert_eq!(sum(counted), told.counted(), "{dumped}");
-    for (family, name) in [(Family::V4, "UDP"), (Family::V6, "UDP")] {
+    for family in Family::ALL {
         let (near, far) = (pair.site_a().host_address(family), pair.far(family));
         let is_it = |row: &&Vec<&str>| {
-            row[0] == name && row[1].parse() == Ok(near) && row[3].parse() == Ok(far)
+            row[0] == "17" && row[1].parse() == Ok(near) && row[3].parse() == Ok(far)
         };
         let row = rows.iter().find(is_it).unwrap();
         let ip = if family == Family::V4 { 28 } else { 48 };
@@ -476,10 +489,18 @@ fn a_collector_gets_what_was_carried_by_ipfix_and_the_file_says_the_same() {
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
+/// Directions with packets: each is a record of IPFIX.
+fn told_ways(told: &Told) -> usize {
+    let ways = told.flows.iter().map(|flow| {
+        usize::from(flow.to_site_packets > 0) + usize::from(flow.from_site_packets > 0)
+    });
+    ways.sum()
+}
+
 /// `flows --finished --follow` on gateway a, until it is dropped.
 fn follow(pair: &Pair, log: &Path) -> ProcessGuard {
     let binary = vm_tests::crossway::binary();
-    let mut command = std::process::Command::new(binary);
+    let mut command = Command::new(binary);
     command.args([
         "--gateway",
         pair.a.name(),
@@ -489,4 +510,104 @@ fn follow(pair: &Pair, log: &Path) -> ProcessGuard {
         "--follow",
     ]);
     ProcessGuard::spawn("follow", &mut command, log).unwrap()
+}
+
+/// `crossway top` on a terminal of script(1), 80 columns and 24 lines.
+struct Terminal {
+    script: Child,
+    log: PathBuf,
+    pid: PathBuf,
+}
+
+impl Terminal {
+    fn start(pair: &Pair, folder: &Path) -> Self {
+        std::fs::create_dir_all(folder).unwrap();
+        let (log, pid) = (folder.join("typescript"), folder.join("pid"));
+        let command = format!(
+            "stty rows 24 cols 80; echo $$ > {}; exec {} --gateway {} top",
+            pid.display(),
+            vm_tests::crossway::binary().display(),
+            pair.a.name()
+        );
+        let script = Command::new("script")
+            .args(["--quiet", "--flush", "--return", "--command", &command])
+            .arg(&log)
+            .env("TERM", "xterm")
+            .env("SHELL", "/bin/sh")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self { script, log, pid }
+    }
+
+    fn shown(&self) -> String {
+        let log = std::fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(&log).into_owned()
+    }
+
+    fn wait_for(&self, word: &str) {
+        wait::until(&format!("{word} on the terminal"), DEADLINE, || {
+            self.shown().contains(word).then_some(())
+        })
+        .unwrap();
+    }
+
+    fn press(&mut self, key: u8) {
+        let keys = self.script.stdin.as_mut().unwrap();
+        keys.write_all(&[key]).and_then(|()| keys.flush()).unwrap();
+    }
+
+    /// The program has ended well and left the terminal as it was: main screen, cursor shown.
+    fn ends_cleanly(&mut self) {
+        let ended = wait::until("top to end", DEADLINE, || self.script.try_wait().unwrap());
+        assert!(ended.unwrap().success(), "{}", self.shown());
+        let shown = self.shown();
+        for (on, off) in [("\x1b[?1049h", "\x1b[?1049l"), ("\x1b[?25l", "\x1b[?25h")] {
+            let (on, off) = (shown.rfind(on).unwrap(), shown.rfind(off).unwrap());
+            assert!(on < off, "{shown:?}");
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        drop(self.script.kill());
+        drop(self.script.wait());
+    }
+}
+
+#[test]
+fn top_shows_a_running_gateway_and_leaves_the_terminal_as_it_was() {
+    let folder = std::env::temp_dir().join(format!("crossway-top-{}", std::process::id()));
+    let pair = Pair::start(|_| ()).unwrap();
+    let ping = pair.steady_ping(Family::V4).unwrap();
+    let mut terminal = Terminal::start(&pair, &folder.join("keys"));
+    for word in ["SITE", "Active", "DROPPED", "PROTO", "icmp", "10.2.0.10"] {
+        terminal.wait_for(word);
+    }
+    println!("{:?}", terminal.shown());
+    terminal.press(b's');
+    terminal.wait_for("bytes");
+    terminal.press(b'\t');
+    terminal.wait_for("LANE");
+    terminal.press(b'q');
+    terminal.ends_cleanly();
+
+    let mut terminal = Terminal::start(&pair, &folder.join("signal"));
+    terminal.wait_for("PROTO");
+    let pid = std::fs::read_to_string(&terminal.pid).unwrap();
+    let pid = nix::unistd::Pid::from_raw(pid.trim().parse().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    terminal.ends_cleanly();
+    drop(ping);
+
+    // Where nobody looks, it says what else there is.
+    let (code, said) = pair.a.failing_command(&["top"]).unwrap();
+    assert_eq!(code, 2, "{said}");
+    assert!(
+        said.contains("needs a terminal") && said.contains("crossway flows"),
+        "{said}"
+    );
+    std::fs::remove_dir_all(&folder).unwrap();
 }
