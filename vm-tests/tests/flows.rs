@@ -351,8 +351,14 @@ fn finished_and_living_flows_are_all_that_was_carried_through_evictions_kills_an
         (flows.count() > 1000).then_some(output)
     })
     .unwrap();
-    assert!(shown.lines().all(|line| line.starts_with('{')), "not NDJSON");
-    let shown = pair.a.command(&["flows", "--finished", "--last", "3"]).unwrap();
+    assert!(
+        shown.lines().all(|line| line.starts_with('{')),
+        "not NDJSON"
+    );
+    let shown = pair
+        .a
+        .command(&["flows", "--finished", "--last", "3"])
+        .unwrap();
     println!("{shown}");
     assert_eq!(shown.lines().count(), 3, "{shown}");
     drop(followed);
