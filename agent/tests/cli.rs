@@ -255,7 +255,8 @@ fn bash_completes_names_of_the_running_gateway() {
             COMP_WORDS=({words}) COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)) COMP_TYPE=9
             # As bash does it.
             COMP_LINE="${{COMP_WORDS[*]}}" COMP_POINT=${{#COMP_LINE}}
-            eval "$(complete -p crossway | sed -E 's/.*-F ([^ ]+).*/\1/') crossway"
+            function="$(complete -p crossway | sed -E 's/.*-F ([^ ]+).*/\1/')"
+            "$function" crossway "${{COMP_WORDS[COMP_CWORD]}}"
             printf '%s\n' "${{COMPREPLY[@]}}""#
         );
         let output = Command::new("bash")

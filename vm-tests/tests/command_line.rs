@@ -101,7 +101,7 @@ fn tables_fit_the_terminal_and_a_pipe_gets_all() {
     );
 }
 
-/// What the shell fish would offer for these words, the last of which is not complete.
+/// The names that the shell fish would offer for these words, the last of which is not complete; options left out.
 fn complete(words: &[&str]) -> Vec<String> {
     let mut command = Command::new(crossway::binary());
     command.env("COMPLETE", "fish").args(["--", "crossway"]);
@@ -109,6 +109,7 @@ fn complete(words: &[&str]) -> Vec<String> {
     let lines = offered.lines();
     // A description stands behind a tab.
     let names = lines.filter_map(|line| line.split('\t').next());
+    let names = names.filter(|name| !name.starts_with('-'));
     names.map(str::to_owned).collect()
 }
 
