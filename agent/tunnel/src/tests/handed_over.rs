@@ -42,7 +42,7 @@ fn a_peer_with_another_key_or_number_begins_anew() {
 #[test]
 fn the_order_of_links_and_what_bfd_knows_of_them_go_along() {
     let mut net = Net::new();
-    let site = net.site(0);
+    let site = Net::site(0);
     for first in [1, 0] {
         let ranks = [vec![LinkId(first)], vec![LinkId(1 - first)]];
         net.nodes[0].tunnel.set_ranks(site, &ranks);
@@ -72,7 +72,7 @@ fn a_link_that_control_has_not_taken_up_again_stays_out_of_use() {
         "it was benched by the agent before"
     );
     let ranks = [vec![LinkId(0)], vec![LinkId(1)]];
-    let site = net.site(0);
+    let site = Net::site(0);
     net.nodes[0].tunnel.set_ranks(site, &ranks);
     assert_eq!(net.carrier(0), LinkId(0));
 }

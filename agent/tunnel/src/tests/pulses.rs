@@ -110,7 +110,7 @@ impl Net {
     }
 
     /// The far site, as this gateway numbers it.
-    pub(super) fn site(&self, node: usize) -> SiteId {
+    pub(super) fn site(node: usize) -> SiteId {
         SiteId(SITES[node])
     }
 
