@@ -1,7 +1,7 @@
 //! `crossway doctor`: looks for what is in the way of packets.
 //!
 //! [`gather`] collects facts, from the gateway if it runs and from the host; [`checks`] judge them, and do nothing
-//! else. What the running gateway warns of itself is not looked for again: [`checks::told`] passes it on.
+//! else. What the running gateway warns of itself is not looked for again: [`checks`] passes it on.
 //!
 //! A finding is certain: where a check cannot know, it says nothing, or [`Severity::Note`] where the administrator may
 //! well have meant it so.

@@ -1,5 +1,5 @@
 //! What becomes of finished flows: they are told to who follows them ([`recent`]), and by a thread of their own
-//! ([`writer`]) written to a file ([`file`]) and sent to a collector ([`ipfix`]).
+//! ([`writer`]) written to a file ([`mod@file`]) and sent to a collector ([`ipfix`]).
 //!
 //! The gateway's loop hands records over and never waits: where the thread does not keep up, records are counted
 //! instead.
