@@ -75,8 +75,8 @@ fn begin(target: Target<'_>) -> Result<Facts, GatherError> {
     };
     match ask_all(name.as_deref(), &mut facts.not_checked) {
         Ok(running) => facts.running = Some(running),
-        Err(AskError::Client(ClientError::NotRunning { .. })) if of_file.is_some() => {}
-        Err(AskError::Client(ClientError::NoneRuns(_))) if of_file.is_some() => {}
+        Err(AskError::Client(ClientError::NotRunning { .. } | ClientError::NoneRuns(_)))
+            if of_file.is_some() => {}
         Err(AskError::Client(error)) => return Err(GatherError::Gateway(error)),
         Err(AskError::Strange(error)) => return Err(error.into()),
     }
