@@ -1,5 +1,5 @@
-//! `agent/README.md` describes what this build has: every command and every key of the configuration file, and
-//! nothing else.
+//! The pages describe what this build has: `agent/OBSERVING.md` every command, and `agent/README.md` every key of the
+//! configuration file, and nothing else.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,7 +12,7 @@ const UNKNOWN: &str = "qqqqqqqqqqqqqqqqqqqqqqqq";
 const KNOWN: &str = "the known keys are ";
 
 /// Sections of the file as the table of the page names them, each with what it needs around it.
-const SECTIONS: [(&str, &str); 10] = [
+const SECTIONS: [(&str, &str); 11] = [
     ("[gateway]", ""),
     ("[[gateway.lan]]", ""),
     ("[[gateway.wan]]", ""),
@@ -20,6 +20,7 @@ const SECTIONS: [(&str, &str); 10] = [
     ("[[gateway.health]]", ""),
     ("[[gateway.replica]]", ""),
     ("[metrics]", ""),
+    ("[flows]", ""),
     ("[[site]]", ""),
     ("[[site.gateway]]", "[[site]]"),
     ("[[site.gateway.link]]", "[[site]]\n[[site.gateway]]"),
@@ -34,20 +35,20 @@ fn every_command_stands_on_the_page() {
         .take_while(|line| line.starts_with("  "))
         .filter_map(|line| line.split_whitespace().next())
         .filter(|name| *name != "help");
-    let page = page();
+    let page = page("OBSERVING.md");
     let (_, table) = page.split_once("\n## Commands\n").unwrap();
     let table: String = rows(table).collect();
     for name in commands {
         let is_there = [format!("`crossway {name}"), format!("`{name}`")]
             .iter()
             .any(|form| table.contains(form));
-        assert!(is_there, "agent/README.md does not list `crossway {name}`");
+        assert!(is_there, "agent/OBSERVING.md does not list `crossway {name}`");
     }
 }
 
 #[test]
 fn the_page_lists_the_keys_of_each_section_and_no_others() {
-    let page = page();
+    let page = page("README.md");
     let (_, table) = page.split_once("\n## Configuration\n").unwrap();
     for (section, outer) in SECTIONS {
         let heading = format!("| **`{section}`**");
@@ -94,8 +95,8 @@ fn first_cell_words(row: &str) -> Vec<String> {
     words.map(str::to_owned).collect()
 }
 
-fn page() -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
+fn page(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
 }
 
 /// Both outputs of a run of the program.

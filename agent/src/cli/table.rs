@@ -179,8 +179,10 @@ fn shortened(text: &str, width: usize) -> Cow<'_, str> {
     if text.chars().count() <= width {
         return Cow::Borrowed(text);
     }
-    let kept = text.chars().take(width.saturating_sub(1));
-    Cow::Owned(kept.chain(std::iter::once('…')).collect())
+    let mut kept: String = text.chars().take(width.saturating_sub(1)).collect();
+    kept.truncate(kept.trim_end().len());
+    kept.push('…');
+    Cow::Owned(kept)
 }
 
 #[cfg(test)]
