@@ -4,13 +4,14 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::anyhow;
 use clap::{Args, Subcommand};
+use clap_complete::engine::ArgValueCandidates;
 use humantime::format_rfc3339_millis;
 use serde::Serialize;
 
 use super::failure::Failure;
 use super::output::{Colour, Look, print, print_json};
 use super::units::counted;
-use super::{Options, reading};
+use super::{Options, complete, reading};
 use crate::control::message::{LogFilter, LogLevel, LogLine, LogReply, LogRequest};
 use crate::control::{Request, Response, client, run_dir};
 
@@ -44,7 +45,7 @@ pub(super) struct Log {
     #[arg(long, value_name = "LEVEL", default_value = "trace")]
     level: LogLevel,
     /// Only lines that are about this site or one of its links
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(complete::sites))]
     site: Option<String>,
 }
 

@@ -44,6 +44,7 @@ pub struct Account {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opening {
     inserted: u64,
+    entered: u64,
     counted: Tally,
 }
 
@@ -91,7 +92,11 @@ impl Account {
 
     /// Flows evicted since the start. `inserted` must have been read before `present` was counted.
     pub(super) fn evicted_of(&mut self, inserted: u64, present: u64) -> u64 {
-        let came = self.present_at_start + self.inserted(inserted) + self.entered;
+        self.evicted_of_all(inserted, self.entered, present)
+    }
+
+    fn evicted_of_all(&mut self, inserted: u64, entered: u64, present: u64) -> u64 {
+        let came = self.present_at_start + self.inserted(inserted) + entered;
         let evicted = came.saturating_sub(self.removed).saturating_sub(present);
         self.evicted = self.evicted.max(evicted);
         self.evicted
@@ -100,12 +105,13 @@ impl Account {
     pub(super) fn open(&self, inserted: u64, carried: Tally) -> Opening {
         Opening {
             inserted,
+            entered: self.entered,
             counted: carried + tally(self.told) + tally(self.retired),
         }
     }
 
     pub(super) fn settle(&mut self, opening: &Opening, present: u64, living: Tally) {
-        self.evicted_of(opening.inserted, present);
+        self.evicted_of_all(opening.inserted, opening.entered, present);
         let missing = self.missing(opening, living);
         self.lost.0 = self.lost.0.max(missing.packets);
         self.lost.1 = self.lost.1.max(missing.bytes);
@@ -181,6 +187,19 @@ mod tests {
             packets,
             bytes: 100 * packets,
         }
+    }
+
+    #[test]
+    fn a_flow_that_a_replica_tells_of_during_a_walk_is_not_missed() {
+        let mut account = Account::new(10, 500);
+        let opening = account.open(500, packets(0));
+        // It came behind the walk, which met the ten alone.
+        account.on_told(true, packets(3));
+        account.settle(&opening, 10, packets(0));
+        assert_eq!(account.evicted(), (0, packets(0)));
+        let opening = account.open(500, packets(0));
+        account.settle(&opening, 11, packets(3));
+        assert_eq!(account.evicted(), (0, packets(0)));
     }
 
     #[test]
