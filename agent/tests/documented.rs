@@ -42,7 +42,10 @@ fn every_command_stands_on_the_page() {
         let is_there = [format!("`crossway {name}"), format!("`{name}`")]
             .iter()
             .any(|form| table.contains(form));
-        assert!(is_there, "agent/OBSERVING.md does not list `crossway {name}`");
+        assert!(
+            is_there,
+            "agent/OBSERVING.md does not list `crossway {name}`"
+        );
     }
 }
 

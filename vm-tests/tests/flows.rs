@@ -190,7 +190,11 @@ fn filters_choose_by_ends_direction_age_and_rate() {
     assert_eq!(chosen(&["--min-age", "1h"]), []);
     assert_eq!(chosen(&["--max-age", "1h"]), [theirs, mine]);
     assert_eq!(chosen(&["--site", "b"]), [theirs, mine]);
-    assert_eq!(chosen(&["--site", "nowhere"]), []);
+    let unknown = pair.a.command(&["flows", "--site", "nowhere"]).unwrap_err();
+    assert!(
+        unknown.to_string().contains("no site nowhere"),
+        "{unknown:#}"
+    );
     assert_eq!(chosen(&["--min-rate", "1"]), [], "they are at rest");
 
     // One that goes on is found by its rate, whatever the order.

@@ -334,6 +334,9 @@ fn a_hundred_thousand_flows_are_told_and_none_is_lost_on_the_way() {
         evicted_packets,
         ..
     } = reply;
-    assert!(present >= FLOWS, "{present} are there, {evicted} were evicted");
+    assert!(
+        present >= FLOWS,
+        "{present} are there, {evicted} were evicted"
+    );
     assert_eq!((evicted, evicted_packets), (0, 0));
 }
