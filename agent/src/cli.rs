@@ -12,6 +12,7 @@ mod events;
 mod explain;
 mod failure;
 mod flows;
+mod following;
 mod keys;
 mod links;
 mod log;

@@ -2,20 +2,15 @@
 
 use std::time::{Duration, SystemTime};
 
-use anyhow::anyhow;
 use clap::Args;
 use humantime::format_rfc3339_millis;
-use serde::Serialize;
 
 use super::failure::Failure;
-use super::output::{Colour, Look, print, print_json};
-use super::units::counted;
-use super::{Options, reading};
+use super::output::{Colour, Look, print};
+use super::{Options, following, reading};
 use crate::control::message::{Event, EventKind, EventsReply, EventsRequest};
-use crate::control::{Request, Response, client, run_dir};
+use crate::control::{Request, Response};
 
-/// Events that `--follow` shows before it waits for new ones, as `tail` does.
-const BEFORE_FOLLOWING: usize = 10;
 /// Widths of the columns: lines come one by one, so none can wait for the widest.
 const KIND_WIDTH: usize = 14;
 const SUBJECT_WIDTH: usize = 18;
@@ -50,7 +45,7 @@ pub(super) fn events(options: &Options, wanted: &Events) -> Result<(), Failure> 
     let request = Request::Events(EventsRequest {
         last: wanted
             .last
-            .or_else(|| wanted.follow.then_some(BEFORE_FOLLOWING)),
+            .or_else(|| wanted.follow.then_some(following::BEFORE)),
         follow: wanted.follow,
     });
     if !wanted.follow {
@@ -60,21 +55,7 @@ pub(super) fn events(options: &Options, wanted: &Events) -> Result<(), Failure> 
         }
         return show(options, &reply, look);
     }
-    client::follow(
-        &run_dir(),
-        options.gateway.as_deref(),
-        &request,
-        |response| {
-            match pick(response) {
-            Some(reply) => show(options, &reply, look),
-            None => Err(anyhow!(
-                "unexpected answer from the gateway: use the same version of crossway as the gateway"
-            )
-            .into()),
-        }
-        },
-    )?;
-    Err(anyhow!("the gateway has ended").into())
+    following::follow(options, &request, pick, |reply| show(options, reply, look))
 }
 
 fn pick(response: Response) -> Option<EventsReply> {
@@ -85,34 +66,10 @@ fn pick(response: Response) -> Option<EventsReply> {
 }
 
 fn show(options: &Options, reply: &EventsReply, look: Look) -> Result<(), Failure> {
-    if options.json {
-        if reply.missed > 0 {
-            let missed = reply.missed;
-            print_json(&Missed { missed }, false)?;
-        }
-        return reply
-            .events
-            .iter()
-            .try_for_each(|event| print_json(event, false));
-    }
-    let mut text = String::new();
-    if reply.missed > 0 {
-        let missed = counted(reply.missed, "event was", "events were");
-        text += &look.paint(
-            &format!("-- {missed} events were discarded before they were read --\n"),
-            Some(Colour::Yellow),
-        );
-    }
-    for event in &reply.events {
-        text += &line(event, look);
-    }
-    print(&text)
-}
-
-/// A line of NDJSON in between.
-#[derive(Serialize)]
-struct Missed {
-    missed: u64,
+    let missed = (reply.missed, ["event was", "events were"]);
+    following::print_records(options, look, missed, reply.events.iter(), |event| {
+        line(event, look)
+    })
 }
 
 fn line(event: &Event, look: Look) -> String {

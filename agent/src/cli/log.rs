@@ -2,21 +2,16 @@
 
 use std::time::{Duration, SystemTime};
 
-use anyhow::anyhow;
 use clap::{Args, Subcommand};
 use clap_complete::engine::ArgValueCandidates;
 use humantime::format_rfc3339_millis;
-use serde::Serialize;
 
 use super::failure::Failure;
-use super::output::{Colour, Look, print, print_json};
-use super::units::counted;
-use super::{Options, complete, reading};
+use super::output::{Colour, Look};
+use super::{Options, complete, following, reading};
 use crate::control::message::{LogFilter, LogLevel, LogLine, LogReply, LogRequest};
-use crate::control::{Request, Response, client, run_dir};
+use crate::control::{Request, Response};
 
-/// Lines that `--follow` shows before it waits for new ones, as `tail` does.
-const BEFORE_FOLLOWING: usize = 10;
 const LEVEL_WIDTH: usize = 5;
 
 /// What `crossway log` takes.
@@ -65,7 +60,7 @@ pub(super) fn log(options: &Options, wanted: &Log) -> Result<(), Failure> {
         return self::level(options, level.clone());
     }
     let look = Look::of_stdout(options);
-    let before_following = wanted.follow.then_some(BEFORE_FOLLOWING);
+    let before_following = wanted.follow.then_some(following::BEFORE);
     let request = Request::Log(LogRequest {
         last: wanted.last.or(before_following),
         follow: wanted.follow,
@@ -76,21 +71,7 @@ pub(super) fn log(options: &Options, wanted: &Log) -> Result<(), Failure> {
         let reply = reading::ask(options, &request, pick)?;
         return show(options, &reply, look);
     }
-    client::follow(
-        &run_dir(),
-        options.gateway.as_deref(),
-        &request,
-        |response| {
-            match pick(response) {
-            Some(reply) => show(options, &reply, look),
-            None => Err(anyhow!(
-                "unexpected answer from the gateway: use the same version of crossway as the gateway"
-            )
-            .into()),
-        }
-        },
-    )?;
-    Err(anyhow!("the gateway has ended").into())
+    following::follow(options, &request, pick, |reply| show(options, reply, look))
 }
 
 fn level(options: &Options, filter: Option<String>) -> Result<(), Failure> {
@@ -112,32 +93,10 @@ fn pick(response: Response) -> Option<LogReply> {
 }
 
 fn show(options: &Options, reply: &LogReply, look: Look) -> Result<(), Failure> {
-    let missed = reply.missed;
-    if options.json {
-        if missed > 0 {
-            print_json(&Missed { missed }, false)?;
-        }
-        let mut lines = reply.lines.iter();
-        return lines.try_for_each(|line| print_json(line, false));
-    }
-    let mut text = String::new();
-    if missed > 0 {
-        let missed = counted(missed, "line was", "lines were");
-        text += &look.paint(
-            &format!("-- {missed} discarded before they were read --\n"),
-            Some(Colour::Yellow),
-        );
-    }
-    for line in &reply.lines {
-        text += &self::line(line, look);
-    }
-    print(&text)
-}
-
-/// A line of NDJSON in between.
-#[derive(Serialize)]
-struct Missed {
-    missed: u64,
+    let missed = (reply.missed, ["line was", "lines were"]);
+    following::print_records(options, look, missed, reply.lines.iter(), |line| {
+        self::line(line, look)
+    })
 }
 
 fn line(line: &LogLine, look: Look) -> String {

@@ -17,6 +17,14 @@ pub(super) fn ask<T>(
     pick: impl FnOnce(Response) -> Option<T>,
 ) -> Result<T, Failure> {
     let response = client::ask(&run_dir(), options.gateway.as_deref(), request)?;
+    expected(response, pick)
+}
+
+/// What `pick` takes out of an answer; another kind is an error.
+pub(super) fn expected<T>(
+    response: Response,
+    pick: impl FnOnce(Response) -> Option<T>,
+) -> Result<T, Failure> {
     pick(response).ok_or_else(|| {
         anyhow!(
             "unexpected answer from the gateway: use the same version of crossway as the gateway"

@@ -3,23 +3,19 @@
 use std::fmt::Write;
 use std::time::{Duration, SystemTime};
 
-use anyhow::anyhow;
 use humantime::format_rfc3339_millis;
-use serde::Serialize;
 
 use super::super::Options;
 use super::super::failure::Failure;
-use super::super::output::{Colour, Look, print, print_json};
+use super::super::following;
+use super::super::output::{Look, print};
 use super::super::reading;
 use super::super::units::{bytes, counted, duration};
 use super::end;
 use crate::control::message::{
     EvictedFlows, FinishedFlow, FinishedRecord, FinishedReply, FinishedRequest,
 };
-use crate::control::{FlowFilter, Request, Response, client, run_dir};
-
-/// Records that are shown before the new ones.
-const BEFORE_FOLLOWING: usize = 10;
+use crate::control::{FlowFilter, Request, Response};
 
 /// Shows records, and with `follow` each new one as it comes.
 pub(super) fn finished(
@@ -30,7 +26,7 @@ pub(super) fn finished(
 ) -> Result<(), Failure> {
     let look = Look::of_stdout(options);
     let request = Request::FinishedFlows(FinishedRequest {
-        last: last.or_else(|| follow.then_some(BEFORE_FOLLOWING)),
+        last: last.or_else(|| follow.then_some(following::BEFORE)),
         follow,
     });
     if !follow {
@@ -40,21 +36,9 @@ pub(super) fn finished(
         }
         return show(options, &reply, filter, look);
     }
-    client::follow(
-        &run_dir(),
-        options.gateway.as_deref(),
-        &request,
-        |response| {
-            match pick(response) {
-            Some(reply) => show(options, &reply, filter, look),
-            None => Err(anyhow!(
-                "unexpected answer from the gateway: use the same version of crossway as the gateway"
-            )
-            .into()),
-        }
-        },
-    )?;
-    Err(anyhow!("the gateway has ended").into())
+    following::follow(options, &request, pick, |reply| {
+        show(options, reply, filter, look)
+    })
 }
 
 fn pick(response: Response) -> Option<FinishedReply> {
@@ -70,41 +54,16 @@ fn show(
     filter: &FlowFilter,
     look: Look,
 ) -> Result<(), Failure> {
-    let missed = reply.missed;
     // What was evicted is of all flows together: no filter knows it.
     let wanted = reply.records.iter().filter(|record| match record {
         FinishedRecord::Flow(flow) => filter.matches(&flow.view()),
         FinishedRecord::Evicted(_) => *filter == FlowFilter::default(),
     });
-    if options.json {
-        if missed > 0 {
-            print_json(&Missed { missed }, false)?;
-        }
-        return wanted
-            .into_iter()
-            .try_for_each(|record| print_json(record, false));
-    }
-    let mut text = String::new();
-    if missed > 0 {
-        let missed = counted(missed, "flow was", "flows were");
-        text += &look.paint(
-            &format!("-- {missed} discarded before they were read --\n"),
-            Some(Colour::Yellow),
-        );
-    }
-    for record in wanted {
-        text += &match record {
-            FinishedRecord::Flow(flow) => line(flow),
-            FinishedRecord::Evicted(evicted) => line_of_evicted(evicted),
-        };
-    }
-    print(&text)
-}
-
-/// A line of NDJSON in between.
-#[derive(Serialize)]
-struct Missed {
-    missed: u64,
+    let missed = (reply.missed, ["flow was", "flows were"]);
+    following::print_records(options, look, missed, wanted, |record| match record {
+        FinishedRecord::Flow(flow) => line(flow),
+        FinishedRecord::Evicted(evicted) => line_of_evicted(evicted),
+    })
 }
 
 fn line(flow: &FinishedFlow) -> String {
