@@ -1,6 +1,8 @@
 //! Making the host as [`Wanted`] says. Each part is done by itself: what fails, or what an interface that is away
 //! keeps from being done, is told, and the rest is done all the same.
 
+use std::collections::HashMap;
+
 use super::addresses::preferred_source;
 use super::drift::Seen;
 use super::error::HostError;
@@ -8,7 +10,7 @@ use super::forwarding::{self, Facts, Need};
 use super::links::Interface;
 use super::site_routes::{SiteRoute, Way};
 use super::state::{StateFile, SysctlChange};
-use super::sysctl::{self, Family};
+use super::sysctl::{self, Family, Key};
 use super::tunnel::SiteRoutes;
 use super::turn_back;
 use super::virtual_mac::{self, VirtualMac};
@@ -197,8 +199,8 @@ impl Host {
         };
         let plan = forwarding::plan(need, &facts);
         let looked_at = plan.looked_at.clone();
-        apply_plan(&mut self.file, plan, report);
-        self.seen = Seen::look(looked_at, wanted);
+        let held = apply_plan(&mut self.file, plan, report);
+        self.seen = Seen::look(looked_at, held, wanted);
         Ok(())
     }
 }
@@ -227,7 +229,11 @@ pub fn why_idle(role: &str, interface: &Interface) -> Option<String> {
 }
 
 /// The passing changes come and go around the lasting ones, if those are not made already.
-fn apply_plan(file: &mut StateFile, plan: forwarding::Plan, report: &mut Report) {
+fn apply_plan(
+    file: &mut StateFile,
+    plan: forwarding::Plan,
+    report: &mut Report,
+) -> HashMap<Key, String> {
     let forwards = |change: &&SysctlChange| {
         let key = &change.key;
         key.family == Family::Ipv6 && key.name == sysctl::Name::Forwarding
@@ -241,5 +247,5 @@ fn apply_plan(file: &mut StateFile, plan: forwarding::Plan, report: &mut Report)
         let both = plan.lasting.iter().chain(&plan.meanwhile).cloned();
         kept_sysctls::reconcile(file, both.collect(), report);
     }
-    kept_sysctls::reconcile(file, plan.lasting, report);
+    kept_sysctls::reconcile(file, plan.lasting, report)
 }

@@ -1,5 +1,7 @@
 //! What others may change without a note of the kernel's: sysctls and device features are looked at now and then.
 
+use std::collections::HashMap;
+
 use super::kept_features;
 use super::sysctl::Key;
 use super::{Host, Wanted};
@@ -14,10 +16,10 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// As it is now.
-    pub(super) fn look(sysctls: Vec<Key>, wanted: &Wanted) -> Self {
+    /// As it is now. What is `held` has just been set: if it is another value already, somebody has changed it since.
+    pub(super) fn look(sysctls: Vec<Key>, mut held: HashMap<Key, String>, wanted: &Wanted) -> Self {
         let value = |key: Key| {
-            let value = key.read().ok().flatten();
+            let value = held.remove(&key).or_else(|| key.read().ok().flatten());
             (key, value)
         };
         let feature = |lan: &String| (lan.clone(), kept_features::is_on(lan));
@@ -40,5 +42,27 @@ impl Host {
     /// again then. What cannot be set is no change: it is as it was.
     pub fn has_drifted(&self) -> bool {
         !self.seen.is_now()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sysctl::{Family, Name};
+
+    #[test]
+    fn what_is_changed_between_the_setting_and_the_look_is_a_drift() {
+        let key = Key {
+            family: Family::Ipv4,
+            interface: "lo".to_owned(),
+            name: Name::Forwarding,
+        };
+        let now = key.read().unwrap().unwrap();
+        let seen = |held: HashMap<Key, String>| {
+            Seen::look(vec![key.clone()], held, &Wanted::default()).is_now()
+        };
+        assert!(seen(HashMap::new()));
+        assert!(seen(HashMap::from([(key.clone(), now.clone())])));
+        assert!(!seen(HashMap::from([(key.clone(), format!("{now}0"))])));
     }
 }

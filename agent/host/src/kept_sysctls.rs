@@ -9,8 +9,13 @@ use super::state::{StateFile, SysctlChange};
 use super::sysctl::{Family, Key, Name};
 
 /// Sets what `plan` says, and restores what an earlier plan had changed and this one does not. A value that cannot be
-/// set or restored leaves the others as they should be: see [`Key::is_needed`] for what becomes of it.
-pub fn reconcile(file: &mut StateFile, plan: Vec<SysctlChange>, report: &mut Report) {
+/// set or restored leaves the others as they should be: see [`Key::is_needed`] for what becomes of it. Returns what is
+/// as the plan says, whoever changes it again a moment later.
+pub fn reconcile(
+    file: &mut StateFile,
+    plan: Vec<SysctlChange>,
+    report: &mut Report,
+) -> HashMap<Key, String> {
     let dropped: Vec<_> = file
         .state
         .sysctls
@@ -23,12 +28,13 @@ pub fn reconcile(file: &mut StateFile, plan: Vec<SysctlChange>, report: &mut Rep
         file.state.sysctls = plan.iter().chain(&dropped).cloned().collect();
         file.save();
     }
-    set(&plan, report);
+    let held = set(&plan, report);
     if !dropped.is_empty() {
         let left = restore(&dropped, report);
         file.state.sysctls = plan.into_iter().chain(left).collect();
         file.save();
     }
+    held
 }
 
 /// The value of `key` before Crossway: what is remembered, unless somebody has set it since.
@@ -42,13 +48,18 @@ pub fn original(file: &StateFile, key: &Key) -> Result<Option<String>, HostError
     Ok(remembered.map_or(now, |change| Some(change.before.clone())))
 }
 
-fn set(plan: &[SysctlChange], report: &mut Report) {
+fn set(plan: &[SysctlChange], report: &mut Report) -> HashMap<Key, String> {
+    let mut held = HashMap::new();
     let mut plan: Vec<_> = plan.iter().collect();
     plan.sort_by_key(|change| order_of_setting(&change.key));
     for change in plan {
-        match set_one(change) {
-            Ok(true) => report.changed(describe(change)),
-            Ok(false) => {}
+        let outcome = set_one(change);
+        if let Ok(Some(_)) = outcome {
+            held.insert(change.key.clone(), change.set.clone());
+        }
+        match outcome {
+            Ok(Some(true)) => report.changed(describe(change)),
+            Ok(Some(false) | None) => {}
             Err(error) => {
                 let SysctlChange { key, set, why, .. } = change;
                 let text = format!("{key} should be {set} ({why}): {error}");
@@ -60,12 +71,16 @@ fn set(plan: &[SysctlChange], report: &mut Report) {
             }
         }
     }
+    held
 }
 
-/// Whether it was another value.
-fn set_one(change: &SysctlChange) -> Result<bool, HostError> {
-    let now = change.key.read()?;
-    Ok(now.is_some_and(|now| now != change.set) && change.key.write(&change.set)?)
+/// Whether it was another value; `None` where it is not there.
+fn set_one(change: &SysctlChange) -> Result<Option<bool>, HostError> {
+    match change.key.read()? {
+        Some(now) if now == change.set => Ok(Some(false)),
+        Some(_) => Ok(change.key.write(&change.set)?.then_some(true)),
+        None => Ok(None),
+    }
 }
 
 /// Those that could not be restored.
