@@ -50,9 +50,9 @@ const ICMP: usize = 2;
 const BEHIND: usize = 8;
 /// Words of the longest quote: an IPv4 header with all the options that it can have, and [`BEHIND`].
 const QUOTE4: usize = 15 + BEHIND / 4;
-/// An IPv6 header and extension headers of 32 bytes: a router alert has 8, a routing header of one address 24. What has
-/// more is not answered; a program has 512 bytes of stack, and this is all that is left.
-const QUOTE6: usize = IP6 + 8 + BEHIND / 4;
+/// An IPv6 header and extension headers of 16 bytes: a router alert has 8. What has more is not answered: a program has
+/// 512 bytes of stack, kernels before 6.8 round each function's part up to 32, and this is all that is left.
+const QUOTE6: usize = IP6 + 4 + BEHIND / 4;
 
 /// TTL or hop limit of what this host sends itself.
 const TTL: u8 = 64;

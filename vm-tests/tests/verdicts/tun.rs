@@ -293,7 +293,7 @@ fn a_packet_that_would_go_back_is_answered_that_it_is_unreachable() {
         ),
         (
             "IPv6 with as many as are quoted",
-            optional(v6("2001:db8:2::7"), 31)
+            optional(v6("2001:db8:2::7"), 15)
                 .udp(1, 2, &[7; 500])
                 .bare(),
             v6_from,
@@ -363,7 +363,7 @@ fn no_error_is_sent_about_an_error_or_a_later_fragment() {
             .bare(),
         // Nor about what is broken, or longer than is quoted.
         broken,
-        optional(v6("2001:db8:2::7"), 39).udp(1, 2, b"").bare(),
+        optional(v6("2001:db8:2::7"), 23).udp(1, 2, b"").bare(),
     ] {
         let before = datapath.drops(TurnedBack).packets;
         let run = datapath.tc(maps::TUN_INGRESS, &packet, tun());
