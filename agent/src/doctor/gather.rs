@@ -39,7 +39,7 @@ pub enum GatherError {
     /// The gateway runs somewhere else.
     #[error(
         "gateway {gateway} runs in another network namespace (its tunnel device {tun} is not here): \
-         `nsenter --net --target {pid} crossway doctor`"
+         `nsenter --net --target {pid} {program} --gateway {gateway} doctor`"
     )]
     Elsewhere {
         /// Its name.
@@ -48,6 +48,8 @@ pub enum GatherError {
         tun: String,
         /// Its process.
         pid: u32,
+        /// This program.
+        program: String,
     },
     /// Anything else.
     #[error("{0:#}")]
@@ -75,8 +77,9 @@ fn begin(target: Target<'_>) -> Result<Facts, GatherError> {
     };
     match ask_all(name.as_deref(), &mut facts.not_checked) {
         Ok(running) => facts.running = Some(running),
-        Err(AskError::Client(ClientError::NotRunning { .. } | ClientError::NoneRuns(_)))
-            if of_file.is_some() => {}
+        Err(AskError::Client(
+            ClientError::NotRunning { .. } | ClientError::NoneRuns(_) | ClientError::SeveralRun(_),
+        )) if of_file.is_some() => {}
         Err(AskError::Client(error)) => return Err(GatherError::Gateway(error)),
         Err(AskError::Strange(error)) => return Err(error.into()),
     }

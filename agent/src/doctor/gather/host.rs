@@ -113,6 +113,9 @@ fn refuse_elsewhere(facts: &Facts) -> Result<(), GatherError> {
         gateway: status.gateway.clone(),
         tun: status.tun.name.clone(),
         pid: status.pid,
+        // It need not be where nsenter looks for programs.
+        program: std::env::current_exe()
+            .map_or_else(|_| "crossway".to_owned(), |path| path.display().to_string()),
     })
 }
 
