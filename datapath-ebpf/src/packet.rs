@@ -58,6 +58,8 @@ impl Memory {
         if offset > MAX_OFFSET {
             return None;
         }
+        // Where the compiler keeps the offset on the stack, kernels of 6.1's age forget what was just compared.
+        let offset = opaque(offset) & (2 * MAX_OFFSET - 1);
         let at = opaque(self.start + offset);
         (at + size <= self.end).then_some(at)
     }
