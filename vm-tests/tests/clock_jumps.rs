@@ -18,9 +18,6 @@ use vm_tests::wait;
 
 const UP: Duration = Duration::from_secs(20);
 const HOUR: Duration = Duration::from_hours(1);
-/// In an IPv4 packet.
-const UDP_PAYLOAD: usize = 28;
-const DATA_MESSAGE: [u8; 4] = [4, 0, 0, 0];
 
 #[test]
 fn a_gateway_whose_clock_is_set_forward_sends_nothing_more_under_its_keys() {
@@ -47,7 +44,7 @@ fn begins_anew(cause: &str, jump: impl Fn(&mut Clocks)) {
     let messages = || -> Vec<(u32, u64)> {
         let packets = recording.packets().unwrap();
         let sent = packets.iter().filter(|packet| packet.source == own);
-        sent.filter_map(data_message).collect()
+        sent.filter_map(Packet::data_message).collect()
     };
     // Twice: a machine may be restored again and again.
     for jumps in 1..=2 {
@@ -88,16 +85,4 @@ fn begun_anew(pair: &Pair, cause: &str) -> usize {
     let is_of_it = |event: &Event| event.cause.contains(cause);
     assert!(begun.iter().all(is_of_it), "{begun:?}");
     begun.len()
-}
-
-/// Receiver index and counter of a data message (WireGuard whitepaper, 5.4.6).
-fn data_message(packet: &Packet) -> Option<(u32, u64)> {
-    let message = packet.content.get(UDP_PAYLOAD..)?;
-    let is_udp = packet.protocol == 17;
-    if !is_udp || message.first_chunk() != Some(&DATA_MESSAGE) {
-        return None;
-    }
-    let receiver = u32::from_le_bytes(*message.get(4..)?.first_chunk()?);
-    let counter = u64::from_le_bytes(*message.get(8..)?.first_chunk()?);
-    Some((receiver, counter))
 }

@@ -5,6 +5,7 @@
 //!   host a ── gateway a with chains of all kinds ═══ WAN ═══ gateway b ── host b
 //! ```
 
+use std::fmt::Debug;
 use std::time::Duration;
 
 use vm_tests::crossway::{self, Crossway};
@@ -82,15 +83,7 @@ fn chains_that_drop_are_named_and_others_are_not() {
         ),
     ] {
         set(netns, &rules);
-        let found = wait::until("the warnings", LIMIT, || {
-            let found = firewall_warnings(gateway);
-            let fits = found.len() == expected.len()
-                && expected
-                    .iter()
-                    .all(|line| found.iter().any(|found| found.contains(line.as_str())));
-            fits.then_some(())
-        });
-        assert!(found.is_ok(), "{rules:?}: {:?}", firewall_warnings(gateway));
+        assert_warns_of(gateway, &rules, &expected);
     }
 }
 
@@ -214,16 +207,20 @@ fn chains_of_the_older_iptables_that_drop_are_named_and_others_are_not() {
         for line in &rules {
             netns.run(line).unwrap();
         }
-        let found = wait::until("the warnings", LIMIT, || {
-            let found = firewall_warnings(gateway);
-            let fits = found.len() == expected.len()
-                && expected
-                    .iter()
-                    .all(|line| found.iter().any(|found| found.contains(line.as_str())));
-            fits.then_some(())
-        });
-        assert!(found.is_ok(), "{rules:?}: {:?}", firewall_warnings(gateway));
+        assert_warns_of(gateway, &rules, &expected);
     }
+}
+
+/// Waits until the gateway warns of the `expected`, and of nothing else.
+fn assert_warns_of(gateway: &Crossway, rules: &[impl Debug], expected: &[impl AsRef<str>]) {
+    let found = wait::until("the warnings", LIMIT, || {
+        let found = firewall_warnings(gateway);
+        let is_there = |line: &str| found.iter().any(|found| found.contains(line));
+        let fits =
+            found.len() == expected.len() && expected.iter().all(|line| is_there(line.as_ref()));
+        fits.then_some(())
+    });
+    assert!(found.is_ok(), "{rules:?}: {:?}", firewall_warnings(gateway));
 }
 
 fn rule(rule: &str) -> String {

@@ -9,22 +9,28 @@
 use std::net::IpAddr;
 use std::process::Stdio;
 
-use vm_tests::crossway;
+use vm_tests::crossway::{self, Crossway};
 use vm_tests::netns::Netns;
 use vm_tests::plan::{self, Shape};
-use vm_tests::topology::{Builder, Family};
+use vm_tests::topology::{Builder, Family, Topology};
 use vm_tests::traffic;
 
 const PINGS: u64 = 10;
 
-#[test]
-fn a_packet_for_nobody_is_answered_at_the_first_turn() {
+/// Each routes far more to the other than that one has.
+fn sites_with_wide_routes() -> (Topology, Vec<Crossway>) {
     let topology = Builder::new(&["a", "b"]).build().unwrap();
     let mut plans = plan::plan(&topology, Shape::FullMesh, Family::V4).unwrap();
     for plan in &mut plans {
         plan.peers[0].routes = vec!["10.0.0.0/8".to_owned(), "2001:db8::/32".to_owned()];
     }
     let gateways = crossway::start_all(&topology, &plans).unwrap();
+    (topology, gateways)
+}
+
+#[test]
+fn a_packet_for_nobody_is_answered_at_the_first_turn() {
+    let (topology, gateways) = sites_with_wide_routes();
     let [a, b] = [&topology.sites[0], &topology.sites[1]];
     traffic::exchange_both_ways(a, b, 1 << 16).unwrap();
     for (nobody, family) in [("10.99.0.1", Family::V4), ("2001:db8:99::1", Family::V6)] {
@@ -47,12 +53,7 @@ fn a_packet_for_nobody_is_answered_at_the_first_turn() {
 /// Record route: a router must look at each of these packets.
 #[test]
 fn a_packet_with_options_for_nobody_is_answered_at_the_first_turn() {
-    let topology = Builder::new(&["a", "b"]).build().unwrap();
-    let mut plans = plan::plan(&topology, Shape::FullMesh, Family::V4).unwrap();
-    for plan in &mut plans {
-        plan.peers[0].routes = vec!["10.0.0.0/8".to_owned(), "2001:db8::/32".to_owned()];
-    }
-    let gateways = crossway::start_all(&topology, &plans).unwrap();
+    let (topology, gateways) = sites_with_wide_routes();
     let [a, b] = [&topology.sites[0], &topology.sites[1]];
     traffic::exchange_both_ways(a, b, 1 << 16).unwrap();
     let before = gateways[0].site("b").unwrap();

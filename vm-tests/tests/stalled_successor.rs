@@ -23,9 +23,6 @@ const UP: Duration = Duration::from_secs(10);
 const STALLS_MS: [u64; 10] = [300, 450, 490, 500, 505, 510, 520, 550, 700, 1300];
 /// Where in the hand-over a successor is caught is chance: after its word a stall of any length ends well for it.
 const MOST_ROUNDS: usize = 4 * STALLS_MS.len();
-/// In an IPv4 packet.
-const UDP_PAYLOAD: usize = 28;
-const DATA_MESSAGE: [u8; 4] = [4, 0, 0, 0];
 
 #[test]
 fn exactly_one_agent_goes_on_and_no_counter_is_used_twice_however_long_a_successor_is_held_up() {
@@ -60,7 +57,7 @@ fn exactly_one_agent_goes_on_and_no_counter_is_used_twice_however_long_a_success
     let packets = recording.finish().unwrap();
     let messages = packets.iter().filter(|packet| packet.source == own);
     let mut seen = HashSet::new();
-    for (receiver, counter) in messages.filter_map(data_message) {
+    for (receiver, counter) in messages.filter_map(Packet::data_message) {
         let first = seen.insert((receiver, counter));
         assert!(first, "counter {counter} twice for receiver {receiver:#x}");
     }
@@ -107,16 +104,4 @@ fn goes_on(pair: &mut Pair, mut next: ProcessGuard) -> bool {
     }
     pair.a.status().unwrap();
     before_ended
-}
-
-/// Receiver index and counter of a data message (WireGuard whitepaper, 5.4.6).
-fn data_message(packet: &Packet) -> Option<(u32, u64)> {
-    let message = packet.content.get(UDP_PAYLOAD..)?;
-    let is_udp = packet.protocol == 17;
-    if !is_udp || message.first_chunk() != Some(&DATA_MESSAGE) {
-        return None;
-    }
-    let receiver = u32::from_le_bytes(*message.get(4..)?.first_chunk()?);
-    let counter = u64::from_le_bytes(*message.get(8..)?.first_chunk()?);
-    Some((receiver, counter))
 }

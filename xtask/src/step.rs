@@ -16,7 +16,7 @@ use vm_tests::wait;
 use crate::cmd;
 
 /// Nothing is silent for longer.
-const SILENCE: Duration = Duration::from_secs(5);
+pub(crate) const SILENCE: Duration = Duration::from_secs(5);
 /// How soon the end of a command is noticed that left its output open to others.
 const POLL: Duration = Duration::from_millis(200);
 /// What is kept of the output, so that a failure can be explained.

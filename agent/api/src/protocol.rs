@@ -1,5 +1,7 @@
 //! Names of IP protocols and TCP flags.
 
+use datapath_abi::flow::{FlowCounters, FlowKey};
+
 /// Numbers of the IANA registry "Assigned Internet Protocol Numbers" that site-to-site traffic shows.
 const NAMES: [(u8, &str); 13] = [
     (1, "icmp"),
@@ -16,6 +18,9 @@ const NAMES: [(u8, &str); 13] = [
     (132, "sctp"),
     (136, "udplite"),
 ];
+
+/// Number of TCP.
+pub(crate) const TCP: u8 = 6;
 
 /// TCP flags from the lowest bit of byte 13 of the header (RFC 9293 section 3.1).
 const TCP_FLAGS: [char; 8] = ['F', 'S', 'R', 'P', 'A', 'U', 'E', 'C'];
@@ -46,6 +51,15 @@ pub fn number(text: &str) -> Option<u8> {
 /// Flags towards the site and from it, such as `SAP/SA`.
 pub fn tcp_flags(to_site: u8, from_site: u8) -> String {
     format!("{}/{}", letters(to_site), letters(from_site))
+}
+
+/// [`tcp_flags`] of a flow of any protocol: empty where it is not TCP.
+pub(crate) fn flags_of_flow(key: &FlowKey, counters: &FlowCounters) -> String {
+    if key.protocol == TCP {
+        tcp_flags(counters.tcp_flags_to_site, counters.tcp_flags_from_site)
+    } else {
+        String::new()
+    }
 }
 
 /// The flags of one direction, from their letters.

@@ -15,8 +15,7 @@ use datapath_abi::maps;
 use datapath_abi::outcome::Tally;
 use serde::Serialize;
 
-use self::account::counted;
-pub use self::account::{Account, Opening};
+pub use self::account::{Account, Opening, counted};
 pub use self::limits::{FlowEnd, IdleLimits};
 use self::pressure::Pressure;
 use self::table::{BATCH, LEAST, Table};

@@ -52,7 +52,7 @@ pub use self::attach::clsact::netlink;
 pub use self::attachment::{Attachment, Hook, Mode, TcAttach};
 pub use self::explain::{MOST_EXPLAINED, Question};
 pub use self::flows::{
-    Account, FlowEnd, FlowSummary, Flows, IdleLimits, Opening, Swept, Told, Walk,
+    Account, FlowEnd, FlowSummary, Flows, IdleLimits, Opening, Swept, Told, Walk, counted,
 };
 pub use self::hold::{Held, Holder};
 pub use self::local::{Local, WanVlan};

@@ -19,7 +19,7 @@ use super::warnings::Source;
 use crate::control::message::{
     EndReason, EvictedFlows, FinishedFlow, FinishedRecord, LinkState, WallClock,
 };
-use crate::datapath::{Account, FlowEnd, Flows, Opening, Walk};
+use crate::datapath::{Account, FlowEnd, Flows, Opening, Walk, counted};
 use crate::export::recent::{CAPACITY, Recent};
 use crate::export::{Batch, Export};
 use crate::gateway::links::Links;
@@ -52,11 +52,10 @@ type Taken = (FlowKey, FlowCounters, EndReason);
 impl Gateway {
     pub(super) fn sweep_flows(&mut self, now: Instant) {
         self.export.configure(&self.desired.config.flows);
-        let carried = self.carried();
         if let Some(datapath) = &self.forwarding.datapath
             && self.sweep.opening.is_none()
         {
-            self.sweep.opening = datapath.flows.open(carried).ok();
+            self.sweep.opening = datapath.flows.open(self.carried()).ok();
         }
         let mut taken: Vec<Taken> = Vec::new();
         let finish = |key: &FlowKey, counters: &FlowCounters, end: FlowEnd| {
@@ -192,7 +191,7 @@ fn end_all(
             taken.push((*key, *counters, EndReason::Stopped));
         })?;
         present += taken.len() as u64;
-        living += taken.iter().map(|(_, counters, _)| total(counters)).sum();
+        living += taken.iter().map(|(_, counters, _)| counted(counters)).sum();
         let evicted = if last {
             flows.settle(&opening, present, living);
             evicted(flows)
@@ -203,17 +202,6 @@ fn end_all(
         if last {
             return Ok(());
         }
-    }
-}
-
-fn total(counters: &FlowCounters) -> Tally {
-    Tally {
-        packets: counters
-            .to_site_packets
-            .wrapping_add(counters.from_site_packets),
-        bytes: counters
-            .to_site_bytes
-            .wrapping_add(counters.from_site_bytes),
     }
 }
 
@@ -229,6 +217,10 @@ fn evicted(flows: &mut Flows) -> Option<EvictedFlows> {
 
 /// Records of the flows that this gateway has seen; the others are the replica's to tell.
 fn records(taken: &[Taken], plan: &Plan, links: &Links) -> Vec<FinishedRecord> {
+    // As at most ticks; the names of all sites are not gathered for it.
+    if taken.is_empty() {
+        return Vec::new();
+    }
     let names = site_names(plan);
     let clock = WallClock {
         now_ns: clock::monotonic_ns(),

@@ -42,6 +42,23 @@ pub struct Packet {
     pub content: Vec<u8>,
 }
 
+impl Packet {
+    /// Receiver index and counter of a data message in IPv4 (WireGuard whitepaper, 5.4.6).
+    pub fn data_message(&self) -> Option<(u32, u64)> {
+        /// Behind the IPv4 and the UDP header.
+        const UDP_PAYLOAD: usize = 28;
+        const DATA_MESSAGE: [u8; 4] = [4, 0, 0, 0];
+        let message = self.content.get(UDP_PAYLOAD..)?;
+        let is_udp = self.protocol == 17;
+        if !is_udp || message.first_chunk() != Some(&DATA_MESSAGE) {
+            return None;
+        }
+        let receiver = u32::from_le_bytes(*message.get(4..)?.first_chunk()?);
+        let counter = u64::from_le_bytes(*message.get(8..)?.first_chunk()?);
+        Some((receiver, counter))
+    }
+}
+
 impl Recording {
     /// Switches GRO of the (Ethernet) interface off, starts recording, and returns when it is ready for packets.
     pub fn start(topology: &Topology, netns: &Netns, interface: &str) -> Result<Self> {

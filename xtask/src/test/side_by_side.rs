@@ -16,12 +16,11 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use vm_tests::wait;
 
+use crate::step::SILENCE;
 use crate::{cmd, environment};
 
 /// Files at once; each runs as many of its tests as there are processors.
 const AT_ONCE: usize = 2;
-/// Nothing is silent for longer.
-const SILENCE: Duration = Duration::from_secs(5);
 /// Files that load the machine so much that others would fail beside them, or that look at all of the machine.
 const ALONE: [&str; 5] = ["blast", "datapath", "handshake_flood", "host", "soak"];
 

@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use crate::filter::{FlowEnds, FlowView};
 use crate::protocol;
 
-const TCP: u8 = 6;
 const NANOSECONDS_PER_MILLISECOND: u64 = 1_000_000;
 
 /// Which records are asked for.
@@ -151,11 +150,6 @@ impl FinishedFlow {
         clock: WallClock,
     ) -> Self {
         let ends = FlowEnds::from(key);
-        let tcp_flags = if key.protocol == TCP {
-            protocol::tcp_flags(counters.tcp_flags_to_site, counters.tcp_flags_from_site)
-        } else {
-            String::new()
-        };
         Self {
             end,
             protocol: protocol::name(key.protocol),
@@ -173,7 +167,7 @@ impl FinishedFlow {
             from_site_bytes: counters.from_site_bytes,
             first_seen_unix_milliseconds: clock.at(counters.first_seen_ns),
             last_seen_unix_milliseconds: clock.at(counters.last_seen_ns),
-            tcp_flags,
+            tcp_flags: protocol::flags_of_flow(key, counters),
         }
     }
 
@@ -201,6 +195,7 @@ impl FinishedFlow {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::TCP;
 
     #[test]
     fn a_record_is_one_object_with_times_of_the_wall_clock() {

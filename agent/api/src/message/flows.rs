@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use crate::filter::{FlowEnds, FlowFilter, FlowSort, FlowView};
 use crate::protocol;
 
-const TCP: u8 = 6;
 const NANOSECONDS_PER_SECOND: u64 = 1_000_000_000;
 
 /// What of the flow table is asked for.
@@ -117,11 +116,6 @@ impl Flow {
     ) -> Self {
         let ends = FlowEnds::from(key);
         let seconds_since = |then_ns| now_ns.saturating_sub(then_ns) / NANOSECONDS_PER_SECOND;
-        let tcp_flags = if key.protocol == TCP {
-            protocol::tcp_flags(counters.tcp_flags_to_site, counters.tcp_flags_from_site)
-        } else {
-            String::new()
-        };
         Self {
             protocol: protocol::name(key.protocol),
             protocol_number: key.protocol,
@@ -139,7 +133,7 @@ impl Flow {
             from_site_bytes_per_second: 0,
             age_seconds: seconds_since(counters.first_seen_ns),
             idle_seconds: seconds_since(counters.last_seen_ns),
-            tcp_flags,
+            tcp_flags: protocol::flags_of_flow(key, counters),
             seen_here: counters.route_generation != NOT_SEEN_HERE,
         }
     }
@@ -187,6 +181,7 @@ impl Flow {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::TCP;
 
     #[test]
     fn an_entry_of_the_table_is_told_in_words_and_seconds() {

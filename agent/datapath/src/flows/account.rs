@@ -150,7 +150,7 @@ impl Account {
 }
 
 /// What a flow has counted, both ways.
-pub(super) fn counted(counters: &FlowCounters) -> Tally {
+pub fn counted(counters: &FlowCounters) -> Tally {
     Tally {
         packets: counters
             .to_site_packets
