@@ -28,7 +28,8 @@ pub use self::finished::{
 pub use self::flows::{Flow, FlowsReply, FlowsRequest, MAX_PAGE};
 pub use self::log::{LogFilter, LogLevel, LogLine, LogReply, LogRequest};
 pub use self::sites::{
-    Link, LinkOrder, LinkState, LinksReply, Messages, Overlap, OverlapsReply, ReplicaFlows, Route,
+    Link, LinkOrder, LinkState, LinksReply, Messages, Overlap, OverlapsReply, PathMtu, PathMtuState,
+    ReplicaFlows, Route,
     RouteAnswer, RouteKind, RoutesReply, Site, SiteState, SitesReply, WatchedBy,
 };
 pub use self::status::{

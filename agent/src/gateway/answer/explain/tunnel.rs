@@ -7,6 +7,7 @@ use datapath_abi::explanation::Explanation;
 use datapath_abi::outcome::DropReason;
 use datapath_abi::settings::{COUNTED_MARK_MASK, DEFAULT_VNET};
 
+use super::forwarding::LEAST_MTU6;
 use super::packet::Packet;
 use super::story::Story;
 use crate::control::message::{End, FastPath, LinkState};
@@ -81,7 +82,7 @@ impl Gateway {
             &format!("lane {lane}"),
             &format!("link {name}, {state}, to endpoint {}", endpoint.remote),
         );
-        self.tell_size(packet, site, story);
+        self.tell_size(packet, link, story);
         self.tell_far_side(packet, link, story).await?;
         story.answer.end = End::ToSite;
         Ok(())
@@ -141,14 +142,26 @@ impl Gateway {
                 .contains(&packet.destination())
     }
 
-    fn tell_size(&self, packet: &Packet, site: &PlannedSite, story: &mut Story) {
-        let datapath = self.forwarding.datapath.as_ref();
-        let of_site = datapath.and_then(|datapath| datapath.sites.get(site.id).ok());
-        let mtu = of_site
-            .map(|site| site.mtu)
-            .filter(|mtu| *mtu > 0)
-            .unwrap_or(self.host.tun.mtu.mtu.into());
+    fn tell_size(&self, packet: &Packet, link: &LinkStatus, story: &mut Story) {
+        let known = link.peer.as_ref().and_then(|peer| peer.path);
+        let mtu = known.map_or(self.host.tun.mtu.mtu, |path| path.mtu);
+        // What IPv6 must get through (RFC 8200, 5).
+        let mtu = if packet.source().is_ipv4() {
+            u32::from(mtu)
+        } else {
+            u32::from(mtu).max(LEAST_MTU6)
+        };
         story.answer.mtu_bytes = Some(mtu);
+        if packet.largest > mtu && !story.answer.fragmented {
+            let largest = packet.largest;
+            let how = "TCP is cut into smaller segments, IPv4 without DF is fragmented, all else is dropped \
+                       (packet-too-big); the sender is told";
+            story.step(
+                "MTU",
+                &format!("{largest} bytes, and the path of the link takes {mtu}: {how}"),
+            );
+            return;
+        }
         let what = if story.answer.fragmented {
             format!("the kernel's fragments fit into {mtu} bytes")
         } else if packet.segment_size > 0 {
