@@ -98,7 +98,11 @@ fn unchanged(_: &mut GatewayPlan) {}
 /// From now on `router` takes packets of `takes` bytes, IP header included, and drops longer ones in silence.
 fn narrow(router: &Netns, takes: u16, way: Way) {
     widen(router);
-    let of_way = if way == Way::FromA { "iifname wan1 " } else { "" };
+    let of_way = if way == Way::FromA {
+        "iifname wan1 "
+    } else {
+        ""
+    };
     for command in [
         "nft add table inet narrow".to_owned(),
         "nft add chain inet narrow path { type filter hook forward priority 0 ; }".to_owned(),
@@ -147,7 +151,10 @@ fn too_big_is_answered(topology: &Topology, from: &Site, to: IpAddr, mtu: u16) {
         format!("packet too big, mtu {mtu}")
     };
     let from_gateway = format!("{} > ", from.gateway_address(family));
-    assert!(line.contains(&says) && line.contains(&from_gateway), "{line}");
+    assert!(
+        line.contains(&says) && line.contains(&from_gateway),
+        "{line}"
+    );
 }
 
 /// The longest time in which nothing arrived since a moment, over some seconds from now on.
@@ -226,6 +233,30 @@ fn a_transfer_does_not_hang_in_a_black_hole_and_uses_more_when_the_path_heals() 
 }
 
 #[test]
+fn without_probes_the_same_transfer_hangs() {
+    let ground = Ground::build(routed(), Family::V4, |plan| {
+        plan.configure(|config| config.gateway.path_mtu = PathMtuMode::Fixed);
+    });
+    let [a, b] = ground.sites();
+    let to = b.host_address(Family::V4);
+    traffic::wait_for_ping(&a.host, to, LIMIT).unwrap();
+    let tcp = SteadyTcp::start(&a.host, &b.host, to).unwrap();
+    tcp.goes_on(LIMIT).unwrap();
+    let before = tcp.taken();
+    narrow(ground.router(), 1330 + AROUND_V4, Way::Both);
+    let from = wait::now();
+    wait::until("the transfer to hang", LIMIT, || {
+        let passed = tcp.since(from + Duration::from_secs(1)).bytes;
+        (passed == 0 && wait::now() > from + HANG).then_some(())
+    })
+    .unwrap();
+    assert!(tcp.taken() > before / 2, "it has sent before");
+    widen(ground.router());
+    tcp.goes_on(LIMIT).unwrap();
+    tcp.finish().unwrap();
+}
+
+#[test]
 fn a_host_that_hears_no_icmp_does_not_hang_either() {
     let ground = Ground::build(routed(), Family::V4, unchanged);
     ground.until_both_found(1420, LIMIT);
@@ -258,17 +289,27 @@ fn datagrams_of_ipv4_that_may_be_fragmented_are() {
     ground.until_both_found(1300, LIMIT);
     let [a, b] = ground.sites();
     let to = b.host_address(Family::V4);
-    let ping = || a.host.run(&format!("ping -n -c 1 -W 1 -M dont -s 1392 {to}"));
+    let ping = || {
+        a.host
+            .run(&format!("ping -n -c 1 -W 1 -M dont -s 1392 {to}"))
+    };
     wait::until("a ping in two fragments", LIMIT, || ping().ok()).unwrap();
     let dropped = ground.gateways[0].dropped().unwrap();
-    assert!(dropped.iter().all(|(word, _)| word != "packet-too-big"), "{dropped:?}");
+    assert!(
+        dropped.iter().all(|(word, _)| word != "packet-too-big"),
+        "{dropped:?}"
+    );
 }
 
 #[test]
 fn a_router_that_says_what_it_takes_is_not_needed_and_does_no_harm() {
     for outer in Family::ALL {
         let ground = Ground::build(Builder::new(&["a", "b"]).middle_mtu(1400), outer, unchanged);
-        let around = if outer == Family::V4 { AROUND_V4 } else { AROUND_V6 };
+        let around = if outer == Family::V4 {
+            AROUND_V4
+        } else {
+            AROUND_V6
+        };
         ground.until_both_found(1400 - around, LIMIT);
         let [a, b] = ground.sites();
         for family in Family::ALL {
@@ -313,7 +354,9 @@ fn each_of_two_links_has_its_own_and_a_failover_to_the_smaller_one_heals() {
     let of_path = |path: usize| {
         let name = format!("path-{}", path + 1);
         let links = gateways.far().links().ok()?;
-        let link = links.into_iter().find(|link| link.link.as_ref() == Some(&name))?;
+        let link = links
+            .into_iter()
+            .find(|link| link.link.as_ref() == Some(&name))?;
         let path = link.path_mtu?;
         (path.state == PathMtuState::Found).then_some(path.mtu_bytes)
     };
@@ -328,7 +371,10 @@ fn each_of_two_links_has_its_own_and_a_failover_to_the_smaller_one_heals() {
     net.cut_path(0).unwrap();
     wait::until("the flows to have moved", LIMIT, || {
         let carriers = gateways.carriers().ok()?;
-        carriers.iter().all(|link| link.ends_with("path-2")).then_some(())
+        carriers
+            .iter()
+            .all(|link| link.ends_with("path-2"))
+            .then_some(())
     })
     .unwrap();
     let hang = longest_hang(&tcp, from);
@@ -343,7 +389,12 @@ fn what_is_known_survives_a_hand_over_and_is_learned_anew_after_a_crash() {
     let mut ground = Ground::behind(routed(), Family::V4, Some(1310 + AROUND_V4), unchanged);
     ground.until_both_found(1310, LIMIT);
     ground.gateways[0].take_over().unwrap();
-    let path = ground.gateways[0].links().unwrap().remove(0).path_mtu.unwrap();
+    let path = ground.gateways[0]
+        .links()
+        .unwrap()
+        .remove(0)
+        .path_mtu
+        .unwrap();
     assert_eq!(path.mtu_bytes, 1310, "{path:?}");
     ground.until_both_found(1310, LIMIT);
     ground.gateways[0].kill_and_restart(Duration::ZERO).unwrap();

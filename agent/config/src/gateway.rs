@@ -11,8 +11,8 @@ use super::endpoint::Problem;
 use super::remote::{RemoteDraft, replica};
 use super::section::{At, Section};
 use super::{
-    Gateway, HealthTarget, InterfaceAddress, Lan, Lanes, MAX_LANES, PathMtuMode, VirtualRouter, Wan,
-    dscp, endpoint, engine, health, interface, name, path_mtu, vrrp,
+    Gateway, HealthTarget, InterfaceAddress, Lan, Lanes, MAX_LANES, PathMtuMode, VirtualRouter,
+    Wan, dscp, endpoint, engine, health, interface, name, path_mtu, vrrp,
 };
 use crossway_types::engine::Engine;
 use crossway_types::marks::DscpModel;

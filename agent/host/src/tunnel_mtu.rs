@@ -53,11 +53,7 @@ pub struct Needs {
 }
 
 /// Chooses the MTU: `wanted` if it works, else what fits the WAN that decides.
-pub fn choose(
-    wans: &[WanMtu],
-    needs: Needs,
-    wanted: Option<u16>,
-) -> Result<TunnelMtu, MtuError> {
+pub fn choose(wans: &[WanMtu], needs: Needs, wanted: Option<u16>) -> Result<TunnelMtu, MtuError> {
     let Needs { ipv6, each_link } = needs;
     let decides = if each_link {
         wans.iter().max_by_key(|wan| wan.mtu)

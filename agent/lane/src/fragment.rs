@@ -30,7 +30,11 @@ pub fn for_each_fragment(packet: &[u8], mtu: usize, emit: &mut impl FnMut(&[u8])
     for (number, part) in payload.chunks(size).enumerate() {
         let last = (number + 1) * size >= payload.len();
         let offset = (flags & OFFSET) + (number * size / 8) as u16;
-        let more = if last { flags & MORE_FRAGMENTS } else { MORE_FRAGMENTS };
+        let more = if last {
+            flags & MORE_FRAGMENTS
+        } else {
+            MORE_FRAGMENTS
+        };
         fragment.clear();
         fragment.extend_from_slice(header);
         fragment.extend_from_slice(part);
@@ -83,7 +87,10 @@ mod tests {
                 assert_eq!(checksum::finish(0, &fragment[..IPV4]), 0);
                 assert_eq!(usize::from(word(fragment, 2)), fragment.len());
                 assert_eq!(usize::from(word(fragment, 6) & OFFSET) * 8, next);
-                assert_eq!((fragment[4..6].to_vec(), fragment[9]), (vec![0x12, 0x34], 17));
+                assert_eq!(
+                    (fragment[4..6].to_vec(), fragment[9]),
+                    (vec![0x12, 0x34], 17)
+                );
                 more = word(fragment, 6) & MORE_FRAGMENTS != 0;
                 next += fragment.len() - IPV4;
                 all.extend_from_slice(&fragment[IPV4..]);

@@ -10,6 +10,7 @@ mod message;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use crossway_sys::socket_option::set;
@@ -81,7 +82,9 @@ fn smaller_segments(header: &Header, packet: &[u8], mtu: usize) -> Option<Header
     if tcp[13] & (SYN | RST | URG) != 0 || signed || headers > packet.len() {
         return None;
     }
-    let segment = mtu.checked_sub(headers).filter(|size| *size >= LEAST_SEGMENT)?;
+    let segment = mtu
+        .checked_sub(headers)
+        .filter(|size| *size >= LEAST_SEGMENT)?;
     let ipv4 = packet[0] >> 4 == 4;
     let gso = if ipv4 { GsoType::Tcp4 } else { GsoType::Tcp6 };
     match header.gso {
@@ -121,12 +124,7 @@ pub(super) struct Teller {
 impl Teller {
     /// Wants `CAP_NET_RAW`. Without it nobody is told.
     pub(super) fn open(now: Instant) -> Self {
-        let opened = |socket: io::Result<Socket>| {
-            let warn = |error: &io::Error| {
-                tracing::debug!("senders of what is too big for a link are not told: {error}");
-            };
-            socket.inspect_err(warn).ok()
-        };
+        let opened = |socket: io::Result<Socket>| socket.inspect_err(warn_once).ok();
         Self {
             v4: opened(open_v4()),
             v6: opened(open_v6()),
@@ -137,12 +135,7 @@ impl Teller {
 
     /// Tells the sender of `packet`, of which one of `largest` bytes would have gone out, that `mtu` would do.
     #[cold]
-    pub(super) fn tell(
-        &mut self,
-        packet: &[u8],
-        (largest, mtu): (usize, usize),
-        now: Instant,
-    ) {
+    pub(super) fn tell(&mut self, packet: &[u8], (largest, mtu): (usize, usize), now: Instant) {
         if now >= self.second + Duration::from_secs(1) {
             (self.told, self.second) = (0, now);
         }
@@ -165,6 +158,16 @@ impl Teller {
     }
 }
 
+fn warn_once(error: &io::Error) {
+    static WARNED: Once = Once::new();
+    WARNED.call_once(|| {
+        tracing::warn!(
+            "hosts are not told that a packet is too big for a link; TCP is cut all the same (CAP_NET_RAW would do): \
+             {error}"
+        );
+    });
+}
+
 fn open_v4() -> io::Result<Socket> {
     // Linux include/uapi/linux/icmp.h: a bit for each type that is not wanted.
     const SOL_RAW: libc::c_int = 255;
@@ -180,12 +183,7 @@ fn open_v6() -> io::Result<Socket> {
     const ICMPV6_FILTER: libc::c_int = 1;
     let kind = Type::RAW.nonblocking().cloexec();
     let socket = Socket::new(Domain::IPV6, kind, Some(Protocol::ICMPV6))?;
-    set(
-        &socket,
-        libc::IPPROTO_ICMPV6,
-        ICMPV6_FILTER,
-        &[u32::MAX; 8],
-    )?;
+    set(&socket, libc::IPPROTO_ICMPV6, ICMPV6_FILTER, &[u32::MAX; 8])?;
     Ok(socket)
 }
 

@@ -108,6 +108,8 @@ pub struct PathMtu {
     /// When it did last.
     heard: Option<Instant>,
     far_mtu: Option<u16>,
+    /// What the far end was told last of ours.
+    told: u16,
     /// Small probes that may still be sent to a far end that does not answer.
     greetings: u8,
     search: Option<Search>,
@@ -133,8 +135,8 @@ struct Trial {
     tries: u8,
     /// A small probe is to be sent beside the last one.
     beside_due: bool,
-    /// A small probe that was sent beside it has been answered.
-    path_lives: bool,
+    /// Small probes sent beside it that have been answered.
+    signs_of_life: u8,
 }
 
 impl Trial {
@@ -144,13 +146,14 @@ impl Trial {
             confirms,
             tries: 0,
             beside_due: false,
-            path_lives: false,
+            signs_of_life: 0,
         }
     }
 
     /// Whether the size is lost, once the last try has waited for its answer.
     fn has_failed(&self) -> bool {
-        self.tries >= self.enough() && self.path_lives && !self.beside_due
+        let path_lives = self.signs_of_life >= self.enough() / 2;
+        self.tries >= self.enough() && path_lives && !self.beside_due
     }
 
     /// Tries after which it is lost.
@@ -174,6 +177,7 @@ impl PathMtu {
             answers: false,
             heard: None,
             far_mtu: None,
+            told: bounds.assumed,
             greetings: 0,
             search: None,
             trial: None,
@@ -199,7 +203,11 @@ impl PathMtu {
     #[inline]
     pub fn gate(&self) -> u16 {
         let watches = self.bounds.probes && self.proven && !self.large;
-        if watches { self.mtu.min(LARGE) } else { self.mtu }
+        if watches {
+            self.mtu.min(LARGE)
+        } else {
+            self.mtu
+        }
     }
 
     /// What is known now.
@@ -290,8 +298,10 @@ impl PathMtu {
             self.on_failed(trial, now);
         }
         if self.trial.is_none() && !self.begin_trial(now) {
+            let tells = self.told != self.mtu;
+            let probe = tells.then(|| self.probe(SHORTEST, now));
             self.plan(now);
-            return None;
+            return probe;
         }
         self.poll_trial(now)
     }
@@ -344,7 +354,7 @@ impl PathMtu {
             self.trial = None;
             self.on_passed(trial, now);
         } else if size == SHORTEST {
-            trial.path_lives = true;
+            trial.signs_of_life = trial.signs_of_life.saturating_add(1);
         }
     }
 
@@ -444,6 +454,7 @@ impl PathMtu {
 
     fn probe(&mut self, size: u16, now: Instant) -> Vec<u8> {
         let id = self.sent.add(size, now);
+        self.told = self.mtu;
         let message = Message {
             kind: Kind::Probe,
             size,
@@ -495,7 +506,7 @@ impl PathMtu {
         if self.trial.is_some() {
             return;
         }
-        self.next = if self.search.is_some() {
+        self.next = if self.search.is_some() || self.told != self.mtu {
             Some(now)
         } else {
             let due = [self.confirms_at(), self.raises_at()];

@@ -24,8 +24,7 @@ use super::warnings::Source;
 use crate::control::ControlRequest;
 use crate::control::message::{
     Attachment, DropCount, DropsReply, Link, LinksReply, Messages, Offload, PathMtu, PathMtuState,
-    Request, Response,
-    Site, SitesReply, StackCount, Status, Tun, Version, Warning, WatchedBy,
+    Request, Response, Site, SitesReply, StackCount, Status, Tun, Version, Warning, WatchedBy,
 };
 use crate::datapath::{self, Datapath};
 use crate::io::offload;

@@ -53,12 +53,7 @@ impl Tunnel {
     }
 
     /// A link leaves by this interface from now on.
-    pub fn set_interface(
-        &mut self,
-        link: LinkId,
-        interface: Option<NonZeroU32>,
-        now: Instant,
-    ) {
+    pub fn set_interface(&mut self, link: LinkId, interface: Option<NonZeroU32>, now: Instant) {
         if let Some(peer) = self.peer_of(link) {
             peer.set_interface(interface, now);
             self.hasten_pulses(now);

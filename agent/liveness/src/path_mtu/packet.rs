@@ -87,8 +87,8 @@ impl Message {
         };
         let stated = usize::from(u16::from_be_bytes([inner[4], inner[5]])) + IPV6;
         // WireGuard's padding was cut off by the length that the header states.
-        let whole = kind == Kind::Answer
-            || (usize::from(message.size) == stated && inner.len() == stated);
+        let whole =
+            kind == Kind::Answer || (usize::from(message.size) == stated && inner.len() == stated);
         (head[0] == VERSION && message.size >= SHORTEST && whole).then_some(message)
     }
 

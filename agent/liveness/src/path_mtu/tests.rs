@@ -145,7 +145,11 @@ fn a_path_that_takes_all_is_known_after_two_questions() {
     assert_eq!(world.probes, [SHORTEST, 1420]);
     assert_eq!(report.far_mtu, Some(1420));
     world.run(Duration::from_hours(1));
-    assert_eq!(world.probes.len(), 2, "nothing is asked while nothing flows");
+    assert_eq!(
+        world.probes.len(),
+        2,
+        "nothing is asked while nothing flows"
+    );
 }
 
 #[test]
@@ -160,6 +164,7 @@ fn a_narrow_path_is_left_within_a_second_and_found_to_the_byte_within_five() {
         let report = world.near.report();
         assert_eq!((report.mtu, report.state), (takes, State::Found));
         assert_eq!(report.black_holes, 0, "it has never taken more");
+        assert_eq!(world.far.report().far_mtu, Some(takes), "it is told");
     }
 }
 
@@ -363,7 +368,10 @@ fn what_is_known_comes_along_and_is_confirmed_at_once() {
     }
     for cut in 0..bytes.len() {
         let mut next = PathMtu::new(ends, ETHERNET, 3, world.now);
-        assert!(next.import(&mut Reader::new(&bytes[..cut], world.now)).is_err());
+        assert!(
+            next.import(&mut Reader::new(&bytes[..cut], world.now))
+                .is_err()
+        );
     }
 }
 

@@ -144,7 +144,11 @@ fn messages(page: &mut Page<'_>, links: &[Told<'_>]) -> fmt::Result {
 }
 
 fn path_mtu(page: &mut Page<'_>, links: &[Told<'_>]) -> fmt::Result {
-    let paths = || links.iter().filter_map(|told| Some((labels(told), told.0.path_mtu.as_ref()?)));
+    let paths = || {
+        links
+            .iter()
+            .filter_map(|told| Some((labels(told), told.0.path_mtu.as_ref()?)))
+    };
     page.gauges(
         (
             "crossway_link_path_mtu",

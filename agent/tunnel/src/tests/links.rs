@@ -117,7 +117,10 @@ fn a_link_is_found_by_where_its_far_end_is_or_is_dialled() {
     assert_eq!(near.tunnel.slot_of_link(LinkId(2)), None);
     // It moves: it is known at both.
     let moved = Endpoint::new("203.0.113.9:7".parse().unwrap());
-    near.tunnel.peers[0].as_mut().unwrap().set_endpoint(moved, near.now);
+    near.tunnel.peers[0]
+        .as_mut()
+        .unwrap()
+        .set_endpoint(moved, near.now);
     assert_eq!(at(&near, "203.0.113.9", Some(7)), Some(LinkId(0)));
 }
 

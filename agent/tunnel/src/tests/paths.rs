@@ -51,8 +51,15 @@ fn a_black_hole_is_seen_while_large_packets_flow() {
     let slot = node.tunnel.peer_for(to, &packet).unwrap();
     assert!(node.tunnel.gate(slot) < 1400);
     assert_eq!(node.tunnel.judge_size(slot, 1400, true, node.now), None);
-    assert_eq!(node.tunnel.gate(slot), 1420, "until that has been confirmed");
-    assert_eq!(node.tunnel.judge_size(slot, 1421, true, node.now), Some(1420));
+    assert_eq!(
+        node.tunnel.gate(slot),
+        1420,
+        "until that has been confirmed"
+    );
+    assert_eq!(
+        node.tunnel.judge_size(slot, 1421, true, node.now),
+        Some(1420)
+    );
     net.takes[0] = 1290 + DATA_OVERHEAD;
     net.run(Duration::from_secs(2));
     assert_eq!(report(&net, 0, 0).black_holes, 1);
@@ -61,7 +68,11 @@ fn a_black_hole_is_seen_while_large_packets_flow() {
     assert!(fits <= 1290, "{fits}");
     net.run(Duration::from_secs(6));
     assert_eq!(report(&net, 0, 0).mtu, 1290);
-    assert_eq!(report(&net, 1, 0).mtu, 1420, "nothing large was sent that way");
+    assert_eq!(
+        report(&net, 1, 0).mtu,
+        1420,
+        "nothing large was sent that way"
+    );
 }
 
 #[test]
@@ -80,9 +91,15 @@ fn ipv6_gets_what_it_needs_also_where_less_is_known_to_pass() {
     let site = far_site(0);
     node.tunnel.set_ranks(site, &[vec![LinkId(0)]]);
     let slot = node.tunnel.slot_of_link(LinkId(0)).unwrap();
-    assert_eq!(node.tunnel.judge_size(slot, 1201, true, node.now), Some(1200));
+    assert_eq!(
+        node.tunnel.judge_size(slot, 1201, true, node.now),
+        Some(1200)
+    );
     assert_eq!(node.tunnel.judge_size(slot, 1280, false, node.now), None);
-    assert_eq!(node.tunnel.judge_size(slot, 1281, false, node.now), Some(1280));
+    assert_eq!(
+        node.tunnel.judge_size(slot, 1281, false, node.now),
+        Some(1280)
+    );
 }
 
 #[test]
@@ -108,7 +125,11 @@ fn probes_go_alone_and_are_as_long_as_they_say() {
             exchange(&mut a, &mut b);
             (a.now, b.now) = (a.now + Duration::from_millis(3), a.now);
         }
-        assert_eq!(sizes, [64 + DATA_OVERHEAD, 1420 + DATA_OVERHEAD], "{engine}");
+        assert_eq!(
+            sizes,
+            [64 + DATA_OVERHEAD, 1420 + DATA_OVERHEAD],
+            "{engine}"
+        );
         let path = a.snapshot()[0].path.unwrap();
         assert_eq!((path.mtu, path.state), (1420, State::Found));
     }

@@ -8,9 +8,9 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use datapath_abi::outcome::Tally;
 
-use super::{Fragments, UdpSocket};
 use super::address::{self, PacketInfo};
 use super::ways::WAYS;
+use super::{Fragments, UdpSocket};
 use crossway_sys::{clock, cmsg};
 use crossway_tunnel::transmit::{Load, MAX_TRANSMITS, Transmit, Transmits};
 
@@ -272,7 +272,9 @@ impl UdpSocket {
                     self.send_singly(transmit, &mut by);
                 }
             }
-            Err(error) => tracing::debug!(%error, "fragmentation cannot be forbidden: no probe is sent"),
+            Err(error) => {
+                tracing::debug!(%error, "fragmentation cannot be forbidden: no probe is sent")
+            }
         }
         if let Err(error) = super::fragment(&self.fd, self.ipv6, Fragments::Allowed) {
             tracing::warn!(%error, "what keeps links alive is not fragmented any more");
