@@ -98,7 +98,7 @@ pub fn choose(wans: &[WanMtu], needs: Needs, wanted: Option<u16>) -> Result<Tunn
 /// `tunnel`, the MTU of the tunnel, which a person has chosen or not.
 pub fn of_link(wan: u32, tunnel: u16, chosen: bool) -> (u16, u16) {
     let over = |overhead: u32| {
-        let fits = wan.saturating_sub(overhead).max(MIN_IPV4).min(MAX);
+        let fits = wan.saturating_sub(overhead).clamp(MIN_IPV4, MAX);
         tunnel.min(fits as u16)
     };
     let most = over(OVERHEAD_IPV4);

@@ -73,7 +73,7 @@ mod tests {
             (1400, 1280, 0),
             (1400, 576, 0),
             (8000, 1300, 0),
-            (1288, 576, MORE_FRAGMENTS | 100),
+            (1288, 576, MORE_FRAGMENTS + 100),
             (1285, 576, 200),
         ] {
             let whole = packet(payload, flags);

@@ -87,19 +87,13 @@ fn smaller_segments(header: &Header, packet: &[u8], mtu: usize) -> Option<Header
         .filter(|size| *size >= LEAST_SEGMENT)?;
     let ipv4 = packet[0] >> 4 == 4;
     let gso = if ipv4 { GsoType::Tcp4 } else { GsoType::Tcp6 };
-    match header.gso {
-        GsoType::UdpL4 => return None,
-        GsoType::Tcp4 | GsoType::Tcp6 if usize::from(header.csum_start) != at => return None,
-        GsoType::Tcp4 | GsoType::Tcp6 => {}
-        // Its sum is made anew: what came damaged must not look whole.
-        GsoType::None if header.flags & NEEDS_CSUM == 0 => {
-            let addresses = if ipv4 { 12..20 } else { 8..40 };
-            let pseudo = checksum::pseudo_header(&packet[addresses], TCP, tcp.len());
-            if checksum::finish(pseudo, tcp) != 0 {
-                return None;
-            }
-        }
-        GsoType::None => {}
+    let fits = match header.gso {
+        GsoType::UdpL4 => false,
+        GsoType::Tcp4 | GsoType::Tcp6 => usize::from(header.csum_start) == at,
+        GsoType::None => header.flags & NEEDS_CSUM != 0 || sums_up(packet, at),
+    };
+    if !fits {
+        return None;
     }
     Some(Header {
         flags: NEEDS_CSUM,
@@ -109,6 +103,15 @@ fn smaller_segments(header: &Header, packet: &[u8], mtu: usize) -> Option<Header
         csum_start: at as u16,
         csum_offset: 16,
     })
+}
+
+/// Whether the sum of a packet of TCP is right: it is made anew where the packet is cut, and what came damaged must not
+/// look whole.
+fn sums_up(packet: &[u8], at: usize) -> bool {
+    let addresses = if packet[0] >> 4 == 4 { 12..20 } else { 8..40 };
+    let tcp = &packet[at..];
+    let pseudo = checksum::pseudo_header(&packet[addresses], TCP, tcp.len());
+    checksum::finish(pseudo, tcp) == 0
 }
 
 /// Tells senders what is too big. The kernel sends it, from the address and by the way that it chooses for its own.

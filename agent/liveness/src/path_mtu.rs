@@ -151,13 +151,13 @@ impl Trial {
     }
 
     /// Whether the size is lost, once the last try has waited for its answer.
-    fn has_failed(&self) -> bool {
+    fn has_failed(self) -> bool {
         let path_lives = self.signs_of_life >= self.enough() / 2;
         self.tries >= self.enough() && path_lives && !self.beside_due
     }
 
     /// Tries after which it is lost.
-    fn enough(&self) -> u8 {
+    fn enough(self) -> u8 {
         if self.confirms {
             TRIES_TO_CONFIRM
         } else {
@@ -416,7 +416,7 @@ impl PathMtu {
         if self.search.is_none() && self.raises_at().is_some_and(|at| at <= now) {
             self.search = Some(Search::above(self.mtu, self.bounds.most));
         }
-        let size = self.search.and_then(|search| search.candidate());
+        let size = self.search.and_then(Search::candidate);
         self.trial = size.map(|size| Trial::new(size, false));
         self.trial.is_some()
     }

@@ -26,7 +26,7 @@ fn tcp(ipv4: bool, payload: usize, flags: u8, options: &[u8]) -> Vec<u8> {
     let mut segment = vec![0; 20 + options.len()];
     segment[..4].copy_from_slice(&[0x30, 0x39, 0, 80]);
     segment[4..8].copy_from_slice(&1000_u32.to_be_bytes());
-    segment[12] = ((20 + options.len()) / 4 << 4) as u8;
+    segment[12] = ((20 + options.len()) / 4 * 16) as u8;
     segment[13] = flags;
     segment[20..].copy_from_slice(options);
     segment.extend((0..payload).map(|at| at as u8));

@@ -42,13 +42,13 @@ impl Search {
     }
 
     /// Whether it only asks if a limit that was known has moved.
-    pub(super) fn raises(&self) -> bool {
+    pub(super) fn raises(self) -> bool {
         self.raises
     }
 
     /// The size to be tried now; `None` where the limit is known.
-    pub(super) fn candidate(&self) -> Option<u16> {
-        let Self { good, bad, .. } = *self;
+    pub(super) fn candidate(self) -> Option<u16> {
+        let Self { good, bad, .. } = self;
         if good.saturating_add(1) >= bad {
             return None;
         }

@@ -157,7 +157,7 @@ fn a_narrow_path_is_left_within_a_second_and_found_to_the_byte_within_five() {
     for takes in [576, 1000, 1279, 1280, 1300, 1340, 1419] {
         let path = Path { takes, ..PLAIN };
         let mut world = World::new(ETHERNET, path);
-        world.run(Duration::from_millis(1000));
+        world.run(Duration::from_secs(1));
         assert!(world.near.mtu() <= takes || takes < 1280, "{takes}");
         world.until(takes, Duration::from_secs(8));
         world.run(Duration::from_secs(8));

@@ -273,7 +273,7 @@ impl UdpSocket {
                 }
             }
             Err(error) => {
-                tracing::debug!(%error, "fragmentation cannot be forbidden: no probe is sent")
+                tracing::debug!(%error, "fragmentation cannot be forbidden: no probe is sent");
             }
         }
         if let Err(error) = super::fragment(&self.fd, self.ipv6, Fragments::Allowed) {
