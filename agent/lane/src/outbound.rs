@@ -4,8 +4,7 @@ use std::io;
 
 use datapath_abi::outcome::DropReason;
 
-use super::too_big::{self, Remedy};
-use super::{Lane, fragment, mss};
+use super::{Lane, fragment, mss, too_big};
 use crate::io::split;
 use crate::io::virtio::{self, Header};
 use crossway_tunnel::Sealed;
@@ -59,25 +58,20 @@ impl Lane {
             self.drops.count(DropReason::NoRoute, bytes.len());
             return;
         };
-        let mut header = header;
-        let mut pieces = usize::MAX;
+        let (mut header, mut pieces) = (header, usize::MAX);
         let largest = too_big::largest(&header, bytes);
-        if largest > self.tunnel.gate(peer) {
-            let ipv4 = destination.is_ipv4();
-            if let Some(mtu) = self.tunnel.judge_size(peer, largest, ipv4, self.now) {
-                match too_big::remedy(&header, bytes, mtu) {
-                    Remedy::Segments(smaller) => header = smaller,
-                    Remedy::Fragments => pieces = mtu,
-                    Remedy::None => {
-                        self.too_big.tell(bytes, (largest, mtu), self.now);
-                        self.drops.count(DropReason::PacketTooBig, bytes.len());
-                        return;
-                    }
-                }
-                if pieces == usize::MAX {
-                    self.too_big.tell(bytes, (largest, mtu), self.now);
-                }
-            }
+        if largest > self.tunnel.gate(peer)
+            && let ipv4 = destination.is_ipv4()
+            && let Some(mtu) = self.tunnel.judge_size(peer, largest, ipv4, self.now)
+        {
+            let fits = self
+                .too_big
+                .make_fit(&header, bytes, (largest, mtu), self.now);
+            let Some(fits) = fits else {
+                self.drops.count(DropReason::PacketTooBig, bytes.len());
+                return;
+            };
+            (header, pieces) = fits;
         }
         let (datagrams, room) = worst_case(&header, bytes.len(), pieces);
         if !self.send.has_room(datagrams, room) {

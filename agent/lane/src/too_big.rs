@@ -35,7 +35,7 @@ const SIGNATURES: [u8; 2] = [19, 29];
 
 /// What can be done with a packet that is too big.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Remedy {
+enum Remedy {
     /// It is TCP: cut it as this header says.
     Segments(Header),
     /// It may be fragmented.
@@ -60,7 +60,7 @@ pub fn largest(header: &Header, packet: &[u8]) -> usize {
 }
 
 /// What can be done with a packet of which one of more than `mtu` bytes would go out.
-pub fn remedy(header: &Header, packet: &[u8], mtu: usize) -> Remedy {
+fn remedy(header: &Header, packet: &[u8], mtu: usize) -> Remedy {
     if let Some(smaller) = smaller_segments(header, packet, mtu) {
         return Remedy::Segments(smaller);
     }
@@ -136,9 +136,28 @@ impl Teller {
         }
     }
 
-    /// Tells the sender of `packet`, of which one of `largest` bytes would have gone out, that `mtu` would do.
+    /// What is to become of a packet, of which one of `largest` bytes would go out over a link that takes `mtu`: how it
+    /// is to be cut, and the size beyond which it is to be fragmented. `None` if it is lost. Its sender is told, unless it
+    /// allows fragments.
     #[cold]
-    pub(super) fn tell(&mut self, packet: &[u8], (largest, mtu): (usize, usize), now: Instant) {
+    pub(super) fn make_fit(
+        &mut self,
+        header: &Header,
+        packet: &[u8],
+        (largest, mtu): (usize, usize),
+        now: Instant,
+    ) -> Option<(Header, usize)> {
+        let fits = match remedy(header, packet, mtu) {
+            Remedy::Segments(smaller) => Some((smaller, usize::MAX)),
+            Remedy::Fragments => return Some((*header, mtu)),
+            Remedy::None => None,
+        };
+        self.tell(packet, (largest, mtu), now);
+        fits
+    }
+
+    /// Tells the sender of `packet`, of which one of `largest` bytes would have gone out, that `mtu` would do.
+    fn tell(&mut self, packet: &[u8], (largest, mtu): (usize, usize), now: Instant) {
         if now >= self.second + Duration::from_secs(1) {
             (self.told, self.second) = (0, now);
         }

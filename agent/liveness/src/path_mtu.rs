@@ -16,30 +16,24 @@
 
 mod export;
 pub mod packet;
+mod report;
 mod search;
 mod sent;
+mod trial;
 
-use std::cmp::Ordering;
 use std::time::{Duration, Instant};
 
 use packet::{Ends, Kind, Message, SHORTEST};
+pub use report::{Bounds, Report, State};
 use search::{BASE, LEAST, Search};
 use sent::Sent;
+use trial::{PATIENCE, Trial};
 
 /// Packets beyond this are large: that they pass is confirmed while there are any.
 const LARGE: u16 = 1000;
 /// Between two confirmations while large packets flow. With the tries of one, what hangs in a black hole hangs for
 /// less than two seconds, and TCP sends again after 1.4 s and 3 s.
 const CONFIRM: Duration = Duration::from_millis(500);
-/// Tries of a size while the limit is looked for (MAX_PROBES of RFC 8899, 5.1.2).
-const TRIES: u8 = 3;
-/// Tries of the size in use: of ten packets lost in a hundred, four in a row are lost once in hours.
-const TRIES_TO_CONFIRM: u8 = 4;
-/// Shortest and longest wait for an answer; between them twice the round trip, and some time for a busy far end.
-const PATIENCE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(1));
-const BUSY: Duration = Duration::from_millis(100);
-/// Between two tries at most: on a long path the next one does not wait until the last one counts as lost.
-const PACE: Duration = Duration::from_millis(250);
 /// From a search to the next try of more: the first, and the longest, to which it doubles (PMTU_RAISE_TIMER of RFC 8899,
 /// 5.1.1).
 const RAISE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_mins(10));
@@ -47,52 +41,6 @@ const RAISE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_min
 const GREETINGS: u8 = 3;
 /// A far end that has not answered for so long when it begins a new session may be another program now.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(30);
-
-/// What is known of a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// It is not looked at: the MTU is what was set.
-    Fixed,
-    /// The far end answers no probe, as a stock WireGuard: the MTU is what the interface leaves.
-    Unanswered,
-    /// The limit is being looked for.
-    Searching,
-    /// The limit is known.
-    Found,
-}
-
-impl State {
-    /// Whether the path is looked at.
-    pub fn is_probed(self) -> bool {
-        self != Self::Fixed
-    }
-}
-
-/// What the path is held to from outside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
-    /// Inner packets of this size are sent until the path is known.
-    pub assumed: u16,
-    /// No larger one is tried.
-    pub most: u16,
-    /// Whether the path is looked at; else `assumed` is what counts.
-    pub probes: bool,
-}
-
-/// What is known at one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Report {
-    /// Largest inner packet that is sent.
-    pub mtu: u16,
-    /// How that is known.
-    pub state: State,
-    /// What the far end's packets are held to, by its own word.
-    pub far_mtu: Option<u16>,
-    /// Times that a size which had passed did not pass any more.
-    pub black_holes: u64,
-    /// Probes sent that were to find or confirm a size.
-    pub probes: u64,
-}
 
 /// The path of one link, seen from here.
 #[derive(Clone, Debug)]
@@ -125,45 +73,6 @@ pub struct PathMtu {
     round_trip: Option<Duration>,
     black_holes: u64,
     probes: u64,
-}
-
-/// A size under trial.
-#[derive(Clone, Copy, Debug)]
-struct Trial {
-    size: u16,
-    confirms: bool,
-    tries: u8,
-    /// A small probe is to be sent beside the last one.
-    beside_due: bool,
-    /// Small probes sent beside it that have been answered.
-    signs_of_life: u8,
-}
-
-impl Trial {
-    fn new(size: u16, confirms: bool) -> Self {
-        Self {
-            size,
-            confirms,
-            tries: 0,
-            beside_due: false,
-            signs_of_life: 0,
-        }
-    }
-
-    /// Whether the size is lost, once the last try has waited for its answer.
-    fn has_failed(self) -> bool {
-        let path_lives = self.signs_of_life >= self.enough() / 2;
-        self.tries >= self.enough() && path_lives && !self.beside_due
-    }
-
-    /// Tries after which it is lost.
-    fn enough(self) -> u8 {
-        if self.confirms {
-            TRIES_TO_CONFIRM
-        } else {
-            TRIES
-        }
-    }
 }
 
 impl PathMtu {
@@ -266,7 +175,7 @@ impl PathMtu {
         }
         let heard = self.heard.filter(|heard| now < *heard + FORGOTTEN_AFTER);
         // Who had nothing to answer is not forgotten.
-        if self.answers && heard.is_none() && self.trial.is_some_and(|trial| trial.tries > TRIES) {
+        if self.answers && heard.is_none() && self.trial.is_some_and(Trial::is_unheard) {
             self.forget();
         }
         if !self.answers {
@@ -429,13 +338,7 @@ impl PathMtu {
         }
         trial.tries = trial.tries.saturating_add(1);
         trial.beside_due = trial.tries > 1;
-        let patience = patience(self.round_trip);
-        let wait = match trial.tries.cmp(&trial.enough()) {
-            Ordering::Less => patience.min(PACE),
-            Ordering::Equal => patience,
-            // Nothing comes through: no need to hurry.
-            Ordering::Greater => PATIENCE.1,
-        };
+        let wait = trial.wait(self.round_trip);
         let size = trial.size;
         self.next = Some(now + wait);
         self.probes += 1;
@@ -520,14 +423,6 @@ impl PathMtu {
             Some(smoothed) => (smoothed * 7 + sample) / 8,
             None => sample,
         });
-    }
-}
-
-/// How long an answer is waited for.
-fn patience(round_trip: Option<Duration>) -> Duration {
-    match round_trip {
-        Some(round_trip) => (round_trip * 2 + BUSY).clamp(PATIENCE.0, PATIENCE.1),
-        None => PATIENCE.1,
     }
 }
 
