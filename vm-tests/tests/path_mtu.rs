@@ -9,7 +9,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use vm_tests::api::{Link, PathMtuState};
+use vm_tests::api::{End, Explained, Link, PathMtuState};
 use vm_tests::config::PathMtuMode;
 use vm_tests::crossway::{self, Crossway};
 use vm_tests::engine::Engine;
@@ -299,6 +299,18 @@ fn datagrams_of_ipv4_that_may_be_fragmented_are() {
         dropped.iter().all(|(word, _)| word != "packet-too-big"),
         "{dropped:?}"
     );
+    let explained = |words: &str| {
+        let question = format!("explain {} {to} {words}", a.host_address(Family::V4));
+        let words: Vec<&str> = question.split(' ').collect();
+        ground.gateways[0].ask::<Explained>(&words).unwrap()
+    };
+    let without = explained("udp --size 1420");
+    assert_eq!((without.end, without.mtu_bytes), (End::ToSite, Some(1300)));
+    assert_eq!(explained("tcp --size 1420 --df").end, End::ToSite);
+    let with = explained("udp --size 1420 --df");
+    assert_eq!(with.end, End::Answered);
+    assert_eq!(with.reason.as_deref(), Some("packet-too-big"));
+    assert_eq!(with.answer.as_deref(), Some("fragmentation-needed"));
 }
 
 #[test]
