@@ -6,9 +6,9 @@ use crossway::control::message::{
     Attachment, DropCount, DropSite, DropsReply, End, EndReason, EventKind, EvictedFlows,
     ExplainRequest, Explained, ExplainedStep, FastPath, FinishedFlow, FinishedRecord, Flow,
     FlowsReply, FlowsRequest, Health, HealthTarget, Link, LinkState, LinksReply, LogFilter,
-    LogLevel, LogLine, Messages, Offload, Outcome, OverlapsReply, Posture, Reload, ReplicaFlows,
-    Route, RouteAnswer, RouteKind, RoutesReply, Site, SiteState, SitesReply, StackCount, Status,
-    ThreadPosture, Traffic, Tun, Version, VirtualRouter, Warning, WatchedBy,
+    LogLevel, LogLine, Messages, Offload, Outcome, OverlapsReply, PathMtu, PathMtuState, Posture,
+    Reload, ReplicaFlows, Route, RouteAnswer, RouteKind, RoutesReply, Site, SiteState, SitesReply,
+    StackCount, Status, ThreadPosture, Traffic, Tun, Version, VirtualRouter, Warning, WatchedBy,
 };
 use crossway::control::{Request, Response, overlaps};
 use crossway::engine::Engine;
@@ -381,6 +381,13 @@ fn links() -> Vec<Link> {
                 outdated: 0,
             },
             bfd_state: None,
+            path_mtu: Some(PathMtu {
+                mtu_bytes: 1340,
+                state: PathMtuState::Found,
+                far_mtu_bytes: Some(1420),
+                black_holes: 2,
+                probes: 37,
+            }),
         },
         Link {
             site: "rome".to_owned(),
@@ -418,6 +425,13 @@ fn links() -> Vec<Link> {
                 outdated: 0,
             },
             bfd_state: None,
+            path_mtu: Some(PathMtu {
+                mtu_bytes: 1420,
+                state: PathMtuState::Unanswered,
+                far_mtu_bytes: None,
+                black_holes: 0,
+                probes: 0,
+            }),
         },
     ]
 }
@@ -446,6 +460,7 @@ fn replica_link() -> Link {
             flows_entered: 30,
             flows_updated: 4,
         }),
+        path_mtu: None,
         ..paris.clone()
     }
 }

@@ -29,7 +29,7 @@ pub enum Step {
     Sessions,
     /// The lanes' peers.
     Links,
-    /// Carriers and indices of the WAN interfaces, by which links live and leave.
+    /// Carriers, indices and MTUs of the WAN interfaces, by which links live and leave.
     Wans,
     /// The addresses that links speak from, where the way to a far gateway has moved to another uplink.
     Sources,
