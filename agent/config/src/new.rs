@@ -4,6 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use super::gateway::DEFAULT_HISTORY_MIB;
 use super::{
     Endpoint, Gateway, HealthKind, HealthTarget, KeyFile, Lanes, Link, Liveness, LivenessMode,
     OnDown, RemoteGateway, Site, VirtualRouter, health, remote, site, vrrp,
@@ -33,6 +34,7 @@ impl Gateway {
             mtu: None,
             flows: DEFAULT_FLOWS,
             fast_path: true,
+            history_mib: DEFAULT_HISTORY_MIB,
             seccomp: true,
             control_group: None,
             lan: Vec::new(),

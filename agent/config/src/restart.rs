@@ -18,6 +18,7 @@ impl Gateway {
             mtu: _,
             flows,
             fast_path,
+            history_mib: _,
             seccomp,
             control_group,
             lan: _,

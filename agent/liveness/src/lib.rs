@@ -3,6 +3,7 @@
 
 pub mod bfd;
 pub mod echo;
+pub mod round_trip;
 pub mod settings;
 pub mod threshold;
 pub mod vrrp;

@@ -30,6 +30,7 @@ use crate::datapath::{self, Datapath};
 use crate::io::offload;
 use crate::keys::public_key_text;
 use crate::posture;
+use crate::tunnel::PeerSnapshot;
 use crate::tunnel::arrivals::Arrivals;
 
 /// How long `flows` watches before it tells rates.
@@ -46,6 +47,7 @@ impl Gateway {
                 | Request::Drops
                 | Request::Explain(_)
                 | Request::Events(_)
+                | Request::History(_)
         );
         if asks_for_links {
             self.look_at_links(now).await;
@@ -82,6 +84,7 @@ impl Gateway {
                 self.order_links(&target, order, request.asker, now).await
             }
             Request::Events(wanted) => Response::Events(self.journal.borrow().last(wanted.last)),
+            Request::History(wanted) => self.history_reply(&wanted),
             Request::Log(wanted) => {
                 Response::Log(self.process.log.subscribe().borrow().last(&wanted))
             }
@@ -316,8 +319,15 @@ pub(super) fn describe_link(link: &LinkStatus, links: &Links, now: Instant) -> L
         messages: peer
             .map(|peer| messages(&peer.arrivals))
             .unwrap_or_default(),
+        round_trip_microseconds: peer.and_then(round_trip_of),
         bfd_state: bfd.map(|bfd| bfd.state.as_str().to_owned()),
     }
+}
+
+/// What was measured last.
+fn round_trip_of(peer: &PeerSnapshot) -> Option<u64> {
+    let measured = peer.round_trip;
+    (measured.count > 0).then(|| measured.last.as_micros() as u64)
 }
 
 fn messages(arrivals: &Arrivals) -> Messages {

@@ -21,6 +21,7 @@ use super::replica::Channel;
 use super::session::{Held, Local, Opened};
 use crate::transmit::{Endpoint, Transmits};
 use crossway_liveness::echo::Echo;
+use crossway_liveness::round_trip::RoundTrip;
 use crossway_liveness::settings::Liveness;
 use crossway_types::engine::Engine;
 use crossway_types::ids::{LinkId, SiteId};
@@ -80,6 +81,8 @@ pub struct PeerSnapshot {
     pub arrivals: Arrivals,
     /// Handshakes that gave a session, whoever began them.
     pub handshakes: u64,
+    /// To the far end and back: by BFD while that is up, else by handshakes.
+    pub round_trip: RoundTrip,
 }
 
 /// A peer.
@@ -255,11 +258,11 @@ impl Peer {
         &mut self,
         receiver: u32,
         datagram: &[u8],
-        from: Endpoint,
+        (from, now): (Endpoint, Instant),
         landing: &mut [u8],
         out: &mut Transmits,
     ) -> Result<Opened, DropReason> {
-        let opened = self.session.open(receiver, datagram, landing)?;
+        let opened = self.session.open(receiver, datagram, now, landing)?;
         self.follow(from);
         if self.session.has_held() {
             self.send_held(out);
@@ -402,6 +405,7 @@ impl Peer {
             received_bytes: self.received_bytes,
             arrivals: self.session.arrivals(),
             handshakes: self.session.handshakes(),
+            round_trip: self.round_trip(),
         }
     }
 

@@ -142,19 +142,24 @@ impl LinkStatus {
         Some(StateChange { from, to: state })
     }
 
-    /// A change of its state for the journal.
-    pub(super) fn describe(&self, change: &StateChange) -> Change {
+    /// Its name in the journal and in the history.
+    pub(in crate::gateway) fn subject(&self) -> String {
         let site = match self.planned.site {
             Some(_) => self.planned.site_name.as_str(),
             None => "(replica)",
         };
         let name = self.planned.name();
+        match self.planned.lane {
+            0 => format!("{site}/{name}"),
+            lane => format!("{site}/{name} lane {lane}"),
+        }
+    }
+
+    /// A change of its state for the journal.
+    pub(super) fn describe(&self, change: &StateChange) -> Change {
         Change {
             kind: EventKind::Link,
-            subject: match self.planned.lane {
-                0 => format!("{site}/{name}"),
-                lane => format!("{site}/{name} lane {lane}"),
-            },
+            subject: self.subject(),
             from: Some(change.from.as_str().to_owned()),
             to: change.to.as_str().to_owned(),
             cause: self.why.clone(),
