@@ -234,14 +234,12 @@ impl History {
 
     /// Nobody looked between the two: an interval of its own, in which nothing is known.
     fn pass_over(&mut self, from: u64, to: u64) {
-        for tier in 0..TIERS {
-            self.close(tier, from);
-            self.close(tier, to);
-        }
+        (0..TIERS).for_each(|tier| self.close(tier, from));
         for record in &mut self.records {
             record.accounted = to;
             record.counters = None;
         }
+        (0..TIERS).for_each(|tier| self.close(tier, to));
         self.drops = None;
     }
 

@@ -4,23 +4,23 @@ use std::collections::VecDeque;
 
 /// Times are milliseconds of the clock that counts since boot, whoever sets the wall clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Axis {
+pub(super) struct Axis {
     /// Length of an interval.
-    pub step_ms: u64,
+    pub(super) step_ms: u64,
     /// How far back intervals are kept.
-    pub span_ms: u64,
+    pub(super) span_ms: u64,
     /// When each closed interval began.
-    pub begins: VecDeque<u64>,
+    pub(super) begins: VecDeque<u64>,
     /// When the open one began, once it has.
-    pub open: Option<u64>,
+    pub(super) open: Option<u64>,
     /// Packets that were dropped in each closed interval, by the number of the reason.
-    pub drops: VecDeque<Vec<(u16, u64)>>,
+    pub(super) drops: VecDeque<Vec<(u16, u64)>>,
     /// And in the open one.
-    pub open_drops: Vec<(u16, u64)>,
+    pub(super) open_drops: Vec<(u16, u64)>,
 }
 
 impl Axis {
-    pub fn new(step_ms: u64, span_ms: u64) -> Self {
+    pub(super) fn new(step_ms: u64, span_ms: u64) -> Self {
         Self {
             step_ms,
             span_ms,
@@ -32,18 +32,18 @@ impl Axis {
     }
 
     /// Intervals that are kept beside the open one.
-    pub fn capacity(&self) -> usize {
+    pub(super) fn capacity(&self) -> usize {
         (self.span_ms / self.step_ms) as usize
     }
 
     /// Whether the open interval is over.
-    pub fn is_due(&self, now: u64) -> bool {
+    pub(super) fn is_due(&self, now: u64) -> bool {
         self.open.is_some_and(|open| now >= open.saturating_add(self.step_ms))
     }
 
     /// Closes the open interval at `now`, where the next one begins. How many of the oldest ones go, of each site and
     /// link as well.
-    pub fn close(&mut self, now: u64) -> usize {
+    pub(super) fn close(&mut self, now: u64) -> usize {
         let Some(open) = self.open.replace(now) else {
             return 0;
         };
@@ -65,12 +65,12 @@ impl Axis {
     }
 
     /// Adds drops to the open interval.
-    pub fn count(&mut self, drops: &[(u16, u64)]) {
+    pub(super) fn count(&mut self, drops: &[(u16, u64)]) {
         add_drops(&mut self.open_drops, drops);
     }
 
     /// Makes one interval of two.
-    pub fn halve(&mut self) {
+    pub(super) fn halve(&mut self) {
         self.step_ms *= 2;
         let begins: VecDeque<u64> = self.begins.iter().copied().step_by(2).collect();
         self.begins = begins;

@@ -6,7 +6,7 @@ use crate::liveness::round_trip::RoundTrip;
 /// Fewer messages say nothing of how many of a hundred are lost.
 const LEAST_MESSAGES: u64 = 20;
 /// The parts of a loss.
-pub const WHOLE: u64 = 10_000;
+const WHOLE: u64 = 10_000;
 
 /// How a site or a link is, better states first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,7 +34,7 @@ impl State {
     ];
 
     /// Its letter in the answer.
-    pub fn letter(self) -> char {
+    pub(super) fn letter(self) -> char {
         match self {
             Self::Unwatched => '-',
             Self::Up => 'U',
@@ -46,12 +46,12 @@ impl State {
     }
 
     /// By its number, as it is written down.
-    pub fn of_number(number: u8) -> Option<Self> {
+    pub(super) fn of_number(number: u8) -> Option<Self> {
         Self::ALL.get(usize::from(number)).copied()
     }
 
     /// Whether traffic passes.
-    pub fn carries(self) -> bool {
+    pub(super) fn carries(self) -> bool {
         matches!(self, Self::Up | Self::Degraded)
     }
 }
@@ -89,29 +89,29 @@ pub struct Counters {
 
 /// One interval.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Cell {
-    pub to_site_bytes: u64,
-    pub from_site_bytes: u64,
+pub(super) struct Cell {
+    pub(super) to_site_bytes: u64,
+    pub(super) from_site_bytes: u64,
     /// Bytes of the fastest second.
-    pub to_site_peak: u64,
-    pub from_site_peak: u64,
-    pub round_trip_sum_us: u64,
-    pub round_trips: u32,
-    pub round_trip_min_us: u32,
-    pub round_trip_max_us: u32,
-    pub watched_ms: u32,
-    pub out_ms: u32,
-    pub received: u32,
+    pub(super) to_site_peak: u64,
+    pub(super) from_site_peak: u64,
+    pub(super) round_trip_sum_us: u64,
+    pub(super) round_trips: u32,
+    pub(super) round_trip_min_us: u32,
+    pub(super) round_trip_max_us: u32,
+    pub(super) watched_ms: u32,
+    pub(super) out_ms: u32,
+    pub(super) received: u32,
     /// Fewer than none where messages of the interval before came after all.
-    pub missing: i32,
+    pub(super) missing: i32,
     /// The loss of the worst short interval, in parts of [`WHOLE`].
-    pub worst_loss: u16,
-    pub worst: State,
+    pub(super) worst_loss: u16,
+    pub(super) worst: State,
 }
 
 impl Cell {
     /// Adds what comes behind it.
-    pub fn absorb(&mut self, later: &Self) {
+    pub(super) fn absorb(&mut self, later: &Self) {
         self.to_site_bytes += later.to_site_bytes;
         self.from_site_bytes += later.from_site_bytes;
         self.to_site_peak = self.to_site_peak.max(later.to_site_peak);
@@ -135,7 +135,7 @@ impl Cell {
     }
 
     /// Adds time in a state.
-    pub fn add_time(&mut self, state: State, out: bool, elapsed_ms: u64) {
+    pub(super) fn add_time(&mut self, state: State, out: bool, elapsed_ms: u64) {
         let elapsed = u32::try_from(elapsed_ms).unwrap_or(u32::MAX);
         if state != State::Unwatched {
             self.watched_ms = self.watched_ms.saturating_add(elapsed);
@@ -147,7 +147,7 @@ impl Cell {
     }
 
     /// Adds what was counted within `elapsed_ms`.
-    pub fn count(&mut self, before: &Counters, now: &Counters, elapsed_ms: u64) {
+    pub(super) fn count(&mut self, before: &Counters, now: &Counters, elapsed_ms: u64) {
         let grown = |before: u64, now: u64| now.saturating_sub(before);
         let (to, from) = (
             grown(before.to_site_bytes, now.to_site_bytes),
@@ -179,19 +179,19 @@ impl Cell {
     }
 
     /// Messages that did not come, as far as is known.
-    pub fn lost(&self) -> u32 {
+    pub(super) fn lost(&self) -> u32 {
         self.missing.max(0) as u32
     }
 
     /// The loss of this interval by itself, in parts of [`WHOLE`]; `None` where too few messages came.
-    pub fn loss(&self) -> Option<u16> {
+    pub(super) fn loss(&self) -> Option<u16> {
         let lost = u64::from(self.lost());
         let expected = u64::from(self.received) + lost;
         (expected >= LEAST_MESSAGES).then(|| (lost * WHOLE / expected) as u16)
     }
 
     /// The mean of the round trips; 0 where none was measured.
-    pub fn round_trip_mean_us(&self) -> u32 {
+    pub(super) fn round_trip_mean_us(&self) -> u32 {
         let mean = self.round_trip_sum_us.checked_div(self.round_trips.into());
         mean.unwrap_or_default() as u32
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::control::message::{FinishedFlow, FinishedRecord};
 
 /// Conversations of an hour, and of an answer.
-pub const MOST: usize = 10;
+pub(super) const MOST: usize = 10;
 const HOUR_MS: u64 = 3_600_000;
 /// A day, and the hour under way.
 const HOURS: usize = 25;
@@ -24,13 +24,13 @@ struct Hour {
 
 /// Those of the last day.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Heaviest {
+pub(super) struct Heaviest {
     hours: VecDeque<Hour>,
 }
 
 impl Heaviest {
     /// Takes what has ended.
-    pub fn extend(&mut self, records: &[FinishedRecord], now: u64) {
+    pub(super) fn extend(&mut self, records: &[FinishedRecord], now: u64) {
         let flows = records.iter().filter_map(|record| match record {
             FinishedRecord::Flow(flow) => Some(flow.as_ref()),
             FinishedRecord::Evicted(_) => None,
@@ -61,7 +61,7 @@ impl Heaviest {
     }
 
     /// The heaviest that ended since a time of the wall clock, of a site if one is given.
-    pub fn since(&self, unix_milliseconds: u64, site: Option<&str>) -> Vec<FinishedFlow> {
+    pub(super) fn since(&self, unix_milliseconds: u64, site: Option<&str>) -> Vec<FinishedFlow> {
         let flows = self.hours.iter().flat_map(|hour| &hour.flows);
         let wanted = flows.filter(|flow| {
             flow.last_seen_unix_milliseconds >= unix_milliseconds

@@ -8,30 +8,30 @@ use serde::{Deserialize, Serialize};
 use crate::control::message::SeriesKind;
 
 /// Outages that are kept, some 200 KiB.
-pub const CAPACITY: usize = 1024;
+pub(super) const CAPACITY: usize = 1024;
 /// Characters of a cause.
 const LONGEST_CAUSE: usize = 200;
 
 /// One of them, by the clock that counts since boot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kept {
-    pub kind: SeriesKind,
-    pub name: String,
-    pub site: String,
-    pub began: u64,
-    pub ended: Option<u64>,
-    pub cause: String,
+pub(super) struct Kept {
+    pub(super) kind: SeriesKind,
+    pub(super) name: String,
+    pub(super) site: String,
+    pub(super) began: u64,
+    pub(super) ended: Option<u64>,
+    pub(super) cause: String,
 }
 
 /// The last outages, by when they began.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Outages {
-    pub kept: VecDeque<Kept>,
-    pub left_out: u64,
+pub(super) struct Outages {
+    pub(super) kept: VecDeque<Kept>,
+    pub(super) left_out: u64,
 }
 
 impl Outages {
-    pub fn begin(&mut self, (kind, name, site): (SeriesKind, &str, &str), now: u64, cause: &str) {
+    pub(super) fn begin(&mut self, (kind, name, site): (SeriesKind, &str, &str), now: u64, cause: &str) {
         if self.kept.len() >= CAPACITY {
             self.make_room();
         }
@@ -45,7 +45,7 @@ impl Outages {
         });
     }
 
-    pub fn end(&mut self, kind: SeriesKind, name: &str, now: u64) {
+    pub(super) fn end(&mut self, kind: SeriesKind, name: &str, now: u64) {
         let mut of_it = self.kept.iter_mut().rev();
         let open = of_it.find(|kept| kept.kind == kind && kept.name == name);
         if let Some(open) = open.filter(|kept| kept.ended.is_none()) {
@@ -54,7 +54,7 @@ impl Outages {
     }
 
     /// Forgets what ended before.
-    pub fn expire(&mut self, before: u64) {
+    pub(super) fn expire(&mut self, before: u64) {
         self.kept
             .retain(|kept| kept.ended.is_none_or(|ended| ended >= before));
     }
@@ -75,7 +75,7 @@ impl Outages {
 }
 
 /// At most so many characters of a text.
-pub fn shortened(text: &str, longest: usize) -> String {
+pub(super) fn shortened(text: &str, longest: usize) -> String {
     match text.char_indices().nth(longest) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),

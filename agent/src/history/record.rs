@@ -8,26 +8,26 @@ use crate::control::message::SeriesKind;
 
 /// A site or a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
-    pub kind: SeriesKind,
-    pub name: String,
-    pub site: String,
-    pub state: State,
+pub(super) struct Record {
+    pub(super) kind: SeriesKind,
+    pub(super) name: String,
+    pub(super) site: String,
+    pub(super) state: State,
     /// It has been down since it carried last, or since it was given up.
-    pub out: bool,
+    pub(super) out: bool,
     /// Up to when its time is in its cells.
-    pub accounted: u64,
+    pub(super) accounted: u64,
     /// Its counters at the last look; `None` where those of the next are the first.
-    pub counters: Option<Counters>,
-    pub open: [Cell; TIERS],
-    pub closed: [VecDeque<Cell>; TIERS],
+    pub(super) counters: Option<Counters>,
+    pub(super) open: [Cell; TIERS],
+    pub(super) closed: [VecDeque<Cell>; TIERS],
     /// Whether the look under way has seen it.
-    pub seen: bool,
+    pub(super) seen: bool,
 }
 
 /// What has become of its outage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
+pub(super) enum Turn {
     Began,
     Ended,
     Nothing,
@@ -35,7 +35,7 @@ pub enum Turn {
 
 impl Record {
     /// One that nobody has looked at, with as many closed cells as there are intervals.
-    pub fn new(kind: SeriesKind, name: &str, site: &str, lengths: [usize; TIERS]) -> Self {
+    pub(super) fn new(kind: SeriesKind, name: &str, site: &str, lengths: [usize; TIERS]) -> Self {
         Self {
             kind,
             name: name.to_owned(),
@@ -51,7 +51,7 @@ impl Record {
     }
 
     /// Puts the time until now into its cells.
-    pub fn account(&mut self, now: u64) {
+    pub(super) fn account(&mut self, now: u64) {
         let elapsed = now.saturating_sub(self.accounted);
         self.accounted = self.accounted.max(now);
         for cell in &mut self.open {
@@ -60,7 +60,7 @@ impl Record {
     }
 
     /// It is in this state from now on.
-    pub fn turn_to(&mut self, state: State, now: u64) -> Turn {
+    pub(super) fn turn_to(&mut self, state: State, now: u64) -> Turn {
         self.account(now);
         let before = std::mem::replace(&mut self.state, state);
         // A state that did not last until anybody accounted for it is seen all the same.
@@ -84,7 +84,7 @@ impl Record {
     }
 
     /// Counts what has come since the last look.
-    pub fn count(&mut self, now: Counters, elapsed_ms: u64) {
+    pub(super) fn count(&mut self, now: Counters, elapsed_ms: u64) {
         if let Some(before) = self.counters.replace(now) {
             for cell in &mut self.open {
                 cell.count(&before, &now, elapsed_ms);
@@ -93,7 +93,7 @@ impl Record {
     }
 
     /// Closes the cell of a tier, whose `gone` oldest go.
-    pub fn close(&mut self, tier: usize, gone: usize) {
+    pub(super) fn close(&mut self, tier: usize, gone: usize) {
         let mut cell = std::mem::take(&mut self.open[tier]);
         cell.worst_loss = cell.worst_loss.max(cell.loss().filter(|_| tier == 0).unwrap_or(0));
         let coarser = self.open.iter_mut().skip(tier + 1);
@@ -103,7 +103,7 @@ impl Record {
     }
 
     /// Makes one cell of two.
-    pub fn halve(&mut self) {
+    pub(super) fn halve(&mut self) {
         for cells in &mut self.closed {
             let mut merged = VecDeque::with_capacity(cells.len().div_ceil(2));
             for (at, cell) in cells.iter().enumerate() {
@@ -117,7 +117,7 @@ impl Record {
     }
 
     /// Whether nothing is known of it any more.
-    pub fn is_forgotten(&self) -> bool {
+    pub(super) fn is_forgotten(&self) -> bool {
         let watched = |cell: &Cell| cell.watched_ms > 0;
         self.state == State::Unwatched
             && !self.open.iter().any(watched)

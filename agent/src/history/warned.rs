@@ -8,29 +8,29 @@ use super::outages::shortened;
 use crate::control::message::Warning;
 
 /// Warnings that are kept, some 100 KiB.
-pub const CAPACITY: usize = 128;
+pub(super) const CAPACITY: usize = 128;
 /// Characters of a warning.
 const LONGEST: usize = 600;
 
 /// One of them, by the clock that counts since boot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kept {
-    pub source: String,
-    pub text: String,
-    pub began: u64,
-    pub ended: Option<u64>,
+pub(super) struct Kept {
+    pub(super) source: String,
+    pub(super) text: String,
+    pub(super) began: u64,
+    pub(super) ended: Option<u64>,
 }
 
 /// The last warnings, by when they began.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Warned {
-    pub kept: VecDeque<Kept>,
-    pub left_out: u64,
+pub(super) struct Warned {
+    pub(super) kept: VecDeque<Kept>,
+    pub(super) left_out: u64,
 }
 
 impl Warned {
     /// Takes all that is warned of now.
-    pub fn look(&mut self, warnings: &[Warning], now: u64) {
+    pub(super) fn look(&mut self, warnings: &[Warning], now: u64) {
         let is_there = |kept: &Kept| warnings.iter().any(|warning| is_same(kept, warning));
         for kept in &mut self.kept {
             if kept.ended.is_none() && !is_there(kept) {
@@ -50,7 +50,7 @@ impl Warned {
     }
 
     /// Forgets what ended before.
-    pub fn expire(&mut self, before: u64) {
+    pub(super) fn expire(&mut self, before: u64) {
         self.kept
             .retain(|kept| kept.ended.is_none_or(|ended| ended >= before));
     }

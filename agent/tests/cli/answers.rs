@@ -380,6 +380,7 @@ fn links() -> Vec<Link> {
                 duplicate: 0,
                 outdated: 0,
             },
+            round_trip_microseconds: Some(1_940),
             bfd_state: None,
         },
         Link {
@@ -417,6 +418,7 @@ fn links() -> Vec<Link> {
                 duplicate: 0,
                 outdated: 0,
             },
+            round_trip_microseconds: None,
             bfd_state: None,
         },
     ]
