@@ -263,13 +263,7 @@ impl History {
     }
 
     /// Where it is among the records; `None` where there is no room for it.
-    fn place_of(
-        &mut self,
-        kind: SeriesKind,
-        name: &str,
-        site: &str,
-        now: Moment,
-    ) -> Option<usize> {
+    fn place_of(&mut self, kind: SeriesKind, name: &str, site: &str, now: Moment) -> Option<usize> {
         let key = (kind, name.to_owned());
         if let Some(place) = self.places.get(&key) {
             return Some(*place);

@@ -77,11 +77,7 @@ pub(super) fn report(options: &Options, wanted: &ReportOptions) -> Result<(), Fa
             file.display()
         )
     })?;
-    print(&format!(
-        "{}: {}\n",
-        file.display(),
-        text::headline(&facts)
-    ))
+    print(&format!("{}: {}\n", file.display(), text::headline(&facts)))
 }
 
 fn gather(options: &Options, wanted: &ReportOptions) -> Result<Report, Failure> {

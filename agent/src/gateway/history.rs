@@ -144,10 +144,7 @@ impl Gateway {
     }
 
     /// Conversations that have ended.
-    pub(super) fn tell_history_of_flows(
-        &mut self,
-        records: &[FinishedRecord],
-    ) {
+    pub(super) fn tell_history_of_flows(&mut self, records: &[FinishedRecord]) {
         self.history.history.on_finished(records, moment());
     }
 

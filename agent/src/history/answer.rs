@@ -26,9 +26,10 @@ impl History {
         let site = wanted.site.as_deref();
         let is_wanted = |name: &str| site.is_none_or(|site| site == name);
         let (series, next) = self.page(tier, &shown, wanted, now.boot_ms);
-        let outages = self.outages.kept.iter().filter(|kept| {
-            is_wanted(&kept.site) && kept.ended.is_none_or(|ended| ended >= since)
-        });
+        let outages =
+            self.outages.kept.iter().filter(|kept| {
+                is_wanted(&kept.site) && kept.ended.is_none_or(|ended| ended >= since)
+            });
         let warnings = self.warned.kept.iter();
         let warnings = warnings.filter(|kept| kept.ended.is_none_or(|ended| ended >= since));
         let steps = self.clock_steps.iter().filter(|(at, _)| *at >= since);

@@ -38,7 +38,8 @@ impl Axis {
 
     /// Whether the open interval is over.
     pub(super) fn is_due(&self, now: u64) -> bool {
-        self.open.is_some_and(|open| now >= open.saturating_add(self.step_ms))
+        self.open
+            .is_some_and(|open| now >= open.saturating_add(self.step_ms))
     }
 
     /// Closes the open interval at `now`, where the next one begins. How many of the oldest ones go, of each site and
@@ -61,7 +62,9 @@ impl Axis {
     fn is_oldest_gone(&self, now: u64) -> bool {
         let second = self.begins.get(1).copied().or(self.open);
         self.begins.len() > self.capacity()
-            || second.is_some_and(|end| end.saturating_add(self.span_ms) < now && !self.begins.is_empty())
+            || second.is_some_and(|end| {
+                end.saturating_add(self.span_ms) < now && !self.begins.is_empty()
+            })
     }
 
     /// Adds drops to the open interval.
@@ -125,7 +128,12 @@ mod tests {
         axis.halve();
         assert_eq!((axis.step_ms, axis.capacity()), (20, 5));
         assert_eq!(axis.begins, [0, 20, 40]);
-        let sum: u64 = axis.drops.iter().flatten().map(|(_, packets)| packets).sum();
+        let sum: u64 = axis
+            .drops
+            .iter()
+            .flatten()
+            .map(|(_, packets)| packets)
+            .sum();
         assert_eq!((axis.drops.len(), sum), (3, 6));
     }
 }

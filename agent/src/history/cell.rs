@@ -255,7 +255,10 @@ mod tests {
         let mut cell = Cell::default();
         cell.count(&before, &now, 500);
         assert_eq!((cell.to_site_bytes, cell.to_site_peak), (500, 1000));
-        assert_eq!((cell.received, cell.lost(), cell.loss()), (95, 5, Some(500)));
+        assert_eq!(
+            (cell.received, cell.lost(), cell.loss()),
+            (95, 5, Some(500))
+        );
         assert_eq!((cell.round_trips, cell.round_trip_max_us), (1, 900));
         // The late ones came after all.
         let late = Counters {

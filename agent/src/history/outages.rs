@@ -31,7 +31,12 @@ pub(super) struct Outages {
 }
 
 impl Outages {
-    pub(super) fn begin(&mut self, (kind, name, site): (SeriesKind, &str, &str), now: u64, cause: &str) {
+    pub(super) fn begin(
+        &mut self,
+        (kind, name, site): (SeriesKind, &str, &str),
+        now: u64,
+        cause: &str,
+    ) {
         if self.kept.len() >= CAPACITY {
             self.make_room();
         }

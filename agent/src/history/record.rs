@@ -95,7 +95,9 @@ impl Record {
     /// Closes the cell of a tier, whose `gone` oldest go.
     pub(super) fn close(&mut self, tier: usize, gone: usize) {
         let mut cell = std::mem::take(&mut self.open[tier]);
-        cell.worst_loss = cell.worst_loss.max(cell.loss().filter(|_| tier == 0).unwrap_or(0));
+        cell.worst_loss = cell
+            .worst_loss
+            .max(cell.loss().filter(|_| tier == 0).unwrap_or(0));
         let coarser = self.open.iter_mut().skip(tier + 1);
         coarser.for_each(|open| open.worst_loss = open.worst_loss.max(cell.worst_loss));
         self.closed[tier].push_back(cell);

@@ -152,7 +152,10 @@ fn read_numbers(from: &mut Reader<'_>) -> Result<Vec<u64>, Damaged> {
 fn write_axis(to: &mut Writer, axis: &Axis) {
     to.u64(axis.step_ms);
     to.option(axis.open, Writer::u64);
-    numbers(to, axis.begins.iter().copied().collect::<Vec<_>>().as_slice());
+    numbers(
+        to,
+        axis.begins.iter().copied().collect::<Vec<_>>().as_slice(),
+    );
     for drops in axis.drops.iter().chain([&axis.open_drops]) {
         to.u16(drops.len() as u16);
         for (reason, packets) in drops {
@@ -277,8 +280,8 @@ fn read_cell(from: &mut Reader<'_>) -> Result<Cell, Damaged> {
         received: from.u32()?,
         missing: from.u32()?.cast_signed(),
         worst_loss: from.u16()?,
-        worst: from.array().and_then(|[number]| {
-            State::of_number(number).ok_or(Damaged)
-        })?,
+        worst: from
+            .array()
+            .and_then(|[number]| State::of_number(number).ok_or(Damaged))?,
     })
 }

@@ -168,7 +168,11 @@ fn nothing_older_than_a_day_is_kept_and_the_memory_stays_what_it_is() {
     assert!(reply.outages.is_empty());
     assert!(reply.begins_unix_milliseconds.len() <= 1442);
     assert_eq!(day.history.memory_bytes(), memory);
-    let cells: usize = day.history.records[0].closed.iter().map(VecDeque::len).sum();
+    let cells: usize = day.history.records[0]
+        .closed
+        .iter()
+        .map(VecDeque::len)
+        .sum();
     assert!(cells <= 360 + 1440, "{cells}");
 }
 
@@ -264,7 +268,11 @@ fn rates_losses_and_round_trips_are_told_with_their_extremes() {
     let worst = *link.worst_loss.iter().max().unwrap();
     assert!((2500..=5000).contains(&worst), "{worst}");
     assert_eq!(link.round_trip_max_microseconds.iter().max(), Some(&90_000));
-    assert!(link.round_trip_min_microseconds.iter().all(|least| *least <= 2000));
+    assert!(
+        link.round_trip_min_microseconds
+            .iter()
+            .all(|least| *least <= 2000)
+    );
     let [dropped] = &reply.drops[..] else {
         panic!("{:?}", reply.drops)
     };
@@ -299,7 +307,10 @@ fn a_machine_that_slept_has_an_interval_in_which_nobody_looked() {
     assert!(link.states.contains("U-U"), "{}", link.states);
     let watched = sum(&link.watched_milliseconds);
     assert!((117_000..=121_000).contains(&watched), "{watched}");
-    assert!(link.to_site_bytes.is_empty(), "nobody knows when they passed");
+    assert!(
+        link.to_site_bytes.is_empty(),
+        "nobody knows when they passed"
+    );
 }
 
 #[test]
@@ -321,10 +332,18 @@ fn a_site_that_begins_to_connect_is_not_out_and_one_that_left_is_not_any_more() 
     day.sites.clear();
     day.run(10);
     let reply = day.answer(None);
-    assert!(reply.outages.iter().all(|outage| outage.ended_unix_milliseconds.is_some()));
+    assert!(
+        reply
+            .outages
+            .iter()
+            .all(|outage| outage.ended_unix_milliseconds.is_some())
+    );
     assert!(of(&reply, "s0").states.contains('D'));
     day.run(25 * HOUR);
-    assert!(day.history.records.is_empty(), "it is forgotten after a day");
+    assert!(
+        day.history.records.is_empty(),
+        "it is forgotten after a day"
+    );
     assert!(day.history.places.is_empty());
 }
 
@@ -367,7 +386,10 @@ fn what_is_of_another_boot_or_damaged_is_left_behind() {
     };
     assert!(next.go_on(&bytes, "boot", true, earlier).is_err());
     for end in (0..bytes.len()).step_by(7) {
-        assert!(next.go_on(&bytes[..end], "boot", true, now).is_err(), "{end}");
+        assert!(
+            next.go_on(&bytes[..end], "boot", true, now).is_err(),
+            "{end}"
+        );
     }
     assert_eq!(next, blank);
     // A flipped byte is refused or read; it never panics.

@@ -121,7 +121,10 @@ mod tests {
         for number in 0..2 * CAPACITY {
             warned.look(&[warning(&word(number))], number as u64);
         }
-        assert_eq!((warned.kept.len(), warned.left_out), (CAPACITY, CAPACITY as u64));
+        assert_eq!(
+            (warned.kept.len(), warned.left_out),
+            (CAPACITY, CAPACITY as u64)
+        );
         let many: Vec<Warning> = (0..2 * CAPACITY)
             .map(|number| warning(&word(number)))
             .collect();

@@ -7,6 +7,7 @@ use maud::{Markup, html};
 
 use super::facts::Facts;
 use super::scale::{self, WIDTH};
+use super::timeline;
 
 /// Points of a line.
 const POINTS: usize = 240;
@@ -33,6 +34,8 @@ pub(super) struct Chart<'a> {
     /// The same downwards.
     pub(super) mirrored_areas: Vec<Line<'a>>,
     pub(super) mirrored_lines: Vec<Line<'a>>,
+    /// Letters of the series: times in which it was down have another ground.
+    pub(super) states: &'a str,
     /// Between the first and the second.
     pub(super) band: Option<[Line<'a>; 2]>,
     /// From the lower edge, one for each interval that has any.
@@ -51,6 +54,7 @@ impl Chart<'_> {
             lines: Vec::new(),
             mirrored_areas: Vec::new(),
             mirrored_lines: Vec::new(),
+            states: "",
             band: None,
             bars: None,
         }
@@ -76,6 +80,7 @@ impl Chart<'_> {
                 svg viewBox={ "0 0 " (WIDTH) " " (height) } preserveAspectRatio="none" role="img" {
                     title { (self.title) }
                     desc { (self.description) }
+                    (timeline::shades(facts, self.states, height as u64))
                     (scale::grid(facts, height as u64))
                     @for area in &self.areas { (up.area(area)) }
                     @for area in &self.mirrored_areas { (down.area(area)) }
@@ -146,8 +151,7 @@ impl Frame<'_> {
             let most = most.copied().fold(0.0, f64::max);
             if most > 0.0 {
                 let (from, to) = (self.x(range.start), self.x(range.end));
-                // Some of it is seen, however small it is.
-                let y = self.y(most).min(HEIGHT - 3.0);
+                let y = self.y(most);
                 let to = to.max(from + 3.0);
                 let _ = write!(path, "M{from:.1} {HEIGHT}V{y:.0}H{to:.1}V{HEIGHT}Z");
             }
@@ -215,7 +219,9 @@ pub(super) fn round_up(number: f64) -> f64 {
     }
     let power = 10_f64.powf(number.log10().floor());
     let steps = [1.0, 2.0, 5.0, 10.0];
-    let fits = steps.into_iter().find(|step| step * power >= number * 0.999_999);
+    let fits = steps
+        .into_iter()
+        .find(|step| step * power >= number * 0.999_999);
     fits.unwrap_or(10.0) * power
 }
 
@@ -225,7 +231,14 @@ mod tests {
 
     #[test]
     fn edges_are_round() {
-        for (number, edge) in [(0.0, 1.0), (1.0, 1.0), (1.1, 2.0), (3.0, 5.0), (7e6, 1e7), (0.04, 0.05)] {
+        for (number, edge) in [
+            (0.0, 1.0),
+            (1.0, 1.0),
+            (1.1, 2.0),
+            (3.0, 5.0),
+            (7e6, 1e7),
+            (0.04, 0.05),
+        ] {
             assert!((round_up(number) - edge).abs() < edge / 1e6, "{number}");
         }
     }

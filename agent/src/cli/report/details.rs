@@ -31,7 +31,7 @@ pub(super) fn site(facts: &Facts<'_>, number: usize, site: &SiteFacts<'_>) -> Ma
                         p class="note" { "It was not watched." }
                     } @else {
                         (round_trips(facts, link))
-                        @if link.lost.0 > 0 { (losses(facts, link)) }
+                        @if link.worst_loss.value > 0 { (losses(facts, link)) }
                         (link_table(facts, link))
                     }
                 }
@@ -53,7 +53,11 @@ fn rates(facts: &Facts<'_>, sums: &Sums<'_>) -> Markup {
         return html! { p class="note" { "Nothing passed." } };
     }
     let top = round_up(most as f64 * 8.0);
-    let bits = |numbers: &[u64]| known(facts, series.watched(), numbers, |_, peak| peak as f64 * 8.0);
+    let bits = |numbers: &[u64]| {
+        known(facts, series.watched(), numbers, |_, peak| {
+            peak as f64 * 8.0
+        })
+    };
     let mean = |numbers: &[u64]| {
         known(facts, series.watched(), numbers, |length, bytes| {
             bytes as f64 * 8000.0 / length.max(1) as f64
@@ -70,6 +74,7 @@ fn rates(facts: &Facts<'_>, sums: &Sums<'_>) -> Markup {
         rate(sums.from_site_peak.value),
     );
     let chart = Chart {
+        states: &series.states,
         bottom: format!("↓ from site, {edge}"),
         areas: vec![line("to-site", mean(&series.to_site_bytes))],
         lines: vec![line("to-site-peak", bits(&series.to_site_peak))],
@@ -86,9 +91,9 @@ fn rates_table(facts: &Facts<'_>, sums: &Sums<'_>) -> Markup {
         html! {
             tr {
                 th scope="row" { (direction) }
-                td class="number" { (bytes(carried)) }
-                td class="number" { (rate(carried / seconds)) }
-                td class="number" { (rate(peak.value)) (at(facts, peak)) }
+                td class="number" data-label="all" { (bytes(carried)) }
+                td class="number" data-label="mean" { (rate(carried / seconds)) }
+                td class="number" data-label="fastest second" { (rate(peak.value)) (at(facts, peak)) }
             }
         }
     };
@@ -133,6 +138,7 @@ fn round_trips(facts: &Facts<'_>, sums: &Sums<'_>) -> Markup {
         numbers: numbers(of),
     };
     let chart = Chart {
+        states: &series.states,
         band: Some([
             line("trips", &series.round_trip_min_microseconds),
             line("trips", &series.round_trip_max_microseconds),
@@ -141,7 +147,10 @@ fn round_trips(facts: &Facts<'_>, sums: &Sums<'_>) -> Markup {
         ..Chart::new(
             title,
             description,
-            (top, format!("round trip, {}", times::round_trip(top as u32))),
+            (
+                top,
+                format!("round trip, {}", times::round_trip(top as u32)),
+            ),
         )
     };
     chart.draw(facts)
@@ -160,6 +169,7 @@ fn losses(facts: &Facts<'_>, sums: &Sums<'_>) -> Markup {
     let losses = series.worst_loss.iter();
     let losses = losses.map(|loss| (*loss > 0).then_some(f64::from(*loss)));
     let chart = Chart {
+        states: &series.states,
         bars: Some(Line {
             class: "loss",
             numbers: losses.collect(),

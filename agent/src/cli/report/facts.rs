@@ -195,17 +195,25 @@ impl Extreme {
             interval,
         });
         // The first of several.
-        all.rev().max_by_key(|extreme| extreme.value).unwrap_or_default()
+        all.rev()
+            .max_by_key(|extreme| extreme.value)
+            .unwrap_or_default()
     }
 }
 
 impl RoundTrips {
     fn of(series: &Series) -> Option<Self> {
         let measured = |numbers: &[u32]| -> Vec<u32> {
-            numbers.iter().copied().filter(|number| *number > 0).collect()
+            numbers
+                .iter()
+                .copied()
+                .filter(|number| *number > 0)
+                .collect()
         };
         let means = measured(&series.round_trip_mean_microseconds);
-        let min = measured(&series.round_trip_min_microseconds).into_iter().min()?;
+        let min = measured(&series.round_trip_min_microseconds)
+            .into_iter()
+            .min()?;
         let mean = sum(&means).checked_div(means.len() as u64)?;
         Some(Self {
             min,

@@ -42,14 +42,14 @@ pub(super) fn outages(facts: &Facts<'_>) -> Markup {
                     @for outage in outages.iter().take(MOST) {
                         tr {
                             th scope="row" { (kind(outage.kind)) " " (outage.name) }
-                            td class="time" { (times::date_and_time(outage.began_unix_milliseconds)) }
-                            td class="time" {
+                            td class="time" data-label="from" { (times::date_and_time(outage.began_unix_milliseconds)) }
+                            td class="time" data-label="to" {
                                 @match outage.ended_unix_milliseconds {
                                     Some(ended) => (times::date_and_time(ended)),
                                     None => strong { "goes on" },
                                 }
                             }
-                            td class="number" { (times::lasted(facts.lasted(outage))) }
+                            td class="number" data-label="for" { (times::lasted(facts.lasted(outage))) }
                             td { (outage.cause) }
                         }
                     }
@@ -79,14 +79,14 @@ pub(super) fn warnings(facts: &Facts<'_>) -> Markup {
                 tbody {
                     @for warning in &history.warnings {
                         tr {
-                            td class="time" { (times::date_and_time(warning.began_unix_milliseconds)) }
-                            td class="time" {
+                            td class="time" data-label="from" { (times::date_and_time(warning.began_unix_milliseconds)) }
+                            td class="time" data-label="to" {
                                 @match warning.ended_unix_milliseconds {
                                     Some(ended) => (times::date_and_time(ended)),
                                     None => strong { "goes on" },
                                 }
                             }
-                            td { (warning.text) " " span class="source" { (warning.source) } }
+                            td { bdi { (warning.text) } " " span class="source" { (warning.source) } }
                         }
                     }
                 }
@@ -116,7 +116,7 @@ pub(super) fn drops(facts: &Facts<'_>) -> Markup {
                         @for series in drops {
                             tr {
                                 th scope="row" { (series.reason) }
-                                td class="number" { (count(series.packets.iter().sum())) }
+                                td class="number" data-label="packets" { (count(series.packets.iter().sum())) }
                                 td class="wide" { (timeline::marks(facts, &series.reason, &series.packets)) }
                             }
                         }
@@ -171,9 +171,13 @@ pub(super) fn flows(facts: &Facts<'_>) -> Markup {
                         @for of in &all {
                             tr {
                                 th scope="row" { (of.protocol) }
-                                @for end in of.ends { td class="address" { (address(end)) } }
-                                td { (of.site) }
-                                @for bytes_of in of.bytes { td class="number" { (bytes(bytes_of)) } }
+                                @for (label, end) in ["here", "there"].into_iter().zip(of.ends) {
+                                    td data-label=(label) { (address(end)) }
+                                }
+                                td data-label="site" { (of.site) }
+                                @for (label, of_way) in ["to site", "from site"].into_iter().zip(of.bytes) {
+                                    td class="number" data-label=(label) { (bytes(of_way)) }
+                                }
                                 td class="time" { (of.when) }
                             }
                         }

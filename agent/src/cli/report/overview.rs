@@ -55,7 +55,10 @@ fn row(facts: &Facts<'_>, sums: &Sums<'_>, of_site: Option<&SiteFacts<'_>>) -> M
         Some(_) => sums.series.name.as_str(),
         None => {
             let site = format!("{}/", sums.series.site);
-            sums.series.name.strip_prefix(&site).unwrap_or(&sums.series.name)
+            sums.series
+                .name
+                .strip_prefix(&site)
+                .unwrap_or(&sums.series.name)
         }
     };
     let bad_loss = sums.worst_loss.value >= NOTABLE_LOSS.into();

@@ -92,7 +92,10 @@ fn summary(facts: &Facts<'_>) -> Markup {
     let links = facts.sites.iter().flat_map(|site| &site.links);
     let links_out = links.filter(|link| link.out > 0).count();
     let dropped: u64 = history.drops.iter().flat_map(|drops| &drops.packets).sum();
-    let carried = facts.sites.iter().map(|site| site.site.to_site + site.site.from_site);
+    let carried = facts
+        .sites
+        .iter()
+        .map(|site| site.site.to_site + site.site.from_site);
     html! {
         dl class="figures" {
             div {

@@ -81,7 +81,11 @@ fn healthy(kind: SeriesKind, site: &str, name: &str, intervals: usize, seed: u64
         series.round_trip_max_microseconds = trips.iter().map(|trip| trip + 900).collect();
         series.round_trip_mean_microseconds = trips;
         series.received_messages = vec![60_000; intervals];
-        let lost = |_| (random.below(40) == 0).then(|| random.below(9) as u32).unwrap_or(0);
+        let lost = |_| {
+            (random.below(40) == 0)
+                .then(|| random.below(9) as u32)
+                .unwrap_or(0)
+        };
         series.missing_messages = (0..intervals).map(lost).collect();
     }
     series
@@ -105,7 +109,9 @@ fn break_link(report: &mut Report, site: &str, at: std::ops::Range<usize>, out: 
         if series.site != site || !(whole || series.kind == SeriesKind::Link) {
             continue;
         }
-        series.states.replace_range(at.clone(), &"D".repeat(at.len()));
+        series
+            .states
+            .replace_range(at.clone(), &"D".repeat(at.len()));
         series.out_milliseconds.resize(intervals, 0);
         for interval in at.clone() {
             series.out_milliseconds[interval] = out;
@@ -134,7 +140,13 @@ fn eventful() -> Report {
     break_link(&mut report, "oslo", 900..901, 900, false);
     let oslo = &mut report.history.series[5];
     oslo.worst_loss = (0..intervals)
-        .map(|interval| if (600..660).contains(&interval) { 420 } else { 3 })
+        .map(|interval| {
+            if (600..660).contains(&interval) {
+                420
+            } else {
+                3
+            }
+        })
         .collect();
     for interval in 600..660 {
         oslo.missing_messages[interval] = 2_400;
@@ -150,7 +162,9 @@ fn eventful() -> Report {
     evil.states.replace_range(500..520, &"C".repeat(20));
     report.history.drops.push(DropSeries {
         reason: "no-route".to_owned(),
-        packets: (0..intervals as u64).map(|at| u64::from(at % 37 == 0) * at).collect(),
+        packets: (0..intervals as u64)
+            .map(|at| u64::from(at % 37 == 0) * at)
+            .collect(),
     });
     report.history.warnings.push(WarningSpan {
         source: "host".to_owned(),
@@ -229,7 +243,10 @@ fn check(page: &str) {
     let mut open: Vec<&str> = Vec::new();
     let mut ids = HashSet::new();
     let (_, body) = page.split_once("<!DOCTYPE html>").unwrap();
-    let (style, end) = (body.find("<style>").unwrap(), body.find("</style>").unwrap());
+    let (style, end) = (
+        body.find("<style>").unwrap(),
+        body.find("</style>").unwrap(),
+    );
     assert!(!body[style..end].contains("url(") && !body[style..end].contains("@import"));
     let body = format!("{}{}", &body[..style], &body[end + "</style>".len()..]);
     for piece in body.split('<').skip(1) {
@@ -240,8 +257,19 @@ fn check(page: &str) {
             continue;
         }
         let (name, attributes) = tag.split_once(' ').unwrap_or((tag, ""));
-        assert!(!["script", "link", "img", "iframe", "object"].contains(&name), "{piece}");
-        for word in [" src=", " on", "javascript:", "http://", "https://", "NaN", "inf"] {
+        assert!(
+            !["script", "link", "img", "iframe", "object"].contains(&name),
+            "{piece}"
+        );
+        for word in [
+            " src=",
+            " on",
+            "javascript:",
+            "http://",
+            "https://",
+            "NaN",
+            "inf",
+        ] {
             assert!(!attributes.contains(word), "{word} in <{tag}>");
         }
         if let Some((_, id)) = attributes.split_once("id=\"") {
@@ -265,7 +293,8 @@ fn headings(page: &str) -> Vec<String> {
 #[test]
 fn what_matters_comes_first_and_names_are_harmless() {
     let page = page_of(&eventful(), "eventful.html");
-    let escaped = "Site &lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt; &amp; 'x' --&gt; ]]&gt; \u{202e}";
+    let escaped =
+        "Site &lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt; &amp; 'x' --&gt; ]]&gt; \u{202e}";
     assert_eq!(
         headings(&page),
         [
@@ -303,7 +332,10 @@ fn a_second_of_outage_is_a_bar_that_is_seen_in_a_day() {
         .split("<rect ")
         .find(|rect| rect.contains("down, 02:20:00 to 02:21:00"))
         .expect("the second outage of rome");
-    assert!(bar.contains("class=\"down\"") && bar.contains("width=\"3.0\""), "{bar}");
+    assert!(
+        bar.contains("class=\"down\"") && bar.contains("width=\"3.0\""),
+        "{bar}"
+    );
 }
 
 #[test]
@@ -358,5 +390,9 @@ fn fifty_sites_of_a_day_are_less_than_two_megabytes_and_a_thousand_not_more() {
     assert!(page.len() < 2_000_000, "{}", page.len());
     assert!(page.contains("800 more sites are not shown"));
     assert!(page.contains("Site site-777 was out for 2m 00s"));
-    assert_eq!(headings(&page)[2], "Site site-777", "what there is most to tell of");
+    assert_eq!(
+        headings(&page)[2],
+        "Site site-777",
+        "what there is most to tell of"
+    );
 }

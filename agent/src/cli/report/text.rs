@@ -25,7 +25,10 @@ pub(super) fn headline(facts: &Facts<'_>) -> String {
         [] => {}
         [site] => {
             let lasted = times::lasted(site.site.out);
-            parts.push(format!("Site {} was out for {lasted}", site.site.series.name));
+            parts.push(format!(
+                "Site {} was out for {lasted}",
+                site.site.series.name
+            ));
         }
         [worst, ..] => parts.push(format!(
             "{} sites were out, {} the longest: {}",
@@ -43,7 +46,10 @@ pub(super) fn headline(facts: &Facts<'_>) -> String {
     }
     if let Some((link, loss)) = &facts.worst_loss {
         let share = times::share(loss.value as u16);
-        parts.push(format!("link {} lost {share} in its worst ten seconds", link.name));
+        parts.push(format!(
+            "link {} lost {share} in its worst ten seconds",
+            link.name
+        ));
     }
     let warnings = history.warnings.len() as u64;
     if warnings > 0 {

@@ -62,11 +62,26 @@ pub(super) fn legend() -> Markup {
     }
 }
 
+/// The ground of a chart where its series was down.
+pub(super) fn shades(facts: &Facts<'_>, states: &str, height: u64) -> Markup {
+    let runs = runs(states);
+    html! {
+        @for run in runs.iter().filter(|run| run.state.0 == 'D') {
+            @let (x, width) = extent(facts, run);
+            rect class="shade" x=(x) y="0" width=(width) height=(height) {}
+        }
+    }
+}
+
 /// A strip with a mark where there is a number, as high as its share of the largest one.
 pub(super) fn marks(facts: &Facts<'_>, name: &str, numbers: &[u64]) -> Markup {
     let most = numbers.iter().copied().max().unwrap_or(0).max(1);
     let mut path = String::new();
-    for (interval, number) in numbers.iter().enumerate().filter(|(_, number)| **number > 0) {
+    for (interval, number) in numbers
+        .iter()
+        .enumerate()
+        .filter(|(_, number)| **number > 0)
+    {
         let x = scale::place(facts, facts.begin_of(interval));
         let end = scale::place(facts, facts.begin_of(interval + 1));
         let (x, end) = (x.min(WIDTH as f64 - LEAST), end.max(x + LEAST));
@@ -115,17 +130,24 @@ fn runs(states: &str) -> Vec<Run> {
 }
 
 fn bar(facts: &Facts<'_>, run: &Run) -> Markup {
-    let (from, to) = (facts.begin_of(run.first), facts.begin_of(run.end));
-    let (x, end) = (scale::place(facts, from), scale::place(facts, to));
+    let [from, to] = [run.first, run.end].map(|interval| times::time(facts.begin_of(interval)));
+    let (x, width) = extent(facts, run);
+    let (_, class, height, words) = run.state;
+    html! {
+        rect class=(class) x=(x) y=(HEIGHT - height) width=(width) height=(height) {
+            title { (words) ", " (from) " to " (to) }
+        }
+    }
+}
+
+/// Where it begins, and how wide it is.
+fn extent(facts: &Facts<'_>, run: &Run) -> (String, String) {
+    let [x, end] =
+        [run.first, run.end].map(|interval| scale::place(facts, facts.begin_of(interval)));
     let least = if run.is_urgent() { LEAST } else { 0.0 };
     let width = (end - x).max(least);
     let x = x.min(WIDTH as f64 - width);
-    let (_, class, height, words) = run.state;
-    html! {
-        rect class=(class) x=(format!("{x:.1}")) y=(HEIGHT - height) width=(format!("{width:.1}")) height=(height) {
-            title { (words) ", " (times::time(from)) " to " (times::time(to)) }
-        }
-    }
+    (format!("{x:.1}"), format!("{width:.1}"))
 }
 
 #[cfg(test)]
@@ -135,7 +157,10 @@ mod tests {
     #[test]
     fn equal_states_are_one_bar_and_unknown_letters_are_not_watched() {
         let runs = runs("UUUDD?U");
-        let told: Vec<_> = runs.iter().map(|run| (run.state.0, run.first, run.end)).collect();
+        let told: Vec<_> = runs
+            .iter()
+            .map(|run| (run.state.0, run.first, run.end))
+            .collect();
         assert_eq!(told, [('U', 0, 3), ('D', 3, 5), ('-', 5, 6), ('U', 6, 7)]);
     }
 }

@@ -16,7 +16,8 @@ pub(super) fn date_and_time(unix_milliseconds: u64) -> String {
 /// `08:00:05`.
 pub(super) fn time(unix_milliseconds: u64) -> String {
     let text = date_and_time(unix_milliseconds);
-    text.split_once(' ').map_or(text.clone(), |(_, time)| time.to_owned())
+    text.split_once(' ')
+        .map_or(text.clone(), |(_, time)| time.to_owned())
 }
 
 /// `08:00`.
@@ -57,7 +58,10 @@ mod tests {
     fn times_are_utc_and_short() {
         let at = 1_800_000_005_999;
         assert_eq!(date_and_time(at), "2027-01-15 08:00:05");
-        assert_eq!((time(at), hour_and_minute(at)), ("08:00:05".into(), "08:00".into()));
+        assert_eq!(
+            (time(at), hour_and_minute(at)),
+            ("08:00:05".into(), "08:00".into())
+        );
         assert_eq!(lasted(700), "0.7 s");
         assert_eq!(lasted(59_999), "59.9 s");
         assert_eq!(lasted(185_000), "3m 05s");

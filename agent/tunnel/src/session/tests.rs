@@ -112,10 +112,12 @@ impl End {
                 answers.extend(again.map(|length| to[..length].to_vec()));
                 Ok(Got::Handshake)
             }
-            Message::Data { receiver } => match self.session.open(receiver, datagram, now, &mut to)? {
-                Opened::Packet(length) => Ok(Got::Packet(to[..length].to_vec())),
-                Opened::Keepalive => Ok(Got::Keepalive),
-            },
+            Message::Data { receiver } => {
+                match self.session.open(receiver, datagram, now, &mut to)? {
+                    Opened::Packet(length) => Ok(Got::Packet(to[..length].to_vec())),
+                    Opened::Keepalive => Ok(Got::Keepalive),
+                }
+            }
         }
     }
 }
