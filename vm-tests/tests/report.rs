@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use vm_tests::api::{Outage, Report, SeriesKind, SiteState};
+use vm_tests::api::{Outage, Report, Series, SeriesKind, SiteState, SitesReply};
 use vm_tests::chromium::{self, Chromium};
 use vm_tests::netns::Netns;
 use vm_tests::pair::Pair;
@@ -22,7 +22,7 @@ const OUT: Duration = Duration::from_secs(3);
 const INTERVAL: Duration = Duration::from_secs(10);
 
 fn report(pair: &Pair) -> Report {
-    pair.a.ask(&["report", "--json"]).unwrap()
+    pair.a.ask(&["report"]).unwrap()
 }
 
 fn outages_of(report: &Report, kind: SeriesKind) -> Vec<&Outage> {
@@ -32,8 +32,8 @@ fn outages_of(report: &Report, kind: SeriesKind) -> Vec<&Outage> {
 
 fn wait_for_state(pair: &Pair, wanted: SiteState) {
     wait::until("the site's state", SOON, || {
-        let site = pair.a.site("b").ok()?;
-        (site.state == wanted).then_some(())
+        let reply: SitesReply = pair.a.ask(&["sites"]).ok()?;
+        (reply.sites[0].state == wanted).then_some(())
     })
     .unwrap();
 }
@@ -72,7 +72,11 @@ fn lose_a_tenth(netns: &Netns, while_lossy: impl FnOnce()) {
 #[test]
 fn an_outage_a_loss_and_the_heaviest_conversation_stand_in_the_report_over_reload_hand_over_and_kill()
  {
-    let mut pair = Pair::start(|_| ()).unwrap();
+    let mut pair = Pair::start(|plans| {
+        // A machine that has much else to do misses no outage, and makes none.
+        plans.iter_mut().for_each(|plan| plan.watch_each(300, 3));
+    })
+    .unwrap();
     let directory = pair.topology.directory().to_owned();
     let calm = report(&pair);
     assert_eq!(calm.history.outages, [], "nothing has happened yet");
@@ -105,7 +109,8 @@ fn an_outage_a_loss_and_the_heaviest_conversation_stand_in_the_report_over_reloa
         .unwrap();
     assert_eq!(link.site, "b");
     let worst = link.worst_loss.iter().max().unwrap();
-    assert!((200..=1500).contains(worst), "{worst}");
+    // Messages that were lost with the outage may be in the same ten seconds.
+    assert!((200..=6000).contains(worst), "{worst}");
     let lost: u32 = link.missing_messages.iter().sum();
     assert!(lost >= 10, "{lost}");
     assert!(link.to_site_bytes.iter().sum::<u64>() > 10_000);
@@ -153,7 +158,7 @@ fn an_outage_a_loss_and_the_heaviest_conversation_stand_in_the_report_over_reloa
     pair.wait_until_up().unwrap();
     let after = report(&pair);
     check_outage(&after, down);
-    let watched = |series: &vm_tests::api::Series| series.states.contains("-U");
+    let watched = |series: &Series| series.states.contains("-U");
     wait::until("the gap in the report", SOON, || {
         report(&pair)
             .history

@@ -117,6 +117,11 @@ impl History {
             interrupted: !handed_over,
             drops,
         };
+        if !handed_over {
+            // A link that connects anew has not failed for that. What was down still is.
+            let running = self.records.iter_mut().filter(|record| !record.out);
+            running.for_each(|record| record.state = State::Unwatched);
+        }
         let count = self.records.len();
         if !self.fit(count) {
             *self = Self {

@@ -373,6 +373,24 @@ fn the_next_agent_goes_on_and_tells_whether_nobody_looked() {
 }
 
 #[test]
+fn a_restart_is_no_outage_of_what_was_up() {
+    let mut day = Day::new(8, 1);
+    day.run(MINUTE);
+    let bytes = day.history.export("boot");
+    day.history = History::new(8);
+    day.history
+        .go_on(&bytes, "boot", false, day.now())
+        .unwrap();
+    day.state = State::Connecting;
+    day.run(2);
+    day.state = State::Up;
+    day.run(MINUTE);
+    let reply = day.answer(None);
+    assert_eq!(reply.outages, []);
+    assert!(of(&reply, "s0").states.contains("U-C"), "{reply:?}");
+}
+
+#[test]
 fn what_is_of_another_boot_or_damaged_is_left_behind() {
     let mut day = Day::new(8, 2);
     day.run(3 * MINUTE);
