@@ -205,6 +205,19 @@ fn more_sites_have_longer_intervals_in_the_same_memory() {
 }
 
 #[test]
+fn eight_mebibytes_are_as_much_as_the_documentation_says() {
+    for (sites, minutes) in [(32, 1), (33, 2), (100, 4), (1000, 32)] {
+        let mut day = Day::new(8, sites);
+        day.run(2);
+        let tier = day.history.axes[TIERS - 1].step_ms;
+        assert_eq!(tier, minutes * MINUTE * 1000, "{sites} sites");
+        let reply = day.answer(None);
+        assert_eq!(reply.series_left_out, 0);
+        assert!(reply.memory_bytes <= reply.memory_limit_bytes);
+    }
+}
+
+#[test]
 fn pages_have_every_site_and_link_once() {
     let mut day = Day::new(64, 40);
     day.run(90 * MINUTE);
@@ -378,9 +391,7 @@ fn a_restart_is_no_outage_of_what_was_up() {
     day.run(MINUTE);
     let bytes = day.history.export("boot");
     day.history = History::new(8);
-    day.history
-        .go_on(&bytes, "boot", false, day.now())
-        .unwrap();
+    day.history.go_on(&bytes, "boot", false, day.now()).unwrap();
     day.state = State::Connecting;
     day.run(2);
     day.state = State::Up;
