@@ -13,7 +13,7 @@ use crate::netns::{self, Netns};
 use crate::process::ProcessGuard;
 
 /// It begins slowly on a busy machine.
-const LIMIT: Duration = Duration::from_mins(1);
+const LIMIT: Duration = Duration::from_mins(3);
 /// How a line of its log begins that a page has caused: what a script says, what is refused or cannot be loaded.
 const CONSOLE: &str = ":CONSOLE";
 

@@ -14,7 +14,7 @@ mod times;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
 
@@ -27,6 +27,10 @@ use crate::control::message::{
 };
 use crate::control::{FlowFilter, FlowSort, Request, Response};
 
+/// How often all pages are asked for: that takes a small part of an interval.
+const ATTEMPTS: usize = 5;
+/// Two times that are less apart are one.
+const SAME_MS: u64 = 1000;
 /// Conversations that are named.
 const FLOWS: usize = 10;
 
@@ -81,13 +85,7 @@ pub(super) fn report(options: &Options, wanted: &ReportOptions) -> Result<(), Fa
 }
 
 fn gather(options: &Options, wanted: &ReportOptions) -> Result<Report, Failure> {
-    let mut history = page_of(options, wanted, 0)?;
-    while let Some(after) = history.next.take() {
-        // The next page may have begun another interval: of each, the intervals of the first are shown.
-        let more = page_of(options, wanted, after)?;
-        history.next = more.next;
-        history.series.extend(more.series);
-    }
+    let history = history_of(options, wanted)?;
     let begin = history.begins_unix_milliseconds.first().copied();
     let (flows, flows_unknown) = match flows_of(options, wanted) {
         Ok(flows) => (flows, None),
@@ -110,6 +108,34 @@ fn gather(options: &Options, wanted: &ReportOptions) -> Result<Report, Failure> 
         flows,
         flows_unknown,
     })
+}
+
+/// All pages. One that comes after an interval has ended has others than those before: then all are asked for anew.
+fn history_of(options: &Options, wanted: &ReportOptions) -> Result<HistoryReply, Failure> {
+    for _ in 0..ATTEMPTS {
+        let mut history = page_of(options, wanted, 0)?;
+        let mut is_whole = true;
+        while let Some(after) = history.next.take().filter(|_| is_whole) {
+            let more = page_of(options, wanted, after)?;
+            is_whole = has_same_intervals(&history, &more);
+            history.next = more.next;
+            history.series.extend(more.series);
+        }
+        if is_whole {
+            return Ok(history);
+        }
+    }
+    Err(anyhow!(
+        "the gateway's history changes faster than it can be read: try again, or say --site NAME"
+    )
+    .into())
+}
+
+fn has_same_intervals(one: &HistoryReply, other: &HistoryReply) -> bool {
+    let begins = [one, other].map(|page| page.begins_unix_milliseconds.as_slice());
+    let first = begins.map(|begins| begins.first().copied().unwrap_or_default());
+    // Told by the wall clock, to a millisecond or two.
+    begins[0].len() == begins[1].len() && first[0].abs_diff(first[1]) < SAME_MS
 }
 
 fn page_of(

@@ -327,7 +327,7 @@ pub(super) fn describe_link(link: &LinkStatus, links: &Links, now: Instant) -> L
 /// What was measured last.
 fn round_trip_of(peer: &PeerSnapshot) -> Option<u64> {
     let measured = peer.round_trip;
-    (measured.count > 0).then(|| measured.last.as_micros() as u64)
+    (measured.count > 0).then_some(measured.last.as_micros() as u64)
 }
 
 fn messages(arrivals: &Arrivals) -> Messages {

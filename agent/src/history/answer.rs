@@ -18,7 +18,9 @@ impl History {
     /// A page. What is not of the history (the gateway's name, its version, its start) is left to the caller. The finer
     /// resolution tells of as much time as it has.
     pub fn answer(&self, wanted: &HistoryRequest, now: Moment) -> HistoryReply {
-        let wanted_ms = wanted.since_seconds.map(|seconds| seconds * 1000);
+        let wanted_ms = wanted
+            .since_seconds
+            .map(|seconds| seconds.saturating_mul(1000));
         let since = now.boot_ms.saturating_sub(wanted_ms.unwrap_or(COARSE.1));
         let tier = self.tier_for(since);
         let shown = self.shown(tier, since);

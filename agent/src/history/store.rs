@@ -146,7 +146,9 @@ fn read_text(from: &mut Reader<'_>) -> Result<String, Damaged> {
 
 fn numbers(to: &mut Writer, numbers: &[u64]) {
     to.u32(numbers.len() as u32);
-    numbers.iter().for_each(|number| to.u64(*number));
+    for number in numbers {
+        to.u64(*number);
+    }
 }
 
 fn read_numbers(from: &mut Reader<'_>) -> Result<Vec<u64>, Damaged> {
@@ -173,7 +175,7 @@ fn write_axis(to: &mut Writer, axis: &Axis) {
 fn read_axis(from: &mut Reader<'_>, (step, span): (u64, u64)) -> Result<Axis, Damaged> {
     let mut axis = Axis::new(from.u64()?, span);
     let longer = axis.step_ms / step;
-    if axis.step_ms % step != 0 || !longer.is_power_of_two() || longer > LONGEST {
+    if !axis.step_ms.is_multiple_of(step) || !longer.is_power_of_two() || longer > LONGEST {
         return Err(Damaged);
     }
     axis.open = from.option(Reader::u64)?;

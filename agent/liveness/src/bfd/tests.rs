@@ -328,7 +328,7 @@ fn what_the_rfc_discards_is_not_decoded() {
 #[test]
 fn the_round_trip_is_measured_every_ten_seconds_while_the_session_is_up() {
     let mut pair = Pair::up();
-    pair.run(Duration::from_secs(60));
+    pair.run(Duration::from_mins(1));
     let measured = pair.ends.each_ref().map(Session::round_trip);
     for measured in measured {
         assert_eq!(measured.last, 2 * WAY);
@@ -337,7 +337,7 @@ fn the_round_trip_is_measured_every_ten_seconds_while_the_session_is_up() {
     assert_eq!(pair.changes, []);
     // Nothing comes back: nothing is measured, and nothing of before is taken for it.
     pair.cut = [true, true];
-    pair.run(Duration::from_secs(60));
+    pair.run(Duration::from_mins(1));
     assert_eq!(pair.states(), [State::Down, State::Down]);
     pair.cut = [false, false];
     pair.run(Duration::from_secs(5));

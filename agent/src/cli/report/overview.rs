@@ -51,16 +51,10 @@ pub(super) fn overview(facts: &Facts<'_>, shown: &[&SiteFacts<'_>]) -> Markup {
 }
 
 fn row(facts: &Facts<'_>, sums: &Sums<'_>, of_site: Option<&SiteFacts<'_>>) -> Markup {
-    let name = match of_site {
-        Some(_) => sums.series.name.as_str(),
-        None => {
-            let site = format!("{}/", sums.series.site);
-            sums.series
-                .name
-                .strip_prefix(&site)
-                .unwrap_or(&sums.series.name)
-        }
-    };
+    let within = format!("{}/", sums.series.site);
+    let name = sums.series.name.as_str();
+    // Of a link, its name within the site, below which it stands.
+    let name = name.strip_prefix(&within).unwrap_or(name);
     let bad_loss = sums.worst_loss.value >= NOTABLE_LOSS.into();
     html! {
         tr class=(if of_site.is_some() { "site" } else { "link" }) {

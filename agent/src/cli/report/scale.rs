@@ -1,6 +1,8 @@
 //! Where a time is on a chart, and what stands at its edge. A chart is [`WIDTH`] wide whatever the window is: it is
 //! stretched, and words stand beside it, so that they stay as large as all others.
 
+use std::fmt::Write;
+
 use maud::{Markup, html};
 
 use super::facts::Facts;
@@ -36,10 +38,10 @@ pub(super) fn ticks(facts: &Facts<'_>) -> Markup {
 
 /// Lines through a chart at the ticks.
 pub(super) fn grid(facts: &Facts<'_>, height: u64) -> Markup {
-    let lines: String = times_of_ticks(facts)
-        .into_iter()
-        .map(|at| format!("M{} 0V{height}", place(facts, at)))
-        .collect();
+    let mut lines = String::new();
+    for at in times_of_ticks(facts) {
+        let _ = write!(lines, "M{} 0V{height}", place(facts, at));
+    }
     html! { path class="grid" d=(lines) {} }
 }
 

@@ -82,9 +82,11 @@ fn healthy(kind: SeriesKind, site: &str, name: &str, intervals: usize, seed: u64
         series.round_trip_mean_microseconds = trips;
         series.received_messages = vec![60_000; intervals];
         let lost = |_| {
-            (random.below(40) == 0)
-                .then(|| random.below(9) as u32)
-                .unwrap_or(0)
+            if random.below(40) == 0 {
+                random.below(9) as u32
+            } else {
+                0
+            }
         };
         series.missing_messages = (0..intervals).map(lost).collect();
     }
