@@ -86,7 +86,9 @@ fn an_outage_a_loss_and_the_heaviest_conversation_stand_in_the_report_over_reloa
  {
     let mut pair = Pair::start(|plans| {
         // A machine that has much else to do misses no outage, and makes none.
-        plans.iter_mut().for_each(|plan| plan.watch_each(1000, 5));
+        for plan in plans {
+            plan.watch_each(1000, 5);
+        }
     })
     .unwrap();
     let directory = pair.topology.directory().to_owned();

@@ -212,13 +212,13 @@ fn path_of(points: &[Point]) -> String {
     path
 }
 
-/// A round number that is not less, so that an edge has words that people read: 1, 2 or 5 times a power of ten.
+/// A round number that is not less, so that an edge has words that people read, and the chart uses its height.
 pub(super) fn round_up(number: f64) -> f64 {
     if number <= 0.0 {
         return 1.0;
     }
     let power = 10_f64.powf(number.log10().floor());
-    let steps = [1.0, 2.0, 5.0, 10.0];
+    let steps = [1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0];
     let fits = steps
         .into_iter()
         .find(|step| step * power >= number * 0.999_999);
@@ -234,10 +234,10 @@ mod tests {
         for (number, edge) in [
             (0.0, 1.0),
             (1.0, 1.0),
-            (1.1, 2.0),
-            (3.0, 5.0),
-            (7e6, 1e7),
-            (0.04, 0.05),
+            (1.1, 1.2),
+            (3.1, 4.0),
+            (7e6, 8e6),
+            (0.041, 0.05),
         ] {
             assert!((round_up(number) - edge).abs() < edge / 1e6, "{number}");
         }
