@@ -21,6 +21,7 @@ mod orders;
 mod output;
 mod reading;
 mod reload;
+mod report;
 mod routes;
 mod run;
 mod sites;
@@ -125,6 +126,8 @@ enum Command {
     Events(events::Events),
     /// Show what the agent says in its log, or set what is logged
     Log(log::Log),
+    /// Report the last hours: what was out, rates, loss, round trips; as a page with --html
+    Report(report::ReportOptions),
     /// Read the configuration file again and apply what changed
     Reload,
     /// Show versions, also of the running gateway
@@ -191,6 +194,7 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
         Command::Promote(target) => orders::order(options, target, LinkOrder::Promote),
         Command::Events(events) => events::events(options, events),
         Command::Log(log) => log::log(options, log),
+        Command::Report(wanted) => report::report(options, wanted),
         Command::Reload => reload::reload(options),
         Command::Version => version::version(options),
         Command::Completion { shell } => complete::completion(*shell),

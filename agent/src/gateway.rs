@@ -16,6 +16,7 @@ pub mod election;
 mod forwarding;
 mod give;
 pub mod handover;
+mod history;
 mod host_side;
 mod inputs;
 mod lan_side;
@@ -65,6 +66,7 @@ use answer::{PendingFlows, Rates};
 use crossway_sys::{clock, memory};
 use desired::Desired;
 use forwarding::Forwarding;
+use history::KeptHistory;
 use host_side::HostSide;
 use inputs::{Input, Inputs, Signals, Timeouts};
 use lan_side::LanSide;
@@ -92,6 +94,7 @@ struct Gateway {
     /// Sites and interfaces as they were last seen.
     states: States,
     journal: SharedJournal,
+    history: KeptHistory,
     damper: Damper,
     timestamps: Timestamps,
     warnings: Warnings,
@@ -135,6 +138,7 @@ pub async fn run(
     } else {
         let mut started = Box::pin(start::start(config, path)).await?;
         started.0.find_flow_account();
+        started.0.history.go_on(false);
         started
     };
     gateway.process.log = log;
@@ -282,6 +286,7 @@ impl Gateway {
         self.sweep_flows(now);
         let (forwarding, plan) = (&self.forwarding, &self.desired.plan);
         self.rates.sample(forwarding, plan, now);
+        self.follow_history(now);
         self.process.upgrade.look();
         self.open_metrics();
         self.host.set_endpoints(self.forwarding.links.endpoints());
@@ -356,6 +361,7 @@ impl Gateway {
         self.say_last_words(&by_programs);
         failures.extend(self.remember_names());
         self.timestamps.write(clock::now());
+        self.history.write();
         let in_tun = self.host.kernel.dropped_in(&self.host.tun.name);
         if in_tun > 0 {
             tracing::info!(

@@ -17,6 +17,7 @@ pub mod export;
 pub mod gateway;
 pub mod handover;
 pub mod health;
+pub mod history;
 pub mod journal;
 pub mod logging;
 pub mod metrics;

@@ -405,6 +405,7 @@ fn every_reading_command_prints_what_it_always_printed() {
             &["log", "--site", "paris", "--level", "info"],
         ),
         ("log-level", &["log", "level", "debug"]),
+        ("report", &["report"]),
         ("reload", &["reload"]),
     ] {
         for (extra, ending) in [(None, "txt"), (Some("--json"), "json")] {
@@ -419,6 +420,40 @@ fn every_reading_command_prints_what_it_always_printed() {
         "not as in cli/golden:\n{}",
         differ.join("\n")
     );
+}
+
+#[test]
+fn a_report_is_a_page_in_a_file_or_on_standard_output() {
+    let place = Place::new();
+    let _running = place.start("berlin-1");
+    let made = place.run(&["report", "--html", "report.html"], "");
+    assert_eq!(
+        (code(&made), stdout(&made)),
+        (
+            0,
+            "report.html: Site rome was out for 20.0 s; link rome/rome-1 lost 4.10 % in its worst ten seconds; \
+             1 warning.\n"
+                .to_owned()
+        )
+    );
+    let page = fs::read_to_string(place.0.join("report.html")).unwrap();
+    assert_eq!(compare("report.html", &page), None);
+    let told = place.run(&["report", "--html", "-"], "");
+    assert_eq!(stdout(&told), page);
+    let refused = place.run(&["report", "--html", "no/folder/report.html"], "");
+    assert_eq!(code(&refused), 1);
+    let said = stderr(&refused);
+    assert!(
+        said.starts_with("crossway: cannot write no/folder/report.html: name a file in a folder"),
+        "{said}"
+    );
+    let refused = place.run(&["report", "--site", "roma"], "");
+    assert_eq!(code(&refused), 1);
+    assert!(stderr(&refused).contains("did you mean rome?"));
+    for wrong in [&["--since", "soon"][..], &["--html", "x", "--json"]] {
+        let words = [&["report"], wrong].concat();
+        assert_eq!(code(&place.run(&words, "")), 2);
+    }
 }
 
 #[test]

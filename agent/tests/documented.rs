@@ -50,6 +50,13 @@ fn every_command_stands_on_the_page() {
 }
 
 #[test]
+fn the_sample_of_a_report_is_what_the_command_prints() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/golden/report.txt");
+    let sample = format!("$ crossway report\n{}", fs::read_to_string(golden).unwrap());
+    assert!(page("OBSERVING.md").contains(&sample), "{sample}");
+}
+
+#[test]
 fn the_page_lists_the_keys_of_each_section_and_no_others() {
     let page = page("README.md");
     let (_, table) = page.split_once("\n## Configuration\n").unwrap();

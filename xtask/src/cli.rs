@@ -15,8 +15,8 @@ pub(crate) enum Task {
     /// `crossway run` with these words.
     Gateway(Vec<String>),
     Build,
-    /// The tests whose name holds this.
-    Test(Option<String>),
+    /// The tests whose name holds this, and whether a browser is installed for those that need one.
+    Test(Option<String>, bool),
     Soak(soak::Options),
     VmTest(vm_test::Request),
     Fuzz(fuzz::Options),
@@ -76,7 +76,8 @@ fn command() -> Command {
             Command::new("build").about("The eBPF object and target/release/crossway"),
             Command::new("test")
                 .about("The pure, verdict and namespace rings of tests")
-                .arg(Arg::new("filter").help("only tests whose name holds it")),
+                .arg(Arg::new("filter").help("only tests whose name holds it"))
+                .arg(flag("with-browser", "install Chromium, which looks at a report; 400 MB")),
             Command::new("soak")
                 .about("Everything at once for a long time: every packet accounted for, nothing leaks")
                 .args(soak_words()),
@@ -143,7 +144,10 @@ fn task(matches: &ArgMatches) -> Task {
             ..lab_options(words)
         }),
         "build" => Task::Build,
-        "test" => Task::Test(words.get_one("filter").cloned()),
+        "test" => Task::Test(
+            words.get_one("filter").cloned(),
+            words.get_flag("with-browser"),
+        ),
         "soak" => Task::Soak(soak_options(words)),
         soak::TASK => Task::SoakAsRoot(soak_options(words)),
         "vm-test" => Task::VmTest(vm_test::Request::new(

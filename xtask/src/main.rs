@@ -48,7 +48,7 @@ fn dispatch(task: Task) -> Result<()> {
         Task::LabAsRoot(options) => lab::run(options),
         Task::Gateway(words) => run::gateway(&words),
         Task::Build => build::task(),
-        Task::Test(filter) => test::run(filter.as_deref()),
+        Task::Test(filter, browser) => test::run(filter.as_deref(), browser),
         Task::Soak(options) => soak::task(options),
         Task::SoakAsRoot(options) => soak::run(options),
         Task::VmTest(request) => vm_test::run(&request),

@@ -39,9 +39,14 @@ impl Ring {
     }
 }
 
-pub(crate) fn run(filter: Option<&str>) -> Result<()> {
+/// `with_browser` has Chromium installed, which `report` has a page looked at with where it is there. The gate does
+/// without: it is larger than all else together.
+pub(crate) fn run(filter: Option<&str>, with_browser: bool) -> Result<()> {
     let mut times = Times::default();
     times.of("setup and build", || {
+        if with_browser {
+            setup::ensure_tool("chromium")?;
+        }
         let toolchain = setup::ensure(Purpose::Test)?;
         build::build(&toolchain, Agent::Release)
     })?;

@@ -9,6 +9,7 @@ mod events;
 mod explain;
 mod finished;
 mod flows;
+mod history;
 mod log;
 mod sites;
 mod status;
@@ -26,6 +27,10 @@ pub use self::finished::{
     WallClock,
 };
 pub use self::flows::{Flow, FlowsReply, FlowsRequest, MAX_PAGE};
+pub use self::history::{
+    ClockStep, DropSeries, HistoryReply, HistoryRequest, Outage, Report, Series, SeriesKind,
+    WarningSpan,
+};
 pub use self::log::{LogFilter, LogLevel, LogLine, LogReply, LogRequest};
 pub use self::sites::{
     Link, LinkOrder, LinkState, LinksReply, Messages, Overlap, OverlapsReply, PathMtu,
@@ -74,6 +79,8 @@ pub enum Request {
     },
     /// What has changed: [`Response::Events`], once, or again and again until the reader goes.
     Events(EventsRequest),
+    /// What was measured over the last hours, a page of it: [`Response::History`].
+    History(HistoryRequest),
     /// What the agent has said: [`Response::Log`], once, or again and again until the reader goes.
     Log(LogRequest),
     /// What is logged: [`Response::LogFilter`].
@@ -113,6 +120,8 @@ pub enum Response {
     Explain(Box<Explained>),
     /// To [`Request::Events`].
     Events(EventsReply),
+    /// To [`Request::History`].
+    History(Box<HistoryReply>),
     /// To [`Request::Log`].
     Log(LogReply),
     /// To [`Request::LogFilter`].

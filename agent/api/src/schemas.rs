@@ -22,6 +22,7 @@ fn all() -> Vec<(&'static str, String)> {
         of::<message::LinksReply>("links"),
         of::<message::LogLine>("log"),
         of::<message::Reload>("reload"),
+        of::<message::Report>("report"),
         of::<message::RouteAnswer>("routes-get"),
         of::<message::RoutesReply>("routes-list"),
         of::<message::OverlapsReply>("routes-overlaps"),

@@ -29,6 +29,11 @@ const FEWEST_FLOWS: i64 = 1024 * 16;
 /// Some 3 GB of kernel memory.
 const MOST_FLOWS: i64 = 1 << 24;
 
+/// What a day of some thirty sites with a link each takes.
+pub(super) const DEFAULT_HISTORY_MIB: u32 = 8;
+/// Enough for thousands.
+const MOST_HISTORY: i64 = 1024;
+
 /// `[gateway]` as far as it could be read.
 pub(super) struct GatewayDraft {
     pub(super) name: Option<At<String>>,
@@ -43,6 +48,7 @@ pub(super) struct GatewayDraft {
     lanes: Lanes,
     flows: usize,
     fast_path: bool,
+    history_mib: u32,
     seccomp: bool,
     control_group: Option<String>,
     lan: Vec<Option<Lan>>,
@@ -67,6 +73,7 @@ impl GatewayDraft {
         let path_mtu = path_mtu::read(section);
         let flows = section.number("flows", FEWEST_FLOWS..=MOST_FLOWS, "262144");
         let fast_path = section.boolean("fast_path");
+        let history = section.number("history_mib", 0..=MOST_HISTORY, "8");
         let seccomp = section.boolean("seccomp");
         let control_group = section.string("control_group", "\"crossway\"");
         let tun = name.as_ref().map(|name| super::tun_name(&name.value));
@@ -86,6 +93,7 @@ impl GatewayDraft {
             path_mtu: path_mtu.unwrap_or_default(),
             flows: flows.map_or(DEFAULT_FLOWS, |flows| flows.value as usize),
             fast_path: fast_path.is_none_or(|on| on.value),
+            history_mib: history.map_or(DEFAULT_HISTORY_MIB, |mib| mib.value as u32),
             seccomp: seccomp.is_none_or(|on| on.value),
             control_group: control_group.map(|group| group.value.to_owned()),
             lan,
@@ -112,6 +120,7 @@ impl GatewayDraft {
             path_mtu: self.path_mtu,
             flows: self.flows,
             fast_path: self.fast_path,
+            history_mib: self.history_mib,
             seccomp: self.seccomp,
             control_group: self.control_group,
             lan: self.lan.into_iter().collect::<Option<_>>()?,

@@ -87,6 +87,8 @@ pub struct Gateway {
     pub flows: usize,
     /// Whether the eBPF programs are attached; without them the kernel stack forwards, more slowly.
     pub fast_path: bool,
+    /// MiB that the history of sites and links takes at most; 0 for none.
+    pub history_mib: u32,
     /// Whether system calls are filtered once the gateway forwards.
     pub seccomp: bool,
     /// Group whose members may use the control socket; without it, `crossway` if there is such a group.

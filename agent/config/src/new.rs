@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::PathMtuMode;
+use super::gateway::DEFAULT_HISTORY_MIB;
 use super::{
     Endpoint, Gateway, HealthKind, HealthTarget, KeyFile, Lanes, Link, Liveness, LivenessMode,
     OnDown, RemoteGateway, Site, VirtualRouter, health, remote, site, vrrp,
@@ -35,6 +36,7 @@ impl Gateway {
             path_mtu: PathMtuMode::default(),
             flows: DEFAULT_FLOWS,
             fast_path: true,
+            history_mib: DEFAULT_HISTORY_MIB,
             seccomp: true,
             control_group: None,
             lan: Vec::new(),

@@ -19,6 +19,7 @@ impl Gateway {
             path_mtu: _,
             flows,
             fast_path,
+            history_mib: _,
             seccomp,
             control_group,
             lan: _,

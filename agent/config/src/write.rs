@@ -13,6 +13,7 @@ use toml_edit::InlineTable;
 
 use self::table::Table;
 use super::PathMtuMode;
+use super::gateway::DEFAULT_HISTORY_MIB;
 use super::{
     Config, FlowExport, Gateway, HealthTarget, Lan, Lanes, Link, Liveness, LivenessMode, Metrics,
     MetricsDoor, OnDown, RemoteGateway, Site, VirtualRouter, Wan, XdpChoice, flows, health, remote,
@@ -87,6 +88,12 @@ fn write_gateway(f: &mut fmt::Formatter<'_>, gateway: &Gateway) -> fmt::Result {
     table.set_unless("dscp", gateway.dscp.as_str(), default)?;
     table.set_unless("fast_path", gateway.fast_path, true)?;
     table.set_unless("flows", gateway.flows as i64, DEFAULT_FLOWS as i64)?;
+    let default = DEFAULT_HISTORY_MIB;
+    table.set_unless(
+        "history_mib",
+        i64::from(gateway.history_mib),
+        i64::from(default),
+    )?;
     if let Lanes::Count(lanes) = gateway.lanes {
         table.set("lanes", i64::from(lanes))?;
     }

@@ -6,14 +6,19 @@
 
 pub mod encapsulation;
 mod export;
+mod measurement;
 pub mod packet;
 
 use std::time::{Duration, Instant};
 
+use crate::round_trip::RoundTrip;
+use measurement::Measurement;
 use packet::{Diagnostic, Packet, State};
 
 /// Slowest that a session which is not up may be (RFC 5880, 6.8.3).
 const SLOW: Duration = Duration::from_secs(1);
+/// Between two measurements of the round trip.
+const MEASURED_EVERY: Duration = Duration::from_secs(10);
 
 /// What both ends tell each other about their pace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +65,7 @@ pub struct Session {
     polling: bool,
     /// The far end has asked for a confirmation.
     final_due: bool,
+    measurement: Measurement,
     /// When the next packet is due; `None` where the far end wants none.
     next_transmit: Option<Instant>,
     /// When the far end counts as dead; `None` where nothing has been heard of it.
@@ -98,6 +104,7 @@ impl Session {
             standby: false,
             polling: false,
             final_due: false,
+            measurement: Measurement::default(),
             next_transmit: Some(now),
             dead_at: None,
             random: seed | 1,
@@ -132,6 +139,12 @@ impl Session {
         })
     }
 
+    /// The round trip to the far end. While the session is up, a packet every [`MEASURED_EVERY`] asks for a
+    /// confirmation, which every far end gives at once (RFC 5880, 6.5).
+    pub fn round_trip(&self) -> RoundTrip {
+        self.measurement.measured()
+    }
+
     /// When [`Session::handle_timeout`] and [`Session::poll_transmit`] have something to do.
     pub fn next_timeout(&self) -> Option<Instant> {
         match (self.next_transmit, self.dead_at) {
@@ -162,8 +175,8 @@ impl Session {
             required_min_rx: packet.required_min_rx,
             multiplier: packet.multiplier,
         };
-        if packet.is_final {
-            self.polling = false;
+        if packet.is_final && !std::mem::take(&mut self.polling) {
+            self.measurement.on_answer(now);
         }
         if self.state == State::AdminDown {
             return None;
@@ -201,6 +214,10 @@ impl Session {
         }
         let is_final = std::mem::take(&mut self.final_due);
         self.schedule(now);
+        // Never both (RFC 5880, 6.5). What is asked again and again says nothing of the time that an answer takes.
+        let polls = self.polling && !is_final;
+        let measures = self.state == State::Up && !self.polling && !is_final;
+        let measures = measures && self.measurement.begin(now);
         Some(Packet {
             state: self.state,
             diagnostic: if self.standby && self.state == State::Up {
@@ -208,8 +225,7 @@ impl Session {
             } else {
                 self.diagnostic
             },
-            // Never both (RFC 5880, 6.5).
-            poll: self.polling && !is_final,
+            poll: polls || measures,
             is_final,
             multiplier: self.pace.multiplier,
             my_discriminator: self.local_discriminator,
@@ -265,6 +281,7 @@ impl Session {
         if pace != self.pace {
             self.pace = pace;
             self.polling = self.state == State::Up;
+            self.measurement.give_up();
             self.schedule(now);
         }
     }
@@ -289,6 +306,7 @@ impl Session {
         self.diagnostic = diagnostic;
         // Up and down are two paces: the far end is told of the new one.
         self.polling = to == State::Up;
+        self.measurement.give_up();
         // The far end learns of it at once.
         self.next_transmit = Some(now);
         Change {

@@ -4,6 +4,7 @@
 pub mod bfd;
 pub mod echo;
 pub mod path_mtu;
+pub mod round_trip;
 pub mod settings;
 pub mod threshold;
 pub mod vrrp;

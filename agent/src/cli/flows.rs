@@ -241,7 +241,7 @@ pub(super) fn parse_protocol(text: &str) -> Result<u8, String> {
 }
 
 /// Seconds, or a number with a unit.
-fn parse_seconds(text: &str) -> Result<u64, String> {
+pub(super) fn parse_seconds(text: &str) -> Result<u64, String> {
     scaled(text, &[("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400)]).ok_or_else(|| {
         "not a time: write a number of seconds, or one with s, m, h or d behind it, such as 15m"
             .to_owned()

@@ -31,6 +31,7 @@ use crate::io::offload;
 use crate::keys::public_key_text;
 use crate::liveness::path_mtu::{Report, State};
 use crate::posture;
+use crate::tunnel::PeerSnapshot;
 use crate::tunnel::arrivals::Arrivals;
 
 /// How long `flows` watches before it tells rates.
@@ -47,6 +48,7 @@ impl Gateway {
                 | Request::Drops
                 | Request::Explain(_)
                 | Request::Events(_)
+                | Request::History(_)
         );
         if asks_for_links {
             self.look_at_links(now).await;
@@ -83,6 +85,7 @@ impl Gateway {
                 self.order_links(&target, order, request.asker, now).await
             }
             Request::Events(wanted) => Response::Events(self.journal.borrow().last(wanted.last)),
+            Request::History(wanted) => self.history_reply(&wanted),
             Request::Log(wanted) => {
                 Response::Log(self.process.log.subscribe().borrow().last(&wanted))
             }
@@ -317,6 +320,7 @@ pub(super) fn describe_link(link: &LinkStatus, links: &Links, now: Instant) -> L
         messages: peer
             .map(|peer| messages(&peer.arrivals))
             .unwrap_or_default(),
+        round_trip_microseconds: peer.and_then(round_trip_of),
         bfd_state: bfd.map(|bfd| bfd.state.as_str().to_owned()),
         path_mtu: peer.and_then(|peer| peer.path).map(path_mtu),
     }
@@ -335,6 +339,12 @@ fn path_mtu(known: Report) -> PathMtu {
         black_holes: known.black_holes,
         probes: known.probes,
     }
+}
+
+/// What was measured last.
+fn round_trip_of(peer: &PeerSnapshot) -> Option<u64> {
+    let measured = peer.round_trip;
+    (measured.count > 0).then_some(measured.last.as_micros() as u64)
 }
 
 fn messages(arrivals: &Arrivals) -> Messages {

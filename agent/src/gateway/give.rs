@@ -178,6 +178,7 @@ impl Gateway {
     }
 
     fn export(&self) -> GatewayExport {
+        self.history.write();
         let now = clock::now();
         let uptime = now.saturating_duration_since(self.process.started);
         GatewayExport {

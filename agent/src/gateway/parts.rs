@@ -11,6 +11,7 @@ use super::answer::Rates;
 use super::desired::Desired;
 use super::forwarding::Forwarding;
 use super::give;
+use super::history::KeptHistory;
 use super::host_side::{HostSide, Tun};
 use super::inputs::{Inputs, Signals, Timers};
 use super::lan_side::LanSide;
@@ -111,6 +112,7 @@ impl Parts {
         links.resolved.remember(remembered);
         let lookups = Lookups::new(answers);
         let timestamps = Timestamps::new(&config.name, now);
+        let history = KeptHistory::new(&config.name, config.history_mib);
         let gateway = Gateway {
             identity: self.identity,
             desired: self.desired,
@@ -121,6 +123,7 @@ impl Parts {
             replicas: Replicas::default(),
             states: States::default(),
             journal: SharedJournal::default(),
+            history,
             damper: Damper::default(),
             timestamps,
             warnings: self.warnings,

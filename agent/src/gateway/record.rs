@@ -13,6 +13,7 @@ pub(super) type SharedJournal = tokio::sync::watch::Sender<Journal>;
 impl Gateway {
     /// Records a change of state, unless there are too many of its like.
     pub(super) fn record(&mut self, change: Change) {
+        self.tell_history(&change);
         if let Some(change) = self.damper.admit(change, clock::now()) {
             self.write(change);
         }

@@ -97,6 +97,7 @@ impl Gateway {
         let mut records = records(wanted, &self.desired.plan, &self.forwarding.links);
         records.extend(evicted.map(FinishedRecord::Evicted));
         if !records.is_empty() {
+            self.tell_history_of_flows(&records);
             self.finished.send_modify(|recent| recent.extend(&records));
         }
         if self.export.is_on() {

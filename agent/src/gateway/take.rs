@@ -274,6 +274,8 @@ impl Gateway {
         self.lan.vrrp.resume(export.virtual_routers);
         self.journal
             .send_modify(|journal| journal.adopt(export.events));
+        // Its agent has written it down before it sent this.
+        self.history.go_on(true);
         let uptime = Duration::from_millis(export.uptime_ms);
         let since_epoch = Duration::from_millis(export.started_since_epoch_ms);
         self.process.continue_from(uptime, since_epoch, now);

@@ -8,7 +8,7 @@ use std::fmt;
 
 use crossway_api::message::{DropsReply, Health, Link, Site, SiteState, VirtualRouter};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -154,10 +154,10 @@ impl Page<'_> {
         })
     }
 
-    fn gauges<'l>(
+    fn gauges<'l, N: EncodeGaugeValue>(
         &mut self,
         (name, help, unit): Family,
-        samples: impl IntoIterator<Item = (Labels<'l>, u64)>,
+        samples: impl IntoIterator<Item = (Labels<'l>, N)>,
     ) -> fmt::Result {
         let mut family = self
             .0

@@ -21,6 +21,11 @@ pub fn since_epoch() -> Duration {
         .unwrap_or_default()
 }
 
+/// Since boot, the time that the machine slept with it: CLOCK_BOOTTIME.
+pub fn since_boot() -> Duration {
+    read(libc::CLOCK_BOOTTIME)
+}
+
 /// Processor time of this process, of all its threads.
 pub fn of_processor() -> Duration {
     read(libc::CLOCK_PROCESS_CPUTIME_ID)

@@ -80,6 +80,14 @@ const CASES: &[Case] = &[
         ],
     },
     Case {
+        about: "more history than there is memory for",
+        replace: "mtu = 1420",
+        with: "mtu = 1420\nhistory_mib = 1025",
+        errors: &[
+            "berlin.toml:8:15: gateway, history_mib: 1025 is out of range: write a number from 0 to 1024, such as 8",
+        ],
+    },
+    Case {
         about: "too small a flow table",
         replace: "mtu = 1420",
         with: "mtu = 1420\nflows = 100",

@@ -42,6 +42,7 @@ engine = "boringtun"
 dscp = "uniform"
 fast_path = false
 flows = 65536
+history_mib = 0
 lanes = 2
 control_group = "staff"
 seccomp = false
@@ -263,6 +264,7 @@ impl Generator {
             path_mtu: self.one_of(&PathMtuMode::ALL),
             flows: self.one_of(&[262_144, 16_384, 16_777_216]),
             fast_path: self.random.random(),
+            history_mib: self.random.random_range(0..=1024),
             seccomp: self.random.random(),
             control_group: self.maybe(|it| {
                 it.one_of(&["crossway", "a \"b\" \\c\u{1}ü\n", "'"])

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use crossway::control::message::{
-    Attachment, DropCount, DropSite, DropsReply, End, EndReason, EventKind, EvictedFlows,
-    ExplainRequest, Explained, ExplainedStep, FastPath, FinishedFlow, FinishedRecord, Flow,
-    FlowsReply, FlowsRequest, Health, HealthTarget, Link, LinkState, LinksReply, LogFilter,
-    LogLevel, LogLine, Messages, Offload, Outcome, OverlapsReply, PathMtu, PathMtuState, Posture,
-    Reload, ReplicaFlows, Route, RouteAnswer, RouteKind, RoutesReply, Site, SiteState, SitesReply,
-    StackCount, Status, ThreadPosture, Traffic, Tun, Version, VirtualRouter, Warning, WatchedBy,
+    Attachment, DropCount, DropSeries, DropSite, DropsReply, End, EndReason, EventKind,
+    EvictedFlows, ExplainRequest, Explained, ExplainedStep, FastPath, FinishedFlow, FinishedRecord,
+    Flow, FlowsReply, FlowsRequest, Health, HealthTarget, HistoryReply, HistoryRequest, Link,
+    LinkState, LinksReply, LogFilter, LogLevel, LogLine, Messages, Offload, Outage, Outcome,
+    OverlapsReply, PathMtu, PathMtuState, Posture, Reload, ReplicaFlows, Route, RouteAnswer,
+    RouteKind, RoutesReply, Series, SeriesKind, Site, SiteState, SitesReply, StackCount, Status,
+    ThreadPosture, Traffic, Tun, Version, VirtualRouter, Warning, WarningSpan, WatchedBy,
 };
 use crossway::control::{Request, Response, overlaps};
 use crossway::engine::Engine;
@@ -60,6 +61,7 @@ pub(crate) fn answer(request: &Request) -> Response {
             fill(&mut journal);
             Response::Events(journal.last(wanted.last))
         }
+        Request::History(wanted) => history(wanted),
         Request::Log(wanted) => Response::Log(log().last(wanted)),
         Request::LogFilter { filter } => Response::LogFilter(LogFilter {
             filter: filter.clone().unwrap_or_else(|| "info".to_owned()),
@@ -76,6 +78,75 @@ pub(crate) fn answer(request: &Request) -> Response {
             abi_version: 1,
         }),
     }
+}
+
+/// Three minutes in which rome could not be reached.
+fn history(wanted: &HistoryRequest) -> Response {
+    const BEGIN: u64 = 1_800_000_000_000;
+    if wanted.site.as_deref().is_some_and(|site| site != "rome") {
+        return Response::error("there is no site here: did you mean rome?");
+    }
+    let series = |kind, name: &str| Series {
+        kind,
+        name: name.to_owned(),
+        site: "rome".to_owned(),
+        states: "UUD".to_owned(),
+        watched_milliseconds: vec![60_000; 3],
+        out_milliseconds: vec![0, 0, 20_000],
+        to_site_bytes: vec![6_000_000, 7_000_000, 10_000],
+        from_site_bytes: vec![1_000_000, 2_000_000, 0],
+        to_site_peak: vec![200_000, 300_000, 1_000],
+        from_site_peak: vec![50_000, 60_000, 0],
+        ..Series::default()
+    };
+    let link = Series {
+        received_messages: vec![5_000, 5_100, 700],
+        missing_messages: vec![0, 90, 0],
+        worst_loss: vec![0, 410, 0],
+        round_trip_min_microseconds: vec![1_800, 1_900, 0],
+        round_trip_mean_microseconds: vec![1_850, 2_500, 0],
+        round_trip_max_microseconds: vec![1_900, 9_000, 0],
+        ..series(SeriesKind::Link, "rome/rome-1")
+    };
+    let outage = |kind, name: &str| Outage {
+        kind,
+        name: name.to_owned(),
+        site: "rome".to_owned(),
+        began_unix_milliseconds: BEGIN + 160_000,
+        ended_unix_milliseconds: None,
+        cause: "no answer from 192.0.2.9:51820".to_owned(),
+    };
+    Response::History(Box::new(HistoryReply {
+        gateway: "berlin-1".to_owned(),
+        version: "0.1.0".to_owned(),
+        started_unix_milliseconds: BEGIN - 3_600_000,
+        interval_milliseconds: 60_000,
+        begins_unix_milliseconds: vec![BEGIN, BEGIN + 60_000, BEGIN + 120_000],
+        until_unix_milliseconds: BEGIN + 180_000,
+        // A page each.
+        series: match wanted.after {
+            0 => vec![series(SeriesKind::Site, "rome")],
+            _ => vec![link],
+        },
+        next: (wanted.after == 0).then_some(1),
+        drops: vec![DropSeries {
+            reason: "no-route".to_owned(),
+            packets: vec![0, 7, 0],
+        }],
+        outages: vec![
+            outage(SeriesKind::Link, "rome/rome-1"),
+            outage(SeriesKind::Site, "rome"),
+        ],
+        warnings: vec![WarningSpan {
+            source: "host".to_owned(),
+            text: "lan0 is away & <gone>".to_owned(),
+            began_unix_milliseconds: BEGIN + 1_000,
+            ended_unix_milliseconds: Some(BEGIN + 2_000),
+        }],
+        memory_bytes: 500_000,
+        memory_limit_bytes: 8 << 20,
+        ..HistoryReply::default()
+    }))
 }
 
 /// A log of two lines.
@@ -380,6 +451,7 @@ fn links() -> Vec<Link> {
                 duplicate: 0,
                 outdated: 0,
             },
+            round_trip_microseconds: Some(1_940),
             bfd_state: None,
             path_mtu: Some(PathMtu {
                 mtu_bytes: 1340,
@@ -424,6 +496,7 @@ fn links() -> Vec<Link> {
                 duplicate: 0,
                 outdated: 0,
             },
+            round_trip_microseconds: None,
             bfd_state: None,
             path_mtu: Some(PathMtu {
                 mtu_bytes: 1420,

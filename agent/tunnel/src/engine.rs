@@ -15,6 +15,7 @@ use super::arrivals::Arrivals;
 use super::noise::Responder;
 use super::peer::PeerSpec;
 use super::session::{Held, Local, Opened, Session};
+use crossway_liveness::round_trip::RoundTrip;
 use crossway_types::codec::{Damaged, Reader, Writer};
 use crossway_types::engine::Engine;
 use crossway_types::keys::SecretKey;
@@ -88,10 +89,11 @@ impl PeerSession {
         &mut self,
         receiver: u32,
         datagram: &[u8],
+        now: Instant,
         landing: &mut [u8],
     ) -> Result<Opened, DropReason> {
         match self {
-            Crossway(session) => session.open(receiver, datagram, landing),
+            Crossway(session) => session.open(receiver, datagram, now, landing),
             #[cfg(feature = "boringtun")]
             Boringtun(session) => session.open(datagram, landing),
         }
@@ -170,7 +172,7 @@ impl PeerSession {
         match self {
             Crossway(session) => session.handle_response(receiver, response, now, to),
             #[cfg(feature = "boringtun")]
-            Boringtun(session) => session.handle_response(receiver, response, to),
+            Boringtun(session) => session.handle_response(receiver, response, now, to),
         }
     }
 
@@ -271,6 +273,15 @@ impl PeerSession {
             Crossway(session) => session.handshakes(),
             #[cfg(feature = "boringtun")]
             Boringtun(session) => session.handshakes(),
+        }
+    }
+
+    /// The round trip to the far end, as handshakes have measured it.
+    pub(super) fn round_trip(&self) -> RoundTrip {
+        match self {
+            Crossway(session) => session.round_trip(),
+            #[cfg(feature = "boringtun")]
+            Boringtun(session) => session.round_trip(),
         }
     }
 

@@ -52,7 +52,7 @@ impl Tunnel {
     ) -> Result<Handled, DropReason> {
         let slot = self.slot_of(receiver).ok_or(DropReason::NoSession)?;
         let peer = self.peers[slot.0].as_mut().ok_or(DropReason::NoSession)?;
-        let length = match peer.open(receiver, datagram, from, landing, out)? {
+        let length = match peer.open(receiver, datagram, (from, now), landing, out)? {
             Opened::Keepalive => return Ok(Handled::Control),
             Opened::Packet(length) => length,
         };

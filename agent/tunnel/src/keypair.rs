@@ -286,6 +286,13 @@ impl Keypairs {
         self.iter().any(|keypair| keypair.local == local)
     }
 
+    /// When the session with this receiver index was agreed.
+    pub(super) fn created(&self, local: u32) -> Option<Instant> {
+        let mut keypairs = self.iter();
+        let found = keypairs.find(|keypair| keypair.local == local);
+        found.map(|keypair| keypair.created)
+    }
+
     /// Ends what is too old.
     pub(super) fn expire(&mut self, now: Instant) {
         if self.peek().is_some_and(|current| now >= current.ends()) {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crossway_liveness::bfd::encapsulation::{LONGEST, Path};
 use crossway_liveness::bfd::packet::{Diagnostic, Packet, State};
 use crossway_liveness::bfd::{self, encapsulation};
+use crossway_liveness::round_trip::RoundTrip;
 use crossway_liveness::settings::{Liveness, LivenessMode};
 
 /// Packets to a far end that has never answered, before they become rare: it is a stock peer, likely.
@@ -123,6 +124,12 @@ impl LinkBfd {
             decides: self.decides(),
             detection_time: self.session.detection_time(),
         }
+    }
+
+    /// The round trip to the far end, while the session is up.
+    pub(super) fn round_trip(&self) -> Option<RoundTrip> {
+        let measured = self.session.round_trip();
+        (self.session.state() == State::Up && measured.count > 0).then_some(measured)
     }
 
     /// When it has something to do.

@@ -24,6 +24,7 @@ use super::session::{Held, Local, Opened};
 use crate::transmit::{Endpoint, Transmits};
 use crossway_liveness::echo::Echo;
 use crossway_liveness::path_mtu;
+use crossway_liveness::round_trip::RoundTrip;
 use crossway_liveness::settings::Liveness;
 use crossway_types::engine::Engine;
 use crossway_types::ids::{LinkId, SiteId};
@@ -85,6 +86,8 @@ pub struct PeerSnapshot {
     pub handshakes: u64,
     /// How large a packet may be on its path; `None` of a replica.
     pub path: Option<path_mtu::Report>,
+    /// To the far end and back: by BFD while that is up, else by handshakes.
+    pub round_trip: RoundTrip,
 }
 
 /// A peer.
@@ -259,11 +262,11 @@ impl Peer {
         &mut self,
         receiver: u32,
         datagram: &[u8],
-        from: Endpoint,
+        (from, now): (Endpoint, Instant),
         landing: &mut [u8],
         out: &mut Transmits,
     ) -> Result<Opened, DropReason> {
-        let opened = self.session.open(receiver, datagram, landing)?;
+        let opened = self.session.open(receiver, datagram, now, landing)?;
         self.follow(from);
         if self.session.has_held() {
             self.send_held(out);
@@ -407,6 +410,7 @@ impl Peer {
             arrivals: self.session.arrivals(),
             handshakes: self.session.handshakes(),
             path: self.path.report(),
+            round_trip: self.round_trip(),
         }
     }
 

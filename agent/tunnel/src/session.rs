@@ -19,6 +19,7 @@ use super::queue::PacketQueue;
 use super::tai64n::Calendar;
 use super::timers::{REKEY_TIMEOUT, Timers, jitter};
 use answers::Answers;
+use crossway_liveness::round_trip::RoundTrip;
 use crossway_types::packet;
 
 /// What this gateway's sessions have in common.
@@ -63,6 +64,7 @@ pub(super) struct Session {
     /// The handshake that we began.
     attempt: Option<Attempt>,
     answers: Answers,
+    round_trip: RoundTrip,
     stamper: Stamper,
     peer: [u8; 32],
     preshared: PresharedKey,
@@ -79,6 +81,8 @@ struct Attempt {
     local_index: u32,
     /// When the first of its initiations was sent.
     began: Instant,
+    /// When this one was: a response says which it answers.
+    sent: Instant,
     retry_at: Instant,
     /// Whether it was tried again for a cookie.
     hastened: bool,
@@ -105,6 +109,7 @@ impl Session {
             given_up: Tally::default(),
             attempt: None,
             answers: Answers::default(),
+            round_trip: RoundTrip::default(),
             stamper: Stamper::new(&peer),
             peer,
             preshared: Zeroizing::new(preshared.copied().unwrap_or_default()),
@@ -147,12 +152,12 @@ impl Session {
         &mut self,
         receiver: u32,
         datagram: &[u8],
+        now: Instant,
         landing: &mut [u8],
     ) -> Result<Opened, DropReason> {
         let (length, first) = self.keypairs.open(receiver, datagram, landing)?;
         if first {
-            self.answers.on_confirmed();
-            self.timers.on_response();
+            self.on_confirmed(receiver, datagram, now);
         }
         if length == 0 {
             self.timers.on_keepalive();
@@ -163,6 +168,19 @@ impl Session {
         match packet::stated_length(&landing[..length]) {
             Some(stated) if stated <= length => Ok(Opened::Packet(stated)),
             _ => Err(DropReason::InnerMalformed),
+        }
+    }
+
+    /// The peer has our answer: `datagram` is what came first under its keys. A peer sends its very first message as
+    /// soon as it has them, so that one tells the round trip, and a later one does not.
+    #[cold]
+    fn on_confirmed(&mut self, receiver: u32, datagram: &[u8], now: Instant) {
+        self.answers.on_confirmed();
+        self.timers.on_response();
+        let answered = self.keypairs.created(receiver);
+        if let Some(answered) = answered.filter(|_| message::counter(datagram) == Some(0)) {
+            let took = now.saturating_duration_since(answered);
+            self.round_trip.on_measured(took);
         }
     }
 
@@ -246,6 +264,8 @@ impl Session {
             .handshake
             .finish(response)
             .ok_or(DropReason::HandshakeInvalid)?;
+        let took = now.saturating_duration_since(attempt.sent);
+        self.round_trip.on_measured(took);
         self.attempt = None;
         self.answers.on_confirmed();
         self.keypairs
@@ -326,6 +346,11 @@ impl Session {
         self.answers.completed()
     }
 
+    /// The round trip to the peer, by its handshakes.
+    pub(super) fn round_trip(&self) -> RoundTrip {
+        self.round_trip
+    }
+
     /// Goes on counting where another agent ended.
     pub(super) fn continue_counting(&mut self, arrivals: Arrivals, handshakes: u64) {
         self.keypairs.set_arrivals(arrivals);
@@ -361,6 +386,7 @@ impl Session {
             handshake,
             local_index: index,
             began,
+            sent: now,
             retry_at: now + REKEY_TIMEOUT + jitter(),
             hastened,
         });

@@ -107,6 +107,7 @@ const ALONE: &[Need] = &[
     program("cargo-fuzz", tool("cargo-fuzz", "0.13.2", "a minute"), Purpose::Build, "builds and runs the fuzz targets"),
     program("debootstrap", packaged("debootstrap"), Purpose::Build, "makes a bare Debian in a folder"),
     program("slirp4netns", packaged("slirp4netns"), Purpose::Build, "the network of a bare Debian"),
+    program("chromium", packaged("chromium"), Purpose::Build, "looks at a report as a person would"),
     program("git", packaged("git"), Purpose::Build, "a copy of HEAD"),
 ];
 

@@ -136,6 +136,10 @@ pub struct Link {
     /// Data messages towards this gateway.
     #[serde(default)]
     pub messages: Messages,
+    /// Time to the far gateway and back, as it was measured last: by BFD while that is up, else by handshakes; null
+    /// until it was.
+    #[serde(default)]
+    pub round_trip_microseconds: Option<u64>,
     /// State of its BFD session: `Up`, `Down`, `Init` or `AdminDown`; null without one.
     #[serde(default)]
     pub bfd_state: Option<String>,

@@ -324,3 +324,57 @@ fn what_the_rfc_discards_is_not_decoded() {
     bad[4..8].fill(0);
     assert_eq!(Packet::decode(&bad), None, "no discriminator");
 }
+
+#[test]
+fn the_round_trip_is_measured_every_ten_seconds_while_the_session_is_up() {
+    let mut pair = Pair::up();
+    pair.run(Duration::from_mins(1));
+    let measured = pair.ends.each_ref().map(Session::round_trip);
+    for measured in measured {
+        assert_eq!(measured.last, 2 * WAY);
+        assert!((6..=7).contains(&measured.count), "{measured:?}");
+    }
+    assert_eq!(pair.changes, []);
+    // Nothing comes back: nothing is measured, and nothing of before is taken for it.
+    pair.cut = [true, true];
+    pair.run(Duration::from_mins(1));
+    assert_eq!(pair.states(), [State::Down, State::Down]);
+    pair.cut = [false, false];
+    pair.run(Duration::from_secs(5));
+    for (end, before) in pair.ends.iter().zip(measured) {
+        let measured = end.round_trip();
+        assert_eq!(measured.last, 2 * WAY);
+        assert!(measured.count <= before.count + 1, "{measured:?}");
+    }
+}
+
+#[test]
+fn one_packet_asks_and_a_late_answer_to_another_question_is_none_to_it() {
+    let now = crossway_sys::clock::now();
+    let mut up = session(State::Up, now);
+    let sends = |session: &mut Session, at: Instant| {
+        session.transmit_now(at);
+        session.poll_transmit(at).unwrap()
+    };
+    let answer = Packet {
+        is_final: true,
+        ..packet(State::Up)
+    };
+    // The pace of a session that came up is confirmed first.
+    assert!(sends(&mut up, now).poll);
+    up.handle_packet(&answer, now + WAY);
+    assert_eq!(up.round_trip().count, 0);
+    let asked = now + 2 * WAY;
+    assert!(sends(&mut up, asked).poll);
+    assert!(!sends(&mut up, asked + WAY).poll, "once");
+    up.handle_packet(&answer, asked + 3 * WAY);
+    up.handle_packet(&answer, asked + 9 * WAY);
+    let measured = up.round_trip();
+    assert_eq!((measured.last, measured.count), (3 * WAY, 1));
+    // Another pace is asked for while a measurement is under way.
+    let again = asked + Duration::from_secs(20);
+    assert!(sends(&mut up, again).poll);
+    up.set_pace(pace(200, 3), again);
+    up.handle_packet(&answer, again + WAY);
+    assert_eq!(up.round_trip().count, 1);
+}

@@ -15,7 +15,6 @@ use tokio::sync::oneshot;
 use self::best::Candidate;
 use self::look::{Look, Next};
 use super::RATE_WINDOW;
-use crate::config::nearest::did_you_mean;
 use crate::control::message::{Flow, FlowsReply, FlowsRequest, Response};
 use crate::datapath::Flows;
 use crate::gateway::Gateway;
@@ -60,17 +59,7 @@ impl Gateway {
         if let Some(site) = &request.filter.site
             && !self.has_site(site)
         {
-            let sites = self.desired.plan.sites.iter();
-            let known = sites.map(|site| site.config.name.as_str());
-            let meant = did_you_mean(site, known);
-            let _ = reply.send(Response::error(format!(
-                "there is no site {site} here{meant}{}",
-                if meant.is_empty() {
-                    ": `crossway sites` lists them"
-                } else {
-                    ""
-                }
-            )));
+            let _ = reply.send(self.no_such_site(site));
             return;
         }
         match Look::begin(&request, &datapath.flows, carried) {

@@ -53,7 +53,7 @@ impl Rates {
     }
 
     /// Counters of a site now; without the fast path, those of its links.
-    pub(super) fn traffic(&self, forwarding: &Forwarding, site: SiteId) -> Traffic {
+    pub(in crate::gateway) fn traffic(&self, forwarding: &Forwarding, site: SiteId) -> Traffic {
         let Some(datapath) = &forwarding.datapath else {
             let links = forwarding.links.of_site(site);
             let peers = links.iter().filter_map(|link| link.peer.as_ref());

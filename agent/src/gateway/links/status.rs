@@ -169,8 +169,8 @@ impl LinkStatus {
         Some(StateChange { from, to: state })
     }
 
-    /// Its name in the journal.
-    fn subject(&self) -> String {
+    /// Its name in the journal and in the history.
+    pub(in crate::gateway) fn subject(&self) -> String {
         let site = match self.planned.site {
             Some(_) => self.planned.site_name.as_str(),
             None => "(replica)",

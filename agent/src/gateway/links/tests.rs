@@ -4,6 +4,7 @@ use crate::config::{Endpoint, Link, Liveness, RemoteGateway};
 use crate::engine::Engine;
 use crate::gateway::names::Answer;
 use crate::io::udp;
+use crate::liveness::round_trip::RoundTrip;
 use crate::tunnel::arrivals::Arrivals;
 use crate::tunnel::link_bfd::{LanRole, LinkLiveness};
 use crossway_sys::clock;
@@ -54,6 +55,7 @@ fn peer(id: u32, session: bool) -> PeerSnapshot {
         arrivals: Arrivals::default(),
         handshakes: 1,
         path: None,
+        round_trip: RoundTrip::default(),
     }
 }
 

@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::gateway::plan::Numbers;
 use crate::ids::IfIndex;
 use crate::io::udp;
+use crate::liveness::round_trip::RoundTrip;
 use crate::tunnel::PeerSnapshot;
 use crate::tunnel::arrivals::Arrivals;
 use crate::tunnel::link_bfd::LinkLiveness;
@@ -81,6 +82,7 @@ impl Paris {
             arrivals: Arrivals::default(),
             handshakes: 1,
             path: None,
+            round_trip: RoundTrip::default(),
         });
         let now = self.start + Duration::from_secs(seconds);
         self.links.on_snapshot(peers.collect(), now);

@@ -204,6 +204,18 @@ fn liveness(page: &mut Page<'_>, links: &[Told<'_>]) -> fmt::Result {
         ),
         ages,
     )?;
+    let trips = links.iter().filter_map(|told| {
+        let microseconds = told.0.round_trip_microseconds?;
+        Some((labels(told), microseconds as f64 / 1e6))
+    });
+    page.gauges(
+        (
+            "crossway_link_round_trip",
+            "Time to the far gateway and back, as it was measured last; absent until it was",
+            SECONDS,
+        ),
+        trips,
+    )?;
     let words = State::ALL.map(State::as_str);
     let with_bfd = links.iter().filter_map(|told| {
         let state = told.0.bfd_state.as_deref()?;

@@ -28,6 +28,7 @@ use crate::session::{Held, Opened};
 use crate::tai64n::Timestamp;
 use crate::timers::doubt::Doubt;
 use crate::timers::{REKEY_AFTER, REKEY_AFTER_AS_RESPONDER};
+use crossway_liveness::round_trip::RoundTrip;
 
 /// Time between two looks at boringtun's timers, as in its own device.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -51,6 +52,8 @@ pub(crate) struct BoringtunSession {
     begun: Option<Begun>,
     begun_before: Option<u32>,
     answers: Answers,
+    /// Of the handshakes that were begun from here.
+    round_trip: RoundTrip,
     arrivals: Arrivals,
     /// The sessions that messages came under last: our receiver index, and the counter that comes next. `tunn` has them,
     /// and tells nobody.
@@ -74,6 +77,8 @@ struct Begun {
     local_index: u32,
     /// When the first of its initiations was sent.
     at: Instant,
+    /// When this one was.
+    sent: Instant,
     /// Whether it was tried again for a cookie.
     hastened: bool,
 }
@@ -111,6 +116,7 @@ impl BoringtunSession {
             begun: None,
             begun_before: None,
             answers: Answers::default(),
+            round_trip: RoundTrip::default(),
             arrivals: Arrivals::default(),
             heads: [(0, 0); HEADS],
             doubt: Doubt::default(),
@@ -132,6 +138,7 @@ impl BoringtunSession {
         self.given_up = before.given_up;
         self.answers = before.answers;
         self.arrivals = before.arrivals;
+        self.round_trip = before.round_trip;
         before.ready || before.begun.is_some()
     }
 
@@ -260,14 +267,18 @@ impl BoringtunSession {
         &mut self,
         receiver: u32,
         response: &[u8],
+        now: Instant,
         to: &mut [u8],
     ) -> Result<Option<usize>, DropReason> {
         let keepalive = written(&self.tunn.decapsulate(None, response, to));
         let keepalive = keepalive.ok_or(DropReason::HandshakeInvalid)?;
-        self.begun = self
-            .begun
-            .take()
-            .filter(|begun| begun.local_index != receiver);
+        match self.begun.take() {
+            Some(begun) if begun.local_index == receiver => {
+                let time = now.saturating_duration_since(begun.sent);
+                self.round_trip.on_measured(time);
+            }
+            other => self.begun = other,
+        }
         self.begun_before = self.begun_before.filter(|before| *before != receiver);
         self.on_confirmed();
         self.ready = true;
@@ -392,6 +403,11 @@ impl BoringtunSession {
         self.answers.completed()
     }
 
+    /// As [`super::PeerSession::round_trip`].
+    pub(super) fn round_trip(&self) -> RoundTrip {
+        self.round_trip
+    }
+
     /// As [`super::PeerSession::continue_counting`].
     pub(super) fn continue_counting(&mut self, arrivals: Arrivals, handshakes: u64) {
         self.arrivals = arrivals;
@@ -455,6 +471,7 @@ impl BoringtunSession {
             self.begun = Some(Begun {
                 local_index,
                 at: before.as_ref().map_or(now, |before| before.at),
+                sent: now,
                 hastened: before.is_some_and(|before| before.hastened),
             });
         }

@@ -12,6 +12,7 @@ use crate::transmit::Transmits;
 use crossway_liveness::bfd::encapsulation::LONGEST;
 use crossway_liveness::bfd::packet::Packet;
 use crossway_liveness::echo::{self, Echo};
+use crossway_liveness::round_trip::RoundTrip;
 use crossway_liveness::settings::Liveness;
 pub(super) use told::Told;
 
@@ -133,6 +134,17 @@ impl Peer {
             bfd: self.bfd.as_ref().map(LinkBfd::bfd),
             echo: self.echo.as_ref().map(Echo::is_alive),
         }
+    }
+
+    /// The round trip to the far end. A handshake's has two key agreements in it, BFD's has none.
+    pub(super) fn round_trip(&self) -> RoundTrip {
+        let by_bfd = self.bfd.as_ref().and_then(LinkBfd::round_trip);
+        let by_handshake = self.session.round_trip();
+        // Whoever looks for another count sees every measurement of either.
+        by_bfd.map_or(by_handshake, |measured| RoundTrip {
+            count: measured.count + by_handshake.count,
+            ..measured
+        })
     }
 
     /// Whether anything has changed since this was asked last. A link that has died is benched.

@@ -5,6 +5,7 @@ mod handed_over;
 mod network;
 mod one_way;
 mod oracle;
+mod round_trips;
 mod rules;
 
 use super::*;
@@ -111,10 +112,12 @@ impl End {
                 answers.extend(again.map(|length| to[..length].to_vec()));
                 Ok(Got::Handshake)
             }
-            Message::Data { receiver } => match self.session.open(receiver, datagram, &mut to)? {
-                Opened::Packet(length) => Ok(Got::Packet(to[..length].to_vec())),
-                Opened::Keepalive => Ok(Got::Keepalive),
-            },
+            Message::Data { receiver } => {
+                match self.session.open(receiver, datagram, now, &mut to)? {
+                    Opened::Packet(length) => Ok(Got::Packet(to[..length].to_vec())),
+                    Opened::Keepalive => Ok(Got::Keepalive),
+                }
+            }
         }
     }
 }
