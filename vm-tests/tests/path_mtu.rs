@@ -24,7 +24,7 @@ use vm_tests::wait;
 const HANG: Duration = Duration::from_secs(5);
 const LIMIT: Duration = Duration::from_secs(20);
 /// The first try of more comes ten seconds after a black hole, and the machine may be busy.
-const RAISED: Duration = Duration::from_secs(60);
+const RAISED: Duration = Duration::from_mins(1);
 const TRANSFER: u64 = 4 << 20;
 /// Around an inner packet.
 const AROUND_V4: u16 = 60;

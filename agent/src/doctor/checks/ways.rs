@@ -12,11 +12,18 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     let without = facts.ways.iter().filter(|way| is_lost(way)).map(lost);
     let narrow = facts.ways.iter().filter_map(narrow);
     let running = facts.running.as_ref();
-    let ipv6 = running.is_some_and(|running| {
-        let sites = running.status.sites.iter();
-        let mut routes = sites.flat_map(|site| &site.routes);
-        routes.any(|route| route.contains(':'))
+    // What an interface of this host does not take is told by another check.
+    let own = facts.host.interfaces.iter().any(|interface| {
+        let name = Some(&interface.name);
+        let leads = facts.ways.iter().any(|way| way.leaves_by.as_ref() == name);
+        leads && interface.mtu < LEAST_FOR_IPV6 + OVERHEAD
     });
+    let ipv6 = !own
+        && running.is_some_and(|running| {
+            let sites = running.status.sites.iter();
+            let mut routes = sites.flat_map(|site| &site.routes);
+            routes.any(|route| route.contains(':'))
+        });
     let links = running.map(|running| running.links.as_slice());
     let probed = links.unwrap_or_default().iter();
     let probed = probed.filter_map(|link| probed_way(link, ipv6));
