@@ -4,6 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use super::PathMtuMode;
 use super::gateway::DEFAULT_HISTORY_MIB;
 use super::{
     Endpoint, Gateway, HealthKind, HealthTarget, KeyFile, Lanes, Link, Liveness, LivenessMode,
@@ -32,6 +33,7 @@ impl Gateway {
             dscp: DscpModel::default(),
             lanes: Lanes::Auto,
             mtu: None,
+            path_mtu: PathMtuMode::default(),
             flows: DEFAULT_FLOWS,
             fast_path: true,
             history_mib: DEFAULT_HISTORY_MIB,

@@ -23,12 +23,13 @@ use super::vrrp::warnings_of;
 use super::warnings::Source;
 use crate::control::ControlRequest;
 use crate::control::message::{
-    Attachment, DropCount, DropsReply, Link, LinksReply, Messages, Offload, Request, Response,
-    Site, SitesReply, StackCount, Status, Tun, Version, Warning, WatchedBy,
+    Attachment, DropCount, DropsReply, Link, LinksReply, Messages, Offload, PathMtu, PathMtuState,
+    Request, Response, Site, SitesReply, StackCount, Status, Tun, Version, Warning, WatchedBy,
 };
 use crate::datapath::{self, Datapath};
 use crate::io::offload;
 use crate::keys::public_key_text;
+use crate::liveness::path_mtu::{Report, State};
 use crate::posture;
 use crate::tunnel::PeerSnapshot;
 use crate::tunnel::arrivals::Arrivals;
@@ -321,6 +322,22 @@ pub(super) fn describe_link(link: &LinkStatus, links: &Links, now: Instant) -> L
             .unwrap_or_default(),
         round_trip_microseconds: peer.and_then(round_trip_of),
         bfd_state: bfd.map(|bfd| bfd.state.as_str().to_owned()),
+        path_mtu: peer.and_then(|peer| peer.path).map(path_mtu),
+    }
+}
+
+fn path_mtu(known: Report) -> PathMtu {
+    PathMtu {
+        mtu_bytes: known.mtu,
+        state: match known.state {
+            State::Fixed => PathMtuState::Fixed,
+            State::Unanswered => PathMtuState::Unanswered,
+            State::Searching => PathMtuState::Searching,
+            State::Found => PathMtuState::Found,
+        },
+        far_mtu_bytes: known.far_mtu,
+        black_holes: known.black_holes,
+        probes: known.probes,
     }
 }
 

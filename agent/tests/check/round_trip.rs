@@ -9,7 +9,7 @@ use std::time::Duration;
 use crossway::config::{
     BfdAddresses, Collector, Config, Endpoint, FlowExport, FlowFile, Gateway, HealthKind,
     HealthTarget, InterfaceAddress, Lan, Lanes, Link, Liveness, LivenessMode, Metrics, MetricsDoor,
-    MetricsTls, OnDown, RemoteGateway, Site, VirtualRouter, Wan, XdpChoice,
+    MetricsTls, OnDown, PathMtuMode, RemoteGateway, Site, VirtualRouter, Wan, XdpChoice,
 };
 use crossway::engine::Engine;
 use crossway::liveness::bfd::Pace;
@@ -37,6 +37,7 @@ private_key_file = "/etc/crossway/berlin-1.key"
 listen = "[::]:51820"
 tunnel_addresses = ["10.255.0.1/32"]
 mtu = 1400
+path_mtu = "fixed"
 engine = "boringtun"
 dscp = "uniform"
 fast_path = false
@@ -260,6 +261,7 @@ impl Generator {
                 lanes => Lanes::Count(lanes),
             },
             mtu: self.maybe(|it| it.random.random_range(1280..=65_455)),
+            path_mtu: self.one_of(&PathMtuMode::ALL),
             flows: self.one_of(&[262_144, 16_384, 16_777_216]),
             fast_path: self.random.random(),
             history_mib: self.random.random_range(0..=1024),

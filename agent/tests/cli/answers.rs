@@ -7,9 +7,9 @@ use crossway::control::message::{
     EvictedFlows, ExplainRequest, Explained, ExplainedStep, FastPath, FinishedFlow, FinishedRecord,
     Flow, FlowsReply, FlowsRequest, Health, HealthTarget, HistoryReply, HistoryRequest, Link,
     LinkState, LinksReply, LogFilter, LogLevel, LogLine, Messages, Offload, Outage, Outcome,
-    OverlapsReply, Posture, Reload, ReplicaFlows, Route, RouteAnswer, RouteKind, RoutesReply,
-    Series, SeriesKind, Site, SiteState, SitesReply, StackCount, Status, ThreadPosture, Traffic,
-    Tun, Version, VirtualRouter, Warning, WarningSpan, WatchedBy,
+    OverlapsReply, PathMtu, PathMtuState, Posture, Reload, ReplicaFlows, Route, RouteAnswer,
+    RouteKind, RoutesReply, Series, SeriesKind, Site, SiteState, SitesReply, StackCount, Status,
+    ThreadPosture, Traffic, Tun, Version, VirtualRouter, Warning, WarningSpan, WatchedBy,
 };
 use crossway::control::{Request, Response, overlaps};
 use crossway::engine::Engine;
@@ -453,6 +453,13 @@ fn links() -> Vec<Link> {
             },
             round_trip_microseconds: Some(1_940),
             bfd_state: None,
+            path_mtu: Some(PathMtu {
+                mtu_bytes: 1340,
+                state: PathMtuState::Found,
+                far_mtu_bytes: Some(1420),
+                black_holes: 2,
+                probes: 37,
+            }),
         },
         Link {
             site: "rome".to_owned(),
@@ -491,6 +498,13 @@ fn links() -> Vec<Link> {
             },
             round_trip_microseconds: None,
             bfd_state: None,
+            path_mtu: Some(PathMtu {
+                mtu_bytes: 1420,
+                state: PathMtuState::Unanswered,
+                far_mtu_bytes: None,
+                black_holes: 0,
+                probes: 0,
+            }),
         },
     ]
 }
@@ -519,6 +533,7 @@ fn replica_link() -> Link {
             flows_entered: 30,
             flows_updated: 4,
         }),
+        path_mtu: None,
         ..paris.clone()
     }
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::UNIX_EPOCH;
 
 use vm_tests::api::DoctorReport;
-use vm_tests::config::{HealthKind, HealthTarget, Wan, XdpChoice};
+use vm_tests::config::{HealthKind, HealthTarget, PathMtuMode, Wan, XdpChoice};
 use vm_tests::keys::KeyPair;
 use vm_tests::topology::Family;
 use vm_tests::wait;
@@ -199,6 +199,9 @@ pub(crate) const FAULTS: &[Fault] = &[
         name: "a narrow path",
         check: "path-mtu",
         about: "b/",
+        prepare: |lab| {
+            lab.plans[0].configure(|config| config.gateway.path_mtu = PathMtuMode::Fixed);
+        },
         plant: |lab| {
             let router = lab.topology.router.as_ref().unwrap();
             router.ip("link set wan2 mtu 1400").unwrap();

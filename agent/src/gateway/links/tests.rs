@@ -55,6 +55,7 @@ fn peer(id: u32, session: bool) -> PeerSnapshot {
         arrivals: Arrivals::default(),
         handshakes: 1,
         round_trip: RoundTrip::default(),
+        path: None,
     }
 }
 
@@ -471,6 +472,7 @@ fn a_link_to_a_replica_is_no_sites_and_obeys_no_order() {
                 name: "eth0".to_owned(),
                 carrier: false,
                 index: None,
+                mtu: None,
             }],
             now
         ),

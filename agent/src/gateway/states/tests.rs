@@ -82,6 +82,7 @@ impl Paris {
             arrivals: Arrivals::default(),
             handshakes: 1,
             round_trip: RoundTrip::default(),
+            path: None,
         });
         let now = self.start + Duration::from_secs(seconds);
         self.links.on_snapshot(peers.collect(), now);
