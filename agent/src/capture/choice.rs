@@ -140,8 +140,8 @@ mod tests {
     use super::super::ground::tests::ground;
     use super::*;
 
-    fn prefix(text: &str) -> Option<Prefix> {
-        Some(text.parse().unwrap())
+    fn prefix(text: &str) -> Prefix {
+        text.parse().unwrap()
     }
 
     fn named(choice: &Choice) -> Vec<String> {
@@ -166,13 +166,13 @@ mod tests {
             ("2001:db8:2::7", &["paris-1"]),
         ] {
             let either = Choice {
-                ends: [prefix(address), None],
+                ends: [Some(prefix(address)), None],
                 ..Choice::default()
             };
             assert_eq!(named(&either), links, "{address}");
         }
         let between = Choice {
-            ends: [prefix("10.1.0.5"), prefix("10.3.0.5")],
+            ends: ["10.1.0.5", "10.3.0.5"].map(|end| Some(prefix(end))),
             ..Choice::default()
         };
         assert_eq!(named(&between), ["rome-1", "rome-2"]);
@@ -198,7 +198,7 @@ mod tests {
         };
         assert_eq!(filter, expected);
         let some = Choice {
-            source: prefix("10.1.0.0/24"),
+            source: Some(prefix("10.1.0.0/24")),
             port: Some(443),
             protocol: Some(6),
             site: Some("rome".to_owned()),
