@@ -4,6 +4,7 @@
 //! socket and print a table, or with `--json` the reply as it is. Exit codes: 0 done, 1 failed, 2 wrong
 //! usage or configuration.
 
+mod capture;
 mod check;
 mod complete;
 mod doctor;
@@ -40,6 +41,7 @@ use clap_complete::engine::ArgValueCandidates;
 
 use self::failure::Failure;
 use crate::control::message::LinkOrder;
+use crate::datapath::capture::guard;
 
 /// Joins sites over WireGuard.
 #[derive(Debug, Parser)]
@@ -110,6 +112,8 @@ enum Command {
     Drops(Watch),
     /// Show which way a packet would go and why, step by step; nothing is sent
     Explain(explain::Explain),
+    /// Write packets of chosen flows to a pcapng file, inside and outside of the tunnel
+    Capture(capture::Capture),
     /// Look for what is in the way of packets, and say what mends it
     Doctor(doctor::Doctor),
     /// Take links out of service: flows leave them both ways, and nothing is lost
@@ -136,6 +140,12 @@ enum Command {
     Completion {
         /// The shell
         shell: complete::Shell,
+    },
+    /// Remove the filters that a capture has left
+    #[command(hide = true, name = guard::COMMAND)]
+    CaptureGuard {
+        /// Number of the process that captures
+        process: u32,
     },
     /// Write the manual pages, for packages
     #[command(hide = true)]
@@ -186,6 +196,8 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
         Command::Top => top::top(options),
         Command::Drops(watch) => drops::drops(options, *watch),
         Command::Explain(packet) => explain::explain(options, packet),
+        Command::Capture(wanted) => capture::capture(options, wanted),
+        Command::CaptureGuard { process } => capture::serve_guard(*process),
         Command::Doctor(doctor) => doctor::doctor(options, doctor),
         Command::Drain(target) => orders::order(options, target, LinkOrder::Drain),
         Command::Undrain(target) => orders::order(options, target, LinkOrder::Undrain),

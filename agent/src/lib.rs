@@ -9,6 +9,7 @@
 //!
 //! The layers below are crates of their own, under the names that they have here.
 
+pub mod capture;
 pub mod cli;
 pub mod control;
 pub mod disk;

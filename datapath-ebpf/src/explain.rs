@@ -18,12 +18,9 @@ use crate::{
     wire::Wire,
 };
 
-/// The packet comes by a LAN.
+/// The packet comes by a LAN. `page` is blank.
 #[inline(always)]
-pub(crate) fn by_lan(skb: &Skb) {
-    let Some(page) = Page::blank() else {
-        return;
-    };
+pub(crate) fn by_lan<const CAPTURES: bool>(skb: &Skb, page: Page<CAPTURES>) {
     let mut notes = page;
     let decided = lan_ingress::decide(skb, &mut notes, |crossing| {
         page.set_mark(crossing.mark());
@@ -35,10 +32,7 @@ pub(crate) fn by_lan(skb: &Skb) {
 
 /// The kernel stack has routed the packet into the TUN.
 #[inline(always)]
-pub(crate) fn into_tunnel(skb: &Skb) {
-    let Some(mut page) = Page::blank() else {
-        return;
-    };
+pub(crate) fn into_tunnel<const CAPTURES: bool>(skb: &Skb, mut page: Page<CAPTURES>) {
     // What it does not count it lets pass.
     page.decide(Decision::Leave, 0);
     let decided = tun_egress::decide(skb, |routed| {
@@ -53,10 +47,7 @@ pub(crate) fn into_tunnel(skb: &Skb) {
 
 /// The packet comes out of the tunnel.
 #[inline(always)]
-pub(crate) fn out_of_tunnel(skb: &Skb) {
-    let Some(mut page) = Page::blank() else {
-        return;
-    };
+pub(crate) fn out_of_tunnel<const CAPTURES: bool>(skb: &Skb, mut page: Page<CAPTURES>) {
     let mut notes = page;
     let decided = tun_ingress::look(skb, &mut notes, |seen| {
         page.flow(seen.flow());
@@ -72,30 +63,45 @@ pub(crate) fn out_of_tunnel(skb: &Skb) {
     page.refuse(decided);
 }
 
-/// Where the explanation is written.
+/// Where the explanation is written. For a program that captures it is of another type: the compiler then makes all that
+/// writes it once for each of the two programs, and leaves no call, for which there is no room on the stack.
 #[derive(Clone, Copy)]
-struct Page(*mut Explanation);
+pub(crate) struct Page<const CAPTURES: bool>(*mut Explanation);
 
 /// Writes one field.
 macro_rules! put {
     ($page:expr, $field:ident, $value:expr) => {{
         let value = $value;
-        // SAFETY: the element of the array is always there. The agent asks one question at a time, and reads the
-        // answer when the program has ended.
+        // SAFETY: whoever made the page vouches for it.
         unsafe { (&raw mut (*$page.0).$field).write_volatile(value) }
     }};
 }
 
-impl Page {
-    /// An empty one.
+impl Page<false> {
+    /// An empty one, for the agent.
     #[inline(always)]
-    fn blank() -> Option<Self> {
-        let page = Self(maps::explained()?);
+    pub(crate) fn for_agent() -> Option<Self> {
+        let page = maps::explained()?;
+        // SAFETY: the element of the array is always there. The agent asks one question at a time, and reads the
+        // answer when the program has ended.
+        Some(unsafe { Self::blank(page) })
+    }
+}
+
+impl<const CAPTURES: bool> Page<CAPTURES> {
+    /// An empty one.
+    ///
+    /// # Safety
+    ///
+    /// The explanation must be valid for reads and writes, and nobody else's, while the program runs.
+    #[inline(always)]
+    pub(crate) unsafe fn blank(explanation: *mut Explanation) -> Self {
+        let page = Self(explanation);
         for word in 0..size_of::<Explanation>() / 4 {
             // SAFETY: as in `put!`; the structure is words and bytes.
             unsafe { page.0.cast::<u32>().add(word).write_volatile(0) };
         }
-        Some(page)
+        page
     }
 
     #[inline(always)]
@@ -142,10 +148,12 @@ impl Page {
     }
 }
 
-impl Notes for Page {
+impl<const CAPTURES: bool> Notes for Page<CAPTURES> {
     #[inline(always)]
     fn headers(&mut self, headers: &Headers) {
         put!(self, ip_length, headers.ip_length);
+        put!(self, headers, headers.summary());
+        put!(self, ports, headers.ports.word());
         self.note(HEADERS);
     }
 

@@ -10,7 +10,11 @@ use network_types::{
     vlan::VlanHdr,
 };
 
-use crate::{asm::forget, packet::Frame, skb::Skb};
+use crate::{
+    asm::forget,
+    packet::Frame,
+    skb::{Filtered, Skb},
+};
 
 const IPV4: u16 = EtherType::Ipv4 as u16;
 const IPV6: u16 = EtherType::Ipv6 as u16;
@@ -46,6 +50,14 @@ impl Link {
             blur(&mut link, skb);
         }
         Ok(link)
+    }
+
+    /// Of a frame of Ethernet as a socket filter sees it.
+    #[inline(always)]
+    pub(crate) fn of_filtered(frame: &Filtered<'_>) -> Result<Self, StackReason> {
+        let mut slot = Slot::<EthHdr>::new();
+        let ethernet = frame.read(0, &mut slot).ok_or(StackReason::Malformed)?;
+        walk_tags(frame, ethernet.ether_type, 0, 0)
     }
 
     /// Of a frame at XDP.

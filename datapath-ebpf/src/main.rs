@@ -18,6 +18,7 @@
 
 mod answer;
 mod asm;
+mod capture;
 mod clock;
 mod explain;
 mod fault;
@@ -48,8 +49,10 @@ use aya_ebpf::{
     macros::{classifier, socket_filter, xdp},
     programs::{SkBuffContext, TcContext, XdpContext},
 };
+use datapath_abi::capture::Place;
 
 use crate::{
+    explain::Page,
     packet::Frame,
     say::{LanIngress, Program, TunEgress, TunIngress, WanGuard},
     skb::Skb,
@@ -125,22 +128,69 @@ fn wan_guard(context: XdpContext) -> u32 {
 /// What `lan_ingress` would decide. Like the two below, it is run by the agent and attached nowhere.
 #[classifier]
 fn explain_lan(context: TcContext) -> i32 {
-    explain::by_lan(&Skb::new(&context));
+    if let Some(page) = Page::for_agent() {
+        explain::by_lan(&Skb::new(&context), page);
+    }
     TC_ACT_UNSPEC
 }
 
 /// What `tun_egress` would decide.
 #[classifier]
 fn explain_egress(context: TcContext) -> i32 {
-    explain::into_tunnel(&Skb::new(&context));
+    if let Some(page) = Page::for_agent() {
+        explain::into_tunnel(&Skb::new(&context), page);
+    }
     TC_ACT_UNSPEC
 }
 
 /// What `tun_ingress` would decide.
 #[classifier]
 fn explain_tun(context: TcContext) -> i32 {
-    explain::out_of_tunnel(&Skb::new(&context));
+    if let Some(page) = Page::for_agent() {
+        explain::out_of_tunnel(&Skb::new(&context), page);
+    }
     TC_ACT_UNSPEC
+}
+
+/// Captures what comes by a LAN. Like the three below, it is there only while somebody captures; in front of the others,
+/// and changes nothing.
+#[classifier]
+fn capture_lan(context: TcContext) -> i32 {
+    let skb = Skb::new(&context);
+    if let Some(page) = capture::page() {
+        explain::by_lan(&skb, page);
+        capture::hand_over(skb.context(), Place::Lan as u32);
+    }
+    TC_ACT_UNSPEC
+}
+
+/// Captures what the stack routes into the tunnel.
+#[classifier]
+fn capture_egress(context: TcContext) -> i32 {
+    let skb = Skb::new(&context);
+    if let Some(page) = capture::page() {
+        explain::into_tunnel(&skb, page);
+        capture::hand_over(skb.context(), Place::IntoTunnel as u32);
+    }
+    TC_ACT_UNSPEC
+}
+
+/// Captures what comes out of the tunnel.
+#[classifier]
+fn capture_tun(context: TcContext) -> i32 {
+    let skb = Skb::new(&context);
+    if let Some(page) = capture::page() {
+        explain::out_of_tunnel(&skb, page);
+        capture::hand_over(skb.context(), Place::OutOfTunnel as u32);
+    }
+    TC_ACT_UNSPEC
+}
+
+/// Captures the tunnel's datagrams, both ways. Of a packet socket, which gets none of them.
+#[socket_filter]
+fn capture_wan(context: SkBuffContext) -> i64 {
+    capture::outer(&Skb::of_filter(&context));
+    0
 }
 
 /// The packet goes to the stack or ends here; either is counted.

@@ -3,19 +3,21 @@
 
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
-    btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, lpm_trie::Key},
+    btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, lpm_trie::Key},
     macros::btf_map,
+    maps::ring_buf::RingBufEntry,
 };
 use datapath_abi::{
     ABI_VERSION,
     address::{self, Address},
+    capture::{CaptureCounts, CaptureFilter, Captured, EndKey},
     explanation::Explanation,
     fault::{FaultKind, PROGRAMS},
     flow::{FLOW_STAT_COUNT, FlowCounters, FlowKey, FlowKey4, FlowStat},
     local::{LocalKey, VlanKey},
     maps::{
-        DEFAULT_FLOWS, INTERFACE_SLOT_COUNT, MAX_INTERFACES, MAX_LOCAL_ADDRESSES, MAX_SESSIONS,
-        MAX_SITES, ROUTE_ENTRIES, SESSION_WORDS, flows_of_ipv6, session_bit,
+        CAPTURE_RING, DEFAULT_FLOWS, INTERFACE_SLOT_COUNT, MAX_INTERFACES, MAX_LOCAL_ADDRESSES,
+        MAX_SESSIONS, MAX_SITES, ROUTE_ENTRIES, SESSION_WORDS, flows_of_ipv6, session_bit,
     },
     outcome::{DropReason, StackReason, Tally},
     route::{Route, RouteKey4, RouteKey6},
@@ -74,6 +76,22 @@ static ANSWERS: PerCpuArray<Answers, 1> = PerCpuArray::new();
 /// What an explaining program has found, for the agent that had it run. Not pinned.
 #[btf_map]
 static EXPLAINED: Array<Explanation, 1> = Array::new();
+
+/// The maps of the capturing programs: the agent has none of them. Not pinned.
+#[btf_map]
+static CAPTURE: Array<CaptureFilter, 1> = Array::new();
+#[btf_map]
+static CAPTURING: PerCpuArray<Captured, 1> = PerCpuArray::new();
+#[btf_map]
+static CAPTURED: RingBuf<Captured, CAPTURE_RING> = RingBuf::new();
+#[btf_map]
+static CAPTURE_COUNTS: PerCpuArray<CaptureCounts, 1> = PerCpuArray::new();
+#[btf_map]
+static CAPTURE_LINKS: HashMap<u32, u32, MAX_SESSIONS> = HashMap::new();
+#[btf_map]
+static CAPTURE_ENDS: HashMap<EndKey, u32, MAX_SESSIONS> = HashMap::new();
+#[btf_map]
+static CAPTURE_WANS: HashMap<u32, u32, MAX_INTERFACES> = HashMap::new();
 
 /// Value of `ANSWERS`.
 #[repr(C)]
@@ -252,6 +270,61 @@ fn add_to_tally(tally: Option<*mut Tally>, packets: u64, bytes: u64) {
 #[inline(always)]
 pub(crate) fn explained() -> Option<*mut Explanation> {
     EXPLAINED.get_ptr_mut(0)
+}
+
+/// Which packets are wanted.
+#[inline(always)]
+pub(crate) fn capture_filter() -> Option<&'static CaptureFilter> {
+    CAPTURE.get(0)
+}
+
+/// Where a capturing program notes what it finds out about the packet at hand.
+#[inline(always)]
+pub(crate) fn capturing() -> Option<*mut Captured> {
+    CAPTURING.get_ptr_mut(0)
+}
+
+/// Room in the ring for a packet, if there is some.
+#[inline(always)]
+pub(crate) fn captured<R: 'static>() -> Option<RingBufEntry<R>> {
+    CAPTURED.reserve_untyped(0)
+}
+
+/// Counts a packet that was wanted, or with `lost` one of those for which there was no room.
+#[inline(always)]
+pub(crate) fn count_captured(lost: bool) {
+    if let Some(counts) = CAPTURE_COUNTS.get_ptr_mut(0) {
+        // SAFETY: an element of a per-CPU array belongs to this CPU while the program runs.
+        unsafe {
+            if lost {
+                (*counts).lost += 1;
+            } else {
+                (*counts).wanted += 1;
+            }
+        }
+    }
+}
+
+/// How an interface begins its packets, if datagrams are looked for there.
+#[inline(always)]
+pub(crate) fn capture_wan(ifindex: u32) -> Option<u32> {
+    // SAFETY: the map is preallocated, so the pointer stays readable while the program runs.
+    CAPTURE_WANS.get_ptr(ifindex).map(|layer| unsafe { *layer })
+}
+
+/// The link between two outer ends, if its datagrams are wanted.
+#[inline(always)]
+pub(crate) fn capture_link_between(ends: &EndKey) -> Option<u32> {
+    // SAFETY: as above.
+    CAPTURE_ENDS.get_ptr(ends).map(|link| unsafe { *link })
+}
+
+/// The link of a receiver index (shifted right by 8), if its datagrams are wanted.
+#[inline(always)]
+pub(crate) fn capture_link_of(index: u32) -> Option<u32> {
+    // SAFETY: as above.
+    let link = unsafe { *SESSIONS.get_ptr(index)? };
+    CAPTURE_LINKS.get_ptr(link).map(|_| link)
 }
 
 /// Whether this CPU may say something of a program's and of a kind, of which it then says nothing for

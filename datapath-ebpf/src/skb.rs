@@ -24,6 +24,8 @@ use crate::{
 
 /// `PACKET_HOST` (linux/if_packet.h): the frame is for this machine's link-layer address.
 const PACKET_HOST: u32 = 0;
+/// `PACKET_OUTGOING` of the same: a packet socket is shown what the host sends.
+const PACKET_OUTGOING: u32 = 4;
 
 /// A socket buffer.
 pub(crate) struct Skb(*mut __sk_buff);
@@ -52,7 +54,7 @@ impl Skb {
         Self(context)
     }
 
-    /// As a socket filter sees it: fields only.
+    /// As a socket filter sees it: fields, and bytes by [`Self::load_bytes`] alone.
     #[inline(always)]
     pub(crate) fn of_filter(context: &SkBuffContext) -> Self {
         Self(context.skb.skb)
@@ -74,6 +76,35 @@ impl Skb {
     #[inline(always)]
     pub(crate) fn protocol(&self) -> u16 {
         field!(self, protocol) as u16
+    }
+
+    /// Whether this host sends the packet, as packet sockets see it.
+    #[inline(always)]
+    pub(crate) fn is_sent(&self) -> bool {
+        field!(self, pkt_type) == PACKET_OUTGOING
+    }
+
+    /// The queue by which it came, counted from 1; 0 where none is known.
+    #[inline(always)]
+    pub(crate) fn queue(&self) -> u32 {
+        field!(self, queue_mapping)
+    }
+
+    /// Copies `length` bytes from the start of the packet, which has so many.
+    ///
+    /// # Safety
+    ///
+    /// `to` must be valid for writes of `most` bytes.
+    #[inline(always)]
+    pub(crate) unsafe fn load_bytes(
+        &self,
+        to: *mut u8,
+        length: u32,
+        most: usize,
+    ) -> Result<(), Refused> {
+        let length = within(length, most)?;
+        // SAFETY: the helper checks the length against the packet and writes no more than `most` bytes.
+        check(unsafe { bpf_skb_load_bytes(self.0.cast(), 0, to.cast(), length) })
     }
 
     /// Whether the frame was addressed to this machine's link-layer address.
@@ -282,17 +313,7 @@ impl Packet for Skb {
             // SAFETY: `at` says that so many bytes are there.
             return Some(unsafe { fill(slot, at) });
         }
-        // SAFETY: the helper checks `offset` against the packet and writes `size_of::<T>()` bytes
-        // (zeroes on failure) into a slot of that size.
-        unsafe {
-            let result = bpf_skb_load_bytes(
-                self.0.cast(),
-                offset as u32,
-                slot.as_mut_ptr().cast(),
-                mem::size_of::<T>() as u32,
-            );
-            (result == 0).then(|| slot.filled())
-        }
+        Filtered(self).read(offset, slot)
     }
 
     /// Extension headers are rare and of many kinds: the verifier walks them, and what follows, once for all of them.
@@ -304,6 +325,26 @@ impl Packet for Skb {
         // half a word holds it.
         upper.offset = opaque(upper.offset) & 0xffff;
         Ok(upper)
+    }
+}
+
+/// A socket buffer in a socket filter, which may not touch packet memory itself.
+pub(crate) struct Filtered<'a>(pub(crate) &'a Skb);
+
+impl Packet for Filtered<'_> {
+    #[inline(always)]
+    fn read<'a, T: Plain>(&self, offset: usize, slot: &'a mut Slot<T>) -> Option<&'a T> {
+        // SAFETY: the helper checks `offset` against the packet and writes `size_of::<T>()` bytes
+        // (zeroes on failure) into a slot of that size.
+        unsafe {
+            let result = bpf_skb_load_bytes(
+                self.0.0.cast(),
+                offset as u32,
+                slot.as_mut_ptr().cast(),
+                mem::size_of::<T>() as u32,
+            );
+            (result == 0).then(|| slot.filled())
+        }
     }
 }
 

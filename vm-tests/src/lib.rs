@@ -11,6 +11,7 @@
 /// What a running gateway answers.
 pub use crossway_api::message as api;
 
+pub mod capturing;
 pub mod chromium;
 pub mod cleanup;
 pub mod clocks;

@@ -1,6 +1,8 @@
 //! The verdict ring: what each program does with each kind of frame, by BPF_PROG_TEST_RUN. Needs root and
 //! the built object. The tables `case → verdict` are in lan.rs, tun.rs and wan.rs.
 
+#[path = "verdicts/capture.rs"]
+mod capture;
 #[path = "verdicts/case.rs"]
 mod case;
 #[path = "verdicts/faults.rs"]

@@ -4,6 +4,7 @@
 //! Every number says its unit in its name. Packets and bytes are wire packets and inner IP bytes of
 //! the tunnel unless a field says otherwise. `to_site` is away from this gateway, `from_site` towards it.
 
+mod capture;
 mod doctor;
 mod events;
 mod explain;
@@ -19,6 +20,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::capture::{CaptureEnd, CaptureSummary};
 pub use self::doctor::{DoctorReport, Finding, NotChecked, Severity};
 pub use self::events::{Event, EventKind, EventsReply, EventsRequest};
 pub use self::explain::{End, ExplainRequest, Explained, ExplainedStep, FastPath, WhichFragment};

@@ -13,6 +13,7 @@ use crate::message;
 /// Every command with `--json`, and what it prints; of events, finished flows and the log a line for each.
 fn all() -> Vec<(&'static str, String)> {
     vec![
+        of::<message::CaptureSummary>("capture"),
         of::<message::DoctorReport>("doctor"),
         of::<message::DropsReply>("drops"),
         of::<message::Event>("events"),

@@ -52,7 +52,7 @@ impl Hook {
     }
 
     /// Direction of a TC hook.
-    pub(super) const fn direction(self) -> Option<TcAttachType> {
+    pub(crate) const fn direction(self) -> Option<TcAttachType> {
         match self {
             Self::LanIngress | Self::TunIngress => Some(TcAttachType::Ingress),
             Self::TunEgress => Some(TcAttachType::Egress),

@@ -10,6 +10,7 @@
 
 mod attach;
 mod attachment;
+pub mod capture;
 mod explain;
 mod flows;
 mod hold;
@@ -238,11 +239,22 @@ fn load_pinned(pins: &Pins, took_over: bool, flows: usize) -> Result<Ebpf> {
     for name in maps::ALL {
         loader.map_pin_path(name, pins.map(name));
     }
+    for name in maps::CAPTURING_ONLY {
+        // The loader makes them all. Those of one entry have no other size, and a ring becomes a page.
+        loader.map_max_entries(name, 1);
+    }
     let mut programs = loader
         .load(object::OBJECT)
         .context("load the eBPF maps: it needs root (or CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN)")?;
+    for name in maps::CAPTURING_ONLY {
+        // No program of the agent's has them, so this is the end of them.
+        drop(programs.take_map(name));
+    }
     check_shapes(pins, flows)?;
     for (name, program) in programs.programs_mut() {
+        if maps::CAPTURING_PROGRAMS.contains(&name) {
+            continue;
+        }
         let loaded = match program {
             Program::SchedClassifier(program) => verified(|| program.load()),
             Program::Xdp(program) => verified(|| program.load()),

@@ -148,7 +148,8 @@ impl Pins {
         self.version_misfit()
     }
 
-    fn version_misfit(&self) -> Result<Option<String>> {
+    /// Why the pinned maps are of another version; `None` if they are not, or if there are none.
+    pub(super) fn version_misfit(&self) -> Result<Option<String>> {
         let path = self.map(maps::SETTINGS);
         if !path.exists() {
             let any = maps::ALL.iter().any(|name| self.map(name).exists());
@@ -161,7 +162,7 @@ impl Pins {
             .then(|| format!("expected ABI version {ABI_VERSION}, found {found}")))
     }
 
-    fn links(&self) -> PathBuf {
+    pub(super) fn links(&self) -> PathBuf {
         self.directory.join("links")
     }
 

@@ -180,6 +180,7 @@ impl Gateway {
         };
         Site {
             name: site.config.name.clone(),
+            id: site.id.0,
             vnet: site.config.vnet.clone(),
             state,
             since_seconds: seen.map_or(0, |seen| seconds_between(seen.since, now)),

@@ -64,6 +64,13 @@ pub fn name(index: u32) -> io::Result<String> {
     Ok(text(&name))
 }
 
+/// The names of all interfaces.
+pub fn names() -> io::Result<Vec<String>> {
+    let names = nix::net::if_::if_nameindex()?;
+    let names = names.iter().map(|one| one.name().to_string_lossy());
+    Ok(names.map(std::borrow::Cow::into_owned).collect())
+}
+
 /// The ARPHRD type of its link-layer addresses (`ARPHRD_ETHER` is 1).
 pub fn hardware_type(name: &str) -> io::Result<u16> {
     let mut request = request(name)?;

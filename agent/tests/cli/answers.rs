@@ -391,6 +391,7 @@ fn sites() -> Vec<Site> {
     vec![
         Site {
             name: "paris".to_owned(),
+            id: 0,
             vnet: "default".to_owned(),
             state: SiteState::Active,
             since_seconds: 8_000,
@@ -402,6 +403,7 @@ fn sites() -> Vec<Site> {
         },
         Site {
             name: "rome".to_owned(),
+            id: 1,
             vnet: "default".to_owned(),
             state: SiteState::Down,
             since_seconds: 12,

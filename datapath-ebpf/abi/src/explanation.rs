@@ -2,6 +2,8 @@
 //!
 //! The answer is read by the agent that has asked, and by nobody else: its map is not pinned, and of no ABI version.
 
+use zerocopy::FromBytes;
+
 use crate::fault::FaultKind;
 use crate::outcome::{DropReason, StackReason};
 use crate::pod;
@@ -56,7 +58,7 @@ pub const WIRE: u32 = 8;
 
 /// Value of [`crate::maps::EXPLAINED`] at key 0.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes)]
 pub struct Explanation {
     /// A [`Decision`].
     pub verdict: u32,
@@ -82,6 +84,11 @@ pub struct Explanation {
     pub family: u32,
     /// The neighbour that it is handed to.
     pub next_hop: [u8; 16],
+    /// With [`HEADERS`]: IP protocol, IP version from bit 8 on, where the IP header starts from bit 16 on. One word,
+    /// for the programs have little room to work out more.
+    pub headers: u32,
+    /// With [`HEADERS`]: ports or echo identifiers, of the sender and the receiver, network order.
+    pub ports: u32,
 }
 
 impl Explanation {
@@ -111,13 +118,38 @@ impl Explanation {
         }
     }
 
+    /// IP protocol of the packet.
+    #[inline(always)]
+    pub fn protocol(&self) -> u32 {
+        self.headers & 0xff
+    }
+
+    /// Whether it is one of IPv4.
+    #[inline(always)]
+    pub fn is_ipv4(&self) -> bool {
+        self.headers >> 8 & 0xff == 4
+    }
+
+    /// Where its IP header starts.
+    #[inline(always)]
+    pub fn ip_offset(&self) -> u32 {
+        self.headers >> 16
+    }
+
+    /// Ports or echo identifiers, of the sender and the receiver.
+    #[inline(always)]
+    pub fn ports(&self) -> [u16; 2] {
+        let ports = u32::from_be(self.ports);
+        [(ports >> 16) as u16, ports as u16]
+    }
+
     /// Whether all of [`HEADERS`], [`TARGET`], [`KNOWN_FLOW`] and [`WIRE`] that are in `what` were noted.
     pub fn has(&self, what: u32) -> bool {
         self.noted & what == what
     }
 }
 
-const _: () = assert!(size_of::<Explanation>() == 60);
+const _: () = assert!(size_of::<Explanation>() == 68);
 pod!(Explanation);
 
 #[cfg(test)]

@@ -98,6 +98,12 @@ impl Headers {
         }
     }
 
+    /// What [`crate::explanation::Explanation::headers`] says of them.
+    #[inline(always)]
+    pub fn summary(&self) -> u32 {
+        u32::from(self.protocol) | (self.family as u32) << 8 | (self.ip_offset as u32) << 16
+    }
+
     /// Adds ports, flags and header length; `header_length` is that of the network header so far.
     #[inline(always)]
     fn read_transport(&mut self, packet: &(impl Packet + ?Sized)) -> Result<(), StackReason> {

@@ -17,6 +17,7 @@
 extern crate std;
 
 pub mod address;
+pub mod capture;
 pub mod explanation;
 pub mod fault;
 pub mod flow;

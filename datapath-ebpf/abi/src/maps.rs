@@ -1,5 +1,5 @@
-//! Names and capacities of the maps, used on both sides. All but [`LOG`] and [`EXPLAINED`] are pinned by name under
-//! `/sys/fs/bpf/crossway/<gateway>/`.
+//! Names and capacities of the maps, used on both sides. All but [`LOG`], [`EXPLAINED`] and those of [`CAPTURING_ONLY`]
+//! are pinned by name under `/sys/fs/bpf/crossway/<gateway>/`.
 
 /// `(vnet, IPv4 prefix)` to [`crate::route::Route`]: longest-prefix-match trie.
 pub const ROUTES4: &str = "ROUTES4";
@@ -62,6 +62,32 @@ pub const LOG: &str = "AYA_LOGS";
 /// Key 0 to [`crate::explanation::Explanation`]: array. Not pinned, as [`LOG`].
 pub const EXPLAINED: &str = "EXPLAINED";
 
+/// Key 0 to [`crate::capture::CaptureFilter`]: array.
+pub const CAPTURE: &str = "CAPTURE";
+/// [`crate::capture::Captured`] of the packet at hand: per-CPU array.
+pub const CAPTURING: &str = "CAPTURING";
+/// [`crate::capture::Captured`] of each packet, with its bytes: ring buffer.
+pub const CAPTURED: &str = "CAPTURED";
+/// Key 0 to [`crate::capture::CaptureCounts`]: per-CPU array.
+pub const CAPTURE_COUNTS: &str = "CAPTURE_COUNTS";
+/// Id of each link whose datagrams are wanted to 1: hash.
+pub const CAPTURE_LINKS: &str = "CAPTURE_LINKS";
+/// [`crate::capture::EndKey`] of these links to their id: hash.
+pub const CAPTURE_ENDS: &str = "CAPTURE_ENDS";
+/// Index of each interface at which datagrams are looked for to its [`crate::capture::LinkLayer`]: hash.
+pub const CAPTURE_WANS: &str = "CAPTURE_WANS";
+
+/// The maps that only the capturing programs use. An agent has none of them: they are there while somebody captures.
+pub const CAPTURING_ONLY: [&str; 7] = [
+    CAPTURE,
+    CAPTURING,
+    CAPTURED,
+    CAPTURE_COUNTS,
+    CAPTURE_LINKS,
+    CAPTURE_ENDS,
+    CAPTURE_WANS,
+];
+
 /// Program names, as in the object file and in `bpftool prog`.
 pub const LAN_INGRESS: &str = "lan_ingress";
 /// Counts what the kernel stack (not [`LAN_INGRESS`]) sent into the TUN.
@@ -78,6 +104,16 @@ pub const EXPLAIN_LAN: &str = "explain_lan";
 pub const EXPLAIN_EGRESS: &str = "explain_egress";
 /// Says what [`TUN_INGRESS`] would decide.
 pub const EXPLAIN_TUN: &str = "explain_tun";
+/// Captures in front of [`LAN_INGRESS`]. Like the three below, it is loaded and attached while somebody captures.
+pub const CAPTURE_LAN: &str = "capture_lan";
+/// Captures in front of [`TUN_EGRESS`].
+pub const CAPTURE_EGRESS: &str = "capture_egress";
+/// Captures in front of [`TUN_INGRESS`].
+pub const CAPTURE_TUN: &str = "capture_tun";
+/// Captures datagrams of the tunnel, as the filter of a packet socket.
+pub const CAPTURE_WAN: &str = "capture_wan";
+/// The programs that are loaded while somebody captures, and else not.
+pub const CAPTURING_PROGRAMS: [&str; 4] = [CAPTURE_LAN, CAPTURE_EGRESS, CAPTURE_TUN, CAPTURE_WAN];
 
 /// Routes of one family in a configuration.
 pub const MAX_ROUTES: usize = 1 << 20;
@@ -101,6 +137,8 @@ pub const MAX_SESSIONS: usize = 16_384;
 pub const SESSION_WORDS: usize = 1024;
 /// Interfaces with a role.
 pub const MAX_INTERFACES: usize = 64;
+/// Bytes of [`CAPTURED`] unless a capture asks for others.
+pub const CAPTURE_RING: usize = 8 << 20;
 /// Addresses and prefixes of the host; allocated when they are used.
 pub const MAX_LOCAL_ADDRESSES: usize = 1 << 16;
 /// A power of two, and more than the indices of most hosts, so that interfaces seldom meet in a slot.

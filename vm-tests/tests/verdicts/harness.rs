@@ -145,7 +145,7 @@ impl Datapath {
     /// The queue of the TUN that `tun_steer` chooses.
     pub(crate) fn steer(&mut self, packet: &[u8], context: Context) -> u32 {
         let context_in = context.to_bytes();
-        let program = self.steering();
+        let program = self.socket_filter(maps::TUN_STEER);
         let result = program.test_run(TestRunOptions {
             data_in: Some(packet),
             ctx_in: Some(&context_in),
@@ -185,7 +185,7 @@ impl Datapath {
     pub(crate) fn info(&mut self, name: &str) -> ProgramInfo {
         let info = match name {
             maps::WAN_GUARD => self.guard().info(),
-            maps::TUN_STEER => self.steering().info(),
+            maps::TUN_STEER | maps::CAPTURE_WAN => self.socket_filter(name).info(),
             classifier => self.classifier(classifier).info(),
         };
         info.expect("the kernel tells of a program that it has")
@@ -209,11 +209,11 @@ impl Datapath {
         program
     }
 
-    /// The program that chooses a queue, loaded.
-    fn steering(&mut self) -> &mut SocketFilter {
-        let program: &mut SocketFilter = program(&mut self.ebpf, maps::TUN_STEER);
+    /// A socket filter, loaded.
+    fn socket_filter(&mut self, name: &str) -> &mut SocketFilter {
+        let program: &mut SocketFilter = program(&mut self.ebpf, name);
         if program.fd().is_err() {
-            verify(maps::TUN_STEER, || program.load());
+            verify(name, || program.load());
         }
         program
     }

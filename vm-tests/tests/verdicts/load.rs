@@ -23,6 +23,10 @@ fn every_program_is_accepted() {
         maps::EXPLAIN_LAN,
         maps::EXPLAIN_EGRESS,
         maps::EXPLAIN_TUN,
+        maps::CAPTURE_LAN,
+        maps::CAPTURE_EGRESS,
+        maps::CAPTURE_TUN,
+        maps::CAPTURE_WAN,
     ] {
         let start = wait::now();
         let info: ProgramInfo = datapath.info(name);

@@ -90,6 +90,7 @@ const NEEDS: &[Need] = &[
     program("openssl", packaged("openssl"), Purpose::Test, "certificates of a metrics' address"),
     program("promtool", packaged("prometheus"), Purpose::Test, "what reads a gateway's metrics"),
     program("nfcapd", packaged("nfdump"), Purpose::Test, "a collector of IPFIX"),
+    program("tshark", packaged("tshark"), Purpose::Test, "reads captures"),
     program("wg", packaged("wireguard-tools"), Purpose::Test, "sets up stock WireGuard peers"),
     program("wireguard-go", packaged("wireguard-go"), Purpose::Test, "a stock WireGuard peer"),
     program("boringtun-cli", BORINGTUN, Purpose::Test, "a stock WireGuard peer"),

@@ -12,7 +12,7 @@ use crate::{cmd, environment};
 #[rustfmt::skip]
 const TESTS: &[(&str, &[&str])] = &[
     ("vm-tests", &[
-        "verdicts", "guest_smoke", "two_sites", "guest_kernel_wireguard", "guest_weather", "virtio_xdp", "virtio_offloads", "virtio_sites",
+        "verdicts", "guest_smoke", "capture_ends", "two_sites", "guest_kernel_wireguard", "guest_weather", "virtio_xdp", "virtio_offloads", "virtio_sites",
     ]),
 ];
 
@@ -37,8 +37,12 @@ pub(crate) enum Which {
 }
 
 /// Those of `--quick`, with the parts of names that choose among their tests: every program loads, and pings and
-/// TCP pass between two sites.
-const QUICK: &[(&str, &[&str])] = &[("verdicts", &["load::"]), ("guest_smoke", &[])];
+/// TCP pass between two sites, and a capture leaves nothing.
+const QUICK: &[(&str, &[&str])] = &[
+    ("verdicts", &["load::"]),
+    ("guest_smoke", &[]),
+    ("capture_ends", &[]),
+];
 
 /// Those that a kernel runs which does not take the eBPF programs.
 const WITHOUT_FAST_PATH: &[&str] = &[

@@ -21,6 +21,9 @@ pub struct SitesReply {
 pub struct Site {
     /// Name.
     pub name: String,
+    /// Its number, as in the SITES map.
+    #[serde(default)]
+    pub id: u32,
     /// Virtual network.
     pub vnet: String,
     /// Whether traffic passes.

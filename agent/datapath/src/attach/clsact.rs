@@ -19,7 +19,7 @@ use crate::pins::{Pins, remove_directory};
 use crossway_sys::interface;
 
 /// Priority of our filters: in front of what `tc` gives by default (49152), behind what people number by hand.
-const PRIORITY: u16 = 0xb000;
+pub(crate) const PRIORITY: u16 = 0xb000;
 
 /// Has a filter at `place` run our program: the one that is there, or a new one.
 pub(super) fn ensure(programs: &mut Ebpf, place: &Place, pins: &Pins, gateway: &str) -> Result<()> {

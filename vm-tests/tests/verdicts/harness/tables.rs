@@ -7,6 +7,7 @@ use aya::{
     maps::{Array, HashMap, LpmTrie, Map, MapData, PerCpuArray, RingBuf, lpm_trie::Key},
 };
 use datapath_abi::{
+    capture::{CaptureCounts, CaptureFilter, Captured},
     flow::{FlowCounters, FlowKey, FlowKey4, FlowStat},
     local::{LocalKey, VlanKey},
     maps,
@@ -103,6 +104,33 @@ impl Datapath {
     pub(crate) fn add_wan_vlan(&mut self, id: u32) {
         let key = VlanKey { ifindex: 1, id };
         self.hash(maps::WAN_VLANS).insert(key, 1_u32, 0).unwrap();
+    }
+
+    /// Which packets are captured.
+    pub(crate) fn set_capture(&mut self, filter: CaptureFilter) {
+        self.array(maps::CAPTURE).set(0, filter, 0).unwrap();
+    }
+
+    /// What was captured since this was asked last.
+    pub(crate) fn captured(&mut self) -> Vec<(Captured, Vec<u8>)> {
+        let map = self.ebpf.map_mut(maps::CAPTURED).expect("the map is there");
+        let mut ring = RingBuf::try_from(map).unwrap();
+        let mut captured = Vec::new();
+        while let Some(record) = ring.next() {
+            let (head, bytes) = Captured::of_record(&record).expect("a record");
+            captured.push((head, bytes.to_vec()));
+        }
+        captured
+    }
+
+    pub(crate) fn capture_counts(&self) -> CaptureCounts {
+        let mut sum = CaptureCounts::default();
+        let counts = self.per_cpu::<CaptureCounts>(maps::CAPTURE_COUNTS, 0);
+        for counts in counts {
+            sum.wanted += counts.wanted;
+            sum.lost += counts.lost;
+        }
+        sum
     }
 
     pub(crate) fn to_stack(&self, reason: StackReason) -> Tally {
