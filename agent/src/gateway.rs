@@ -34,6 +34,7 @@ pub mod reconcile;
 mod record;
 mod reload;
 mod replicas;
+mod services;
 mod start;
 pub mod states;
 mod sweep;
@@ -50,6 +51,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use crate::config::Config;
+use crate::discovery::Discovery;
 use crate::export::Export;
 use crate::journal::Damper;
 use crate::logging::Log;
@@ -101,6 +103,7 @@ struct Gateway {
     sweep: Sweep,
     finished: SharedRecent,
     export: Export,
+    discovery: Discovery,
     process: Process,
 }
 
@@ -141,6 +144,7 @@ pub async fn run(
     let mut inputs = gateway.listen(sockets, sources, signals)?;
     gateway.process.upgrade = Upgrade::new(starter);
     gateway.open_metrics();
+    gateway.configure_discovery();
     gateway.settle_posture();
     memory::give_back();
     systemd::ready();
@@ -149,6 +153,7 @@ pub async fn run(
     let ended = gateway.serve(&mut inputs).await;
     if gateway.process.handed_over {
         gateway.export.finish();
+        gateway.discovery.finish();
         return Ok(());
     }
     systemd::stopping();
@@ -249,6 +254,7 @@ impl Gateway {
                 self.record(vrrp::change(&event));
                 self.mark(Event::LanChanged);
             }
+            Input::ServicesOrdered(ordered) => self.on_services_ordered(ordered),
             Input::Reading(reply) => self.answer_reading(reply, now).await,
             Input::Fate(fate) => self.on_fate(fate),
             Input::InterfaceChanged => self.mark(Event::InterfaceChanged),

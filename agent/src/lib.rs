@@ -11,6 +11,7 @@
 
 pub mod cli;
 pub mod control;
+pub mod discovery;
 pub mod disk;
 pub mod doctor;
 pub mod export;

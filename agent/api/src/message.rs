@@ -10,6 +10,7 @@ mod explain;
 mod finished;
 mod flows;
 mod log;
+mod services;
 mod sites;
 mod status;
 mod vrrp;
@@ -27,6 +28,10 @@ pub use self::finished::{
 };
 pub use self::flows::{Flow, FlowsReply, FlowsRequest, MAX_PAGE};
 pub use self::log::{LogFilter, LogLevel, LogLine, LogReply, LogRequest};
+pub use self::services::{
+    MOST_TARGETS, ReviewState, Service, ServiceGroup, ServiceName, ServiceOrder, ServicesOrder,
+    ServicesOrdered, ServicesReply, ServicesRequest,
+};
 pub use self::sites::{
     Link, LinkOrder, LinkState, LinksReply, Messages, Overlap, OverlapsReply, ReplicaFlows, Route,
     RouteAnswer, RouteKind, RoutesReply, Site, SiteState, SitesReply, WatchedBy,
@@ -60,6 +65,10 @@ pub enum Request {
     Flows(FlowsRequest),
     /// Flows that are over: [`Response::FinishedFlows`], once, or again and again until the reader goes.
     FinishedFlows(FinishedRequest),
+    /// Services that were seen in the flow table: [`Response::Services`].
+    Services(ServicesRequest),
+    /// Decide about services, or group them: [`Response::ServicesOrdered`].
+    OrderServices(ServicesOrder),
     /// [`Response::Drops`].
     Drops,
     /// What would become of a packet: [`Response::Explain`].
@@ -106,6 +115,10 @@ pub enum Response {
     Flows(FlowsReply),
     /// To [`Request::FinishedFlows`].
     FinishedFlows(FinishedReply),
+    /// To [`Request::Services`].
+    Services(ServicesReply),
+    /// To [`Request::OrderServices`].
+    ServicesOrdered(ServicesOrdered),
     /// To [`Request::Drops`].
     Drops(DropsReply),
     /// To [`Request::Explain`].
