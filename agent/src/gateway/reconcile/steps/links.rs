@@ -67,9 +67,9 @@ impl Gateway {
             self.record(change);
         }
         let (plan, links) = (&self.desired.plan, &self.forwarding.links);
-        self.lan.tell_reached(plan, links, &self.desired.config);
+        let reached = self.lan.tell_lost(plan, links, &self.desired.config);
         let down = DownSites::of(plan, &self.states);
-        self.forwarding.set_down(down)
+        self.forwarding.set_down(down) | Dirty::from(Step::Reached).when(reached)
     }
 
     pub(in super::super) async fn set_lane_routes(&mut self) -> Result<Dirty> {
