@@ -25,6 +25,7 @@ mod reload;
 mod report;
 mod routes;
 mod run;
+mod services;
 mod sites;
 mod status;
 mod table;
@@ -106,6 +107,8 @@ enum Command {
     Routes(routes::Routes),
     /// Show the conversations through the gateway
     Flows(flows::Flows),
+    /// Show the services that were seen behind the gateways, and decide about them
+    Services(services::Services),
     /// Watch sites, links, drops and conversations live, on a terminal
     Top,
     /// Show what was dropped and why
@@ -193,6 +196,7 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
         Command::Links(watch) => links::links(options, *watch),
         Command::Routes(routes) => routes::routes(options, routes),
         Command::Flows(flows) => flows::flows(options, flows),
+        Command::Services(services) => services::services(options, services),
         Command::Top => top::top(options),
         Command::Drops(watch) => drops::drops(options, *watch),
         Command::Explain(packet) => explain::explain(options, packet),

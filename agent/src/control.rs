@@ -24,6 +24,7 @@ pub use self::server::Server;
 pub use crossway_api::filter::{FlowDirection, FlowEnds, FlowFilter, FlowSort, FlowView};
 pub use crossway_api::message::{Request, Response};
 pub use crossway_api::overlaps::overlaps;
+pub use crossway_api::service_filter::{ServiceFilter, ServiceSort};
 pub use crossway_api::{filter, message, protocol};
 
 /// A request on its way to the gateway's loop. A `reply` that is dropped unused tells the asker that

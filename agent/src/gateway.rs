@@ -35,6 +35,7 @@ pub mod reconcile;
 mod record;
 mod reload;
 mod replicas;
+mod services;
 mod start;
 pub mod states;
 mod sweep;
@@ -51,6 +52,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use crate::config::Config;
+use crate::discovery::Discovery;
 use crate::export::Export;
 use crate::journal::Damper;
 use crate::logging::Log;
@@ -104,6 +106,7 @@ struct Gateway {
     sweep: Sweep,
     finished: SharedRecent,
     export: Export,
+    discovery: Discovery,
     process: Process,
 }
 
@@ -145,6 +148,7 @@ pub async fn run(
     let mut inputs = gateway.listen(sockets, sources, signals)?;
     gateway.process.upgrade = Upgrade::new(starter);
     gateway.open_metrics();
+    gateway.configure_discovery();
     gateway.settle_posture();
     memory::give_back();
     systemd::ready();
@@ -153,6 +157,7 @@ pub async fn run(
     let ended = gateway.serve(&mut inputs).await;
     if gateway.process.handed_over {
         gateway.export.finish();
+        gateway.discovery.finish();
         return Ok(());
     }
     systemd::stopping();
@@ -253,6 +258,7 @@ impl Gateway {
                 self.record(vrrp::change(&event));
                 self.mark(Event::LanChanged);
             }
+            Input::ServicesOrdered(ordered) => self.on_services_ordered(ordered),
             Input::Reading(reply) => self.answer_reading(reply, now).await,
             Input::Fate(fate) => self.on_fate(fate),
             Input::InterfaceChanged => self.mark(Event::InterfaceChanged),

@@ -12,6 +12,7 @@
 pub mod capture;
 pub mod cli;
 pub mod control;
+pub mod discovery;
 pub mod disk;
 pub mod doctor;
 pub mod export;

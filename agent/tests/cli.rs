@@ -176,6 +176,13 @@ fn wrong_usage_ends_with_2() {
         &["flows", "--follow"],
         &["flows", "--finished", "--top", "3"],
         &["flows", "--address", "10.0.0.1/8"],
+        &["services", "--state", "good"],
+        &["services", "--here", "--site", "paris"],
+        &["services", "approve"],
+        &["services", "note", "10.2.0.10:443/tcp"],
+        &["services", "group", "erp", "--note", "x", "--remove"],
+        &["services", "export"],
+        &["services", "--top", "3", "show", "10.2.0.10:443/tcp"],
         &["routes", "get", "10.2.0.0/24"],
         &["events", "--last", "-1"],
         &["log", "--level", "loud"],
@@ -277,6 +284,10 @@ fn bash_completes_names_of_the_running_gateway() {
     assert_eq!(sites, ["paris"]);
     let links = complete(&["crossway", "drain", "paris/"]);
     assert!(links.contains(&"paris/paris-1".to_owned()), "{links:?}");
+    let services = complete(&["crossway", "services", "approve", "10.2.0.10:"]);
+    assert!(!services.is_empty(), "{services:?}");
+    let groups = complete(&["crossway", "services", "--group", "e"]);
+    assert_eq!(groups, ["erp"]);
     // Nobody is asked who does not run.
     let none = complete(&["crossway", "--gateway", "bonn", "drain", "p"]);
     assert_eq!(none, [""]);
@@ -307,6 +318,7 @@ fn every_reading_command_can_be_watched_with_and_without_a_pace() {
         &["sites"],
         &["links"],
         &["flows"],
+        &["services"],
         &["drops"],
         &["routes", "list"],
     ] {
@@ -331,10 +343,7 @@ fn every_reading_command_can_be_watched_with_and_without_a_pace() {
 
 #[test]
 fn every_reading_command_prints_what_it_always_printed() {
-    let place = Place::new();
-    let _running = place.start("berlin-1");
-    let mut differ = Vec::new();
-    for (name, arguments) in [
+    check_prints(&[
         ("status", &["status"][..]),
         ("sites", &["sites"]),
         ("links", &["links"]),
@@ -407,7 +416,52 @@ fn every_reading_command_prints_what_it_always_printed() {
         ("log-level", &["log", "level", "debug"]),
         ("report", &["report"]),
         ("reload", &["reload"]),
-    ] {
+    ]);
+}
+
+#[test]
+fn commands_about_services_print_what_they_always_printed() {
+    check_prints(&[
+        ("services", &["services"][..]),
+        (
+            "services-filtered",
+            &[
+                "services",
+                "--site",
+                "paris",
+                "--state",
+                "approved",
+                "--prefix",
+                "10.2.0.0/16",
+                "--sort",
+                "clients",
+                "--top",
+                "1",
+            ],
+        ),
+        ("services-show", &["services", "show", "10.2.0.10:443/tcp"]),
+        (
+            "services-approve",
+            &["services", "approve", "10.2.0.10:443/tcp"],
+        ),
+        (
+            "services-group",
+            &["services", "group", "erp", "--note", "for accounting"],
+        ),
+        ("services-groups", &["services", "groups"]),
+        (
+            "services-policy",
+            &["services", "export", "--format", "policy"],
+        ),
+    ]);
+}
+
+/// Runs each command as people and as programs would, and compares what it prints with its golden files.
+fn check_prints(cases: &[(&str, &[&str])]) {
+    let place = Place::new();
+    let _running = place.start("berlin-1");
+    let mut differ = Vec::new();
+    for (name, arguments) in cases {
         for (extra, ending) in [(None, "txt"), (Some("--json"), "json")] {
             let arguments: Vec<&str> = arguments.iter().copied().chain(extra).collect();
             let answer = place.run(&arguments, "");

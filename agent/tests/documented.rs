@@ -12,7 +12,7 @@ const UNKNOWN: &str = "qqqqqqqqqqqqqqqqqqqqqqqq";
 const KNOWN: &str = "the known keys are ";
 
 /// Sections of the file as the table of the page names them, each with what it needs around it.
-const SECTIONS: [(&str, &str); 11] = [
+const SECTIONS: [(&str, &str); 12] = [
     ("[gateway]", ""),
     ("[[gateway.lan]]", ""),
     ("[[gateway.wan]]", ""),
@@ -21,6 +21,7 @@ const SECTIONS: [(&str, &str); 11] = [
     ("[[gateway.replica]]", ""),
     ("[metrics]", ""),
     ("[flows]", ""),
+    ("[discovery]", ""),
     ("[[site]]", ""),
     ("[[site.gateway]]", "[[site]]"),
     ("[[site.gateway.link]]", "[[site]]\n[[site.gateway]]"),

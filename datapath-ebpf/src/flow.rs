@@ -9,7 +9,7 @@ mod entry;
 
 use datapath_abi::{
     address::Address,
-    flow::{FlowCounters, FlowKey, FlowKey4, FlowStat, FlowVerdict, source_check},
+    flow::{FlowCounters, FlowKey, FlowKey4, FlowStat, FlowVerdict, OpenedBy, source_check},
     headers::{Family, Headers, Ports},
     settings::Settings,
 };
@@ -123,11 +123,13 @@ impl Flow {
                 counters.to_site_packets = wire.packets;
                 counters.to_site_bytes = wire.bytes;
                 counters.tcp_flags_to_site = headers.tcp_flags;
+                counters.opened_by = OpenedBy::Local as u8;
             }
             Direction::FromSite => {
                 counters.from_site_packets = wire.packets;
                 counters.from_site_bytes = wire.bytes;
                 counters.tcp_flags_from_site = headers.tcp_flags;
+                counters.opened_by = OpenedBy::Remote as u8;
             }
         }
         let ends = Ends::of(self.direction, headers);

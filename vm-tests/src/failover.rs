@@ -237,6 +237,7 @@ fn config(
         metrics: None,
         sites: vec![site],
         flows: config::FlowExport::default(),
+        discovery: None,
     })
 }
 

@@ -180,6 +180,7 @@ impl GatewayPlan {
             metrics: None,
             sites,
             flows: config::FlowExport::default(),
+            discovery: None,
         };
         if let Some(engine) = engine::asked_for() {
             engine::set(&mut config, engine);

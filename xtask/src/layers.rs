@@ -55,9 +55,12 @@ mod tests {
         ("crossway-lane", &["crossway-liveness", "crossway-sys", "crossway-tunnel", "crossway-types", "datapath-abi"]),
         ("crossway-host", &["crossway-sys", "crossway-types"]),
         ("crossway-datapath", &["crossway-sys", "crossway-types", "datapath-abi"]),
+        ("crossway-discovery", &[
+            "crossway-api", "crossway-config", "crossway-sys", "crossway-types", "datapath-abi",
+        ]),
         ("crossway", &[
-            "crossway-api", "crossway-config", "crossway-datapath", "crossway-host", "crossway-lane",
-            "crossway-liveness", "crossway-sys", "crossway-tunnel", "crossway-types", "datapath-abi",
+            "crossway-api", "crossway-config", "crossway-datapath", "crossway-discovery", "crossway-host",
+            "crossway-lane", "crossway-liveness", "crossway-sys", "crossway-tunnel", "crossway-types", "datapath-abi",
         ]),
     ];
 

@@ -4,12 +4,12 @@
 use std::cmp::Reverse;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
-use std::str::FromStr;
 
 use datapath_abi::flow::FlowKey;
 use serde::{Deserialize, Serialize};
 
 use super::message::Flow;
+use crate::as_text;
 use crossway_types::prefix::Prefix;
 
 /// Which flows are wanted: those that satisfy every field that is set.
@@ -225,32 +225,6 @@ impl FlowSort {
             Self::Idle => flow.idle_seconds,
             Self::Table => 0,
         }
-    }
-}
-
-/// A prefix as text in messages.
-mod as_text {
-    use serde::{Deserialize, Deserializer, Serializer, de};
-
-    use super::{FromStr, Prefix};
-
-    #[expect(clippy::ref_option, reason = "serde's signature")]
-    pub(super) fn serialize<S: Serializer>(
-        prefix: &Option<Prefix>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        match prefix {
-            Some(prefix) => serializer.collect_str(prefix),
-            None => serializer.serialize_none(),
-        }
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<Prefix>, D::Error> {
-        Option::<String>::deserialize(deserializer)?
-            .map(|text| Prefix::from_str(&text).map_err(de::Error::custom))
-            .transpose()
     }
 }
 

@@ -3,9 +3,11 @@
 
 #![warn(missing_docs)]
 
+mod as_text;
 pub mod filter;
 pub mod message;
 pub mod overlaps;
 pub mod protocol;
 #[cfg(test)]
 mod schemas;
+pub mod service_filter;

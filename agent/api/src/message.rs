@@ -12,6 +12,7 @@ mod finished;
 mod flows;
 mod history;
 mod log;
+mod services;
 mod sites;
 mod status;
 mod vrrp;
@@ -34,6 +35,10 @@ pub use self::history::{
     WarningSpan,
 };
 pub use self::log::{LogFilter, LogLevel, LogLine, LogReply, LogRequest};
+pub use self::services::{
+    MOST_TARGETS, ReviewState, Service, ServiceGroup, ServiceName, ServiceOrder, ServicesOrder,
+    ServicesOrdered, ServicesReply, ServicesRequest,
+};
 pub use self::sites::{
     Link, LinkOrder, LinkState, LinksReply, Messages, Overlap, OverlapsReply, PathMtu,
     PathMtuState, ReplicaFlows, Route, RouteAnswer, RouteKind, RoutesReply, Site, SiteState,
@@ -68,6 +73,10 @@ pub enum Request {
     Flows(FlowsRequest),
     /// Flows that are over: [`Response::FinishedFlows`], once, or again and again until the reader goes.
     FinishedFlows(FinishedRequest),
+    /// Services that were seen in the flow table: [`Response::Services`].
+    Services(ServicesRequest),
+    /// Decide about services, or group them: [`Response::ServicesOrdered`].
+    OrderServices(ServicesOrder),
     /// [`Response::Drops`].
     Drops,
     /// What would become of a packet: [`Response::Explain`].
@@ -116,6 +125,10 @@ pub enum Response {
     Flows(FlowsReply),
     /// To [`Request::FinishedFlows`].
     FinishedFlows(FinishedReply),
+    /// To [`Request::Services`].
+    Services(ServicesReply),
+    /// To [`Request::OrderServices`].
+    ServicesOrdered(ServicesOrdered),
     /// To [`Request::Drops`].
     Drops(DropsReply),
     /// To [`Request::Explain`].

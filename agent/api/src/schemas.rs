@@ -27,6 +27,8 @@ fn all() -> Vec<(&'static str, String)> {
         of::<message::RouteAnswer>("routes-get"),
         of::<message::RoutesReply>("routes-list"),
         of::<message::OverlapsReply>("routes-overlaps"),
+        of::<message::ServicesReply>("services"),
+        of::<message::ServicesOrdered>("services-ordered"),
         of::<message::SitesReply>("sites"),
         of::<message::Status>("status"),
     ]

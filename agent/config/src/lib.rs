@@ -6,6 +6,7 @@
 //! at once. A [`Config`] can be written out again (`write.rs`).
 
 mod diagnostic;
+mod discovery;
 mod dscp;
 pub mod endpoint;
 mod engine;
@@ -35,6 +36,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 pub use self::diagnostic::{Diagnostic, Severity};
+pub use self::discovery::Discovery;
 pub use self::flows::{Collector, FlowExport, FlowFile};
 pub use self::health::{HealthKind, HealthTarget};
 pub use self::key_file::KeyFile;
@@ -60,6 +62,8 @@ pub struct Config {
     pub sites: Vec<Site>,
     /// `[flows]`.
     pub flows: FlowExport,
+    /// `[discovery]`; without it, no service is entered anywhere.
+    pub discovery: Option<Discovery>,
 }
 
 /// `[gateway]`.

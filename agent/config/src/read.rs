@@ -11,7 +11,7 @@ use super::endpoint::Problem;
 use super::gateway::GatewayDraft;
 use super::section::Section;
 use super::site::{SiteDraft, place};
-use super::{flows, key_files, metrics, rules};
+use super::{discovery, flows, key_files, metrics, rules};
 use crossway_types::keys::{KeyFileError, SecretKey};
 
 /// A configuration that can be run, and what to know about it.
@@ -138,6 +138,7 @@ fn read_document(root: &Section<'_>, base: &Path, files: Option<&dyn Files>) -> 
     let gateway = read_gateway(root, base);
     let metrics = metrics::read(root, base, files);
     let flows = flows::read(root, base);
+    let discovery = discovery::read(root, base);
     let sites: Vec<SiteDraft> = root
         .tables("site", "site", |table, index| place("site", table, index))
         .iter()
@@ -159,6 +160,7 @@ fn read_document(root: &Section<'_>, base: &Path, files: Option<&dyn Files>) -> 
         gateway,
         metrics: metrics.ok()?,
         flows: flows?,
+        discovery: discovery.ok()?,
     };
     config.take_keys(&keys.unwrap_or_default());
     Some(config)

@@ -15,9 +15,9 @@ use self::table::Table;
 use super::PathMtuMode;
 use super::gateway::DEFAULT_HISTORY_MIB;
 use super::{
-    Config, FlowExport, Gateway, HealthTarget, Lan, Lanes, Link, Liveness, LivenessMode, Metrics,
-    MetricsDoor, OnDown, RemoteGateway, Site, VirtualRouter, Wan, XdpChoice, flows, health, remote,
-    site, vrrp,
+    Config, Discovery, FlowExport, Gateway, HealthTarget, Lan, Lanes, Link, Liveness, LivenessMode,
+    Metrics, MetricsDoor, OnDown, RemoteGateway, Site, VirtualRouter, Wan, XdpChoice, discovery,
+    flows, health, remote, site, vrrp,
 };
 use crossway_liveness::bfd::Pace;
 use crossway_types::address::Family;
@@ -36,8 +36,25 @@ impl fmt::Display for Config {
             f.write_str("\n")?;
             write_site(f, site, self.gateway.engine)?;
         }
-        write_flows(f, &self.flows)
+        write_flows(f, &self.flows)?;
+        match &self.discovery {
+            Some(discovery) => write_discovery(f, discovery),
+            None => Ok(()),
+        }
     }
+}
+
+fn write_discovery(f: &mut fmt::Formatter<'_>, discovery: &Discovery) -> fmt::Result {
+    let mut table = Table::begin(f, "\n[discovery]")?;
+    if let Some(database) = &discovery.database {
+        table.set("database", path_text(database))?;
+    }
+    let services = discovery.services.into();
+    table.set_unless("services", services, i64::from(discovery::DEFAULT_BOUND))?;
+    if discovery.networks.is_empty() {
+        return Ok(());
+    }
+    table.list("networks", &discovery.networks)
 }
 
 fn write_flows(f: &mut fmt::Formatter<'_>, export: &FlowExport) -> fmt::Result {

@@ -13,7 +13,7 @@ use clap_complete::env::Shells;
 
 use super::Failure;
 use super::output::print;
-use crate::control::message::{Link, LinksReply, SitesReply};
+use crate::control::message::{Link, LinksReply, ServicesReply, ServicesRequest, SitesReply};
 use crate::control::{Request, Response, client, run_dir};
 
 /// Environment variable by which the script asks.
@@ -77,6 +77,29 @@ pub(super) fn links() -> Vec<CompletionCandidate> {
     names.sort_unstable();
     names.dedup();
     candidates(names)
+}
+
+/// What orders about services may name: services and groups.
+pub(super) fn services() -> Vec<CompletionCandidate> {
+    let Some(reply) = ask_services() else {
+        return Vec::new();
+    };
+    let services = reply.services.iter().map(|it| it.name().to_string());
+    let groups = reply.groups.iter().map(|it| it.name.clone());
+    candidates(services.chain(groups).collect())
+}
+
+/// Groups of services.
+pub(super) fn service_groups() -> Vec<CompletionCandidate> {
+    let reply = ask_services().unwrap_or_default();
+    candidates(reply.groups.into_iter().map(|it| it.name).collect())
+}
+
+fn ask_services() -> Option<ServicesReply> {
+    match ask(Request::Services(ServicesRequest::default()))? {
+        Response::Services(reply) => Some(reply),
+        _ => None,
+    }
 }
 
 fn targets(link: &Link) -> Vec<String> {

@@ -59,6 +59,14 @@ impl Gateway {
                 self.begin_flows(wanted, request.reply, now);
                 return;
             }
+            Request::Services(wanted) => {
+                self.ask_services(wanted, request.reply);
+                return;
+            }
+            Request::OrderServices(order) => {
+                self.order_services(order, request.asker, request.reply);
+                return;
+            }
             Request::Status => Response::Status(Box::new(self.status(now))),
             Request::Sites => Response::Sites(SitesReply {
                 sites: self.sites(now),

@@ -12,6 +12,7 @@ use super::machine::{Fate, Machine};
 use super::names::Answer;
 use crate::control::ControlRequest;
 use crate::datapath::ProgramLog;
+use crate::discovery::Ordered;
 use crate::health::Outcome;
 use crate::host::firewall::notes::Notes;
 use crate::host::watch::Watch;
@@ -37,6 +38,8 @@ pub(super) struct Inputs {
     pub(super) from_lanes: FromLanes,
     pub(super) outcomes: mpsc::Receiver<Outcome>,
     pub(super) vrrp: mpsc::UnboundedReceiver<VrrpEvent>,
+    /// What became of orders about services.
+    pub(super) services: mpsc::UnboundedReceiver<Ordered>,
     /// Who waits for a reading of the metrics.
     pub(super) readings: mpsc::Receiver<oneshot::Sender<Reading>>,
     pub(super) watch: Watch,
@@ -95,6 +98,7 @@ pub(super) enum Input {
     Replica(FromReplica),
     Probed(Outcome),
     VirtualRouter(VrrpEvent),
+    ServicesOrdered(Ordered),
     /// A reading of the metrics is wanted.
     Reading(oneshot::Sender<Reading>),
     Fate(Fate),
@@ -157,6 +161,7 @@ impl Inputs {
                 Some(from) = self.from_lanes.replicas.recv() => return Ok(Input::Replica(from)),
                 Some(outcome) = self.outcomes.recv() => return Ok(Input::Probed(outcome)),
                 Some(event) = self.vrrp.recv() => return Ok(Input::VirtualRouter(event)),
+                Some(ordered) = self.services.recv() => return Ok(Input::ServicesOrdered(ordered)),
                 Some(reply) = self.readings.recv() => return Ok(Input::Reading(reply)),
                 fate = self.machine.changed() => return Ok(Input::Fate(fate)),
                 changed = self.watch.changed() => changed.context("watching the host")?,

@@ -31,6 +31,7 @@ use super::warnings::Warnings;
 use crate::control::server::SharedSocket;
 use crate::control::{Server, Streams, admission, socket_path};
 use crate::datapath::Datapath;
+use crate::discovery::{Discovery, Ordered};
 use crate::export::Export;
 use crate::health::Outcome;
 use crate::host::Host;
@@ -77,6 +78,7 @@ pub(super) struct Sources {
     from_lanes: FromLanes,
     outcomes: mpsc::Receiver<Outcome>,
     vrrp: mpsc::UnboundedReceiver<VrrpEvent>,
+    services: mpsc::UnboundedReceiver<Ordered>,
     readings: mpsc::Receiver<oneshot::Sender<Reading>>,
     watch: Watch,
 }
@@ -105,6 +107,7 @@ impl Parts {
         let (answers, names) = mpsc::unbounded_channel();
         let (probed, outcomes) = mpsc::channel(QUEUE);
         let (vrrp_events, vrrp) = mpsc::unbounded_channel();
+        let (ordered, services) = mpsc::unbounded_channel();
         let (asked, readings) = mpsc::channel(1);
         let config = &self.desired.config.gateway;
         let mut links = Links::new(config.listen.is_ipv4());
@@ -133,6 +136,7 @@ impl Parts {
             sweep: Sweep::default(),
             finished: SharedRecent::default(),
             export: Export::default(),
+            discovery: Discovery::new(ordered),
             process: Process::new(self.path, sockets, now),
         };
         let sources = Sources {
@@ -140,6 +144,7 @@ impl Parts {
             from_lanes,
             outcomes,
             vrrp,
+            services,
             readings,
             watch,
         };
@@ -174,6 +179,7 @@ impl Gateway {
             from_lanes: sources.from_lanes,
             outcomes: sources.outcomes,
             vrrp: sources.vrrp,
+            services: sources.services,
             readings: sources.readings,
             watch: sources.watch,
             firewall: Notes::start(),

@@ -91,6 +91,9 @@ impl Gateway {
         if next.config.flows != self.desired.config.flows {
             changes.push("where finished flows go".to_owned());
         }
+        if next.config.discovery != self.desired.config.discovery {
+            changes.push("discovery of services".to_owned());
+        }
         if mtu != self.host.tun.mtu {
             changes.push(format!("MTU of the tunnel {}", mtu.mtu));
         }
@@ -142,6 +145,7 @@ impl Gateway {
         let previous = std::mem::replace(&mut self.desired, next);
         self.mark(Event::Reloaded { routes });
         self.reconcile(now).await;
+        self.configure_discovery();
         previous
     }
 }

@@ -97,13 +97,14 @@ impl Replicas {
 }
 
 impl Replicas {
-    /// Takes a step through the flow table: removes what is idle and hands it to `finish`, and tells the replicas what
-    /// was forwarded here.
+    /// Takes a step through the flow table: removes what is idle and hands it to `finish`, shows the rest to `visit`, and
+    /// tells the replicas what was forwarded here.
     pub(super) fn sweep_flows(
         &mut self,
         forwarding: &mut Forwarding,
         plan: &Plan,
         now: Instant,
+        mut visit: impl FnMut(&FlowKey, &FlowCounters),
         finish: impl FnMut(&FlowKey, &FlowCounters, FlowEnd),
     ) -> Swept {
         let any = self.follow(&forwarding.links);
@@ -116,6 +117,7 @@ impl Replicas {
         let pass = self.pass;
         let mut flows = Vec::new();
         let show = |key: &FlowKey, counters: &FlowCounters| {
+            visit(key, counters);
             if telling && pass.wants(counters) {
                 flows.push((counters.site, *key, *counters));
             }

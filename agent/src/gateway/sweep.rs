@@ -20,6 +20,7 @@ use crate::control::message::{
     EndReason, EvictedFlows, FinishedFlow, FinishedRecord, LinkState, WallClock,
 };
 use crate::datapath::{Account, FlowEnd, Flows, Opening, Walk, counted};
+use crate::discovery::{self, Discovery};
 use crate::export::recent::{CAPACITY, Recent};
 use crate::export::{Batch, Export};
 use crate::gateway::links::Links;
@@ -41,6 +42,8 @@ pub(super) struct Sweep {
     opening: Option<Opening>,
     present: u64,
     living: Tally,
+    /// It has begun.
+    under_way: bool,
     steps: u64,
     /// The account as it was written down last.
     written: Option<Account>,
@@ -52,6 +55,7 @@ type Taken = (FlowKey, FlowCounters, EndReason);
 impl Gateway {
     pub(super) fn sweep_flows(&mut self, now: Instant) {
         self.export.configure(&self.desired.config.flows);
+        self.configure_discovery();
         if let Some(datapath) = &self.forwarding.datapath
             && self.sweep.opening.is_none()
         {
@@ -61,8 +65,23 @@ impl Gateway {
         let finish = |key: &FlowKey, counters: &FlowCounters, end: FlowEnd| {
             taken.push((*key, *counters, reason_of(end)));
         };
+        let discovers = self.discovery.is_on();
+        let mut met = Vec::new();
+        let visit = |key: &FlowKey, counters: &FlowCounters| {
+            if discovers && Discovery::wants(key, counters) {
+                met.push((*key, *counters));
+            }
+        };
         let (forwarding, plan) = (&mut self.forwarding, &self.desired.plan);
-        let swept = self.replicas.sweep_flows(forwarding, plan, now, finish);
+        let swept = self
+            .replicas
+            .sweep_flows(forwarding, plan, now, visit, finish);
+        let began = !std::mem::replace(&mut self.sweep.under_way, !swept.finished);
+        if discovers {
+            let flows = (met, of_interest(&taken));
+            let batch = discovery::batch(flows, (began, swept.finished), names(plan));
+            self.discovery.push(batch);
+        }
         self.sweep.present += swept.seen.saturating_sub(swept.removed) as u64;
         self.sweep.living += swept.living;
         let evicted = if swept.finished {
@@ -117,10 +136,13 @@ impl Gateway {
         account_file::remove(&self.desired.config.gateway.name);
         let (plan, links) = (&self.desired.plan, &self.forwarding.links);
         if let Some(datapath) = &mut self.forwarding.datapath
-            && self.export.is_on()
+            && (self.export.is_on() || self.discovery.is_on())
         {
             let end = Export::end_of_last_words();
             let told = end_all(&mut datapath.flows, carried, |taken, evicted| {
+                let flows = (Vec::new(), of_interest(taken));
+                let batch = discovery::batch(flows, (false, false), names(plan));
+                self.discovery.push_waiting(batch, end);
                 let mut records = records(taken, plan, links);
                 records.extend(evicted.map(FinishedRecord::Evicted));
                 let drops = Vec::new();
@@ -133,6 +155,7 @@ impl Gateway {
             self.export.push_waiting(Batch { records, drops }, end);
         }
         self.export.finish();
+        self.discovery.finish();
     }
 
     /// What the programs have counted for all sites.
@@ -204,6 +227,19 @@ fn end_all(
             return Ok(());
         }
     }
+}
+
+/// Those that the catalogue of services may learn from.
+fn of_interest(taken: &[Taken]) -> Vec<(FlowKey, FlowCounters)> {
+    let flows = taken.iter().map(|(key, counters, _)| (*key, *counters));
+    flows
+        .filter(|(key, counters)| Discovery::wants(key, counters))
+        .collect()
+}
+
+fn names(plan: &Plan) -> impl Iterator<Item = (u32, &str)> {
+    let sites = plan.sites.iter();
+    sites.map(|site| (site.id.0, site.config.name.as_str()))
 }
 
 fn evicted(flows: &mut Flows) -> Option<EvictedFlows> {

@@ -29,6 +29,8 @@ pub(super) enum Source {
     Metrics,
     /// Where finished flows go.
     Export,
+    /// The catalogue of services.
+    Discovery,
     /// What this process may do.
     Posture,
     /// Steps that fail and are tried again.
@@ -53,6 +55,7 @@ impl Source {
             Self::VirtualRouters => "virtual-routers",
             Self::Metrics => "metrics",
             Self::Export => "export",
+            Self::Discovery => "discovery",
             Self::Posture => "posture",
             Self::NotInForce => "not-in-force",
             Self::Health => "health",

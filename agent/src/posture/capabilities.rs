@@ -64,6 +64,8 @@ pub enum Part {
     Metrics,
     /// Writes finished flows to a file and sends them.
     Export,
+    /// Counts services and keeps them in a file.
+    Discovery,
     /// Looks names up: the resolver parses what name servers say.
     Names,
 }
@@ -72,7 +74,7 @@ impl Part {
     fn needs(self) -> &'static [Capability] {
         match self {
             Self::Control => &[CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF],
-            Self::Lane | Self::Metrics | Self::Names | Self::Export => &[],
+            Self::Lane | Self::Metrics | Self::Names | Self::Export | Self::Discovery => &[],
             Self::Vrrp => &[CAP_NET_ADMIN, CAP_NET_RAW],
             Self::Worker => &[CAP_NET_ADMIN],
         }
@@ -167,6 +169,7 @@ mod tests {
         let own = caps::read(None, CapSet::Permitted).unwrap();
         assert_eq!(settled(Part::Lane), CapsHashSet::new());
         assert_eq!(settled(Part::Export), CapsHashSet::new());
+        assert_eq!(settled(Part::Discovery), CapsHashSet::new());
         for part in [Part::Control, Part::Vrrp, Part::Worker] {
             let needs: CapsHashSet = part.needs().iter().copied().collect();
             assert!(needs.len() <= 3);
@@ -191,6 +194,7 @@ mod tests {
             Part::Metrics,
             Part::Names,
             Part::Export,
+            Part::Discovery,
         ] {
             assert!(part.needs().iter().all(|needed| START.contains(needed)));
         }

@@ -29,9 +29,9 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_epoll_create1, libc::SYS_epoll_ctl, libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2,
     libc::SYS_eventfd2, libc::SYS_futex, libc::SYS_pselect6, libc::SYS_restart_syscall, libc::SYS_timerfd_create,
     libc::SYS_timerfd_settime, libc::SYS_wait4, libc::SYS_waitid,
-    // Files: keys, the configuration, sysctls, the state, pins.
+    // Files: keys, the configuration, sysctls, the state, pins. SQLite gives its journal to the owner of the database.
     libc::SYS_chdir, libc::SYS_close, libc::SYS_close_range, libc::SYS_dup, libc::SYS_dup3, libc::SYS_faccessat,
-    libc::SYS_faccessat2, libc::SYS_fchmod, libc::SYS_fchmodat, libc::SYS_fcntl, libc::SYS_fdatasync,
+    libc::SYS_faccessat2, libc::SYS_fchmod, libc::SYS_fchmodat, libc::SYS_fchown, libc::SYS_fcntl, libc::SYS_fdatasync,
     libc::SYS_flock, libc::SYS_fstat, libc::SYS_fstatfs, libc::SYS_fsync, libc::SYS_ftruncate,
     libc::SYS_getcwd, libc::SYS_getdents64, libc::SYS_ioctl, libc::SYS_lseek, libc::SYS_mkdirat,
     libc::SYS_newfstatat, libc::SYS_openat, libc::SYS_openat2, libc::SYS_pipe2, libc::SYS_pread64,

@@ -16,9 +16,11 @@ fn the_file_that_the_cases_start_from_is_accepted() {
         sites,
         metrics,
         flows,
+        discovery,
     } = accepted.config;
     assert_eq!(metrics, None);
     assert_eq!(flows, FlowExport::default());
+    assert_eq!(discovery, None);
     assert_eq!(
         gateway.private_key_file.path,
         Path::new("/etc/crossway/berlin-1.key")

@@ -2,6 +2,7 @@
 //! files that must be accepted. Each accepted file is also written out and read again.
 
 mod accepted;
+mod discovery;
 mod flows;
 mod gateway;
 mod health;

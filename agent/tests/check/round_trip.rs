@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crossway::config::{
-    BfdAddresses, Collector, Config, Endpoint, FlowExport, FlowFile, Gateway, HealthKind,
-    HealthTarget, InterfaceAddress, Lan, Lanes, Link, Liveness, LivenessMode, Metrics, MetricsDoor,
-    MetricsTls, OnDown, PathMtuMode, RemoteGateway, Site, VirtualRouter, Wan, XdpChoice,
+    BfdAddresses, Collector, Config, Discovery, Endpoint, FlowExport, FlowFile, Gateway,
+    HealthKind, HealthTarget, InterfaceAddress, Lan, Lanes, Link, Liveness, LivenessMode, Metrics,
+    MetricsDoor, MetricsTls, OnDown, PathMtuMode, RemoteGateway, Site, VirtualRouter, Wan,
+    XdpChoice,
 };
 use crossway::engine::Engine;
 use crossway::liveness::bfd::Pace;
@@ -127,6 +128,11 @@ collector = "192.0.2.9:4739"
 domain = 1
 enterprise = 64512
 template_seconds = 30
+
+[discovery]
+database = "/srv/berlin-1.services.db"
+services = 4096
+networks = ["100.64.0.0/10"]
 "#;
     let config = Config::parse(text, Path::new("berlin.toml"))
         .unwrap()
@@ -186,6 +192,15 @@ impl Generator {
             metrics: self.maybe(Self::metrics),
             sites,
             flows,
+            discovery: self.maybe(Self::discovery),
+        }
+    }
+
+    fn discovery(&mut self) -> Discovery {
+        Discovery {
+            database: self.maybe(Self::path),
+            services: self.one_of(&[1, 16_384, 65_536]),
+            networks: self.several(0, 3, Self::prefix),
         }
     }
 

@@ -1,5 +1,8 @@
 //! What a gateway in the middle of its work answers, every field filled.
 
+#[path = "services.rs"]
+mod services;
+
 use std::time::Duration;
 
 use crossway::control::message::{
@@ -47,6 +50,8 @@ pub(crate) fn answer(request: &Request) -> Response {
         }),
         Request::Flows(request) => Response::Flows(flows(request)),
         Request::FinishedFlows(wanted) => Response::FinishedFlows(finished().last(wanted.last)),
+        Request::Services(request) => Response::Services(services::reply(request)),
+        Request::OrderServices(order) => services::ordered(order),
         Request::Drops => Response::Drops(drops()),
         Request::Explain(request) => explained(request),
         Request::OrderLinks { target, .. } if target == "paris/paris-1" => {

@@ -122,8 +122,8 @@ pub struct FlowCounters {
     pub tcp_flags_from_site: u8,
     /// A [`FlowVerdict`].
     pub verdict: u8,
-    /// Zero.
-    pub reserved: u8,
+    /// An [`OpenedBy`].
+    pub opened_by: u8,
     /// [`source_check`] of the LAN interface that the host may send this flow by; 0 if none was found to be.
     pub source_check: u32,
 }
@@ -147,6 +147,19 @@ pub const NOT_SEEN_HERE: u32 = u32::MAX;
 pub enum FlowVerdict {
     /// Carried.
     Accept = 0,
+}
+
+/// Which end sent the packet by which a flow came into the table; the value in [`FlowCounters::opened_by`]. Of a
+/// conversation that had rested, or that was carried elsewhere before, this is not its first packet.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenedBy {
+    /// Not known: a replica told of the flow.
+    Unknown = 0,
+    /// The end on this gateway's side.
+    Local = 1,
+    /// The end on the far site's side.
+    Remote = 2,
 }
 
 /// Index into [`crate::maps::FLOW_STATS`].

@@ -88,6 +88,7 @@ pub(super) fn file(ground: &Ground, keys: &Keys, gateway: usize, wanted: Wanted)
         metrics: None,
         sites,
         flows: config::FlowExport::default(),
+        discovery: None,
     })
 }
 

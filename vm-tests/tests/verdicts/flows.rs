@@ -3,7 +3,7 @@
 use std::{collections::HashMap, net::Ipv6Addr};
 
 use datapath_abi::{
-    flow::{FlowCounters, FlowKey, FlowStat, NOT_SEEN_HERE},
+    flow::{FlowCounters, FlowKey, FlowStat, NOT_SEEN_HERE, OpenedBy},
     maps,
     outcome::StackReason,
     route::SITE_KERNEL,
@@ -153,7 +153,24 @@ fn tcp_flags_are_kept_for_each_direction() {
     assert_eq!(counters.tcp_flags_to_site, 0x1b);
     assert_eq!(counters.tcp_flags_from_site, 0x1e);
     assert_eq!(counters.site, SITE);
-    assert_eq!((counters.verdict, counters.reserved), (0, 0));
+    assert_eq!(counters.verdict, 0);
+}
+
+#[test]
+fn a_flow_knows_which_end_has_opened_it() {
+    for conversation in conversations() {
+        let name = conversation.name;
+        for opened_by in [OpenedBy::Local, OpenedBy::Remote] {
+            let mut datapath = ready();
+            if opened_by == OpenedBy::Remote {
+                from_site(&mut datapath, &conversation.back, Context::default());
+            }
+            to_site(&mut datapath, &conversation.there, Context::default());
+            from_site(&mut datapath, &conversation.back, Context::default());
+            let (_, counters) = only_flow(&datapath);
+            assert_eq!(counters.opened_by, opened_by as u8, "{name}");
+        }
+    }
 }
 
 #[test]

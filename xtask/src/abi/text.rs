@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 use std::mem::offset_of;
 
 use datapath_abi::fault::{FAULT_INTERVAL_NS, FaultKind, PROGRAMS};
-use datapath_abi::flow::{FLOW_STAT_COUNT, FlowCounters, FlowKey, FlowKey4, FlowStat, FlowVerdict};
+use datapath_abi::flow::{
+    FLOW_STAT_COUNT, FlowCounters, FlowKey, FlowKey4, FlowStat, FlowVerdict, OpenedBy,
+};
 use datapath_abi::local::{LocalKey, VlanKey};
 use datapath_abi::outcome::{DropReason, StackReason, Tally};
 use datapath_abi::route::{Route, RouteKey4, RouteKey6, SITE_KERNEL, VNET_BITS};
@@ -162,7 +164,7 @@ fn write_structs(text: &mut String) {
             tcp_flags_to_site,
             tcp_flags_from_site,
             verdict,
-            reserved,
+            opened_by,
             source_check,
         }
     );
@@ -196,6 +198,14 @@ fn write_structs(text: &mut String) {
 
 fn write_enums(text: &mut String) {
     values!(text, FlowVerdict { Accept });
+    values!(
+        text,
+        OpenedBy {
+            Unknown,
+            Local,
+            Remote
+        }
+    );
     values!(
         text,
         FlowStat {

@@ -135,7 +135,8 @@ pub struct WallClock {
 }
 
 impl WallClock {
-    fn at(self, then_ns: u64) -> u64 {
+    /// The time of `then_ns`, a moment of CLOCK_MONOTONIC, in milliseconds since the epoch.
+    pub fn at(self, then_ns: u64) -> u64 {
         let ago = self.now_ns.saturating_sub(then_ns) / NANOSECONDS_PER_MILLISECOND;
         self.unix_milliseconds.saturating_sub(ago)
     }

@@ -2,6 +2,10 @@ use std::fs;
 use std::net::UdpSocket;
 use std::process::Command;
 
+use crossway_discovery::catalogue::Catalogue;
+use crossway_discovery::scope::Scope;
+use crossway_discovery::store::Store;
+
 use super::super::sys;
 use super::*;
 
@@ -78,6 +82,27 @@ fn arguments_decide_where_a_call_has_two_uses() {
         .map(errno)
     });
     assert_eq!(refused, [Some(libc::ENOSYS); 6]);
+}
+
+/// SQLite asks for more than other files do, and what it is refused it may take for a fault of the disk.
+#[test]
+fn the_catalogue_of_services_is_kept_and_read_again() {
+    let folder = std::env::temp_dir().join(format!("crossway-confined-{}", std::process::id()));
+    let file = folder.join("services.db");
+    let kept = confined(move || {
+        let mut store = Store::open(&file, 0).unwrap();
+        let catalogue = Catalogue::new(Scope::default(), 1);
+        store.save(&catalogue.changes(), Some("a")).unwrap();
+        drop(store);
+        fs::write(&file, [7; 8192]).unwrap();
+        let (store, _) = Store::open(&file, 1)
+            .unwrap()
+            .load_or_begin_anew(None, 1)
+            .unwrap();
+        store.set_aside().is_some()
+    });
+    assert!(kept);
+    fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]
