@@ -422,15 +422,23 @@ fn every_reading_command_prints_what_it_always_printed() {
 }
 
 #[test]
-fn a_packet_that_the_gateway_cannot_explain_ends_with_1_and_says_why() {
+fn what_the_gateway_finds_wrong_ends_with_2_and_what_failed_with_1() {
     let place = Place::new();
     let _running = place.start("berlin-1");
     let refused = place.run(&["explain", "10.1.0.10", "10.2.0.10", "--from", "eth9"], "");
-    assert_eq!(code(&refused), 1);
+    assert_eq!(code(&refused), 2);
     assert_eq!(
         stderr(&refused),
         "crossway: there is no interface eth9: say lan, tunnel, host, or an interface such as eth1\n"
     );
+    let _other = place.start_with("berlin-2", |_| {
+        Response::error("the flow table cannot be read")
+    });
+    for words in [&["drain", "oslo"][..], &["prefer", "paris/oslo-1"]] {
+        let [wrong, failed] = ["berlin-1", "berlin-2"]
+            .map(|name| place.run(&[words, &["--gateway", name]].concat(), ""));
+        assert_eq!((code(&wrong), code(&failed)), (2, 1), "{words:?}");
+    }
 }
 
 #[test]

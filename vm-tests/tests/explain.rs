@@ -186,7 +186,7 @@ fn what_is_odd_is_told_with_its_reason() {
             "eth9",
         ])
         .unwrap();
-    assert_eq!(code, 1);
+    assert_eq!(code, 2);
     assert!(said.contains("there is no interface eth9"), "{said}");
     lab.topology.sites[0]
         .gateway

@@ -53,7 +53,7 @@ pub(crate) fn answer(request: &Request) -> Response {
             Response::Links(LinksReply { links })
         }
         Request::OrderLinks { target, .. } => {
-            Response::error(format!("{target:?} is no link of this gateway"))
+            Response::usage(format!("{target:?} is no link of this gateway"))
         }
         Request::Events(wanted) => {
             let mut journal = Journal::default();
@@ -125,7 +125,7 @@ pub(crate) fn fill(journal: &mut Journal) {
 
 fn explained(request: &ExplainRequest) -> Response {
     if request.from.as_deref() == Some("eth9") {
-        return Response::error(
+        return Response::usage(
             "there is no interface eth9: say lan, tunnel, host, or an interface such as eth1",
         );
     }

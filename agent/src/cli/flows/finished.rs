@@ -27,6 +27,7 @@ pub(super) fn finished(
     let request = Request::FinishedFlows(FinishedRequest {
         last: last.or_else(|| follow.then_some(following::BEFORE)),
         follow,
+        site: filter.site.clone(),
     });
     if !follow {
         let reply = reading::ask(options, &request, pick)?;

@@ -17,6 +17,7 @@ use self::packet::Packet;
 use self::place::{Named, Place};
 use self::story::Story;
 use crate::control::message::{End, ExplainRequest, Explained, FastPath, Response};
+use crate::control::{Wrong, refusal};
 use crate::datapath::{Hook, Mode, Question};
 use crate::gateway::Gateway;
 use crate::ids::SiteId;
@@ -26,12 +27,12 @@ impl Gateway {
     pub(super) async fn explain(&mut self, request: &ExplainRequest) -> Response {
         match self.explain_packet(request).await {
             Ok(explained) => Response::Explain(Box::new(explained)),
-            Err(error) => Response::error(format!("{error:#}")),
+            Err(error) => refusal(&error),
         }
     }
 
     async fn explain_packet(&mut self, request: &ExplainRequest) -> Result<Explained> {
-        let packet = Packet::of(request)?;
+        let packet = Packet::of(request).map_err(|error| Wrong(format!("{error:#}")))?;
         let place = self.place_of(request).await?;
         let mut story = Story::of(&packet, &place);
         match place {

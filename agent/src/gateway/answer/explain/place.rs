@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use anyhow::{Result, bail};
 
+use crate::control::Wrong;
 use crate::control::message::ExplainRequest;
 use crate::gateway::Gateway;
 use crate::host::decision::{RouteDecision, RoutedPacket};
@@ -90,10 +91,10 @@ impl Gateway {
             }
             None => {
                 let lans: Vec<&str> = lans.iter().map(|lan| lan.interface.as_str()).collect();
-                bail!(
+                bail!(Wrong(format!(
                     "there is no interface {name}: say lan, tunnel, host, or an interface such as {}",
                     lans.join(", ")
-                )
+                )))
             }
         }
     }
