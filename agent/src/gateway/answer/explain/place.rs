@@ -18,6 +18,8 @@ pub(super) struct Named {
     pub(super) index: IfIndex,
     pub(super) mtu: u32,
     pub(super) address: Option<[u8; 6]>,
+    /// Of a VLAN interface the one below and the VLAN's id.
+    pub(super) vlan: Option<(IfIndex, u16)>,
 }
 
 /// Where a packet comes from.
@@ -54,6 +56,7 @@ impl From<links::Interface> for Named {
             index: interface.index,
             mtu: interface.mtu,
             address: interface.address,
+            vlan: interface.vlan,
         }
     }
 }
@@ -120,6 +123,20 @@ impl Gateway {
         }
     }
 
+    /// The LAN that a VLAN interface lies on, and the VLAN's id.
+    pub(super) async fn lan_below(&self, interface: &Named) -> Result<Option<(String, u16)>> {
+        let Some((below, id)) = interface.vlan else {
+            return Ok(None);
+        };
+        for lan in &self.desired.config.gateway.lan {
+            let found = self.host.kernel.find(&lan.interface).await?;
+            if found.is_some_and(|found| found.index == below) {
+                return Ok(Some((lan.interface.clone(), id)));
+            }
+        }
+        Ok(None)
+    }
+
     async fn way_to(&self, destination: IpAddr) -> Result<Option<IfIndex>> {
         let any = if destination.is_ipv4() {
             IpAddr::from([0; 4])
@@ -146,6 +163,7 @@ impl Gateway {
             index: self.host.tun.index,
             mtu: self.host.tun.mtu.mtu.into(),
             address: None,
+            vlan: None,
         }
     }
 }
