@@ -180,7 +180,7 @@ fn filters_choose_by_ends_direction_age_and_rate() {
         .failing_command(&["flows", "--after", "nonsense"])
         .unwrap();
     assert!(
-        code == 1 && said.contains("write what `next` says"),
+        code == 2 && said.contains("write what `next` says"),
         "{code} {said}"
     );
     traffic::wait_for_ping(host, pair.far(Family::V6), DEADLINE).unwrap();
