@@ -47,7 +47,7 @@ pub struct Wrong(pub String);
 /// The answer that an error is.
 pub fn refusal(error: &anyhow::Error) -> Response {
     let message = format!("{error:#}");
-    if error.chain().any(|cause| cause.is::<Wrong>()) {
+    if error.is::<Wrong>() {
         Response::usage(message)
     } else {
         Response::error(message)
