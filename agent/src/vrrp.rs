@@ -8,6 +8,7 @@
 //!
 //! IPv4 and IPv6 are two virtual routers, also where they share an id (RFC 5798, 5.2.3).
 
+mod hear;
 mod instance;
 mod probe;
 pub mod service;

@@ -1,4 +1,4 @@
-//! Narrow links: nothing hangs, and who sends too much hears it from the gateway next to it.
+//! Narrow links whose paths are not probed: nothing hangs, and who sends too much hears it from the gateway next to it.
 //!
 //! ```text
 //!   own WAN:  host a ── gateway a ══════════ 1400 ══════════ gateway b ── host b     tunnel 1320
@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use vm_tests::config::PathMtuMode;
 use vm_tests::crossway::{self, Crossway};
 use vm_tests::plan::{self, Shape};
 use vm_tests::topology::{Builder, Family, Site, Topology};
@@ -74,7 +75,10 @@ fn start(builder: Builder, outer: Family, fast_path: bool) -> (Topology, Vec<Cro
     let topology = builder.build().unwrap();
     let mut plans = plan::plan(&topology, Shape::FullMesh, outer).unwrap();
     for plan in &mut plans {
-        plan.configure(move |config| config.gateway.fast_path = fast_path);
+        plan.configure(move |config| {
+            config.gateway.fast_path = fast_path;
+            config.gateway.path_mtu = PathMtuMode::Fixed;
+        });
     }
     let gateways = crossway::start_all(&topology, &plans).unwrap();
     (topology, gateways)

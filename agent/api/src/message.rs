@@ -28,8 +28,9 @@ pub use self::finished::{
 pub use self::flows::{Flow, FlowsReply, FlowsRequest, MAX_PAGE};
 pub use self::log::{LogFilter, LogLevel, LogLine, LogReply, LogRequest};
 pub use self::sites::{
-    Link, LinkOrder, LinkState, LinksReply, Messages, Overlap, OverlapsReply, ReplicaFlows, Route,
-    RouteAnswer, RouteKind, RoutesReply, Site, SiteState, SitesReply, WatchedBy,
+    Link, LinkOrder, LinkState, LinksReply, Messages, Overlap, OverlapsReply, PathMtu,
+    PathMtuState, ReplicaFlows, Route, RouteAnswer, RouteKind, RoutesReply, Site, SiteState,
+    SitesReply, WatchedBy,
 };
 pub use self::status::{
     Attachment, DropCount, DropSite, DropsReply, Health, HealthTarget, Offload, Outcome, Posture,

@@ -11,8 +11,8 @@ use super::endpoint::Problem;
 use super::remote::{RemoteDraft, replica};
 use super::section::{At, Section};
 use super::{
-    Gateway, HealthTarget, InterfaceAddress, Lan, Lanes, MAX_LANES, VirtualRouter, Wan, dscp,
-    endpoint, engine, health, interface, name, vrrp,
+    Gateway, HealthTarget, InterfaceAddress, Lan, Lanes, MAX_LANES, PathMtuMode, VirtualRouter,
+    Wan, dscp, endpoint, engine, health, interface, name, path_mtu, vrrp,
 };
 use crossway_types::engine::Engine;
 use crossway_types::marks::DscpModel;
@@ -36,6 +36,7 @@ pub(super) struct GatewayDraft {
     pub(super) listen: Option<At<SocketAddr>>,
     pub(super) tunnel_addresses: Vec<At<InterfaceAddress>>,
     pub(super) mtu: Option<At<u16>>,
+    path_mtu: PathMtuMode,
     pub(super) replicas: Vec<RemoteDraft>,
     engine: Engine,
     dscp: DscpModel,
@@ -63,6 +64,7 @@ impl GatewayDraft {
         let dscp = dscp::read(section);
         let lanes = read_lanes(section);
         let mtu = section.number("mtu", SMALLEST_MTU.into()..=LARGEST_MTU.into(), "1420");
+        let path_mtu = path_mtu::read(section);
         let flows = section.number("flows", FEWEST_FLOWS..=MOST_FLOWS, "262144");
         let fast_path = section.boolean("fast_path");
         let seccomp = section.boolean("seccomp");
@@ -81,6 +83,7 @@ impl GatewayDraft {
             dscp: dscp.unwrap_or_default(),
             lanes,
             mtu: mtu.map(|mtu| mtu.map(|mtu| mtu as u16)),
+            path_mtu: path_mtu.unwrap_or_default(),
             flows: flows.map_or(DEFAULT_FLOWS, |flows| flows.value as usize),
             fast_path: fast_path.is_none_or(|on| on.value),
             seccomp: seccomp.is_none_or(|on| on.value),
@@ -106,6 +109,7 @@ impl GatewayDraft {
             dscp: self.dscp,
             lanes: self.lanes,
             mtu: self.mtu.map(|mtu| mtu.value),
+            path_mtu: self.path_mtu,
             flows: self.flows,
             fast_path: self.fast_path,
             seccomp: self.seccomp,

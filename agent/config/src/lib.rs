@@ -20,6 +20,7 @@ mod metrics;
 mod name;
 pub mod nearest;
 mod new;
+mod path_mtu;
 mod read;
 mod remote;
 mod restart;
@@ -38,6 +39,7 @@ pub use self::flows::{Collector, FlowExport, FlowFile};
 pub use self::health::{HealthKind, HealthTarget};
 pub use self::key_file::KeyFile;
 pub use self::metrics::{Metrics, MetricsDoor, MetricsTls};
+pub use self::path_mtu::PathMtuMode;
 pub use self::read::{Accepted, Files, Rejected};
 pub use crossway_liveness::settings::{BfdAddresses, Liveness, LivenessMode};
 use crossway_liveness::vrrp::Interval;
@@ -77,8 +79,10 @@ pub struct Gateway {
     pub dscp: DscpModel,
     /// Lanes to run.
     pub lanes: Lanes,
-    /// MTU inside the tunnel; without it, the smallest WAN MTU less the tunnel's overhead.
+    /// The most that the MTU inside the tunnel may be; without it, what the WANs leave.
     pub mtu: Option<u16>,
+    /// What decides how large packets are on a link.
+    pub path_mtu: PathMtuMode,
     /// Flows of IPv4 that the flow table holds; see [`datapath_abi::maps::DEFAULT_FLOWS`].
     pub flows: usize,
     /// Whether the eBPF programs are attached; without them the kernel stack forwards, more slowly.

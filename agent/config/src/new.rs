@@ -4,6 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use super::PathMtuMode;
 use super::{
     Endpoint, Gateway, HealthKind, HealthTarget, KeyFile, Lanes, Link, Liveness, LivenessMode,
     OnDown, RemoteGateway, Site, VirtualRouter, health, remote, site, vrrp,
@@ -31,6 +32,7 @@ impl Gateway {
             dscp: DscpModel::default(),
             lanes: Lanes::Auto,
             mtu: None,
+            path_mtu: PathMtuMode::default(),
             flows: DEFAULT_FLOWS,
             fast_path: true,
             seccomp: true,

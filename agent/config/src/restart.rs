@@ -16,6 +16,7 @@ impl Gateway {
             dscp: _,
             lanes,
             mtu: _,
+            path_mtu: _,
             flows,
             fast_path,
             seccomp,

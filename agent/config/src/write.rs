@@ -12,6 +12,7 @@ use std::time::Duration;
 use toml_edit::InlineTable;
 
 use self::table::Table;
+use super::PathMtuMode;
 use super::{
     Config, FlowExport, Gateway, HealthTarget, Lan, Lanes, Link, Liveness, LivenessMode, Metrics,
     MetricsDoor, OnDown, RemoteGateway, Site, VirtualRouter, Wan, XdpChoice, flows, health, remote,
@@ -78,6 +79,8 @@ fn write_gateway(f: &mut fmt::Formatter<'_>, gateway: &Gateway) -> fmt::Result {
     if let Some(mtu) = gateway.mtu {
         table.set("mtu", i64::from(mtu))?;
     }
+    let default = PathMtuMode::default().as_str();
+    table.set_unless("path_mtu", gateway.path_mtu.as_str(), default)?;
     let default = Engine::default().as_str();
     table.set_unless("engine", gateway.engine.as_str(), default)?;
     let default = DscpModel::default().as_str();

@@ -16,6 +16,7 @@ mod gateways;
 mod handover;
 mod inner;
 mod kernel;
+mod path_mtu;
 mod replica;
 mod sessions;
 mod split;
@@ -43,7 +44,7 @@ const fn target(name: &'static str, run: fn(&[u8]), seeds: fn() -> Vec<Vec<u8>>)
 }
 
 /// Every target.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
     target("datagrams", datagrams::run, datagrams::seeds),
     target("sessions", sessions::run, sessions::seeds),
     target("inner", inner::run, inner::seeds),
@@ -51,6 +52,7 @@ pub const TARGETS: [Target; 14] = [
     target("coalesce", coalesce::run, coalesce::seeds),
     target("bfd", bfd::run, bfd::seeds),
     target("echo", echo::run, echo::seeds),
+    target("path_mtu", path_mtu::run, path_mtu::seeds),
     target("vrrp", vrrp::run, vrrp::seeds),
     target("replica", replica::run, replica::seeds),
     target("handover", handover::run, handover::seeds),

@@ -43,14 +43,27 @@ pub struct MtuError {
     mend: String,
 }
 
-/// Chooses the MTU: `wanted` if it works, else what fits the smallest WAN. `ipv6` says whether IPv6
-/// goes through the tunnel.
-pub fn choose(wans: &[WanMtu], ipv6: bool, wanted: Option<u16>) -> Result<TunnelMtu, MtuError> {
-    let smallest = wans.iter().min_by_key(|wan| wan.mtu);
+/// What a tunnel is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Needs {
+    /// IPv6 goes through it.
+    pub ipv6: bool,
+    /// Each link is held to what its own path takes: the largest WAN decides. Else the smallest one does.
+    pub each_link: bool,
+}
+
+/// Chooses the MTU: `wanted` if it works, else what fits the WAN that decides.
+pub fn choose(wans: &[WanMtu], needs: Needs, wanted: Option<u16>) -> Result<TunnelMtu, MtuError> {
+    let Needs { ipv6, each_link } = needs;
+    let decides = if each_link {
+        wans.iter().max_by_key(|wan| wan.mtu)
+    } else {
+        wans.iter().min_by_key(|wan| wan.mtu)
+    };
     if let Some(wanted) = wanted {
-        return check(wanted, smallest, ipv6);
+        return check(wanted, decides, ipv6);
     }
-    let Some(wan) = smallest else {
+    let Some(wan) = decides else {
         return Ok(TunnelMtu {
             mtu: 1420,
             reason: format!("no WAN interface is there yet; 1500 less {OVERHEAD}"),
@@ -81,7 +94,18 @@ pub fn choose(wans: &[WanMtu], ipv6: bool, wanted: Option<u16>) -> Result<Tunnel
     })
 }
 
-fn check(wanted: u16, smallest: Option<&WanMtu>, ipv6: bool) -> Result<TunnelMtu, MtuError> {
+/// What a link over a WAN of this MTU is taken to carry until its path is known, and the most that may be tried: within
+/// `tunnel`, the MTU of the tunnel, which a person has chosen or not.
+pub fn of_link(wan: u32, tunnel: u16, chosen: bool) -> (u16, u16) {
+    let over = |overhead: u32| {
+        let fits = wan.saturating_sub(overhead).clamp(MIN_IPV4, MAX);
+        tunnel.min(fits as u16)
+    };
+    let most = over(OVERHEAD_IPV4);
+    (if chosen { most } else { over(OVERHEAD) }, most)
+}
+
+fn check(wanted: u16, decides: Option<&WanMtu>, ipv6: bool) -> Result<TunnelMtu, MtuError> {
     let (min, word) = minimum(ipv6);
     if u32::from(wanted) < min {
         return Err(MtuError {
@@ -91,7 +115,7 @@ fn check(wanted: u16, smallest: Option<&WanMtu>, ipv6: bool) -> Result<TunnelMtu
         });
     }
     let mut warning = None;
-    if let Some(WanMtu { interface, mtu }) = smallest {
+    if let Some(WanMtu { interface, mtu }) = decides {
         let over_ipv4 = mtu.saturating_sub(OVERHEAD_IPV4).max(min);
         let over_ipv6 = mtu.saturating_sub(OVERHEAD);
         if u32::from(wanted) > over_ipv4 {
@@ -134,24 +158,46 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_smallest_wan_decides() {
-        for (wans, ipv6, expected) in [
-            (vec![wan(1500)], true, 1420),
-            (vec![wan(1500), wan(1400)], true, 1320),
-            (vec![wan(9000)], false, 8920),
-            (vec![wan(65_536)], true, 65_455),
-            (vec![wan(1300)], false, 1220),
-            (vec![], true, 1420),
-        ] {
-            let chosen = choose(&wans, ipv6, None).unwrap();
-            assert_eq!((chosen.mtu, chosen.warning), (expected, None), "{wans:?}");
+    fn needs(ipv6: bool) -> Needs {
+        Needs {
+            ipv6,
+            each_link: false,
         }
     }
 
     #[test]
+    fn the_smallest_wan_decides_or_the_largest_where_each_link_has_its_own() {
+        for (wans, ipv6, smallest, largest) in [
+            (vec![wan(1500)], true, 1420, 1420),
+            (vec![wan(1500), wan(1400)], true, 1320, 1420),
+            (vec![wan(1500), wan(9000)], true, 1420, 8920),
+            (vec![wan(9000)], false, 8920, 8920),
+            (vec![wan(65_536)], true, 65_455, 65_455),
+            (vec![wan(1300)], false, 1220, 1220),
+            (vec![], true, 1420, 1420),
+        ] {
+            for (each_link, expected) in [(false, smallest), (true, largest)] {
+                let needs = Needs { ipv6, each_link };
+                let chosen = choose(&wans, needs, None).unwrap();
+                assert_eq!((chosen.mtu, chosen.warning), (expected, None), "{wans:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_link_has_what_its_own_wan_leaves() {
+        assert_eq!(of_link(1500, 8920, false), (1420, 1440));
+        assert_eq!(of_link(1400, 1420, false), (1320, 1340));
+        assert_eq!(of_link(9000, 8920, false), (8920, 8920));
+        assert_eq!(of_link(1500, 1440, true), (1440, 1440));
+        assert_eq!(of_link(1500, 1300, true), (1300, 1300));
+        assert_eq!(of_link(68, 1420, false), (576, 576));
+        assert_eq!(of_link(65_536, 65_455, false), (65_455, 65_455));
+    }
+
+    #[test]
     fn ipv6_inside_keeps_its_minimum_and_a_warning_says_what_it_costs() {
-        let chosen = choose(&[wan(1300)], true, None).unwrap();
+        let chosen = choose(&[wan(1300)], needs(true), None).unwrap();
         assert_eq!(chosen.mtu, 1280);
         let warning = chosen.warning.unwrap();
         assert!(warning.contains("needs 1360"), "{warning}");
@@ -160,9 +206,10 @@ mod tests {
     #[test]
     fn a_configured_mtu_is_checked() {
         let wans = [wan(1500)];
-        assert_eq!(choose(&wans, true, Some(1400)).unwrap().warning, None);
-        assert!(choose(&wans, true, Some(1440)).unwrap().warning.is_some());
-        let text = |ipv6, wanted| choose(&wans, ipv6, Some(wanted)).unwrap_err().to_string();
+        let choose = |ipv6, wanted| choose(&wans, needs(ipv6), Some(wanted));
+        assert_eq!(choose(true, 1400).unwrap().warning, None);
+        assert!(choose(true, 1440).unwrap().warning.is_some());
+        let text = |ipv6, wanted| choose(ipv6, wanted).unwrap_err().to_string();
         assert_eq!(
             text(true, 1441),
             "gateway.mtu = 1441 does not fit WAN eth1500, whose MTU is 1500: write 1440 or less, \

@@ -15,6 +15,7 @@ use super::ticket::Asked;
 use super::{ParkedLane, Swallowed};
 use crate::io::offload::Offload;
 use crate::io::udp::Endpoint;
+use crossway_liveness::path_mtu::Bounds;
 use crossway_liveness::settings::Liveness;
 use crossway_sys::poll::Waker;
 use crossway_tunnel::link_bfd::LanRole;
@@ -38,6 +39,8 @@ pub enum Command {
     SetEndpoint(LinkId, Endpoint),
     /// A peer is reached by this interface; `None` leaves that to the kernel's routes.
     SetInterface(LinkId, Option<NonZeroU32>),
+    /// What the path of a link is held to, and whether it is looked at.
+    SetPathBounds(LinkId, Bounds),
     /// Changes how a link is monitored; probes are sent from the address.
     SetLiveness(LinkId, Box<Liveness>, Option<IpAddr>),
     /// Which links carry a site's flows, best first; those of equal rank share them.
@@ -50,7 +53,7 @@ pub enum Command {
     SendToReplica(LinkId, Vec<Vec<u8>>),
     /// Replaces the routes; the old table comes back to be freed.
     SetRoutes(Arc<RouteTable>, oneshot::Sender<Arc<RouteTable>>),
-    /// Sets the largest inner packet, which TCP's segment size is held to.
+    /// Sets the largest inner packet of links whose path has no bounds of its own.
     SetMtu(usize),
     /// Sends nothing more under the keys of now, and begins every session anew: this machine is a copy.
     ForgetSendingKeys,

@@ -50,7 +50,6 @@ impl Lane {
             send: &mut self.send,
             now: self.now,
             to_control: &self.to_control,
-            mtu: self.mtu,
             dscp: self.dscp,
             marks: 0,
             joins,
@@ -77,7 +76,6 @@ struct Inbound<'a> {
     send: &'a mut Transmits,
     now: Instant,
     to_control: &'a ToControl,
-    mtu: usize,
     dscp: DscpModel,
     /// Of the datagrams under way.
     marks: u8,
@@ -101,7 +99,7 @@ impl Inbound<'_> {
                     self.drops.count(DropReason::EcnIllegal, datagram.len());
                     return;
                 }
-                mss::clamp(packet, self.mtu);
+                mss::clamp(packet, self.tunnel.mtu_to_sender());
                 let (tun, drops) = (&mut *self.tun, &mut *self.drops);
                 self.coalescer
                     .take(length, self.joins, |packet| write(tun, drops, packet));

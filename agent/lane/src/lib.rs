@@ -5,6 +5,7 @@
 pub mod coalesce;
 pub mod command;
 mod drops;
+pub mod fragment;
 pub mod gaps;
 mod inbound;
 pub mod io;
@@ -14,6 +15,7 @@ mod outbound;
 mod own;
 mod parked;
 pub mod ticket;
+pub mod too_big;
 
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
@@ -40,6 +42,7 @@ use own::OwnDatagrams;
 pub use own::Swallowed;
 pub use parked::{EmptyLane, ParkedLane};
 use ticket::Asked;
+use too_big::Teller;
 
 /// How often sessions look at their timers (rekey, keepalive, retry).
 const TIMER_PERIOD: Duration = Duration::from_millis(100);
@@ -67,7 +70,7 @@ struct Lane {
     outgoing: Box<[u8]>,
     drops: Drops,
     own: OwnDatagrams,
-    mtu: usize,
+    too_big: Teller,
     dscp: DscpModel,
     /// The time of the batch under way.
     now: Instant,
@@ -209,7 +212,12 @@ impl Lane {
                 self.tunnel
                     .set_endpoint(link, endpoint, self.now, &mut self.send);
             }
-            Command::SetInterface(link, interface) => self.tunnel.set_interface(link, interface),
+            Command::SetInterface(link, interface) => {
+                self.tunnel.set_interface(link, interface, self.now);
+            }
+            Command::SetPathBounds(link, bounds) => {
+                self.tunnel.set_path_bounds(link, bounds, self.now);
+            }
             Command::SetLiveness(link, liveness, source) => {
                 self.tunnel.set_liveness(link, &liveness, source, self.now);
             }
@@ -223,10 +231,7 @@ impl Lane {
                 // Nobody waits for it any more: then it is freed here.
                 let _ = reply.send(self.tunnel.set_routes(routes));
             }
-            Command::SetMtu(mtu) => {
-                self.mtu = mtu;
-                self.tunnel.set_mtu(mtu);
-            }
+            Command::SetMtu(mtu) => self.tunnel.set_mtu(mtu, self.now),
             Command::SetDscp(dscp) => {
                 self.dscp = dscp;
                 self.send.set_dscp(dscp);

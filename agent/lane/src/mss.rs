@@ -28,7 +28,10 @@ pub fn clamp(packet: &mut [u8], mtu: usize) {
     else {
         return;
     };
-    let Some(at) = find_option(tcp) else { return };
+    let Some((at, 4)) = find_option(tcp, MAXIMUM_SEGMENT_SIZE) else {
+        return;
+    };
+    let at = at + 2;
     let offered = u16::from_be_bytes([tcp[at], tcp[at + 1]]);
     if offered <= largest {
         return;
@@ -44,8 +47,13 @@ pub fn clamp(packet: &mut [u8], mtu: usize) {
     tcp[16..18].copy_from_slice(&sum.to_be_bytes());
 }
 
-/// Offset of the MSS value in a TCP segment.
-fn find_option(tcp: &[u8]) -> Option<usize> {
+/// Whether a TCP segment has an option of this kind.
+pub fn has_option(tcp: &[u8], kind: u8) -> bool {
+    find_option(tcp, kind).is_some()
+}
+
+/// Offset and length of an option in a TCP segment.
+fn find_option(tcp: &[u8], wanted: u8) -> Option<(usize, usize)> {
     let end = (usize::from(tcp[12] >> 4) * 4).min(tcp.len());
     let mut at = 20;
     while at < end {
@@ -57,8 +65,8 @@ fn find_option(tcp: &[u8]) -> Option<usize> {
                 if length < 2 || at + length > end {
                     return None;
                 }
-                if kind == MAXIMUM_SEGMENT_SIZE {
-                    return (length == 4).then_some(at + 2);
+                if kind == wanted {
+                    return Some((at, length));
                 }
                 at += length;
             }

@@ -4,7 +4,7 @@ use std::io;
 
 use datapath_abi::outcome::DropReason;
 
-use super::{Lane, mss};
+use super::{Lane, fragment, mss, too_big};
 use crate::io::split;
 use crate::io::virtio::{self, Header};
 use crossway_tunnel::Sealed;
@@ -58,7 +58,22 @@ impl Lane {
             self.drops.count(DropReason::NoRoute, bytes.len());
             return;
         };
-        let (datagrams, room) = worst_case(&header, bytes.len());
+        let (mut header, mut pieces) = (header, usize::MAX);
+        let largest = too_big::largest(&header, bytes);
+        if largest > self.tunnel.gate(peer)
+            && let ipv4 = destination.is_ipv4()
+            && let Some(mtu) = self.tunnel.judge_size(peer, largest, ipv4, self.now)
+        {
+            let fits = self
+                .too_big
+                .make_fit(&header, bytes, (largest, mtu), self.now);
+            let Some(fits) = fits else {
+                self.drops.count(DropReason::PacketTooBig, bytes.len());
+                return;
+            };
+            (header, pieces) = fits;
+        }
+        let (datagrams, room) = worst_case(&header, bytes.len(), pieces);
         if !self.send.has_room(datagrams, room) {
             self.drops.add_send(self.udp.send(&mut self.send));
         }
@@ -71,12 +86,19 @@ impl Lane {
             self.drops.count(DropReason::NoRoute, bytes.len());
             return;
         };
-        let (send, drops, mtu) = (&mut self.send, &mut self.drops, self.mtu);
+        let (send, drops, mtu) = (&mut self.send, &mut self.drops, sealer.mtu());
         let whole = bytes.len();
-        let cut = split::for_each_packet(&header, bytes, |packet| {
-            mss::clamp(packet, mtu);
+        let mut seal = |packet: &[u8]| {
             if let Sealed::Dropped(reason) = sealer.seal(packet, send) {
                 drops.count(reason, packet.len());
+            }
+        };
+        let cut = split::for_each_packet(&header, bytes, |packet| {
+            mss::clamp(packet, mtu);
+            if packet.len() <= pieces {
+                seal(packet);
+            } else {
+                fragment::for_each_fragment(packet, pieces, &mut seal);
             }
         });
         if cut.is_err() {
@@ -92,11 +114,15 @@ impl Lane {
     }
 }
 
-/// Most datagrams and bytes that a packet of `length` bytes can become.
-fn worst_case(header: &Header, length: usize) -> (usize, usize) {
+/// Most datagrams and bytes that a packet of `length` bytes can become, fragmented to `pieces`.
+fn worst_case(header: &Header, length: usize, pieces: usize) -> (usize, usize) {
     let datagrams = match header.gso {
         virtio::GsoType::None => 1,
         _ => length.div_ceil(usize::from(header.gso_size.max(1))) + 1,
+    };
+    let datagrams = match pieces {
+        usize::MAX => datagrams,
+        pieces => datagrams + length.div_ceil(fragment::payload_of(pieces)) + datagrams,
     };
     let headers = 256 + DATA_OVERHEAD;
     (datagrams, length + datagrams * headers + HANDSHAKE_ROOM)

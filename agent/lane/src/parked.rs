@@ -16,6 +16,7 @@ use super::drops::Drops;
 use super::gaps::Gaps;
 use super::load::Load;
 use super::own::OwnDatagrams;
+use super::too_big::Teller;
 use super::{Lane, LaneHandle, ToControl, command};
 use crate::io::offload::ToldOff;
 use crate::io::tun::{self, TunQueue};
@@ -50,7 +51,7 @@ pub struct EmptyLane {
     receive: ReceiveBatch,
     coalescer: Coalescer,
     outgoing: Box<[u8]>,
-    mtu: usize,
+    too_big: Teller,
     to_control: ToControl,
 }
 
@@ -71,14 +72,14 @@ impl EmptyLane {
         let now = clock::now();
         let calendar = Calendar::new(now, clock::since_epoch());
         let mut tunnel = Tunnel::new(identity, calendar, initiations, now);
-        tunnel.set_mtu(mtu);
+        tunnel.set_mtu(mtu, now);
         Self {
             tunnel,
             send: Transmits::new(),
             receive: ReceiveBatch::new(),
             coalescer: Coalescer::new(),
             outgoing: vec![0; tun::MAX_READ].into_boxed_slice(),
-            mtu,
+            too_big: Teller::open(now),
             to_control,
         }
     }
@@ -113,7 +114,7 @@ impl EmptyLane {
             coalescer: self.coalescer,
             outgoing: self.outgoing,
             drops: Drops::default(),
-            mtu: self.mtu,
+            too_big: self.too_big,
             now,
             drained: now,
             commands,

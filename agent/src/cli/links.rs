@@ -5,7 +5,7 @@ use super::output::{Colour, Look};
 use super::table::{Cell, Table};
 use super::units::{bytes, duration};
 use super::{Options, Watch, reading};
-use crate::control::message::{LinkState, LinksReply, Messages};
+use crate::control::message::{Link, LinkState, LinksReply, Messages, PathMtuState};
 use crate::control::{Request, Response};
 
 /// Shows the links.
@@ -37,6 +37,7 @@ pub(super) fn text(reply: &LinksReply, look: Look) -> String {
         "WATCHED BY",
         "ENDPOINT",
         "FROM",
+        "PATH MTU",
         ">HANDSHAKE",
         ">SENT",
         ">RECEIVED",
@@ -51,6 +52,7 @@ pub(super) fn text(reply: &LinksReply, look: Look) -> String {
         "KEEPALIVE",
         "PRIORITY",
         "FROM",
+        "PATH MTU",
         "WATCHED BY",
         "RECEIVED",
         "SENT",
@@ -108,6 +110,7 @@ pub(super) fn text(reply: &LinksReply, look: Look) -> String {
             watch.into(),
             link.endpoint.as_deref().unwrap_or("-").into(),
             local.into(),
+            path_mtu(link).into(),
             handshake.into(),
             bytes(link.tx_bytes).into(),
             bytes(link.rx_bytes).into(),
@@ -118,6 +121,23 @@ pub(super) fn text(reply: &LinksReply, look: Look) -> String {
         ]);
     }
     table.text(look, "No link is configured.")
+}
+
+/// The size, how it is known where that is not by what passes, and what was lost.
+fn path_mtu(link: &Link) -> String {
+    let Some(path) = &link.path_mtu else {
+        return "-".to_owned();
+    };
+    let state = match path.state {
+        PathMtuState::Found => String::new(),
+        other => format!(" {}", other.as_str()),
+    };
+    let lost = match path.black_holes {
+        0 => String::new(),
+        1 => ", 1 black hole".to_owned(),
+        several => format!(", {several} black holes"),
+    };
+    format!("{}{state}{lost}", path.mtu_bytes)
 }
 
 /// The share of the far end's messages that has not come.

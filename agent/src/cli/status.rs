@@ -68,7 +68,7 @@ fn head(status: &Status, look: Look) -> String {
     format!(
         "{name}  up {}  crossway {} (abi {})  pid {}  memory {}\n\
          \x20 listen      {}, {}\n\
-         \x20 tunnel      {}, MTU {} ({})\n\
+         \x20 tunnel      {}, MTU {} ({})\n{}\
          \x20 engine      {}\n\
          \x20 fast path   {fast_path}\n\
          \x20 LAN         {lan} for {}, {}\n\
@@ -87,6 +87,7 @@ fn head(status: &Status, look: Look) -> String {
         status.tun.name,
         status.tun.mtu_bytes,
         status.tun.why,
+        paths(status),
         engines(status),
         duration(status.health.since_seconds),
         status.health.why,
@@ -98,6 +99,22 @@ fn head(status: &Status, look: Look) -> String {
         status.config_file,
         posture(&status.posture),
     )
+}
+
+/// How large packets are on the links, where a path takes less than the tunnel.
+fn paths(status: &Status) -> String {
+    let links = status.sites.iter().flat_map(|site| &site.links);
+    let sizes = links.filter_map(|link| Some(u32::from(link.path_mtu.as_ref()?.mtu_bytes)));
+    let sizes: Vec<u32> = sizes.collect();
+    match (sizes.iter().min(), sizes.iter().max()) {
+        (Some(least), Some(most)) if *most < status.tun.mtu_bytes && least == most => {
+            format!("  paths       take packets of {least} bytes\n")
+        }
+        (Some(least), Some(most)) if *least < status.tun.mtu_bytes => {
+            format!("  paths       take packets of {least} to {most} bytes, by link\n")
+        }
+        _ => String::new(),
+    }
 }
 
 /// What runs the sessions, and what those cannot do.

@@ -23,13 +23,14 @@ use super::plan::PlannedSite;
 use super::vrrp::warnings_of;
 use super::warnings::Source;
 use crate::control::message::{
-    Attachment, DropCount, DropsReply, Link, LinksReply, Messages, Offload, Request, Response,
-    Site, SitesReply, StackCount, Status, Tun, Version, Warning, WatchedBy,
+    Attachment, DropCount, DropsReply, Link, LinksReply, Messages, Offload, PathMtu, PathMtuState,
+    Request, Response, Site, SitesReply, StackCount, Status, Tun, Version, Warning, WatchedBy,
 };
 use crate::control::{ControlRequest, refusal};
 use crate::datapath::{self, Datapath};
 use crate::io::offload;
 use crate::keys::public_key_text;
+use crate::liveness::path_mtu::{Report, State};
 use crate::posture;
 use crate::tunnel::arrivals::Arrivals;
 
@@ -314,6 +315,22 @@ pub(super) fn describe_link(link: &LinkStatus, links: &Links, now: Instant) -> L
             .map(|peer| messages(&peer.arrivals))
             .unwrap_or_default(),
         bfd_state: bfd.map(|bfd| bfd.state.as_str().to_owned()),
+        path_mtu: peer.and_then(|peer| peer.path).map(path_mtu),
+    }
+}
+
+fn path_mtu(known: Report) -> PathMtu {
+    PathMtu {
+        mtu_bytes: known.mtu,
+        state: match known.state {
+            State::Fixed => PathMtuState::Fixed,
+            State::Unanswered => PathMtuState::Unanswered,
+            State::Searching => PathMtuState::Searching,
+            State::Found => PathMtuState::Found,
+        },
+        far_mtu_bytes: known.far_mtu,
+        black_holes: known.black_holes,
+        probes: known.probes,
     }
 }
 

@@ -124,6 +124,7 @@ impl HostSide {
             wans.push(Wan {
                 name: wan.interface.clone(),
                 carrier: found.as_ref().is_some_and(|wan| wan.up && wan.carrier),
+                mtu: found.as_ref().map(|wan| wan.mtu),
                 index: found.and_then(|wan| NonZeroU32::new(wan.index.0)),
             });
         }

@@ -52,6 +52,20 @@ impl LanSide {
         }
     }
 
+    /// Tells the virtual routers where fewer sites can be reached; whether more can, which [`Self::tell_reached`] tells
+    /// them when the routes to those are there.
+    pub(super) fn tell_lost(&mut self, plan: &Plan, links: &Links, config: &Config) -> bool {
+        if config.gateway.vrrp.is_empty() {
+            return false;
+        }
+        let reached = super::vrrp::reached(plan, links);
+        let more = reached.usable > self.vrrp.usable_sites();
+        if !more {
+            self.vrrp.set_health(reached);
+        }
+        more
+    }
+
     /// Tells the virtual routers how many sites can be reached.
     pub(super) fn tell_reached(&mut self, plan: &Plan, links: &Links, config: &Config) {
         if !config.gateway.vrrp.is_empty() {

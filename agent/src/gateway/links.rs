@@ -58,6 +58,19 @@ pub struct Wan {
     pub carrier: bool,
     /// Its index; `None` while it is away.
     pub index: Option<NonZeroU32>,
+    /// Its MTU; `None` while it is away.
+    pub mtu: Option<u32>,
+}
+
+/// What paths are held to, beside their WANs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PathLimits {
+    /// MTU of the tunnel.
+    pub tunnel: u16,
+    /// A person has chosen it.
+    pub chosen: bool,
+    /// Paths are looked at.
+    pub probes: bool,
 }
 
 /// Which links carry a site's flows on a lane.
@@ -215,7 +228,7 @@ impl Links {
         for peer in peers {
             let id = peer.link;
             if let Some(link) = self.by_id.get_mut(&id) {
-                link.on_snapshot(peer, now);
+                self.changes.extend(link.on_snapshot(peer, now));
             }
             self.follow_remote(id, now);
             self.assess(id, now);

@@ -2,11 +2,11 @@
 
 use anyhow::{Context, Result, bail};
 
-use crate::config::{Config, Endpoint, RemoteGateway};
+use crate::config::{Config, Endpoint, PathMtuMode, RemoteGateway};
 use crate::disk;
 use crate::host::Host;
 use crate::host::guard::{self, NamedEndpoint, NamedInterface, NamedRoute};
-use crate::host::tunnel_mtu::{self, TunnelMtu, WanMtu};
+use crate::host::tunnel_mtu::{self, Needs, TunnelMtu, WanMtu};
 use crate::host::watch::Watch;
 use crate::tunnel::noise::Identity;
 
@@ -73,11 +73,11 @@ pub(super) fn choose_mtu(wans: &[WanMtu], config: &Config) -> Result<TunnelMtu> 
         .tunnel_addresses
         .iter()
         .any(|own| own.address.is_ipv6());
-    Ok(tunnel_mtu::choose(
-        wans,
-        routes || addresses,
-        config.gateway.mtu,
-    )?)
+    let needs = Needs {
+        ipv6: routes || addresses,
+        each_link: config.gateway.path_mtu == PathMtuMode::Auto,
+    };
+    Ok(tunnel_mtu::choose(wans, needs, config.gateway.mtu)?)
 }
 
 /// Refuses routes that would swallow the tunnel's own packets.

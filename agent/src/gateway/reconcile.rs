@@ -91,6 +91,7 @@ impl Gateway {
             Step::HealthTargets => Ok(self.set_health_targets(now)),
             Step::Host => self.apply_host().await,
             Step::KernelRoutes => self.apply_kernel_routes().await,
+            Step::Reached => Ok(self.tell_reached()),
             Step::Routers => self.run_routers().await,
             Step::FastPathRoutes => {
                 self.guard_own_packets(now).await;

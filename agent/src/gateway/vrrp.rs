@@ -124,6 +124,11 @@ impl Vrrp {
         }
     }
 
+    /// Sites that can be reached, as they were told.
+    pub(super) fn usable_sites(&self) -> u32 {
+        self.health.map_or(0, |health| health.usable)
+    }
+
     /// Whether another gateway is, or should be, the router of one of our LANs: the far sites should send
     /// there too, if they can.
     pub(super) fn is_standby(&self, config: &Config) -> bool {

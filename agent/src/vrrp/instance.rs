@@ -9,10 +9,11 @@ use rtnetlink::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep_until;
 
-use super::packet::{self, Advertisement, Refusal};
+use super::hear::hear;
+use super::packet::Advertisement;
 use super::router::{Action, Change, Router, Settings, State, Why};
 use super::socket::{Received, Receiver, Sender};
-use super::status::{Event, Key, NOTE_LASTS, Place, Setup, Status, What};
+use super::status::{Event, Key, Place, Setup, Status, What};
 use super::track::{self, Health};
 use super::{announce, frame, probe};
 use crate::config::InterfaceAddress;
@@ -27,6 +28,10 @@ use crossway_types::address::Mac;
 /// What a mate may need beyond its skew, and how long a stop waits for it at most.
 const MATE_IS_BUSY: Duration = Duration::from_millis(50);
 const LONGEST_STOP: Duration = Duration::from_secs(1);
+
+/// Frames to the virtual MAC that a switch sent here before it heard of the new master, and that the
+/// receive queue of another processor still holds.
+const STILL_ON_THEIR_WAY: Duration = Duration::from_millis(5);
 
 /// What an instance is told.
 #[derive(Debug)]
@@ -273,20 +278,35 @@ impl Instance {
         Ok(())
     }
 
-    /// Down first: from then on nothing is answered.
+    /// Forwards what is still on its way here, then takes the device down.
+    ///
+    /// An answer for a virtual address would teach the switch that the MAC is still here. So the IPv4
+    /// addresses go first; those of IPv6 last, since their going is told to the LAN (MLD) while the device is up.
     async fn give(&mut self) {
         let Some((_, _, place)) = &self.sockets else {
             return;
         };
         let device = place.device;
-        let mut failed = links::set_index_up(&self.handle, device, false).await.err();
-        for address in self.held.take().unwrap_or_default() {
-            let removed = addresses::remove(&self.handle, device, on_device(address)).await;
-            failed = failed.or(removed.err());
-        }
+        let held = self.held.take().unwrap_or_default();
+        let (first, last): (Vec<_>, Vec<_>) = held.into_iter().partition(IpAddr::is_ipv4);
+        let mut failed = self.remove_addresses(device, first).await;
+        tokio::time::sleep(STILL_ON_THEIR_WAY).await;
+        let down = links::set_index_up(&self.handle, device, false).await;
+        failed = failed.or(down.err());
+        failed = failed.or(self.remove_addresses(device, last).await);
         if let Some(error) = failed {
             self.note_trouble(format!("the virtual MAC could not be taken down: {error}"));
         }
+    }
+
+    /// All of them, and the first error.
+    async fn remove_addresses(&self, device: IfIndex, addresses: Vec<IpAddr>) -> Option<HostError> {
+        let mut failed = None;
+        for address in addresses {
+            let removed = addresses::remove(&self.handle, device, on_device(address)).await;
+            failed = failed.or(removed.err());
+        }
+        failed
     }
 
     fn report(&mut self, change: Change) {
@@ -378,78 +398,6 @@ impl Instance {
             }
         }
     }
-}
-
-/// Judges a message, and shows it to the state machine if it is for this virtual router.
-fn hear(
-    router: &mut Router,
-    setup: &Setup,
-    status: &watch::Sender<Status>,
-    received: Received<'_>,
-) {
-    let Received {
-        source,
-        hops,
-        message,
-    } = received;
-    let now = clock::now();
-    if packet::id_of(message) != Some(setup.key.id) {
-        return;
-    }
-    let group = setup.key.family.group();
-    let note = match Advertisement::decode(message, source, group, hops) {
-        Err(refusal) => Some(refused(source, refusal)),
-        Ok(advertisement) => {
-            router.handle_advertisement(now, source, &advertisement);
-            misfit(router, setup, source, &advertisement)
-        }
-    };
-    if let Some(text) = note {
-        write_note(setup, status, now, text);
-    }
-}
-
-fn refused(source: IpAddr, refusal: Refusal) -> String {
-    format!("ignored an advertisement from {source}: {refusal}")
-}
-
-/// What is taken, but will not do.
-fn misfit(router: &Router, setup: &Setup, source: IpAddr, heard: &Advertisement) -> Option<String> {
-    let differs = heard.addresses.len() != setup.addresses.len()
-        || heard
-            .addresses
-            .iter()
-            .any(|it| !setup.addresses.contains(it));
-    if differs {
-        let theirs: Vec<String> = heard.addresses.iter().map(ToString::to_string).collect();
-        return Some(format!(
-            "{source} advertises other addresses ({}): both gateways need the same",
-            theirs.join(", ")
-        ));
-    }
-    let equal = heard.priority == router.settings().priority && heard.priority == setup.priority;
-    equal.then(|| {
-        format!(
-            "{source} has the same priority {}: give one of the two a higher one",
-            heard.priority
-        )
-    })
-}
-
-/// Told once in the log, and by `status` as long as it goes on.
-fn write_note(setup: &Setup, status: &watch::Sender<Status>, now: Instant, text: String) {
-    let fresh = |at: Instant| now.saturating_duration_since(at) < NOTE_LASTS;
-    status.send_modify(|status| {
-        status.notes.retain(|(at, _)| fresh(*at));
-        if let Some((at, _)) = status.notes.iter_mut().find(|(_, known)| *known == text) {
-            *at = now;
-        } else if status.notes.len() < 4 {
-            // More than that is noise by somebody who wants to be heard.
-            let Key { interface, id, .. } = &setup.key;
-            tracing::warn!(interface, id, "VRRP: {text}");
-            status.notes.push((now, text));
-        }
-    });
 }
 
 fn settings(setup: &Setup, health: Health) -> Settings {

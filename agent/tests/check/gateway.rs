@@ -168,6 +168,14 @@ const CASES: &[Case] = &[
         ],
     },
     Case {
+        about: "a way to find the MTU that is none",
+        replace: "fast_path = true",
+        with: r#"path_mtu = "probe""#,
+        errors: &[
+            r#"berlin.toml:8:12: gateway, path_mtu: probe is no way to find the MTU of a path: write "auto" (links are probed) or "fixed" (the WAN's MTU, or `mtu`, is taken)"#,
+        ],
+    },
+    Case {
         about: "fast_path in words",
         replace: "fast_path = true",
         with: r#"fast_path = "yes""#,

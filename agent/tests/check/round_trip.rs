@@ -26,6 +26,7 @@ private_key_file = "/etc/crossway/berlin-1.key"
 listen = "[::]:51820"
 tunnel_addresses = ["10.255.0.1/32"]
 mtu = 1400
+path_mtu = "fixed"
 engine = "boringtun"
 dscp = "uniform"
 fast_path = false

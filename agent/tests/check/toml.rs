@@ -119,7 +119,7 @@ port = 3",
         errors: &[
             r#"berlin.toml:6:9: gateway, lanes: 99 is not possible: write a number from 1 to 32, or lanes = "auto""#,
             "berlin.toml:7:7: gateway, mtu: 1 is out of range: write a number from 576 to 65455, such as 1420",
-            r#"berlin.toml:8:1: gateway: unknown key "port": the known keys are name, private_key_file, listen, tunnel_addresses, engine, dscp, lanes, mtu, flows, fast_path, seccomp, control_group, lan, wan, health, vrrp, replica"#,
+            r#"berlin.toml:8:1: gateway: unknown key "port": the known keys are name, private_key_file, listen, tunnel_addresses, engine, dscp, lanes, mtu, path_mtu, flows, fast_path, seccomp, control_group, lan, wan, health, vrrp, replica"#,
         ],
     },
 ];

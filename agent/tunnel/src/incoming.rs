@@ -58,9 +58,9 @@ impl Tunnel {
         };
         self.data = self.data.wrapping_add(1);
         let inner = &landing[..length];
-        // Is it traffic? What is for us is taken out before the source is checked: a control packet of BFD goes between
-        // the ends' own addresses, which no route of the site holds; a reply to our probe does come from the site, and
-        // would be forwarded. BFD is asked first, for a link that is not heard is dead. A replica's packets are for
+        // Is it traffic? What is for us is taken out before the source is checked: a control packet of BFD and a probe
+        // of the path go between the ends' own addresses, which no route of the site holds; a reply to our echo does
+        // come from the site, and would be forwarded. BFD is asked first, for a link that is not heard is dead. A replica's packets are for
         // control or for nobody. What is left is traffic, and must come from the site.
         let addresses = packet::addresses(inner).ok_or(DropReason::InnerMalformed)?;
         if encapsulation::is_control(inner) && peer.expects_control(addresses) {
@@ -68,7 +68,7 @@ impl Tunnel {
                 .handle_control(slot, inner, now)
                 .map(|()| Handled::Control);
         }
-        if peer.take_echo(inner) {
+        if peer.take_echo(inner) || peer.take_path_message(inner, now, out) {
             self.hasten_pulses(now);
             return Ok(Handled::Control);
         }

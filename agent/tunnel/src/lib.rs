@@ -178,11 +178,12 @@ impl Tunnel {
         self.routes.replace(routes)
     }
 
-    /// No inner packet is longer from now on: padding makes none longer than that.
-    pub fn set_mtu(&mut self, mtu: usize) {
+    /// No inner packet is longer from now on, but for links with bounds of their own ([`Self::set_path_bounds`]):
+    /// padding makes none longer than that.
+    pub fn set_mtu(&mut self, mtu: usize, now: Instant) {
         self.local.mtu = mtu;
         for peer in self.peers.iter_mut().flatten() {
-            peer.set_mtu(mtu);
+            peer.set_mtu(mtu, now);
         }
     }
 
@@ -191,6 +192,40 @@ impl Tunnel {
         let site = self.routes.site_of(destination)?;
         let serving = self.by_site.get(site.0 as usize)?;
         serving.link_of(|| packet::flow_hash(packet))
+    }
+
+    /// Packets for a peer up to this size are sent without a look; larger ones are to be judged by
+    /// [`Self::judge_size`].
+    #[inline]
+    pub fn gate(&self, slot: PeerSlot) -> usize {
+        self.peers[slot.0].as_ref().map_or(usize::MAX, Peer::gate)
+    }
+
+    /// The longest inner packet that the peer is sent which the last data message came from.
+    #[inline]
+    pub fn mtu_to_sender(&self) -> usize {
+        self.last.map_or(usize::MAX, |(_, slot)| self.mtu(slot))
+    }
+
+    /// The longest inner packet that a peer is sent.
+    #[inline]
+    pub fn mtu(&self, slot: PeerSlot) -> usize {
+        self.peers[slot.0].as_ref().map_or(usize::MAX, Peer::mtu)
+    }
+
+    /// Looks at a packet beyond [`Self::gate`]; the size that would do if it is too big.
+    #[cold]
+    pub fn judge_size(
+        &mut self,
+        slot: PeerSlot,
+        size: usize,
+        ipv4: bool,
+        now: Instant,
+    ) -> Option<usize> {
+        let peer = self.peers[slot.0].as_mut()?;
+        let too_big = peer.judge_size(size, ipv4, now);
+        self.hasten_pulses(now);
+        too_big
     }
 
     /// What encrypts packets for a peer, so that it is looked up once for a super-packet; `None` when
@@ -261,6 +296,12 @@ pub struct Sealer<'a> {
 }
 
 impl Sealer<'_> {
+    /// The longest inner packet that the peer is sent.
+    #[inline]
+    pub fn mtu(&self) -> usize {
+        self.peer.mtu()
+    }
+
     /// Encrypts an inner packet.
     #[inline]
     pub fn seal(&mut self, packet: &[u8], out: &mut Transmits) -> Sealed {

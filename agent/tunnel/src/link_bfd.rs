@@ -216,7 +216,7 @@ impl LinkBfd {
 
 /// The inner address of the gateway that has this public key: link-local, with the key's first eight
 /// bytes as interface identifier. Both ends know both keys, so nothing has to be configured.
-pub(super) fn link_local(key: &[u8; 32]) -> Ipv6Addr {
+pub(crate) fn link_local(key: &[u8; 32]) -> Ipv6Addr {
     let mut octets = [0; 16];
     octets[..2].copy_from_slice(&[0xfe, 0x80]);
     octets[8..].copy_from_slice(&key[..8]);

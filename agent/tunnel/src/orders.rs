@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::link_bfd::LanRole;
 use super::peer::Peer;
 use super::{PeerSlot, Tunnel};
+use crossway_liveness::path_mtu::Bounds;
 use crossway_liveness::settings::Liveness;
 use crossway_types::ids::{LinkId, SiteId};
 
@@ -52,9 +53,18 @@ impl Tunnel {
     }
 
     /// A link leaves by this interface from now on.
-    pub fn set_interface(&mut self, link: LinkId, interface: Option<NonZeroU32>) {
+    pub fn set_interface(&mut self, link: LinkId, interface: Option<NonZeroU32>, now: Instant) {
         if let Some(peer) = self.peer_of(link) {
-            peer.set_interface(interface);
+            peer.set_interface(interface, now);
+            self.hasten_pulses(now);
+        }
+    }
+
+    /// What the path of a link is held to, and whether it is looked at.
+    pub fn set_path_bounds(&mut self, link: LinkId, bounds: Bounds, now: Instant) {
+        if let Some(peer) = self.peer_of(link) {
+            peer.set_path_bounds(bounds, now);
+            self.hasten_pulses(now);
         }
     }
 

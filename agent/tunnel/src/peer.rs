@@ -1,6 +1,7 @@
 //! One link: its session, its endpoint, its counters.
 
 mod export;
+mod path;
 mod pulse;
 
 use std::net::{IpAddr, SocketAddr};
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use datapath_abi::outcome::{DropReason, Tally};
 
 pub(super) use export::read_link;
+use path::Path;
 use pulse::Told;
 
 use super::Sealed;
@@ -21,6 +23,7 @@ use super::replica::Channel;
 use super::session::{Held, Local, Opened};
 use crate::transmit::{Endpoint, Transmits};
 use crossway_liveness::echo::Echo;
+use crossway_liveness::path_mtu;
 use crossway_liveness::settings::Liveness;
 use crossway_types::engine::Engine;
 use crossway_types::ids::{LinkId, SiteId};
@@ -80,6 +83,8 @@ pub struct PeerSnapshot {
     pub arrivals: Arrivals,
     /// Handshakes that gave a session, whoever began them.
     pub handshakes: u64,
+    /// How large a packet may be on its path; `None` of a replica.
+    pub path: Option<path_mtu::Report>,
 }
 
 /// A peer.
@@ -89,6 +94,7 @@ pub(super) struct Peer {
     endpoint: Option<Endpoint>,
     /// The longest inner packet: padding makes none longer.
     mtu: usize,
+    path: Path,
     /// Where it was dialled last.
     dialled: Option<SocketAddr>,
     bfd: Option<LinkBfd>,
@@ -116,6 +122,7 @@ impl Peer {
         Self {
             endpoint: spec.endpoint,
             mtu: local.mtu,
+            path: Path::new(&spec, own_key, local.mtu, now),
             dialled: spec.endpoint.map(|endpoint| endpoint.remote),
             told: Told::new(now),
             bfd,
@@ -148,22 +155,19 @@ impl Peer {
     }
 
     /// Sends there from now on, until the peer itself is heard from elsewhere.
-    pub(super) fn set_endpoint(&mut self, endpoint: Endpoint) {
+    pub(super) fn set_endpoint(&mut self, endpoint: Endpoint, now: Instant) {
         self.dialled = Some(endpoint.remote);
         self.follow(endpoint);
-    }
-
-    /// No inner packet is longer from now on.
-    pub(super) fn set_mtu(&mut self, mtu: usize) {
-        self.mtu = mtu;
+        self.on_path_moved(now);
     }
 
     /// Leaves by this interface from now on.
-    pub(super) fn set_interface(&mut self, interface: Option<NonZeroU32>) {
+    pub(super) fn set_interface(&mut self, interface: Option<NonZeroU32>, now: Instant) {
         self.spec.interface = interface;
         if let Some(endpoint) = self.endpoint {
             self.follow(Endpoint::new(endpoint.remote));
         }
+        self.on_path_moved(now);
     }
 
     /// How well an initiation that came from `from` by `arrival` fits this link, which is one of several
@@ -402,6 +406,7 @@ impl Peer {
             received_bytes: self.received_bytes,
             arrivals: self.session.arrivals(),
             handshakes: self.session.handshakes(),
+            path: self.path.report(),
         }
     }
 

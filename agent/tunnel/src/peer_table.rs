@@ -95,7 +95,7 @@ impl Tunnel {
     ) {
         let slot = self.by_link.get(&link);
         if let Some(peer) = slot.and_then(|slot| self.peers[slot.0].as_mut()) {
-            peer.set_endpoint(endpoint);
+            peer.set_endpoint(endpoint, now);
             peer.dial(&self.local, now, out);
         }
     }

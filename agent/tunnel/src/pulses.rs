@@ -35,8 +35,9 @@ use crossway_types::ids::LinkId;
 
 /// Shortest time between two looks at all links: thousands of them are looked at in 10 µs or so.
 const GRAIN: Duration = Duration::from_millis(2);
-/// Room for a control packet and its WireGuard header.
-const ROOM: (usize, usize) = (1, 256);
+/// Room for what one link has to send: a control packet, an echo, and two probes of its path, of which one may be as
+/// long as a packet can be.
+const ROOM: (usize, usize) = (4, 68 * 1024);
 
 impl Tunnel {
     /// When [`Self::handle_pulses`] has something to do.

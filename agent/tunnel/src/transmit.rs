@@ -63,6 +63,8 @@ pub enum Load {
     Control,
     /// Inner packets, and answers to strangers: as much as somebody likes to send.
     Data,
+    /// A probe of the path's MTU: nobody may fragment it, and it is lost where it does not fit.
+    Probe,
 }
 
 impl Transmit {
@@ -151,6 +153,12 @@ impl Transmits {
         self.push_marked(length, to, Load::Data, 0);
     }
 
+    /// As [`Self::push`], for a probe of the path's MTU.
+    #[inline]
+    pub fn push_probe(&mut self, length: usize, to: Endpoint) {
+        self.push_marked(length, to, Load::Probe, 0);
+    }
+
     /// As [`Self::push`], for the inner packet `packet`, whose marks the datagram gets.
     #[inline]
     pub fn push_packet(&mut self, length: usize, to: Endpoint, packet: &[u8]) {
@@ -166,6 +174,7 @@ impl Transmits {
             // A shorter datagram may end a transmit: the kernel cuts every `segment` bytes.
             let open = last.bytes().is_multiple_of(last.segment);
             if open
+                && load != Load::Probe
                 && last.to == to
                 && (last.load, last.marks) == (load, marks)
                 && length <= last.segment

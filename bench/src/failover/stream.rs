@@ -99,6 +99,9 @@ impl Sample {
         add(LOST, Better::Lower, self.lost().into());
         add("a to b ms", Better::Neither, milliseconds(self.ways[0].gap));
         add("b to a ms", Better::Neither, milliseconds(self.ways[1].gap));
+        for (figure, way) in ["a to b lost", "b to a lost"].into_iter().zip(self.ways) {
+            add(figure, Better::Neither, way.lost.into());
+        }
         add("TCP stall ms", Better::Neither, stall);
         add(BROKEN, Better::Neither, self.broken.into());
     }

@@ -32,7 +32,7 @@ pub mod site;
 pub mod user;
 
 /// Version of everything in this crate. The agent refuses to take over pinned maps of another.
-pub const ABI_VERSION: u32 = 9;
+pub const ABI_VERSION: u32 = 10;
 
 /// Declares that a boundary struct may be copied from and to map memory.
 macro_rules! pod {

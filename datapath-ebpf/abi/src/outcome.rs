@@ -172,6 +172,9 @@ outcomes! {
         OwnDatagram = "own-datagram" by Lane,
         /// A decrypted packet that does not know ECN, in a datagram that met congestion on its way (RFC 6040 4.2).
         EcnIllegal = "ecn-illegal" by Lane,
+        /// A packet for the tunnel that is larger than its link takes and could not be made smaller. Its sender is told
+        /// what would fit.
+        PacketTooBig = "packet-too-big" by Lane,
     }
 }
 

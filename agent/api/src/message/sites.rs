@@ -139,6 +139,52 @@ pub struct Link {
     /// State of its BFD session: `Up`, `Down`, `Init` or `AdminDown`; null without one.
     #[serde(default)]
     pub bfd_state: Option<String>,
+    /// How large packets are on its path; null of a link to a replica, and until the lane has said it.
+    #[serde(default)]
+    pub path_mtu: Option<PathMtu>,
+}
+
+/// The path MTU of a link.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct PathMtu {
+    /// Largest inner packet that is sent over it.
+    pub mtu_bytes: u16,
+    /// How that is known.
+    pub state: PathMtuState,
+    /// Largest inner packet that the far end sends, by its own word; null where it has not said it.
+    pub far_mtu_bytes: Option<u16>,
+    /// Times that packets which had passed by their size did not pass any more.
+    pub black_holes: u64,
+    /// Probes sent to find a size, or to confirm it.
+    pub probes: u64,
+}
+
+/// How the path MTU of a link is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum PathMtuState {
+    /// The path is not looked at: the WAN or the configuration says it.
+    Fixed,
+    /// The far end answers no probe, as a stock WireGuard: the WAN or the configuration says it.
+    Unanswered,
+    /// The limit is being looked for.
+    Searching,
+    /// The limit was found.
+    Found,
+}
+
+impl PathMtuState {
+    /// The word of `--json`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fixed => "fixed",
+            Self::Unanswered => "unanswered",
+            Self::Searching => "searching",
+            Self::Found => "found",
+        }
+    }
 }
 
 /// Data messages of WireGuard that came over a link, by the counter that its far end gives each. Keepalives and BFD are

@@ -32,6 +32,15 @@ const GRO: &str = "udp-gro";
 /// Bytes of socket buffer asked for each way: 10 Gbit/s for about 6 ms.
 const SOCKET_BUFFER: libc::c_int = 8 << 20;
 
+/// Whether a datagram may be fragmented.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fragments {
+    /// Here and, of IPv4, on its way.
+    Allowed,
+    /// Nowhere, whatever the kernel believes of the path.
+    Forbidden,
+}
+
 /// A bound UDP port.
 #[derive(Debug)]
 pub struct UdpSocket {
@@ -128,15 +137,7 @@ fn new_socket(ipv6: bool) -> io::Result<OwnedFd> {
     if ipv6 {
         set(&fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, &0)?;
     }
-    // The outer packet may be fragmented on its way (as kernel WireGuard's may): a narrow link
-    // in the middle then costs speed, not the connection. Of IPv4, where routers on the way do it, no ICMP
-    // message makes us do it: anybody could send one that quotes a tunnel, and take its segmentation offload away.
-    set(
-        &fd,
-        libc::IPPROTO_IP,
-        libc::IP_MTU_DISCOVER,
-        &libc::IP_PMTUDISC_OMIT,
-    )?;
+    fragment(&fd, ipv6, Fragments::Allowed)?;
     for (forced, plain) in [
         (libc::SO_RCVBUFFORCE, libc::SO_RCVBUF),
         (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF),
@@ -146,6 +147,22 @@ fn new_socket(ipv6: bool) -> io::Result<OwnedFd> {
         }
     }
     Ok(fd)
+}
+
+/// Says whether what a socket sends from now on may be fragmented.
+fn fragment(fd: &OwnedFd, ipv6: bool, fragments: Fragments) -> io::Result<()> {
+    // The outer packet may be fragmented on its way (as kernel WireGuard's may): a narrow link
+    // in the middle then costs speed, not the connection. Of IPv4, where routers on the way do it, no ICMP
+    // message makes us do it: anybody could send one that quotes a tunnel, and take its segmentation offload away.
+    let (v4, v6) = match fragments {
+        Fragments::Allowed => (libc::IP_PMTUDISC_OMIT, libc::IPV6_PMTUDISC_WANT),
+        Fragments::Forbidden => (libc::IP_PMTUDISC_PROBE, libc::IPV6_PMTUDISC_PROBE),
+    };
+    if ipv6 {
+        set(fd, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, &v6)?;
+    }
+    // Also of a socket of IPv6, which speaks IPv4 as well.
+    set(fd, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, &v4)
 }
 
 /// Has datagrams come with their type of service or traffic class.

@@ -20,6 +20,8 @@ struct End {
     link: String,
     endpoint: SocketAddr,
     wan: Option<String>,
+    /// What its packets are held to; `None` where that is what the tunnel is held to.
+    mtu: Option<u16>,
 }
 
 pub(super) async fn of(facts: &mut Facts, config: &Config, host: &Host) -> Vec<Way> {
@@ -59,7 +61,7 @@ pub(super) async fn of(facts: &mut Facts, config: &Config, host: &Host) -> Vec<W
             bound: end.wan.is_some(),
             leaves_by: interface.map(|interface| interface.name.clone()),
             // What does not even fit the interface is told by the choice of the MTU.
-            largest: (mtu + overhead).min(most),
+            largest: (end.mtu.map_or(mtu, u32::from) + overhead).min(most),
             measured: None,
         };
         ways.push((way, end.wan));
@@ -90,6 +92,7 @@ fn of_links(links: &[Link]) -> Vec<End> {
             link: words.map(String::as_str).collect::<Vec<_>>().join("/"),
             endpoint,
             wan: link.wan.clone(),
+            mtu: link.path_mtu.as_ref().map(|path| path.mtu_bytes),
         })
     });
     known.collect()
@@ -108,6 +111,7 @@ fn of_file(config: &Config) -> Vec<End> {
                     link: format!("{}/{}", site.name, gateway.name),
                     endpoint,
                     wan: link.wan.clone(),
+                    mtu: None,
                 }));
             }
         }

@@ -13,7 +13,7 @@ use crate::control::message::{EventKind, LinkState};
 use crate::disk;
 use crate::gateway::desired::Desired;
 use crate::gateway::links::sources::{Source, Way};
-use crate::gateway::links::{Dial, Links, Ranks, Wan};
+use crate::gateway::links::{Dial, Links, PathLimits, Ranks, Wan};
 use crate::gateway::plan::{LinkChanges, Plan, PlannedLink};
 use crate::ids::{LinkId, SiteId};
 use crate::io::udp::Endpoint;
@@ -124,6 +124,15 @@ impl Forwarding {
                 let (id, lane) = (link.planned.id, link.planned.lane);
                 self.lanes.send(lane, Command::PathDown(id))?;
             }
+        }
+        Ok(())
+    }
+
+    /// Holds the paths of links to what their interfaces leave.
+    pub(in crate::gateway) fn set_paths(&mut self, wans: &[Wan], limits: PathLimits) -> Result<()> {
+        for (link, lane, bounds) in self.links.poll_paths(wans, limits) {
+            self.lanes
+                .send(lane, Command::SetPathBounds(link, bounds))?;
         }
         Ok(())
     }

@@ -5,11 +5,13 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Instant;
 
-use super::{LinkStatus, Links, Wan, election_of};
+use super::{LinkStatus, Links, PathLimits, Wan, election_of};
 use crate::config::Endpoint;
 use crate::control::message::LinkOrder;
+use crate::host::tunnel_mtu::of_link;
 use crate::host::ways::BoundEndpoint;
 use crate::ids::{IfIndex, LinkId};
+use crate::liveness::path_mtu::Bounds;
 use crate::tunnel::link_bfd::LanRole;
 
 /// An index that no interface has (the kernel's are positive `int`s, counted up from 1): it refuses what would leave by
@@ -118,6 +120,31 @@ impl Links {
             let index = wan.index.or(Some(NOWHERE));
             let before = std::mem::replace(&mut link.interface, index);
             (before != index).then_some((link.planned.id, link.planned.lane, index))
+        });
+        changed.collect()
+    }
+
+    /// Whose path is held to something else than its lane knows. A link that is bound to no interface may leave by any:
+    /// it begins with what the smallest leaves.
+    pub fn poll_paths(&mut self, wans: &[Wan], limits: PathLimits) -> Vec<(LinkId, u16, Bounds)> {
+        let smallest = wans.iter().filter_map(|wan| wan.mtu).min();
+        let largest = wans.iter().filter_map(|wan| wan.mtu).max();
+        let links = self.by_id.values_mut();
+        let links = links.filter(|link| link.planned.site.is_some());
+        let changed = links.filter_map(|link| {
+            let own = link.planned.path.wan.as_ref();
+            let own = own.and_then(|own| wans.iter().find(|wan| wan.name == *own)?.mtu);
+            // While an interface is away, what was known of it is as good as anything.
+            let (least, most) = (own.or(smallest)?, own.or(largest)?);
+            let (assumed, _) = of_link(least, limits.tunnel, limits.chosen);
+            let (_, most) = of_link(most, limits.tunnel, limits.chosen);
+            let bounds = Bounds {
+                assumed,
+                most,
+                probes: limits.probes,
+            };
+            let before = link.bounds.replace(bounds);
+            (before != Some(bounds)).then_some((link.planned.id, link.planned.lane, bounds))
         });
         changed.collect()
     }

@@ -129,6 +129,7 @@ mod tests {
             name: format!("wan{index}"),
             carrier: true,
             index: NonZeroU32::new(index),
+            mtu: Some(1500),
         };
         let wans = [wan(2), wan(3)];
         let of = |out, home| Way::of(Some(IfIndex(out)), &[IfIndex(home)], &wans);

@@ -11,6 +11,7 @@ use crate::gateway::election::Health;
 use crate::gateway::plan::PlannedLink;
 use crate::journal::Change;
 use crate::liveness::bfd::packet::{Diagnostic, State};
+use crate::liveness::path_mtu::{self, Bounds, Report};
 use crate::tunnel::PeerSnapshot;
 use crate::tunnel::link_bfd::{Bfd, LanRole, LinkLiveness};
 
@@ -42,6 +43,8 @@ pub struct LinkStatus {
     pub(super) service: LanRole,
     /// Index of the interface that it is bound to, as the lane knows it.
     pub(super) interface: Option<NonZeroU32>,
+    /// What its path is held to, as the lane knows it.
+    pub(super) bounds: Option<Bounds>,
     /// What is known of the address that it speaks from.
     pub(super) known_source: super::sources::Known,
     /// Why its path is known to be dead, such as an interface without a carrier.
@@ -86,6 +89,7 @@ impl LinkStatus {
             drained: false,
             service: LanRole::default(),
             interface: None,
+            bounds: None,
             known_source: super::sources::Known::default(),
             path_down: None,
             remote: None,
@@ -117,12 +121,35 @@ impl LinkStatus {
         self.pulse?.bfd
     }
 
-    /// Takes what the lane says of it.
-    pub(super) fn on_snapshot(&mut self, peer: PeerSnapshot, now: Instant) {
+    /// Takes what the lane says of it; what has become of its path.
+    pub(super) fn on_snapshot(&mut self, peer: PeerSnapshot, now: Instant) -> Option<Change> {
         if self.received.0 != peer.received_packets {
             self.received = (peer.received_packets, now);
         }
-        self.peer = Some(peer);
+        let before = self.peer.replace(peer).and_then(|peer| peer.path)?;
+        self.describe_path(before)
+    }
+
+    /// What has become of its path since `before`, for the journal: what was found, and what was lost.
+    fn describe_path(&self, before: Report) -> Option<Change> {
+        let now = self.peer.as_ref()?.path?;
+        let lost = now.black_holes > before.black_holes;
+        let (from, cause) = if lost {
+            (before.mtu, "black hole: larger packets are lost on the way")
+        } else if now.state == path_mtu::State::Found && before.state != path_mtu::State::Found {
+            (before.mtu, "that is what the path takes")
+        } else if now.state == path_mtu::State::Found && now.mtu > before.mtu {
+            (before.mtu, "the path takes more than before")
+        } else {
+            return None;
+        };
+        Some(Change {
+            kind: EventKind::Link,
+            subject: self.subject(),
+            from: Some(format!("path MTU {from}")),
+            to: format!("path MTU {}", now.mtu),
+            cause: cause.to_owned(),
+        })
     }
 
     /// Judges anew.
@@ -142,19 +169,24 @@ impl LinkStatus {
         Some(StateChange { from, to: state })
     }
 
-    /// A change of its state for the journal.
-    pub(super) fn describe(&self, change: &StateChange) -> Change {
+    /// Its name in the journal.
+    fn subject(&self) -> String {
         let site = match self.planned.site {
             Some(_) => self.planned.site_name.as_str(),
             None => "(replica)",
         };
         let name = self.planned.name();
+        match self.planned.lane {
+            0 => format!("{site}/{name}"),
+            lane => format!("{site}/{name} lane {lane}"),
+        }
+    }
+
+    /// A change of its state for the journal.
+    pub(super) fn describe(&self, change: &StateChange) -> Change {
         Change {
             kind: EventKind::Link,
-            subject: match self.planned.lane {
-                0 => format!("{site}/{name}"),
-                lane => format!("{site}/{name} lane {lane}"),
-            },
+            subject: self.subject(),
             from: Some(change.from.as_str().to_owned()),
             to: change.to.as_str().to_owned(),
             cause: self.why.clone(),

@@ -53,6 +53,7 @@ fn peer(id: u32, session: bool) -> PeerSnapshot {
         received_bytes: 0,
         arrivals: Arrivals::default(),
         handshakes: 1,
+        path: None,
     }
 }
 
@@ -469,6 +470,7 @@ fn a_link_to_a_replica_is_no_sites_and_obeys_no_order() {
                 name: "eth0".to_owned(),
                 carrier: false,
                 index: None,
+                mtu: None,
             }],
             now
         ),

@@ -10,6 +10,8 @@
 //!   to the kernel.
 //! - A number that goes to another site starts to count at zero: it is forgotten before SITES is written. A number
 //!   that nobody has any more loses its routes first.
+//! - A site that came up raises the priority of virtual routers, and hosts come to us at once: its routes are there by
+//!   then. A site that went down lowers it with the states: the sooner hosts go to the mate, the better.
 //! - Virtual routers leave before the host takes their devices away, and come once the host has made them. They
 //!   do not wait for the fast path: at a hand-over the mate must not miss three advertisements, and a million
 //!   routes take longer. Until then the kernel forwards.
@@ -27,7 +29,7 @@ pub enum Step {
     Sessions,
     /// The lanes' peers.
     Links,
-    /// Carriers and indices of the WAN interfaces, by which links live and leave.
+    /// Carriers, indices and MTUs of the WAN interfaces, by which links live and leave.
     Wans,
     /// The addresses that links speak from, where the way to a far gateway has moved to another uplink.
     Sources,
@@ -35,7 +37,7 @@ pub enum Step {
     Service,
     /// Which links carry the flows, and what far ends are told.
     Ranks,
-    /// Changes of links and sites for the journal and the virtual routers, and which sites are down.
+    /// Changes of links and sites for the journal, and which sites are down; virtual routers are told of that.
     States,
     /// The lanes' routes.
     LaneRoutes,
@@ -53,6 +55,8 @@ pub enum Step {
     Host,
     /// The kernel's routes alone.
     KernelRoutes,
+    /// Tells the virtual routers that more sites can be reached.
+    Reached,
     /// Starts, changes and stops virtual routers.
     Routers,
     /// The maps ROUTES4 and ROUTES6.
@@ -81,7 +85,7 @@ pub struct Rule {
 
 impl Step {
     /// In their order.
-    pub const RULES: [Rule; 23] = [
+    pub const RULES: [Rule; 24] = [
         rule(Step::FormerRouters, "virtual routers that are gone"),
         rule(Step::Tunnel, "the tunnel device"),
         rule(Step::Sessions, "sessions of the fast path"),
@@ -106,6 +110,10 @@ impl Step {
             ..rule(Step::Host, "the host")
         },
         rule(Step::KernelRoutes, "routes of the kernel"),
+        Rule {
+            waits_for: Dirty::of(&[Step::KernelRoutes]),
+            ..rule(Step::Reached, "the priority of virtual routers")
+        },
         rule(Step::Routers, "virtual routers"),
         // A route leads to a site that the programs know. It leaves out what the kernel keeps for itself, which is
         // known as soon as the kernel's routes have been read, whether or not ours could be set.
@@ -230,6 +238,14 @@ mod tests {
                 assert!(!rule.waits_for.contains(other), "{:?}", rule.step);
             }
         }
+    }
+
+    #[test]
+    fn hosts_are_drawn_here_once_the_way_to_the_site_is_there() {
+        for way in [Step::LaneRoutes, Step::Sites, Step::KernelRoutes] {
+            assert!(way < Step::Reached, "{way:?}");
+        }
+        assert!(Step::Reached.rule().waits_for.contains(Step::KernelRoutes));
     }
 
     #[test]

@@ -80,6 +80,7 @@ impl Paris {
             received_bytes: 0,
             arrivals: Arrivals::default(),
             handshakes: 1,
+            path: None,
         });
         let now = self.start + Duration::from_secs(seconds);
         self.links.on_snapshot(peers.collect(), now);

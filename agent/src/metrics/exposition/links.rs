@@ -9,6 +9,8 @@ use crate::liveness::bfd::packet::State;
 
 const STATES: [&str; 4] = ["Up", "Connecting", "Down", "Drained"];
 
+const PATH_MTU_STATES: [&str; 4] = ["fixed", "unanswered", "searching", "found"];
+
 /// A link with its lane's number as text.
 type Told<'a> = (&'a Link, String);
 
@@ -20,6 +22,7 @@ pub(super) fn write(page: &mut Page<'_>, links: &[&Link]) -> fmt::Result {
     states(page, &links)?;
     traffic(page, &links)?;
     messages(page, &links)?;
+    path_mtu(page, &links)?;
     liveness(page, &links)
 }
 
@@ -137,6 +140,46 @@ fn messages(page: &mut Page<'_>, links: &[Told<'_>]) -> fmt::Result {
             unit(),
         ),
         each(links, |link| link.messages.outdated),
+    )
+}
+
+fn path_mtu(page: &mut Page<'_>, links: &[Told<'_>]) -> fmt::Result {
+    let paths = || {
+        links
+            .iter()
+            .filter_map(|told| Some((labels(told), told.0.path_mtu.as_ref()?)))
+    };
+    page.gauges(
+        (
+            "crossway_link_path_mtu",
+            "Largest inner packet that is sent over a link",
+            BYTES,
+        ),
+        paths().map(|(labels, path)| (labels, u64::from(path.mtu_bytes))),
+    )?;
+    page.states(
+        (
+            "crossway_link_path_mtu_state",
+            "1 for how the path MTU of a link is known",
+        ),
+        &PATH_MTU_STATES,
+        paths().map(|(labels, path)| (labels, path.state.as_str())),
+    )?;
+    page.counters(
+        (
+            "crossway_link_black_holes",
+            "Times that packets which had passed by their size did not pass any more",
+            None,
+        ),
+        paths().map(|(labels, path)| (labels, path.black_holes)),
+    )?;
+    page.counters(
+        (
+            "crossway_link_path_probes",
+            "Probes sent to find the path MTU of a link, or to confirm it",
+            None,
+        ),
+        paths().map(|(labels, path)| (labels, path.probes)),
     )
 }
 

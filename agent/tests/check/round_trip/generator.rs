@@ -8,7 +8,7 @@ use std::time::Duration;
 use crossway::config::{
     BfdAddresses, Collector, Config, Endpoint, FlowExport, FlowFile, Gateway, HealthKind,
     HealthTarget, InterfaceAddress, Lan, Lanes, Link, Liveness, LivenessMode, Metrics, MetricsDoor,
-    MetricsTls, OnDown, RemoteGateway, Site, VirtualRouter, Wan, XdpChoice,
+    MetricsTls, OnDown, PathMtuMode, RemoteGateway, Site, VirtualRouter, Wan, XdpChoice,
 };
 use crossway::engine::Engine;
 use crossway::liveness::bfd::Pace;
@@ -122,6 +122,7 @@ impl Generator {
                 lanes => Lanes::Count(lanes),
             },
             mtu: self.maybe(|it| it.random.random_range(1280..=65_455)),
+            path_mtu: self.one_of(&PathMtuMode::ALL),
             flows: self.one_of(&[262_144, 16_384, 16_777_216]),
             fast_path: self.random.random(),
             seccomp: self.random.random(),

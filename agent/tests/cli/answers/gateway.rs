@@ -2,8 +2,8 @@
 
 use crossway::control::message::{
     Attachment, DropCount, DropSite, DropsReply, Health, HealthTarget, Link, LinkState, Messages,
-    Offload, Posture, ReplicaFlows, Route, RouteKind, Site, SiteState, StackCount, Status,
-    ThreadPosture, Traffic, Tun, VirtualRouter, Warning, WatchedBy,
+    Offload, PathMtu, PathMtuState, Posture, ReplicaFlows, Route, RouteKind, Site, SiteState,
+    StackCount, Status, ThreadPosture, Traffic, Tun, VirtualRouter, Warning, WatchedBy,
 };
 use crossway::engine::Engine;
 
@@ -184,6 +184,13 @@ pub(super) fn links() -> Vec<Link> {
                 outdated: 0,
             },
             bfd_state: None,
+            path_mtu: Some(PathMtu {
+                mtu_bytes: 1340,
+                state: PathMtuState::Found,
+                far_mtu_bytes: Some(1420),
+                black_holes: 2,
+                probes: 37,
+            }),
         },
         Link {
             site: "rome".to_owned(),
@@ -221,6 +228,13 @@ pub(super) fn links() -> Vec<Link> {
                 outdated: 0,
             },
             bfd_state: None,
+            path_mtu: Some(PathMtu {
+                mtu_bytes: 1420,
+                state: PathMtuState::Unanswered,
+                far_mtu_bytes: None,
+                black_holes: 0,
+                probes: 0,
+            }),
         },
     ]
 }
@@ -249,6 +263,7 @@ pub(super) fn replica_link() -> Link {
             flows_entered: 30,
             flows_updated: 4,
         }),
+        path_mtu: None,
         ..paris.clone()
     }
 }

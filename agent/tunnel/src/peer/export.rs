@@ -46,18 +46,32 @@ impl Peer {
         self.session.export(to)
     }
 
-    /// What came and how often the session was renewed, for the agent that takes over: beside [`Self::export`], whose
+    /// What came, how often the session was renewed and what is known of the path, for the agent that takes over: beside [`Self::export`], whose
     /// form older agents know.
     pub(crate) fn export_counts(&self, to: &mut Writer) {
         self.session.arrivals().export(to);
         to.u64(self.session.handshakes());
+        to.option(self.path.known(), |to, path| {
+            to.part(|to| path.export(to));
+        });
     }
 
     /// What [`Self::export_counts`] wrote.
     pub(crate) fn import_counts(&mut self, from: &mut Reader<'_>) -> Result<(), Damaged> {
         let arrivals = Arrivals::import(from)?;
         self.session.continue_counting(arrivals, from.u64()?);
-        Ok(())
+        // An agent before this rule knows of no path.
+        let known = if from.is_empty() {
+            None
+        } else {
+            from.option(Reader::part)?
+        };
+        match known {
+            Some(mut known) => self
+                .on_path(|path| path.import(&mut known))
+                .unwrap_or(Ok(())),
+            None => Ok(()),
+        }
     }
 
     /// What [`Self::export`] wrote, as the peer that `spec` describes now, and whether its session goes on. `None`

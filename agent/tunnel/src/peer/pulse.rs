@@ -1,4 +1,4 @@
-//! Whether the link is alive: BFD and echoes, sent and received over its own session.
+//! Whether the link is alive: BFD and echoes, sent and received over its own session. Probes of its path go with them.
 
 mod told;
 
@@ -51,10 +51,10 @@ impl Peer {
     pub(crate) fn next_pulse(&self) -> Option<Instant> {
         let bfd = self.bfd.as_ref().and_then(LinkBfd::next_timeout);
         let echo = self.echo.as_ref().map(Echo::next_timeout);
-        [bfd, echo].into_iter().flatten().min()
+        [bfd, echo, self.next_probe()].into_iter().flatten().min()
     }
 
-    /// Looks at the clock, and sends the control packet and the probe that are due.
+    /// Looks at the clock, and sends the control packet, the echo and the probes that are due.
     pub(crate) fn handle_pulse(
         &mut self,
         (now, heard_until): (Instant, Instant),
@@ -72,6 +72,7 @@ impl Peer {
         if let Some(length) = echo.and_then(|echo| echo.poll_transmit(now, &mut inner)) {
             self.send_control(&inner[..length], out);
         }
+        self.send_probes(now, out);
     }
 
     /// The inner packet of a control packet that is due, to be sent over another link.
@@ -168,6 +169,7 @@ impl Peer {
         if let Some(echo) = &mut self.echo {
             echo.transmit_now(now);
         }
+        self.on_path_session(now);
     }
 }
 

@@ -105,7 +105,7 @@ fn every_packet_is_padded_as_in_the_kernel_and_arrives_as_it_was() {
         exchange(&mut a, &mut b);
         let from = Endpoint::new(a.address.remote);
         for mtu in [1280, 1419, 1420, 8920] {
-            a.tunnel.set_mtu(mtu);
+            a.tunnel.set_mtu(mtu, a.now);
             let near_the_mtu = mtu as u16 - 40..=mtu as u16;
             for length in (20..140).chain([576, 577, 1279]).chain(near_the_mtu) {
                 let packet = inner(THERE.0, THERE.1, length);
@@ -150,7 +150,7 @@ fn segments_of_one_length_go_out_as_one_transmit() {
     for (mut a, mut b) in pairs() {
         exchange(&mut a, &mut b);
         for mtu in [1280, 1420] {
-            a.tunnel.set_mtu(mtu);
+            a.tunnel.set_mtu(mtu, a.now);
             for length in [60, 577, 1279, 1280] {
                 for last in [20, length - 17, length - 1, length] {
                     for cut in [length; 19].into_iter().chain([last]) {

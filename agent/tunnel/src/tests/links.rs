@@ -117,7 +117,10 @@ fn a_link_is_found_by_where_its_far_end_is_or_is_dialled() {
     assert_eq!(near.tunnel.slot_of_link(LinkId(2)), None);
     // It moves: it is known at both.
     let moved = Endpoint::new("203.0.113.9:7".parse().unwrap());
-    near.tunnel.peers[0].as_mut().unwrap().set_endpoint(moved);
+    near.tunnel.peers[0]
+        .as_mut()
+        .unwrap()
+        .set_endpoint(moved, near.now);
     assert_eq!(at(&near, "203.0.113.9", Some(7)), Some(LinkId(0)));
 }
 
@@ -159,7 +162,7 @@ fn a_link_that_is_bound_to_another_interface_leaves_by_it_at_once() {
     exchange(&mut a, &mut b);
     let packet = inner([10, 1, 0, 1], [10, 2, 0, 1], 100);
     for interface in [NonZeroU32::new(7), NonZeroU32::new(8), None] {
-        a.tunnel.set_interface(LinkId(2), interface);
+        a.tunnel.set_interface(LinkId(2), interface, a.now);
         assert_eq!(a.seal(&packet), Sealed::Ready);
         let (to, _) = a.out.take_datagrams().remove(0);
         assert_eq!((to.remote, to.interface), (b.address.remote, interface));

@@ -21,6 +21,8 @@ pub(super) struct Net {
     pub(super) nodes: [Node; 2],
     /// Links on which nothing arrives.
     pub(super) cut: [bool; 2],
+    /// Longest datagram that a link takes.
+    pub(super) takes: [usize; 2],
     pub(super) changes: [Vec<LinkChange>; 2],
     pub(super) now: Instant,
 }
@@ -59,6 +61,7 @@ impl Net {
         Self {
             nodes,
             cut: [false; 2],
+            takes: [usize::MAX; 2],
             changes: [Vec::new(), Vec::new()],
             now,
         }
@@ -101,7 +104,7 @@ impl Net {
             let to = to.remote.to_string();
             let link = ADDRESSES[1 - at].iter().position(|other| *other == to);
             let link = link.expect("an address of the far gateway");
-            if !self.cut[link] {
+            if !self.cut[link] && datagram.len() <= self.takes[link] {
                 let from = Endpoint::new(ADDRESSES[at][link].parse().unwrap());
                 self.nodes[1 - at].handle(&datagram, from);
             }

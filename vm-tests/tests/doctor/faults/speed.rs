@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::UNIX_EPOCH;
 
-use vm_tests::config::XdpChoice;
+use vm_tests::config::{PathMtuMode, XdpChoice};
 use vm_tests::wait;
 
 use super::{Fault, HEALTHY};
@@ -13,6 +13,9 @@ pub(super) const FAULTS: &[Fault] = &[
         name: "a narrow path",
         check: "path-mtu",
         about: "b/",
+        prepare: |lab| {
+            lab.plans[0].configure(|config| config.gateway.path_mtu = PathMtuMode::Fixed);
+        },
         plant: |lab| {
             let router = lab.topology.router.as_ref().unwrap();
             router.ip("link set wan2 mtu 1400").unwrap();

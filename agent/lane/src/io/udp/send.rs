@@ -8,9 +8,9 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use datapath_abi::outcome::Tally;
 
-use super::UdpSocket;
 use super::address::{self, PacketInfo};
 use super::ways::WAYS;
+use super::{Fragments, UdpSocket};
 use crossway_sys::{clock, cmsg};
 use crossway_tunnel::transmit::{Load, MAX_TRANSMITS, Transmit, Transmits};
 
@@ -117,7 +117,9 @@ impl AddAssign for Unsent {
 
 /// Which socket sends a transmit: 0 is the one that receives, for control; then those of the ways, for data.
 type Door = usize;
-const DOORS: usize = 1 + WAYS;
+const DOORS: usize = 2 + WAYS;
+/// For probes of the path's MTU: the socket that receives, while fragmentation is forbidden to it.
+const PROBES: Door = 1 + WAYS;
 
 /// The door of each transmit of a batch, and the transmits of one door; allocated once.
 #[derive(Debug, Default)]
@@ -185,11 +187,16 @@ impl UdpSocket {
         match transmit.load {
             Load::Control => 0,
             Load::Data => self.ways.of(&transmit.to).map_or(0, |way| 1 + way),
+            Load::Probe => PROBES,
         }
     }
 
     /// Sends by one socket, as far as it has room; what could not be sent.
     fn send_by(&mut self, door: Door, transmits: &[Transmit], payload: &[u8]) -> Unsent {
+        if door == PROBES {
+            self.send_probes(transmits, payload);
+            return Unsent::default();
+        }
         let (fd, ipv6) = match door {
             0 => (self.fd.as_raw_fd(), self.ipv6),
             _ => (self.ways.socket(door - 1).as_raw_fd(), true),
@@ -242,6 +249,35 @@ impl UdpSocket {
             if error.kind() != io::ErrorKind::Interrupted {
                 return Err(error);
             }
+        }
+    }
+
+    /// Sends probes, which nobody may fragment, here or on the way. One that does not fit this host's interface is
+    /// as lost as one that does not fit a router's.
+    #[cold]
+    fn send_probes(&mut self, transmits: &[Transmit], payload: &[u8]) {
+        if transmits.is_empty() {
+            return;
+        }
+        let mut by = Sending {
+            fd: self.fd.as_raw_fd(),
+            ipv6: self.ipv6,
+            payload,
+            full: false,
+            unsent: Unsent::default(),
+        };
+        match super::fragment(&self.fd, self.ipv6, Fragments::Forbidden) {
+            Ok(()) => {
+                for transmit in transmits {
+                    self.send_singly(transmit, &mut by);
+                }
+            }
+            Err(error) => {
+                tracing::debug!(%error, "fragmentation cannot be forbidden: no probe is sent");
+            }
+        }
+        if let Err(error) = super::fragment(&self.fd, self.ipv6, Fragments::Allowed) {
+            tracing::warn!(%error, "what keeps links alive is not fragmented any more");
         }
     }
 

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use crate::control::message::ExplainRequest;
 
 /// IPv6 crosses every link in packets of this size (RFC 8200, 5).
-const LEAST_MTU6: u32 = 1280;
+pub(super) const LEAST_MTU6: u32 = 1280;
 
 /// What becomes of a packet in forwarding.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use datapath_abi::explanation::Explanation;
 use datapath_abi::outcome::DropReason;
 use datapath_abi::settings::{COUNTED_MARK_MASK, DEFAULT_VNET};
 
+use super::forwarding::LEAST_MTU6;
 use super::packet::Packet;
 use super::story::Story;
 use crate::control::message::{End, FastPath, LinkState};
@@ -16,7 +17,7 @@ use crate::gateway::plan::PlannedSite;
 use crate::ids::{SiteId, VnetId};
 use crate::prefix::Prefix;
 use crossway_sys::own_address;
-use crossway_types::packet::{UDP, flow_hash, share};
+use crossway_types::packet::{TCP, UDP, flow_hash, share};
 
 impl Gateway {
     /// A program has named site and mark.
@@ -81,7 +82,9 @@ impl Gateway {
             &format!("lane {lane}"),
             &format!("link {name}, {state}, to endpoint {}", endpoint.remote),
         );
-        self.tell_size(packet, site, story);
+        if !self.tell_size(packet, link, story) {
+            return Ok(());
+        }
         self.tell_far_side(packet, link, story).await?;
         story.answer.end = End::ToSite;
         Ok(())
@@ -141,15 +144,23 @@ impl Gateway {
                 .contains(&packet.destination())
     }
 
-    fn tell_size(&self, packet: &Packet, site: &PlannedSite, story: &mut Story) {
-        let datapath = self.forwarding.datapath.as_ref();
-        let of_site = datapath.and_then(|datapath| datapath.sites.get(site.id).ok());
-        let mtu = of_site
-            .map(|site| site.mtu)
-            .filter(|mtu| *mtu > 0)
-            .unwrap_or(self.host.tun.mtu.mtu.into());
+    /// Whether the packet goes on, as it is or made to fit, as the lane decides it.
+    fn tell_size(&self, packet: &Packet, link: &LinkStatus, story: &mut Story) -> bool {
+        let known = link.peer.as_ref().and_then(|peer| peer.path);
+        let mtu = known.map_or(self.host.tun.mtu.mtu, |path| path.mtu);
+        // What IPv6 must get through (RFC 8200, 5).
+        let mtu = if packet.source().is_ipv4() {
+            u32::from(mtu)
+        } else {
+            u32::from(mtu).max(LEAST_MTU6)
+        };
         story.answer.mtu_bytes = Some(mtu);
-        let what = if story.answer.fragmented {
+        if packet.largest > mtu && !story.answer.fragmented {
+            return Self::tell_too_big(packet, mtu, story);
+        }
+        let what = if story.answer.fragmented && mtu < self.host.tun.mtu.mtu.into() {
+            format!("the kernel's fragments are fragmented once more, to fit into {mtu} bytes")
+        } else if story.answer.fragmented {
             format!("the kernel's fragments fit into {mtu} bytes")
         } else if packet.segment_size > 0 {
             format!(
@@ -160,6 +171,34 @@ impl Gateway {
             format!("{} bytes of the {mtu} that fit", packet.largest)
         };
         story.step("MTU", &what);
+        true
+    }
+
+    /// Of a packet that is larger than the path of its link takes: whether it can be made to fit.
+    fn tell_too_big(packet: &Packet, mtu: u32, story: &mut Story) -> bool {
+        let request = &packet.request;
+        let why = format!(
+            "{} bytes, and the path of the link takes {mtu}",
+            packet.largest
+        );
+        if request.protocol == TCP && request.fragment.is_none() {
+            let how = "it is cut into smaller segments, and its sender is told";
+            story.step("MTU", &format!("{why}: {how}"));
+            return true;
+        }
+        let ipv4 = packet.source().is_ipv4();
+        if ipv4 && !request.dont_fragment && !request.options {
+            story.step("MTU", &format!("{why}: it is fragmented"));
+            return true;
+        }
+        Self::dropped_by_lane(story, DropReason::PacketTooBig, &why);
+        let answer = if ipv4 {
+            "fragmentation-needed"
+        } else {
+            "packet-too-big"
+        };
+        packet.tell_sender(story, answer);
+        false
     }
 
     async fn tell_far_side(

@@ -38,7 +38,7 @@ impl Gateway {
             to: format!("MTU {}", mtu.mtu),
             cause: mtu.reason,
         });
-        Ok(Step::Sites | Step::Host)
+        Ok(Step::Wans | Step::Sites | Step::Host)
     }
 
     /// TUN, addresses, routes, sysctls, and the devices of virtual routers.

@@ -73,6 +73,13 @@ impl Gateway {
         Dirty::from(Step::Service).when(was_alive != lan.alive)
     }
 
+    /// Has the virtual routers know how many sites can be reached.
+    pub(in super::super) fn tell_reached(&mut self) -> Dirty {
+        let (plan, links) = (&self.desired.plan, &self.forwarding.links);
+        self.lan.tell_reached(plan, links, &self.desired.config);
+        Dirty::NONE
+    }
+
     /// Starts, changes or stops virtual routers as the configuration and the interfaces are now.
     pub(in super::super) async fn run_routers(&mut self) -> Result<Dirty> {
         let config = &self.desired.config;

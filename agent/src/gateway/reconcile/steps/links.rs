@@ -4,7 +4,9 @@ use std::time::Instant;
 
 use anyhow::Result;
 
+use crate::config::PathMtuMode;
 use crate::gateway::Gateway;
+use crate::gateway::links::PathLimits;
 use crate::gateway::links::sources::{Source, Way};
 use crate::gateway::on_down::DownSites;
 use crate::gateway::reconcile::{Dirty, Step};
@@ -26,10 +28,17 @@ impl Gateway {
         set.map(|()| Dirty::NONE)
     }
 
-    /// Interfaces may have come, gone, or lost their carrier.
+    /// Interfaces may have come, gone, lost their carrier, or have another MTU.
     pub(in super::super) async fn follow_wans(&mut self, now: Instant) -> Result<Dirty> {
         let wans = self.host.wans(&self.desired.config).await;
         self.forwarding.set_wans(&wans, now)?;
+        let gateway = &self.desired.config.gateway;
+        let limits = PathLimits {
+            tunnel: self.host.tun.mtu.mtu,
+            chosen: gateway.mtu.is_some(),
+            probes: gateway.path_mtu == PathMtuMode::Auto,
+        };
+        self.forwarding.set_paths(&wans, limits)?;
         Ok(LINKS_MAY_HAVE_CHANGED)
     }
 
@@ -67,9 +76,9 @@ impl Gateway {
             self.record(change);
         }
         let (plan, links) = (&self.desired.plan, &self.forwarding.links);
-        self.lan.tell_reached(plan, links, &self.desired.config);
+        let reached = self.lan.tell_lost(plan, links, &self.desired.config);
         let down = DownSites::of(plan, &self.states);
-        self.forwarding.set_down(down)
+        self.forwarding.set_down(down) | Dirty::from(Step::Reached).when(reached)
     }
 
     pub(in super::super) async fn set_lane_routes(&mut self) -> Result<Dirty> {
