@@ -16,6 +16,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use crossway_sys::run_folder;
+use thiserror::Error;
 use tokio::sync::oneshot;
 
 pub use self::admission::Asker;
@@ -37,6 +38,21 @@ pub struct ControlRequest {
     pub asker: Asker,
     /// Where the answer goes. It fails if the asker has gone, which nobody needs to know.
     pub reply: oneshot::Sender<Response>,
+}
+
+/// What was asked for is wrong: a name that is not there, words that do not go together.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub struct Wrong(pub String);
+
+/// The answer that an error is.
+pub fn refusal(error: &anyhow::Error) -> Response {
+    let message = format!("{error:#}");
+    if error.is::<Wrong>() {
+        Response::usage(message)
+    } else {
+        Response::error(message)
+    }
 }
 
 /// The folder of the control sockets.

@@ -266,7 +266,10 @@ impl Gateway {
                 self.forwarding.links.ask_about_sources();
                 self.mark(Event::HostSettled);
             }
-            Input::FirewallSettled => self.look_at_firewall().await,
+            Input::FirewallSettled => {
+                self.host.on_firewall_changed();
+                self.look_at_firewall().await;
+            }
             Input::LinksDue => self.mark(Event::LinksDue),
             Input::ReplicasDue => self.replicas.send_due(&mut self.forwarding, now),
             Input::FlowsDue => self.answer_pending_flows(now),

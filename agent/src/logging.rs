@@ -19,10 +19,13 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 use self::journald::Journald;
 use self::layer::{Lines, Sink};
 pub use self::ring::{CAPACITY, Ring};
+use crate::control::Wrong;
 
 /// What is logged without [`FILTER_VARIABLE`]. boringtun logs each handshake that nobody answers as a warning; what that
 /// means for a link is told by the link's state.
 const USUAL: &str = "info,boringtun=off";
+/// In place of a level: what the environment says, or without that what is usual.
+const AS_BEGUN: &str = "default";
 /// Environment variable that sets what is logged, such as `debug` or `crossway::host=debug`.
 const FILTER_VARIABLE: &str = "CROSSWAY_LOG";
 /// Environment variable that sets where and how.
@@ -33,6 +36,8 @@ const FORMAT_VARIABLE: &str = "CROSSWAY_LOG_FORMAT";
 pub struct Log {
     ring: Arc<watch::Sender<Ring>>,
     filter: Option<reload::Handle<EnvFilter, Registry>>,
+    /// What was logged at the start.
+    begun_with: String,
 }
 
 /// Where and how lines are written beside the ring.
@@ -58,6 +63,7 @@ impl Log {
         let log = Self {
             ring: Arc::default(),
             filter: Some(handle),
+            begun_with: wanted,
         };
         let format = Format::wanted(std::env::var(FORMAT_VARIABLE).ok().as_deref())?;
         let sink = match format {
@@ -96,12 +102,17 @@ impl Log {
             .unwrap_or_default()
     }
 
-    /// Logs this from now on, until the agent ends.
+    /// Logs this from now on, until the agent ends; with [`AS_BEGUN`] what it logged at its start.
     ///
     /// # Errors
     /// It is no filter.
     pub fn set_filter(&self, wanted: &str) -> Result<()> {
-        let filter = parse(wanted)?;
+        let wanted = if wanted == AS_BEGUN {
+            &self.begun_with
+        } else {
+            wanted
+        };
+        let filter = parse(wanted).map_err(|error| Wrong(format!("{error:#}")))?;
         let handle = self.filter.as_ref().context("this process logs nothing")?;
         handle.reload(filter).context("the log has ended")
     }
@@ -113,6 +124,7 @@ impl Default for Log {
         Self {
             ring: Arc::default(),
             filter: None,
+            begun_with: USUAL.to_owned(),
         }
     }
 }
@@ -142,8 +154,8 @@ fn parse(filter: &str) -> Result<EnvFilter> {
 }
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
-const MEND: &str =
-    "write error, warn, info, debug or trace, or for a part of the agent info,crossway::host=debug";
+const MEND: &str = "write error, warn, info, debug or trace, or for a part of the agent info,crossway::host=debug; \
+     default is what the agent was started with";
 
 #[cfg(test)]
 mod tests {

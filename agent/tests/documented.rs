@@ -76,6 +76,48 @@ fn the_page_lists_the_keys_of_each_section_and_no_others() {
     }
 }
 
+/// The program's own lines are those of its golden output, of a gateway that has everything.
+#[test]
+fn the_sample_of_status_has_the_lines_of_the_program() {
+    let page = page("OBSERVING.md");
+    let (_, sample) = page.split_once("$ crossway status\n").unwrap();
+    let (sample, _) = sample.split_once("```").unwrap();
+    let program = self::page("tests/cli/golden/status.txt");
+    assert_eq!(labels(sample), labels(&program));
+    let of_program = heads(&program);
+    let of_sample = heads(sample);
+    assert!(of_sample.len() >= 3, "{of_sample:?}");
+    for head in of_sample {
+        assert!(
+            of_program.contains(&head),
+            "{head:?} is not of {of_program:?}"
+        );
+    }
+}
+
+/// What the lines of the first block are about.
+fn labels(text: &str) -> Vec<&str> {
+    let block = text.lines().skip(1).take_while(|line| !line.is_empty());
+    block
+        .filter_map(|line| line.trim_start().split("  ").next())
+        .collect()
+}
+
+/// The words of the tables' heads.
+fn heads(text: &str) -> Vec<Vec<&str>> {
+    let is_head = |line: &&str| {
+        let letters: Vec<char> = line
+            .chars()
+            .filter(|letter| letter.is_alphabetic())
+            .collect();
+        !letters.is_empty() && letters.into_iter().all(char::is_uppercase)
+    };
+    let lines = text.lines().filter(is_head);
+    lines
+        .map(|line| line.split_whitespace().collect())
+        .collect()
+}
+
 /// What the agent says that it knows in a section.
 fn known_keys(section: &str, outer: &str) -> Vec<String> {
     let name = format!("crossway-documented-{}.toml", std::process::id());

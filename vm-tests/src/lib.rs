@@ -10,6 +10,7 @@
 
 /// What a running gateway answers.
 pub use crossway_api::message as api;
+pub use crossway_api::protocol;
 
 pub mod capturing;
 pub mod chromium;

@@ -5,12 +5,16 @@
 //! ```
 
 use std::process::Command;
+use std::time::Duration;
 
 use vm_tests::crossway::{self, Crossway};
 use vm_tests::keys::KeyPair;
 use vm_tests::plan::{self, Shape};
 use vm_tests::process;
 use vm_tests::topology::{Builder, Family, Topology};
+use vm_tests::wait;
+
+const SOON: Duration = Duration::from_secs(20);
 
 #[test]
 fn shells_complete_names_as_they_are_in_the_gateway_now() {
@@ -49,6 +53,19 @@ fn a_mistyped_name_is_answered_with_the_one_that_is_meant() {
     let mistyped = format!("b/{far}x");
     for (words, meant) in [
         (&["flows", "--site", "bb"][..], "did you mean b?".to_owned()),
+        (
+            &["flows", "--finished", "--site", "bb"],
+            "did you mean b?".to_owned(),
+        ),
+        (
+            &["flows", "--finished", "--follow", "--site", "bb"],
+            "did you mean b?".to_owned(),
+        ),
+        (&["log", "--site", "bb"], "did you mean b?".to_owned()),
+        (
+            &["log", "--follow", "--site", "bb"],
+            "did you mean b?".to_owned(),
+        ),
         (&["drain", "bb"], "did you mean b? (name a site".to_owned()),
         (
             &["prefer", &mistyped],
@@ -56,9 +73,48 @@ fn a_mistyped_name_is_answered_with_the_one_that_is_meant() {
         ),
     ] {
         let (code, said) = gateways[0].failing_command(words).unwrap();
-        assert_eq!(code, 1, "{said}");
+        assert_eq!(code, 2, "{said}");
         assert!(said.contains(&meant), "{words:?}: {said}");
     }
+}
+
+/// What the gateway finds wrong with a question is as wrong as what the command line finds.
+#[test]
+fn wrong_usage_ends_with_2_and_what_did_not_work_with_1() {
+    let (topology, gateways) = two_sites();
+    let (a, b) = ("10.1.0.10", "10.2.0.10");
+    let explain = |rest: &[&'static str]| [&["explain", a, b], rest].concat();
+    for (words, expected) in [
+        (vec!["flows", "--site", "oslo"], 2),
+        (vec!["flows", "--finished", "--site", "oslo"], 2),
+        (vec!["flows", "--after", "nowhere"], 2),
+        (vec!["flows", "--sort", "table", "--after", "nowhere"], 2),
+        (vec!["log", "--site", "oslo"], 2),
+        (vec!["log", "level", "loud"], 2),
+        (vec!["log", "level", "crossway=loud"], 2),
+        (vec!["drain", "oslo"], 2),
+        (vec!["promote", "b/oslo-1"], 2),
+        (vec!["routes", "get", "10.2.0.0/24"], 2),
+        (explain(&["--from", "eth9"]), 2),
+        (explain(&["icmp", "--segment", "100"]), 2),
+        (explain(&["tcp", "--size", "39"]), 2),
+        (vec!["explain", a, "2001:db8::1"], 2),
+    ] {
+        let (code, said) = gateways[0].failing_command(&words).unwrap();
+        assert_eq!(code, expected, "{words:?}: {said}");
+        assert!(
+            said.starts_with("crossway: ") || said.starts_with("error: "),
+            "{said}"
+        );
+    }
+    // Nothing is wrong with these questions.
+    topology.sites[0].gateway.ip("link delete lan0").unwrap();
+    let away = explain(&["--from", "lan0"]);
+    wait::until("the LAN to be away", SOON, || {
+        let (code, said) = gateways[0].failing_command(&away).ok()?;
+        (code == 1 && said.contains("does not exist now")).then_some(())
+    })
+    .unwrap();
 }
 
 #[test]
@@ -93,6 +149,7 @@ fn tables_fit_the_terminal_and_a_pipe_gets_all() {
         "{narrow}"
     );
     assert!(on_terminal(50, "links --wide").contains("PRIORITY"));
+    assert!(on_terminal(100, "links").contains("LOSS"));
     assert!(
         gateways[0]
             .command(&["links"])

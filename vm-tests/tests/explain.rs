@@ -186,7 +186,7 @@ fn what_is_odd_is_told_with_its_reason() {
             "eth9",
         ])
         .unwrap();
-    assert_eq!(code, 1);
+    assert_eq!(code, 2);
     assert!(said.contains("there is no interface eth9"), "{said}");
     lab.topology.sites[0]
         .gateway
@@ -205,6 +205,51 @@ fn what_is_odd_is_told_with_its_reason() {
         .unwrap();
     assert_eq!(code, 2);
     assert!(said.contains("two families"), "{said}");
+}
+
+/// A frame with a tag comes by the LAN and is for the VLAN interface on it, be that a LAN or not.
+#[test]
+fn a_packet_of_a_vlan_is_followed_through_the_interface_below() {
+    let topology = Builder::new(&["a", "b"]).build().unwrap();
+    let near = &topology.sites[0].gateway;
+    for (name, id) in [("vlan7", 7), ("vlan8", 8)] {
+        let added = near.ip(&format!("link add link lan0 name {name} type vlan id {id}"));
+        if added.is_err() {
+            println!("note: this kernel has no VLAN interfaces");
+            return;
+        }
+        near.ip(&format!("link set {name} up")).unwrap();
+        near.ip(&format!("address add 10.1.{id}.1/24 dev {name}"))
+            .unwrap();
+    }
+    let mut plans = plan::plan(&topology, Shape::FullMesh, Family::V4).unwrap();
+    plans[0].configure(|config| {
+        let lan = config.gateway.lan[0].clone();
+        config.gateway.lan.push(config::Lan {
+            interface: "vlan7".to_owned(),
+            ..lan
+        });
+    });
+    let gateways = crossway::start_all(&topology, &plans).unwrap();
+    let far = topology.sites[1].host_address(Family::V4);
+    traffic::wait_for_ping(&topology.sites[0].host, far, UP).unwrap();
+    let ask = |source: &str, from: &str| {
+        let question = Question::udp(source.parse().unwrap(), far).from(from);
+        question.ask(gateways[0].name()).unwrap()
+    };
+    let below =
+        |id: u8| format!("left to the kernel (vlan-tagged): VLAN {id}, which is for vlan{id}");
+    let of_lan = ask("10.1.7.9", "vlan7");
+    assert!(ask::says(&of_lan, &below(7)), "{of_lan:?}");
+    assert_eq!(
+        (of_lan.fast_path, of_lan.end, of_lan.reason.as_deref()),
+        (FastPath::Carries, End::ToSite, None)
+    );
+    let of_none = ask("10.1.8.9", "vlan8");
+    assert!(ask::says(&of_none, &below(8)), "{of_none:?}");
+    assert_eq!(of_none.fast_path, FastPath::Declines);
+    assert_eq!(of_none.reason.as_deref(), Some("vlan-tagged"));
+    assert!(!ask::says(&ask("10.1.0.9", "lan0"), "VLAN"));
 }
 
 #[test]

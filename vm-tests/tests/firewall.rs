@@ -82,6 +82,14 @@ fn chains_that_drop_are_named_and_others_are_not() {
             vec![],
         ),
     ] {
+        // From another state, so that what is seen is of these rules.
+        let (before, warned) = if expected.is_empty() {
+            (POLICY, vec![&from_lan, &to_lan])
+        } else {
+            (CHAIN, vec![])
+        };
+        set(netns, &[before.to_owned()]);
+        assert_warns_of(gateway, &[before], &warned);
         set(netns, &rules);
         assert_warns_of(gateway, &rules, &expected);
     }

@@ -40,7 +40,6 @@ fn the_log_is_followed_by_level_and_site_and_turned_up_while_the_agent_runs() {
         "of-b",
         &["--site", "b", "--level", "info", "--last", "0"],
     );
-    let of_nobody = follow(&pair, "of-nobody", &["--site", "nobody"]);
 
     // Before it was turned up there is nothing below info.
     let told = lines_of(&pair.a.command(&["log", "--json"]).unwrap());
@@ -79,7 +78,6 @@ fn the_log_is_followed_by_level_and_site_and_turned_up_while_the_agent_runs() {
         of_b.iter().all(|line| line.level <= LogLevel::Info),
         "{of_b:?}"
     );
-    assert_eq!(of_nobody.output(), "");
     // The order is in the journal, with who gave it.
     let events = pair.a.command(&["events", "--json"]).unwrap();
     let events: Vec<Event> = events
@@ -91,13 +89,27 @@ fn the_log_is_followed_by_level_and_site_and_turned_up_while_the_agent_runs() {
     assert!(turned.cause.contains("uid 0"), "{turned:?}");
 
     let (code, said) = pair.a.failing_command(&["log", "level", "loud"]).unwrap();
-    assert_eq!(code, 1, "{said}");
+    assert_eq!(code, 2, "{said}");
     assert!(
         said.contains("\"loud\" is no level: write error, warn, info"),
         "{said}"
     );
     let still: LogFilter = pair.a.ask(&["log", "level"]).unwrap();
     assert_eq!(still.filter, "debug");
+    let as_begun: LogFilter = pair.a.ask(&["log", "level", "default"]).unwrap();
+    assert_eq!(as_begun, before);
+}
+
+#[test]
+fn the_level_of_the_start_is_that_of_the_environment() {
+    let mut pair = Pair::start(|_| ()).unwrap();
+    pair.a.stop().unwrap();
+    pair.a.set_variable("CROSSWAY_LOG", "warn");
+    pair.a.start_again().unwrap();
+    for (wanted, expected) in [("trace", "trace"), ("default", "warn"), ("default", "warn")] {
+        let filter: LogFilter = pair.a.ask(&["log", "level", wanted]).unwrap();
+        assert_eq!(filter.filter, expected);
+    }
 }
 
 #[test]

@@ -7,12 +7,12 @@
 //!             └─ [gateway a2] ─┘
 //! ```
 
-use std::path::Path;
+#[path = "flow_table/enter.rs"]
+mod enter;
+
 use std::time::Duration;
 
-use aya::maps::{HashMap, Map, MapData};
-use datapath_abi::flow::{FlowCounters, FlowKey4};
-use datapath_abi::maps;
+use enter::enter_flows;
 use vm_tests::api::{Flow, FlowsReply, ReplicaFlows};
 use vm_tests::crossway::{Counters, Crossway};
 use vm_tests::failover::{Gateways, Settings};
@@ -252,37 +252,6 @@ fn a_replica_is_shown_and_carries_no_traffic() {
     let site = scene.gateway(0).sites().unwrap();
     let links = &site[0].links;
     assert_eq!(links.len(), 1, "the site's own link alone");
-}
-
-/// Enters flows of site number 0 into a gateway's table as its programs would, seen just now.
-fn enter_flows(gateway: &Crossway, count: u32) {
-    let pin = Path::new("/sys/fs/bpf/crossway").join(gateway.name());
-    let map = MapData::from_pin(pin.join(maps::FLOWS4)).unwrap();
-    let mut table: HashMap<_, FlowKey4, FlowCounters> = Map::LruHashMap(map).try_into().unwrap();
-    let now = seconds_since_boot() * 1_000_000_000;
-    for number in 0..count {
-        let [_, a, b, c] = number.to_be_bytes();
-        let key = FlowKey4 {
-            local: [10, a, b, c],
-            remote: [10, 2, 0, 10],
-            protocol: 17,
-            ..FlowKey4::default()
-        };
-        let counters = FlowCounters {
-            to_site_packets: 1 + u64::from(number),
-            first_seen_ns: now,
-            last_seen_ns: now,
-            ..FlowCounters::default()
-        };
-        table.insert(key, counters, 0).unwrap();
-    }
-}
-
-/// CLOCK_MONOTONIC, where the machine was never suspended.
-fn seconds_since_boot() -> u64 {
-    let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
-    let seconds = uptime.split('.').next().unwrap();
-    seconds.parse().unwrap()
 }
 
 /// Seconds of CPU time that an agent has used.

@@ -149,6 +149,9 @@ pub enum Response {
     Error {
         /// What was expected, what was found, and the mend.
         message: String,
+        /// What was asked for is wrong, and no gateway would answer it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        usage: bool,
     },
 }
 
@@ -157,6 +160,15 @@ impl Response {
     pub fn error(message: impl Into<String>) -> Self {
         Self::Error {
             message: message.into(),
+            usage: false,
+        }
+    }
+
+    /// An answer that says what is wrong with the question.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::Error {
+            message: message.into(),
+            usage: true,
         }
     }
 }

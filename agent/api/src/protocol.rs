@@ -1,5 +1,7 @@
 //! Names of IP protocols and TCP flags.
 
+use std::net::{IpAddr, SocketAddr};
+
 use datapath_abi::flow::{FlowCounters, FlowKey};
 
 /// Numbers of the IANA registry "Assigned Internet Protocol Numbers" that site-to-site traffic shows.
@@ -21,6 +23,9 @@ const NAMES: [(u8, &str); 13] = [
 
 /// Number of TCP.
 pub(crate) const TCP: u8 = 6;
+/// Numbers of ICMP in either family.
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
 
 /// TCP flags from the lowest bit of byte 13 of the header (RFC 9293 section 3.1).
 const TCP_FLAGS: [char; 8] = ['F', 'S', 'R', 'P', 'A', 'U', 'E', 'C'];
@@ -46,6 +51,15 @@ pub fn number(text: &str) -> Option<u8> {
         .find(|(_, other)| *other == name)
         .map(|(number, _)| *number)
         .or_else(|| name.parse().ok())
+}
+
+/// An end of a flow: `10.1.0.2:443`, `[2001:db8::1]:443`, `10.1.0.2 id 7` of ICMP's echoes, or the bare address.
+pub fn end(protocol: u8, address: IpAddr, port: u16) -> String {
+    match protocol {
+        _ if port == 0 => address.to_string(),
+        ICMP | ICMPV6 => format!("{address} id {port}"),
+        _ => SocketAddr::new(address, port).to_string(),
+    }
 }
 
 /// Flags towards the site and from it, such as `SAP/SA`.
@@ -94,6 +108,16 @@ mod tests {
         assert_eq!(number("254"), Some(254));
         assert_eq!(number("256"), None);
         assert_eq!(number("quic"), None);
+    }
+
+    #[test]
+    fn an_end_has_what_its_protocol_has() {
+        let of = |protocol, address: &str, port| end(protocol, address.parse().unwrap(), port);
+        assert_eq!(of(TCP, "10.1.0.2", 443), "10.1.0.2:443");
+        assert_eq!(of(17, "2001:db8::1", 53), "[2001:db8::1]:53");
+        assert_eq!(of(ICMP, "10.1.0.2", 7), "10.1.0.2 id 7");
+        assert_eq!(of(ICMPV6, "2001:db8::1", 7), "2001:db8::1 id 7");
+        assert_eq!(of(47, "10.1.0.2", 0), "10.1.0.2");
     }
 
     #[test]

@@ -66,8 +66,32 @@ pub struct Named {
 /// The rules of this network namespace. Those of nftables are read again only when they have changed.
 #[derive(Debug, Default)]
 pub struct Watched {
-    generation: Option<u32>,
+    reading: Reading,
     nftables: Ruleset,
+}
+
+/// Of which generation the rules are that were read last.
+///
+/// The kernel raises the number first, and makes the changes then (`nf_tables_commit`): who reads in between gets the
+/// old rules under the new number. So the rules of a new number are read once more at the next look, and whenever the
+/// kernel says that a change is done.
+#[derive(Debug, Default)]
+struct Reading {
+    generation: Option<u32>,
+    confirmed: bool,
+}
+
+impl Reading {
+    /// Whether the rules that were read last are those of `generation`; if not, they are to be read now.
+    fn holds(&mut self, generation: u32) -> bool {
+        let known = self.generation == Some(generation);
+        if known && self.confirmed {
+            return true;
+        }
+        self.generation = Some(generation);
+        self.confirmed = known;
+        false
+    }
 }
 
 /// What the kernel has now.
@@ -81,6 +105,11 @@ struct Rules<'a> {
 }
 
 impl Watched {
+    /// The kernel has said that a change of the rules is done ([`notes::Notes`]).
+    pub fn on_changed(&mut self) {
+        self.reading = Reading::default();
+    }
+
     /// Judges the rules as they are for packets between these LANs and the tunnel. `fast_path`: whether conntrack may
     /// see a part of a connection.
     ///
@@ -193,9 +222,15 @@ impl Watched {
         }
         let mut socket = NetfilterSocket::open()?;
         let generation = socket.generation()?;
-        if self.generation != Some(generation) {
-            self.nftables = socket.rules()?;
-            self.generation = Some(generation);
+        if self.reading.holds(generation) {
+            return Ok(());
+        }
+        match socket.rules() {
+            Ok(rules) => self.nftables = rules,
+            Err(error) => {
+                self.reading = Reading::default();
+                return Err(error);
+            }
         }
         Ok(())
     }
@@ -224,4 +259,18 @@ fn is_built_in(module: &str) -> bool {
     let list = fs::read_to_string(list).unwrap_or_default();
     let file = format!("/{module}.ko");
     list.lines().any(|line| line.ends_with(&file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rules_of_a_new_generation_are_read_twice_and_no_more() {
+        let mut reading = Reading::default();
+        let mut read = |generation| !reading.holds(generation);
+        assert_eq!([7, 7, 7, 7].map(&mut read), [true, true, false, false]);
+        assert_eq!([8, 9, 9, 9].map(&mut read), [true, true, true, false]);
+        assert_eq!([7, 7, 7].map(&mut read), [true, true, false]);
+    }
 }

@@ -257,7 +257,9 @@ pub(super) mod tests {
             replica: None,
             handshakes: 0,
             messages: crate::control::message::Messages::default(),
+            round_trip_microseconds: None,
             bfd_state: None,
+            path_mtu: None,
         }
     }
 

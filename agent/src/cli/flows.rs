@@ -4,7 +4,6 @@ mod all;
 mod finished;
 
 use std::fmt::Write;
-use std::net::IpAddr;
 
 use clap::{Args, ValueEnum};
 use clap_complete::engine::ArgValueCandidates;
@@ -173,8 +172,8 @@ fn text(reply: &FlowsReply, look: Look) -> String {
     for flow in &reply.flows {
         table.row([
             flow.protocol.as_str().into(),
-            end(flow.protocol_number, flow.local, flow.local_port).into(),
-            end(flow.protocol_number, flow.remote, flow.remote_port).into(),
+            protocol::end(flow.protocol_number, flow.local, flow.local_port).into(),
+            protocol::end(flow.protocol_number, flow.remote, flow.remote_port).into(),
             flow.site.as_str().into(),
             bytes(flow.to_site_bytes).into(),
             rate(flow.to_site_bytes_per_second).into(),
@@ -186,16 +185,6 @@ fn text(reply: &FlowsReply, look: Look) -> String {
         ]);
     }
     format!("{}\n{}", table.text(look, "No flow."), foot(reply))
-}
-
-/// `10.1.0.2:443`, `[2001:db8::1]:443`, `10.1.0.2 id 7` for ICMP, or the bare address.
-pub(super) fn end(protocol_number: u8, address: IpAddr, port: u16) -> String {
-    match (protocol_number, address) {
-        (_, address) if port == 0 => address.to_string(),
-        (1 | 58, address) => format!("{address} id {port}"),
-        (_, IpAddr::V4(address)) => format!("{address}:{port}"),
-        (_, IpAddr::V6(address)) => format!("[{address}]:{port}"),
-    }
 }
 
 fn foot(reply: &FlowsReply) -> String {

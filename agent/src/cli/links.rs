@@ -5,7 +5,7 @@ use super::output::{Colour, Look};
 use super::table::{Cell, Table};
 use super::units::{bytes, duration};
 use super::{Options, Watch, reading};
-use crate::control::message::{Link, LinkState, LinksReply, PathMtuState};
+use crate::control::message::{Link, LinkState, LinksReply, Messages, PathMtuState};
 use crate::control::{Request, Response};
 
 /// Shows the links.
@@ -41,6 +41,7 @@ pub(super) fn text(reply: &LinksReply, look: Look) -> String {
         ">HANDSHAKE",
         ">SENT",
         ">RECEIVED",
+        ">LOSS",
         ">KEEPALIVE",
         ">PRIORITY",
         "WHY",
@@ -56,6 +57,7 @@ pub(super) fn text(reply: &LinksReply, look: Look) -> String {
         "RECEIVED",
         "SENT",
         "HANDSHAKE",
+        "LOSS",
         "ENDPOINT",
         "SINCE",
     ]);
@@ -112,6 +114,7 @@ pub(super) fn text(reply: &LinksReply, look: Look) -> String {
             handshake.into(),
             bytes(link.tx_bytes).into(),
             bytes(link.rx_bytes).into(),
+            loss(&link.messages).into(),
             keepalive.into(),
             priority.into(),
             link.why.as_str().into(),
@@ -135,4 +138,40 @@ fn path_mtu(link: &Link) -> String {
         several => format!(", {several} black holes"),
     };
     format!("{}{state}{lost}", path.mtu_bytes)
+}
+
+/// The share of the far end's messages that has not come.
+fn loss(messages: &Messages) -> String {
+    let sent = messages.received + messages.missing;
+    if sent == 0 {
+        return "-".to_owned();
+    }
+    match messages.missing as f64 * 100.0 / sent as f64 {
+        0.0 => "0%".to_owned(),
+        small if small < 0.1 => "<0.1%".to_owned(),
+        some if some < 10.0 => format!("{some:.1}%"),
+        much => format!("{much:.0}%"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loss_is_the_share_that_has_not_come() {
+        let of = |received, missing| {
+            loss(&Messages {
+                received,
+                missing,
+                ..Messages::default()
+            })
+        };
+        assert_eq!(of(0, 0), "-");
+        assert_eq!(of(5, 0), "0%");
+        assert_eq!(of(1_000_000, 1), "<0.1%");
+        assert_eq!(of(998, 2), "0.2%");
+        assert_eq!(of(3, 1), "25%");
+        assert_eq!(of(0, 7), "100%");
+    }
 }

@@ -25,7 +25,8 @@ const LEVEL_WIDTH: usize = 5;
                   Examples:\n  \
                   crossway log --follow --level warn\n  \
                   crossway log --site paris --last 20\n  \
-                  crossway log level info,crossway::host=debug"
+                  crossway log level info,crossway::host=debug\n  \
+                  crossway log level default"
 )]
 pub(super) struct Log {
     #[command(subcommand)]
@@ -48,7 +49,8 @@ pub(super) struct Log {
 enum LogCommand {
     /// Show what is logged, or log something else until the agent ends
     Level {
-        /// error, warn, info, debug or trace; for a part of the agent info,crossway::host=debug
+        /// error, warn, info, debug or trace; for a part of the agent info,crossway::host=debug; default is what the
+        /// agent was started with
         #[arg(value_name = "LEVEL")]
         level: Option<String>,
     },

@@ -53,12 +53,15 @@ pub enum ClientError {
     /// The gateway says why it does not answer.
     #[error("{0}")]
     Refused(String),
+    /// The gateway says what is wrong with the question.
+    #[error("{0}")]
+    Wrong(String),
 }
 
 impl ClientError {
     /// Whether the command line should have said something else.
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::SeveralRun(_))
+        matches!(self, Self::SeveralRun(_) | Self::Wrong(_))
     }
 }
 
@@ -117,7 +120,11 @@ pub fn follow<E: From<ClientError>>(
 /// An answer from its line.
 pub fn response_in(line: &str) -> Result<Response, ClientError> {
     match serde_json::from_str(line) {
-        Ok(Response::Error { message }) => Err(ClientError::Refused(message)),
+        Ok(Response::Error { message, usage }) => Err(if usage {
+            ClientError::Wrong(message)
+        } else {
+            ClientError::Refused(message)
+        }),
         Ok(response) => Ok(response),
         Err(error) => Err(ClientError::Answer(error.to_string())),
     }

@@ -51,6 +51,12 @@ impl Recent {
         }
     }
 
+    /// Whether any is of the site of this name.
+    pub fn has_site(&self, name: &str) -> bool {
+        let mut records = self.records.iter();
+        records.any(|record| matches!(record, FinishedRecord::Flow(flow) if flow.site == name))
+    }
+
     /// The records from number `sequence` on, as many as one answer takes.
     pub fn since(&self, sequence: u64) -> FinishedReply {
         let first = self.next - self.records.len() as u64;

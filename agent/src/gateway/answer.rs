@@ -3,6 +3,7 @@
 mod explain;
 mod flows;
 mod orders;
+mod records;
 mod routes;
 mod traffic;
 
@@ -21,11 +22,11 @@ use super::links::{LinkStatus, Links, site_state};
 use super::plan::PlannedSite;
 use super::vrrp::warnings_of;
 use super::warnings::Source;
-use crate::control::ControlRequest;
 use crate::control::message::{
     Attachment, DropCount, DropsReply, Link, LinksReply, Messages, Offload, PathMtu, PathMtuState,
     Request, Response, Site, SitesReply, StackCount, Status, Tun, Version, Warning, WatchedBy,
 };
+use crate::control::{ControlRequest, refusal};
 use crate::datapath::{self, Datapath};
 use crate::io::offload;
 use crate::keys::public_key_text;
@@ -82,21 +83,17 @@ impl Gateway {
             Request::RouteGet { address } => self.view_of_routes().find(address).await,
             Request::RoutesOverlaps => self.view_of_routes().overlaps(),
             Request::Explain(wanted) => self.explain(&wanted).await,
-            Request::FinishedFlows(wanted) => {
-                Response::FinishedFlows(self.finished.borrow().last(wanted.last))
-            }
+            Request::FinishedFlows(wanted) => self.finished_flows(&wanted),
             Request::Drops => match self.drops() {
                 Ok(drops) => Response::Drops(drops),
-                Err(error) => Response::error(format!("{error:#}")),
+                Err(error) => refusal(&error),
             },
             Request::OrderLinks { target, order } => {
                 self.order_links(&target, order, request.asker, now).await
             }
             Request::Events(wanted) => Response::Events(self.journal.borrow().last(wanted.last)),
             Request::History(wanted) => self.history_reply(&wanted),
-            Request::Log(wanted) => {
-                Response::Log(self.process.log.subscribe().borrow().last(&wanted))
-            }
+            Request::Log(wanted) => self.log(&wanted),
             Request::LogFilter { filter } => self.log_filter(filter.as_deref(), request.asker),
             Request::Reload => Response::Reload(self.reload(Some(request.asker), now).await),
             Request::Version => Response::Version(Version {

@@ -11,7 +11,6 @@ use super::Gateway;
 use super::links::LinkStatus;
 use super::plan::PlannedSite;
 use super::states::States;
-use crate::config::nearest::did_you_mean;
 use crate::control::message::{
     EventKind, FinishedRecord, HistoryReply, HistoryRequest, LinkState, Response, SeriesKind,
     SiteState, Traffic,
@@ -155,12 +154,11 @@ impl Gateway {
                 "this gateway keeps no history: write history_mib = 8 in [gateway], and reload",
             );
         }
-        let mut sites = self.desired.plan.sites.iter();
         if let Some(site) = &wanted.site
-            && !sites.any(|known| known.config.name == *site)
+            && !self.has_site(site)
             && !history.knows(site)
         {
-            return self.no_such_site(site);
+            return self.no_site(site);
         }
         Response::History(Box::new(HistoryReply {
             gateway: self.desired.config.gateway.name.clone(),
@@ -168,18 +166,6 @@ impl Gateway {
             started_unix_milliseconds: self.process.started_since_epoch.as_millis() as u64,
             ..history.answer(wanted, moment())
         }))
-    }
-
-    /// The answer to whoever names a site that there is none of.
-    pub(super) fn no_such_site(&self, site: &str) -> Response {
-        let sites = self.desired.plan.sites.iter();
-        let meant = did_you_mean(site, sites.map(|site| site.config.name.as_str()));
-        let mend = if meant.is_empty() {
-            ": `crossway sites` lists them"
-        } else {
-            ""
-        };
-        Response::error(format!("there is no site {site} here{meant}{mend}"))
     }
 
     fn links_for_history(&self) -> Vec<LinkLook> {

@@ -275,6 +275,11 @@ impl HostSide {
         lans.into_iter().map(|lan| strict(lan.interface)).collect()
     }
 
+    /// The kernel has said that its rules have changed.
+    pub(super) fn on_firewall_changed(&mut self) {
+        self.watched.on_changed();
+    }
+
     /// What the host's firewall would do to what the stack must carry, and whether it translates addresses now and
     /// did not before, or the other way round.
     pub(super) async fn look_at_firewall(

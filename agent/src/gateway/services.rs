@@ -4,7 +4,6 @@ use tokio::sync::oneshot;
 
 use super::Gateway;
 use super::warnings::Source;
-use crate::config::nearest::did_you_mean;
 use crate::control::message::{EventKind, ServiceOrder, ServicesOrder, ServicesRequest};
 use crate::control::{Asker, Response};
 use crate::discovery::Ordered;
@@ -41,19 +40,10 @@ impl Gateway {
     }
 
     pub(super) fn ask_services(&self, request: ServicesRequest, reply: oneshot::Sender<Response>) {
-        let mut sites = self.desired.plan.sites.iter();
         if let Some(site) = &request.filter.site
-            && !sites.any(|known| known.config.name == *site)
+            && !self.has_site(site)
         {
-            let sites = self.desired.plan.sites.iter();
-            let meant = did_you_mean(site, sites.map(|site| site.config.name.as_str()));
-            let mend = if meant.is_empty() {
-                ": `crossway sites` lists them"
-            } else {
-                ""
-            };
-            let refused = format!("there is no site {site} here{meant}{mend}");
-            let _ = reply.send(Response::error(refused));
+            let _ = reply.send(self.no_site(site));
             return;
         }
         self.discovery.ask(request, reply);

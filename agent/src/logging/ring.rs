@@ -60,6 +60,11 @@ impl Ring {
         }
     }
 
+    /// Whether any line is about the site of this name.
+    pub fn has_site(&self, name: &str) -> bool {
+        self.lines.iter().any(|line| line.is_about(name))
+    }
+
     /// Those wanted from number `sequence` on, and how many are no longer kept.
     pub fn since(&self, sequence: u64, wanted: &LogRequest) -> LogReply {
         let first = self.next - self.lines.len() as u64;

@@ -48,6 +48,13 @@ impl Allowance {
         self.rate.take(&mut self.next, now)
     }
 
+    /// Takes `count` that something else has used, as far as it goes.
+    pub(super) fn charge(&mut self, count: u32, now: Instant) {
+        let interval = Duration::from_secs(1) / self.rate.per_second;
+        let due = self.next.max(now) + interval * count;
+        self.next = due.min(now + interval * self.rate.burst);
+    }
+
     /// When there will be one.
     pub(super) fn ready_at(&self, now: Instant) -> Instant {
         let interval = Duration::from_secs(1) / self.rate.per_second;
@@ -78,7 +85,12 @@ impl Allowances {
 
     /// Takes one for `source`; whether there was one.
     pub(super) fn take(&mut self, source: IpAddr, now: Instant) -> bool {
-        let number = self.hasher.hash_one(owner(source)) as usize % SOURCES;
+        self.take_of(owner(source), now)
+    }
+
+    /// Takes one for the source that has this number; whether there was one.
+    pub(super) fn take_of(&mut self, source: u64, now: Instant) -> bool {
+        let number = self.hasher.hash_one(source) as usize % SOURCES;
         self.of_each.take(&mut self.next[number], now) && self.of_all.take(now)
     }
 }
@@ -127,6 +139,25 @@ mod tests {
         assert_eq!(ready, now + Duration::from_millis(50));
         assert!(!allowance.take(now + Duration::from_millis(49)));
         assert!(allowance.take(ready));
+    }
+
+    #[test]
+    fn what_something_else_uses_is_missing_and_no_more() {
+        let mut now = clock::now();
+        let mut allowance = Allowance::new(RATE, now);
+        allowance.charge(2, now);
+        assert_eq!(taken(100, || allowance.take(now)), 3);
+        allowance.charge(1_000_000, now);
+        assert!(!allowance.take(now));
+        now += Duration::from_secs(1);
+        assert_eq!(taken(100, || allowance.take(now)), 5);
+        // Used at twice the rate: nothing is left.
+        let left = taken(100, || {
+            now += Duration::from_millis(25);
+            allowance.charge(1, now);
+            allowance.take(now)
+        });
+        assert_eq!(left, 0);
     }
 
     #[test]

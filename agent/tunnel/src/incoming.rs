@@ -56,6 +56,7 @@ impl Tunnel {
             Opened::Keepalive => return Ok(Handled::Control),
             Opened::Packet(length) => length,
         };
+        self.data = self.data.wrapping_add(1);
         let inner = &landing[..length];
         // Is it traffic? What is for us is taken out before the source is checked: a control packet of BFD and a probe
         // of the path go between the ends' own addresses, which no route of the site holds; a reply to our echo does
@@ -104,7 +105,8 @@ impl Tunnel {
         now: Instant,
         out: &mut Transmits,
     ) -> Result<(), DropReason> {
-        let standing = self.standing(message, from.remote, now);
+        let standing = self.standing(message, datagram, from.remote, now);
+        self.data = self.gatekeeper.on_data(self.data, now);
         let reply = out.spare();
         match self
             .gatekeeper
@@ -148,16 +150,27 @@ impl Tunnel {
         Ok(())
     }
 
-    /// What is known of a handshake message by its head and its source.
-    fn standing(&mut self, message: Message, from: SocketAddr, now: Instant) -> Standing {
+    /// What is known of a handshake message by its head, its source and its badge.
+    fn standing(
+        &mut self,
+        message: Message,
+        datagram: &[u8],
+        from: SocketAddr,
+        now: Instant,
+    ) -> Standing {
         if let Message::Response { receiver } = message {
             return match self.answered_peer(receiver) {
                 Ok(peer) if peer.awaits(receiver) => Standing::Known,
                 _ => Standing::Uninvited,
             };
         }
-        let loaded = self.gatekeeper.is_loaded(now);
-        if loaded && self.known_addresses.contains(from.ip(), &self.peers, now) {
+        if !self.gatekeeper.is_loaded(now) {
+            return Standing::Stranger;
+        }
+        let since_epoch = self.local.calendar.since_epoch(now);
+        if self.badges.admit(datagram, since_epoch, now) {
+            Standing::Introduced
+        } else if self.known_addresses.contains(from.ip(), &self.peers, now) {
             Standing::Known
         } else {
             Standing::Stranger

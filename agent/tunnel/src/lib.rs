@@ -22,6 +22,7 @@
 
 mod allowance;
 pub mod arrivals;
+mod badge;
 mod engine;
 mod export;
 pub mod forgetting;
@@ -56,6 +57,7 @@ use std::time::{Duration, Instant};
 use datapath_abi::outcome::{DropReason, Tally};
 
 use crate::transmit::Transmits;
+use badge::Badges;
 use crossway_types::ids::LinkId;
 use crossway_types::packet;
 use crossway_types::routes::RouteTable;
@@ -120,6 +122,10 @@ pub struct Tunnel {
     gatekeeper: Gatekeeper,
     /// Where peers are, looked up under load.
     known_addresses: KnownAddresses,
+    /// What peers show under load.
+    badges: Badges,
+    /// Data messages that the gatekeeper has not been told of.
+    data: u32,
     peers: Vec<Option<Peer>>,
     by_index: HashMap<u32, PeerSlot>,
     by_link: HashMap<LinkId, PeerSlot>,
@@ -148,6 +154,8 @@ impl Tunnel {
             initiations,
             gatekeeper: Gatekeeper::new(&identity.public_key(), now),
             known_addresses: KnownAddresses::default(),
+            badges: Badges::new(now),
+            data: 0,
             local: Local {
                 identity,
                 calendar,
@@ -227,6 +235,7 @@ impl Tunnel {
         Some(Sealer {
             peer,
             local: &self.local,
+            data: &mut self.data,
             now,
         })
     }
@@ -282,6 +291,7 @@ impl Tunnel {
 pub struct Sealer<'a> {
     peer: &'a mut Peer,
     local: &'a Local,
+    data: &'a mut u32,
     now: Instant,
 }
 
@@ -295,6 +305,7 @@ impl Sealer<'_> {
     /// Encrypts an inner packet.
     #[inline]
     pub fn seal(&mut self, packet: &[u8], out: &mut Transmits) -> Sealed {
+        *self.data = self.data.wrapping_add(1);
         self.peer.seal(packet, self.local, self.now, out)
     }
 }

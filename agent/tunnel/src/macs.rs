@@ -44,12 +44,19 @@ const SECRET_LIFETIME: Duration = Duration::from_mins(2);
 /// Age at which a cookie of a peer is no longer worth sending: its secret may be replaced on the way.
 const COOKIE_LIFETIME: Duration = Duration::from_secs(115);
 
-/// Cookie replies: each costs some 5 µs of hashing and sending, so these are an eighth of a core's time. What comes
+/// Cookie replies that are given whatever else there is to do: each costs some 5 µs of hashing and sending. What comes
 /// beyond them costs only its receiving.
 const COOKIES: Rate = Rate {
-    per_second: 25_000,
-    burst: 2500,
+    per_second: 5000,
+    burst: 500,
 };
+/// More of them, where data leaves the time: an eighth of a core's at most.
+const SPARE_COOKIES: Rate = Rate {
+    per_second: 20_000,
+    burst: 2000,
+};
+/// So many data messages take the time of a cookie from those.
+const DATA_OF_A_COOKIE: u32 = 8;
 
 /// Cookie replies to whoever shows a wrong one, as an honest peer does once in two minutes. They have an allowance of
 /// their own, so that wrong ones do not take what others ask for.
@@ -96,6 +103,7 @@ pub(super) struct Gatekeeper {
     peers_addresses: Allowances,
     proven: Allowances,
     cookies: Allowance,
+    spare_cookies: Allowance,
     renewed_cookies: Allowance,
     shown: Allowance,
 }
@@ -107,6 +115,8 @@ pub(super) enum Standing {
     Stranger,
     /// A peer is known to be at its source, or it answers a message of ours.
     Known,
+    /// It shows the badge of a peer.
+    Introduced,
     /// It answers nothing that we have sent.
     Uninvited,
 }
@@ -122,6 +132,7 @@ impl Gatekeeper {
             peers_addresses: Allowances::new(OF_A_PEERS_ADDRESS, OF_PEERS_ADDRESSES, now),
             proven: Allowances::new(OF_A_PROVEN_SOURCE, OF_PROVEN_SOURCES, now),
             cookies: Allowance::new(COOKIES, now),
+            spare_cookies: Allowance::new(SPARE_COOKIES, now),
             renewed_cookies: Allowance::new(RENEWED_COOKIES, now),
             shown: Allowance::new(SHOWN, now),
         }
@@ -130,6 +141,12 @@ impl Gatekeeper {
     /// Whether there were too many handshakes of late. If not, nobody's standing matters.
     pub(super) fn is_loaded(&self, now: Instant) -> bool {
         now < self.loaded_until
+    }
+
+    /// So many data messages were sealed and opened since this was said last; those that are still to be said.
+    pub(super) fn on_data(&mut self, messages: u32, now: Instant) -> u32 {
+        self.spare_cookies.charge(messages / DATA_OF_A_COOKIE, now);
+        messages % DATA_OF_A_COOKIE
     }
 
     /// Judges a handshake message; a cookie reply goes to the start of `reply`.
@@ -162,7 +179,7 @@ impl Gatekeeper {
         if standing == Standing::Uninvited {
             return Admission::Refused(DropReason::HandshakeInvalid);
         }
-        if !self.count(now) {
+        if !self.count(now) || standing == Standing::Introduced {
             return Admission::Admitted;
         }
         if standing == Standing::Known && self.peers_addresses.take(source.ip(), now) {
@@ -194,7 +211,7 @@ impl Gatekeeper {
         if shows_cookie {
             self.shown.take(now)
         } else {
-            self.cookies.take(now)
+            self.cookies.take(now) || self.spare_cookies.take(now)
         }
     }
 
@@ -256,8 +273,8 @@ impl Stamper {
         }
     }
 
-    /// Writes the codes at the end of a message.
-    pub(super) fn stamp(&mut self, message: &mut [u8], now: Instant) {
+    /// Writes the codes at the end of a message; whether it has a cookie for the second.
+    pub(super) fn stamp(&mut self, message: &mut [u8], now: Instant) -> bool {
         let (body, codes) = message.split_at_mut(message.len() - MACS);
         let (first, second) = codes.split_at_mut(CODE);
         let code1 = code(&self.keys.mac1, &[body]);
@@ -266,8 +283,12 @@ impl Stamper {
         match self.cookie {
             Some((cookie, since)) if is_valid(since, now) => {
                 second.copy_from_slice(&code(&cookie, &[body, first]));
+                true
             }
-            _ => second.fill(0),
+            _ => {
+                second.fill(0);
+                false
+            }
         }
     }
 
@@ -324,7 +345,7 @@ impl MacKeys {
 }
 
 /// A message without its codes, its first code and its second.
-fn split_codes(message: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+pub(super) fn split_codes(message: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let (body, codes) = message.split_at_checked(message.len().checked_sub(MACS)?)?;
     let (first, second) = codes.split_at(CODE);
     Some((body, first, second))
@@ -338,7 +359,8 @@ fn keyed(key: &[u8], parts: &[&[u8]]) -> Blake2sMac<U16> {
     mac
 }
 
-fn code(key: &[u8], parts: &[&[u8]]) -> [u8; CODE] {
+/// A code of `parts` under a key of at most 32 bytes.
+pub(super) fn code(key: &[u8], parts: &[&[u8]]) -> [u8; CODE] {
     keyed(key, parts).finalize_fixed().into()
 }
 

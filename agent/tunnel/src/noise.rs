@@ -48,6 +48,11 @@ impl Identity {
         &self.private
     }
 
+    /// What only this gateway and the owner of `public` can know; `None` where anybody could.
+    pub(super) fn agree_with(&self, public: &[u8; 32]) -> Option<Zeroizing<[u8; 32]>> {
+        agree(&self.private, public)
+    }
+
     /// The public key's 32 bytes.
     pub fn public_key(&self) -> [u8; 32] {
         self.public.to_bytes()

@@ -30,6 +30,7 @@ impl Tunnel {
         self.by_index.insert(spec.receiver_index, slot);
         self.by_link.insert(spec.link, slot);
         self.by_key.entry(spec.public_key).or_default().push(slot);
+        self.badges.add(&self.local.identity, &spec.public_key);
         let site = spec.site;
         self.peers[slot.0] = Some(peer);
         if let Some(site) = site {
@@ -55,6 +56,7 @@ impl Tunnel {
                 links.retain(|other| *other != slot);
                 if links.is_empty() {
                     self.by_key.remove(&spec.public_key);
+                    self.badges.remove(&spec.public_key);
                 }
             }
             if let Some(site) = spec.site {

@@ -11,6 +11,7 @@ use datapath_abi::outcome::{DropReason, Tally};
 use zeroize::Zeroizing;
 
 use super::arrivals::Arrivals;
+use super::badge::BadgeKey;
 use super::keypair::{Keypair, Keypairs};
 use super::macs::Stamper;
 use super::message::{self, INITIATION_BYTES, RESPONSE_BYTES};
@@ -66,6 +67,8 @@ pub(super) struct Session {
     answers: Answers,
     round_trip: RoundTrip,
     stamper: Stamper,
+    /// Made for the first initiation.
+    badge: Option<BadgeKey>,
     peer: [u8; 32],
     preshared: PresharedKey,
     /// Our receiver index: 24 bits that stay, then those that number the handshakes.
@@ -86,6 +89,9 @@ struct Attempt {
     retry_at: Instant,
     /// Whether it was tried again for a cookie.
     hastened: bool,
+    /// Whether the last try showed a badge. Of two tries one does not: where it is not known, because the clocks are
+    /// far apart, it counts as a wrong cookie, and then so many others may do so that none of them is answered.
+    badged: bool,
 }
 
 impl Session {
@@ -111,6 +117,7 @@ impl Session {
             answers: Answers::default(),
             round_trip: RoundTrip::default(),
             stamper: Stamper::new(&peer),
+            badge: None,
             peer,
             preshared: Zeroizing::new(preshared.copied().unwrap_or_default()),
             index: index << 8,
@@ -380,18 +387,32 @@ impl Session {
             index,
             initiation,
         )?;
-        self.stamper.stamp(initiation, now);
-        let hastened = self.attempt.take().is_some_and(|before| before.hastened);
+        let before = self.attempt.take();
+        let badged = !self.stamper.stamp(initiation, now)
+            && !before.as_ref().is_some_and(|before| before.badged);
+        if badged {
+            self.show_badge(local, now, initiation);
+        }
         self.attempt = Some(Attempt {
             handshake,
             local_index: index,
             began,
             sent: now,
             retry_at: now + REKEY_TIMEOUT + jitter(),
-            hastened,
+            hastened: before.is_some_and(|before| before.hastened),
+            badged,
         });
         self.timers.on_control_sent();
         Some(INITIATION_BYTES)
+    }
+
+    fn show_badge(&mut self, local: &Local, now: Instant, initiation: &mut [u8; INITIATION_BYTES]) {
+        if self.badge.is_none() {
+            self.badge = BadgeKey::towards(&local.identity, &self.peer);
+        }
+        if let Some(badge) = &self.badge {
+            badge.show(initiation, local.calendar.since_epoch(now));
+        }
     }
 
     fn send_keepalive(&mut self, to: &mut [u8]) -> Option<usize> {

@@ -138,7 +138,13 @@ fn pair() -> (Node, Node) {
 
 /// The same, whose sessions these engines run.
 fn pair_of(engine_a: Engine, engine_b: Engine) -> (Node, Node) {
-    let mut a = Node::new(1, "192.0.2.1:51820");
+    pair_apart(engine_a, engine_b, Duration::ZERO)
+}
+
+/// The same, and A's clock is `ahead`.
+fn pair_apart(engine_a: Engine, engine_b: Engine, ahead: Duration) -> (Node, Node) {
+    let (now, since_epoch) = (clock::now(), clock::since_epoch());
+    let mut a = Node::at(1, "192.0.2.1:51820", now, since_epoch + ahead);
     let mut b = Node::new(2, "192.0.2.2:51820");
     (a.engine, b.engine) = (engine_a, engine_b);
     a.add(&b, 2, true);
@@ -148,11 +154,15 @@ fn pair_of(engine_a: Engine, engine_b: Engine) -> (Node, Node) {
 
 /// A pair of each engine with each. Of a test that fails, the last line says which.
 fn pairs() -> impl Iterator<Item = (Node, Node)> {
+    pairs_apart(Duration::ZERO)
+}
+
+fn pairs_apart(ahead: Duration) -> impl Iterator<Item = (Node, Node)> {
     let all = Engine::ALL.into_iter();
     let both = all.flat_map(|a| Engine::ALL.map(|b| (a, b)));
-    both.map(|(a, b)| {
+    both.map(move |(a, b)| {
         println!("{a} dials {b}");
-        pair_of(a, b)
+        pair_apart(a, b, ahead)
     })
 }
 

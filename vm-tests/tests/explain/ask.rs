@@ -71,7 +71,7 @@ impl Question {
         let request = Request::Explain(self.0.clone());
         match client::ask(&run_dir(), Some(gateway), &request) {
             Ok(Response::Explain(answer)) => Ok(*answer),
-            Ok(Response::Error { message }) => Err(message),
+            Ok(Response::Error { message, .. }) => Err(message),
             Ok(other) => Err(format!("{other:?}")),
             Err(error) => Err(error.to_string()),
         }

@@ -1,10 +1,9 @@
 //! One gateway's status as text.
 
 use std::fmt::Write as _;
-use std::net::{IpAddr, SocketAddr};
 
-use vm_tests::api::{DropsReply, FlowsReply, Link, Site, Status};
-use vm_tests::crossway;
+use vm_tests::api::{DropsReply, Flow, FlowsReply, Link, Site, Status};
+use vm_tests::{crossway, protocol};
 
 use super::table::{bytes, columns, rate};
 
@@ -106,12 +105,12 @@ fn links<'a>(links: impl Iterator<Item = &'a Link>) -> String {
 }
 
 fn top_flows(reply: &FlowsReply) -> String {
-    let end = |address: IpAddr, port: u16| SocketAddr::new(address, port).to_string();
+    let end = |flow: &Flow, address, port| protocol::end(flow.protocol_number, address, port);
     let lines = reply.flows.iter().map(|flow| {
         vec![
             flow.protocol.clone(),
-            end(flow.local, flow.local_port),
-            end(flow.remote, flow.remote_port),
+            end(flow, flow.local, flow.local_port),
+            end(flow, flow.remote, flow.remote_port),
             rate(flow.to_site_bytes_per_second),
             rate(flow.from_site_bytes_per_second),
             bytes(flow.to_site_bytes),

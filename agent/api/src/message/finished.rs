@@ -11,7 +11,7 @@ use crate::protocol;
 const NANOSECONDS_PER_MILLISECOND: u64 = 1_000_000;
 
 /// Which records are asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FinishedRequest {
     /// The last so many at most; all that are kept without it.
     #[serde(default)]
@@ -19,6 +19,9 @@ pub struct FinishedRequest {
     /// Go on with each new record as it comes.
     #[serde(default)]
     pub follow: bool,
+    /// The site of those that the reader will keep: refused where there is none of this name and no record of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<String>,
 }
 
 /// Answer of `flows --finished`.

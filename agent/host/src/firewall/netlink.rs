@@ -213,6 +213,8 @@ fn expression(expression: &[u8]) -> Expression {
                 Some(6) => Field::InName,
                 Some(7) => Field::OutName,
                 Some(16) => Field::Protocol,
+                // The family, which stands in front of every look at addresses in a table of both (`inet`).
+                Some(1 | 15) => Field::Address,
                 _ => Field::Other,
             };
             Expression::Load(register(1), field)

@@ -11,11 +11,10 @@ use super::super::following;
 use super::super::output::{Look, print};
 use super::super::reading;
 use super::super::units::{bytes, counted, duration};
-use super::end;
 use crate::control::message::{
     EvictedFlows, FinishedFlow, FinishedRecord, FinishedReply, FinishedRequest,
 };
-use crate::control::{FlowFilter, Request, Response};
+use crate::control::{FlowFilter, Request, Response, protocol};
 
 /// Shows records, and with `follow` each new one as it comes.
 pub(super) fn finished(
@@ -28,6 +27,7 @@ pub(super) fn finished(
     let request = Request::FinishedFlows(FinishedRequest {
         last: last.or_else(|| follow.then_some(following::BEFORE)),
         follow,
+        site: filter.site.clone(),
     });
     if !follow {
         let reply = reading::ask(options, &request, pick)?;
@@ -68,8 +68,8 @@ fn show(
 
 fn line(flow: &FinishedFlow) -> String {
     let ends = [
-        end(flow.protocol_number, flow.local, flow.local_port),
-        end(flow.protocol_number, flow.remote, flow.remote_port),
+        protocol::end(flow.protocol_number, flow.local, flow.local_port),
+        protocol::end(flow.protocol_number, flow.remote, flow.remote_port),
     ];
     let lasted = flow
         .last_seen_unix_milliseconds

@@ -6,13 +6,12 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Cell, Clear, Paragraph, Row, Table};
 
-use super::super::flows::end;
 use super::super::units::{bytes, count, duration, rate};
 use super::keys::HELP;
 use super::poll::Sample;
 use super::state::{HISTORY, History, State, Upper, links_of};
-use crate::control::FlowSort;
 use crate::control::message::{Flow, SiteState};
+use crate::control::{FlowSort, protocol};
 
 const LEAST: (u16, u16) = (60, 12);
 /// Lines of the upper table, without its head.
@@ -181,8 +180,16 @@ fn draw_flows(frame: &mut Frame<'_>, area: Rect, state: &State, sample: &Sample)
         };
         Row::new([
             Cell::new(flow.protocol.clone()),
-            Cell::new(end(flow.protocol_number, flow.local, flow.local_port)),
-            Cell::new(end(flow.protocol_number, flow.remote, flow.remote_port)),
+            Cell::new(protocol::end(
+                flow.protocol_number,
+                flow.local,
+                flow.local_port,
+            )),
+            Cell::new(protocol::end(
+                flow.protocol_number,
+                flow.remote,
+                flow.remote_port,
+            )),
             Cell::new(flow.site.clone()),
             mark,
             Cell::new(rate(flow.bytes_per_second())),

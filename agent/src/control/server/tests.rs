@@ -67,7 +67,7 @@ async fn say(place: &Place, bytes: impl Into<Vec<u8>>) -> Response {
 
 fn message(response: Response) -> String {
     match response {
-        Response::Error { message } => message,
+        Response::Error { message, .. } => message,
         other => panic!("expected an error, found {other:?}"),
     }
 }

@@ -11,13 +11,14 @@ mod tunnel;
 
 use anyhow::{Context, Result};
 use datapath_abi::explanation::{Decision, Explanation, KNOWN_FLOW, TARGET};
-use datapath_abi::outcome::DropReason;
+use datapath_abi::outcome::{DropReason, StackReason};
 
 use self::packet::Packet;
 use self::place::{Named, Place};
 use self::story::Story;
 use crate::control::message::{End, ExplainRequest, Explained, FastPath, Response};
-use crate::datapath::{Hook, Mode, Question};
+use crate::control::{Wrong, refusal};
+use crate::datapath::{Datapath, Hook, Mode, Question};
 use crate::gateway::Gateway;
 use crate::ids::SiteId;
 
@@ -26,29 +27,57 @@ impl Gateway {
     pub(super) async fn explain(&mut self, request: &ExplainRequest) -> Response {
         match self.explain_packet(request).await {
             Ok(explained) => Response::Explain(Box::new(explained)),
-            Err(error) => Response::error(format!("{error:#}")),
+            Err(error) => refusal(&error),
         }
     }
 
     async fn explain_packet(&mut self, request: &ExplainRequest) -> Result<Explained> {
-        let packet = Packet::of(request)?;
+        let packet = Packet::of(request).map_err(|error| Wrong(format!("{error:#}")))?;
         let place = self.place_of(request).await?;
         let mut story = Story::of(&packet, &place);
+        let tagged = match place.interface() {
+            Some(interface) => self.tell_vlan(interface, &mut story).await?,
+            None => false,
+        };
         match place {
             Place::Lan(lan) => self.by_lan(&packet, &lan, &mut story).await?,
             Place::Tunnel => self.out_of_tunnel(&packet, &mut story).await?,
             Place::Host => self.by_host(&packet, &mut story).await?,
             Place::Other(interface) => {
-                let at = &interface.name;
-                story.step(
-                    at,
-                    "neither a LAN nor the tunnel: no program of the fast path judges the packet",
-                );
+                if tagged {
+                    story.answer.fast_path = FastPath::Declines;
+                    story.answer.reason = Some(StackReason::VlanTagged.as_str().to_owned());
+                } else {
+                    story.step(
+                        &interface.name,
+                        "neither a LAN nor the tunnel: no program of the fast path judges the packet",
+                    );
+                }
                 self.by_kernel(&packet, Some(&interface), &mut story)
                     .await?;
             }
         }
         Ok(story.finish())
+    }
+
+    /// A frame for a VLAN interface comes by the interface below with a tag. Whether a program there leaves it to the
+    /// kernel.
+    async fn tell_vlan(&self, interface: &Named, story: &mut Story) -> Result<bool> {
+        let Some((lan, id)) = self.lan_below(interface).await? else {
+            return Ok(false);
+        };
+        let there = self.has_program(Hook::LanIngress, &lan);
+        if there {
+            let reason = StackReason::VlanTagged.as_str();
+            story.step(
+                &format!("{lan} lan_ingress"),
+                &format!(
+                    "left to the kernel ({reason}): VLAN {id}, which is for {}",
+                    interface.name
+                ),
+            );
+        }
+        Ok(there)
     }
 
     /// By a LAN interface.
@@ -176,18 +205,10 @@ impl Gateway {
         packet: &Packet,
         interface: &Named,
     ) -> Result<Option<Explanation>> {
-        let Some(datapath) = &self.forwarding.datapath else {
+        let datapath = self.forwarding.datapath.as_ref();
+        let Some(datapath) = datapath.filter(|_| self.has_program(at, &interface.name)) else {
             return Ok(None);
         };
-        let mut attachments = datapath.attachments().iter();
-        let is_there = attachments.any(|attachment| {
-            attachment.hook == at
-                && attachment.interface == interface.name
-                && attachment.mode != Mode::Off
-        });
-        if !is_there {
-            return Ok(None);
-        }
         let explanation = datapath.explain(&Question {
             at,
             interface: interface.index,
@@ -196,6 +217,16 @@ impl Gateway {
             gso_size: packet.segment_size,
         })?;
         Ok(Some(explanation))
+    }
+
+    fn has_program(&self, at: Hook, interface: &str) -> bool {
+        let datapath = self.forwarding.datapath.as_ref();
+        let attachments = datapath.map(Datapath::attachments).unwrap_or_default();
+        attachments.iter().any(|attachment| {
+            attachment.hook == at
+                && attachment.interface == interface
+                && attachment.mode != Mode::Off
+        })
     }
 
     /// Why a hook has no program.

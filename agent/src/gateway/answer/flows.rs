@@ -16,6 +16,7 @@ use self::best::Candidate;
 use self::look::{Look, Next};
 use super::RATE_WINDOW;
 use crate::control::message::{Flow, FlowsReply, FlowsRequest, Response};
+use crate::control::refusal;
 use crate::datapath::Flows;
 use crate::gateway::Gateway;
 use crate::gateway::plan::Plan;
@@ -37,11 +38,6 @@ impl PendingFlows {
 }
 
 impl Gateway {
-    fn has_site(&self, name: &str) -> bool {
-        let mut sites = self.desired.plan.sites.iter();
-        sites.any(|site| site.config.name == name)
-    }
-
     pub(super) fn begin_flows(
         &mut self,
         request: FlowsRequest,
@@ -59,7 +55,7 @@ impl Gateway {
         if let Some(site) = &request.filter.site
             && !self.has_site(site)
         {
-            let _ = reply.send(self.no_such_site(site));
+            let _ = reply.send(self.no_site(site));
             return;
         }
         match Look::begin(&request, &datapath.flows, carried) {
@@ -69,7 +65,7 @@ impl Gateway {
                 look,
                 reply,
             }),
-            Err(error) => drop(reply.send(Response::error(format!("{error:#}")))),
+            Err(error) => drop(reply.send(refusal(&error))),
         }
     }
 
@@ -101,10 +97,7 @@ impl Gateway {
             Ok(Next::Done(candidates)) => self.flows_reply(&pending, &candidates),
             Err(error) => Err(error),
         };
-        let response = response.map_or_else(
-            |error| Response::error(format!("{error:#}")),
-            Response::Flows,
-        );
+        let response = response.map_or_else(|error| refusal(&error), Response::Flows);
         let _ = pending.reply.send(response);
     }
 

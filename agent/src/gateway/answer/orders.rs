@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::config::nearest::did_you_mean;
 use crate::control::message::{EventKind, LinkOrder, LinksReply, LogFilter};
-use crate::control::{Asker, Response};
+use crate::control::{Asker, Response, refusal};
 use crate::gateway::Gateway;
 use crate::gateway::reconcile::Event;
 use crate::ids::LinkId;
@@ -17,13 +17,13 @@ impl Gateway {
         let before = log.filter();
         if let Some(wanted) = wanted {
             if let Err(error) = log.set_filter(wanted) {
-                return Response::error(format!("{error:#}"));
+                return refusal(&error);
             }
             self.record(Change {
                 kind: EventKind::Order,
                 subject: "log".to_owned(),
                 from: Some(before),
-                to: wanted.to_owned(),
+                to: log.filter(),
                 cause: format!("by the command line ({asker})"),
             });
         }
@@ -47,7 +47,7 @@ impl Gateway {
             let sites = self.desired.plan.sites.iter();
             let sites = sites.map(|site| site.config.name.as_str());
             let known = names.iter().map(String::as_str).chain(sites);
-            return Response::error(format!(
+            return Response::usage(format!(
                 "{target:?} is no link of this gateway{} (name a site, or one of {})",
                 did_you_mean(target, known),
                 names.join(", ")
@@ -69,7 +69,7 @@ impl Gateway {
         self.mark(Event::LinksDue);
         self.reconcile(now).await;
         if let Err(error) = self.forwarding.lanes.ended() {
-            return Response::error(format!("{error:#}"));
+            return refusal(&error);
         }
         let links = self.sites(now).into_iter().flat_map(|site| site.links);
         Response::Links(LinksReply {

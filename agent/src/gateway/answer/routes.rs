@@ -8,7 +8,7 @@ use datapath_abi::settings::DEFAULT_VNET;
 use crate::control::message::{
     OverlapsReply, Response, Route, RouteAnswer, RouteKind, RoutesReply,
 };
-use crate::control::overlaps;
+use crate::control::{overlaps, refusal};
 use crate::datapath::Target;
 use crate::gateway::forwarding::Forwarding;
 use crate::gateway::plan::Plan;
@@ -31,7 +31,7 @@ impl RouteView<'_> {
     pub(super) fn all(&self) -> Response {
         match self.all_routes() {
             Ok(routes) => Response::Routes(RoutesReply { routes }),
-            Err(error) => Response::error(format!("{error:#}")),
+            Err(error) => refusal(&error),
         }
     }
 
@@ -87,7 +87,7 @@ impl RouteView<'_> {
     pub(super) async fn find(&self, address: IpAddr) -> Response {
         match self.find_route(address).await {
             Ok(answer) => Response::Route(answer),
-            Err(error) => Response::error(format!("{error:#}")),
+            Err(error) => refusal(&error),
         }
     }
 

@@ -184,3 +184,56 @@ impl Peer {
         self.on_path_session(now);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::noise::Identity;
+    use crate::peer::PeerSpec;
+    use crate::session::Local;
+    use crate::tai64n::Calendar;
+    use crossway_sys::clock;
+    use crossway_types::engine::Engine;
+    use crossway_types::ids::LinkId;
+
+    fn peer(now: Instant) -> Peer {
+        let spec = PeerSpec {
+            link: LinkId(1),
+            site: None,
+            engine: Engine::Crossway,
+            receiver_index: 1,
+            public_key: Identity::new([2; 32]).public_key(),
+            preshared_key: None,
+            keepalive: None,
+            endpoint: None,
+            interface: None,
+            liveness: Liveness::default(),
+            probe_source: None,
+        };
+        let local = Local {
+            identity: Identity::new([1; 32]),
+            calendar: Calendar::new(now, Duration::ZERO),
+            mtu: 1420,
+        };
+        Peer::new(spec, &local, now)
+    }
+
+    #[test]
+    fn what_may_not_be_told_yet_has_its_time() {
+        let now = clock::now();
+        let mut peer = peer(now);
+        assert_eq!(peer.tells_at(now), None);
+        let mut told = 0;
+        for turn in 0..21 {
+            let echo = Some(turn % 2 == 0);
+            peer.told.look(LinkLiveness { bfd: None, echo }, true);
+            told += u32::from(peer.poll_change(now).is_some());
+        }
+        let later = now + Duration::from_millis(200);
+        assert_eq!((told, peer.tells_at(now)), (10, Some(later)));
+        let last = peer.poll_change(later).unwrap();
+        assert_eq!((last.pulse.echo, peer.tells_at(later)), (Some(true), None));
+    }
+}

@@ -78,8 +78,9 @@ impl Session {
             Some(current) => self.is_renewal_due(current, traffic, now),
             None => !self.queue.is_empty() && self.may_begin(now),
         };
+        let doubted = self.timers.take_doubt(now);
         let unheard = self.answers.ignored_for(now).is_some();
-        if self.timers.take_doubt(now) | due | unheard {
+        if doubted || due || unheard {
             self.initiate(local, now, to)
         } else {
             None

@@ -163,6 +163,18 @@ mod tests {
     }
 
     #[test]
+    fn the_next_agent_knows_when_the_data_was_sent_that_a_keepalive_answers() {
+        let start = clock::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        for (keepalive, answered) in [(3, false), (10, true), (14, false)] {
+            let mut doubt = Doubt::resumed(true, Some(at(15)));
+            doubt.on_keepalive();
+            doubt.look(at(keepalive));
+            assert_eq!(doubt.next().is_none(), answered, "{keepalive}");
+        }
+    }
+
+    #[test]
     fn a_pause_is_no_doubt_and_an_answer_for_certain_begins_anew() {
         let start = clock::now();
         let at = |seconds| start + Duration::from_secs(seconds);

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use anyhow::{Result, bail};
 
+use crate::control::Wrong;
 use crate::control::message::ExplainRequest;
 use crate::gateway::Gateway;
 use crate::host::decision::{RouteDecision, RoutedPacket};
@@ -17,6 +18,8 @@ pub(super) struct Named {
     pub(super) index: IfIndex,
     pub(super) mtu: u32,
     pub(super) address: Option<[u8; 6]>,
+    /// Of a VLAN interface the one below and the VLAN's id.
+    pub(super) vlan: Option<(IfIndex, u16)>,
 }
 
 /// Where a packet comes from.
@@ -53,6 +56,7 @@ impl From<links::Interface> for Named {
             index: interface.index,
             mtu: interface.mtu,
             address: interface.address,
+            vlan: interface.vlan,
         }
     }
 }
@@ -90,10 +94,10 @@ impl Gateway {
             }
             None => {
                 let lans: Vec<&str> = lans.iter().map(|lan| lan.interface.as_str()).collect();
-                bail!(
+                bail!(Wrong(format!(
                     "there is no interface {name}: say lan, tunnel, host, or an interface such as {}",
                     lans.join(", ")
-                )
+                )))
             }
         }
     }
@@ -117,6 +121,20 @@ impl Gateway {
                 away.join(", ")
             ),
         }
+    }
+
+    /// The LAN that a VLAN interface lies on, and the VLAN's id.
+    pub(super) async fn lan_below(&self, interface: &Named) -> Result<Option<(String, u16)>> {
+        let Some((below, id)) = interface.vlan else {
+            return Ok(None);
+        };
+        for lan in &self.desired.config.gateway.lan {
+            let found = self.host.kernel.find(&lan.interface).await?;
+            if found.is_some_and(|found| found.index == below) {
+                return Ok(Some((lan.interface.clone(), id)));
+            }
+        }
+        Ok(None)
     }
 
     async fn way_to(&self, destination: IpAddr) -> Result<Option<IfIndex>> {
@@ -145,6 +163,7 @@ impl Gateway {
             index: self.host.tun.index,
             mtu: self.host.tun.mtu.mtu.into(),
             address: None,
+            vlan: None,
         }
     }
 }

@@ -8,7 +8,7 @@ use datapath_abi::outcome::Tally;
 
 use super::best::{Best, Candidate, Place};
 use crate::control::message::{FlowsRequest, MAX_PAGE};
-use crate::control::{FlowEnds, FlowFilter, FlowSort, FlowView};
+use crate::control::{FlowEnds, FlowFilter, FlowSort, FlowView, Wrong};
 use crate::datapath::{Flows, Opening, Walk};
 
 const NANOSECONDS_PER_SECOND: u64 = 1_000_000_000;
@@ -94,7 +94,9 @@ impl Region {
 impl Look {
     pub(super) fn begin(request: &FlowsRequest, flows: &Flows, carried: Tally) -> Result<Self> {
         let wrong = || {
-            anyhow!("`after` is not where a page of this order ended: write what `next` says there")
+            let why =
+                "`after` is not where a page of this order ended: write what `next` says there";
+            anyhow!(Wrong(why.to_owned()))
         };
         let after = request.after.as_deref();
         let (walk, after) = if request.sort == FlowSort::Table {

@@ -83,6 +83,22 @@ fn seventeen_flows_of_ipv4_share_a_datagram() {
 }
 
 #[test]
+fn datagrams_are_full_and_not_longer_whatever_the_names_of_sites_are() {
+    for length in 1..=32 {
+        let names: Vec<String> = (0..100).map(|site| format!("{site:0length$}")).collect();
+        let names = names.iter().filter(|name| name.len() == length);
+        // Each flow has a section of its own.
+        let flows = names.map(|name| named(name, 1));
+        let each = 2 + length + FLOW4;
+        let count = flows.clone().count();
+        let fit = (LONGEST - HEAD) / each;
+        let datagrams = write(flows, false);
+        assert_eq!(datagrams.len(), count.div_ceil(fit), "{length}");
+        assert_eq!(datagrams[0].len(), HEAD + fit.min(count) * each, "{length}");
+    }
+}
+
+#[test]
 fn one_tick_of_the_fullest_table_fits_the_pace() {
     // A step of the sweep looks at up to five batches of 4096; all of IPv6, each of another site.
     let names: Vec<String> = (0..4096).map(|site| format!("{site:032}")).collect();

@@ -7,9 +7,14 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::*;
+use crate::keypair::REJECT_AFTER;
 
 /// Seconds of one run: some renewals and more.
 const RUN: u64 = 420;
+/// Time between two looks at both ends.
+const STEP: Duration = Duration::from_millis(10);
+/// A datagram may take so much longer than another.
+const JITTER: Duration = Duration::from_millis(20);
 
 /// The end that it is for, and its bytes.
 type Datagram = (usize, Vec<u8>);
@@ -39,10 +44,16 @@ impl Network {
         if datagram[0] != 4 && self.random.random_range(0..10) < self.lost {
             return;
         }
-        let jitter = Duration::from_millis(self.random.random_range(0..20));
+        let jitter = Duration::from_millis(self.random.random_range(0..JITTER.as_millis() as u64));
         self.sent += 1;
         let key = (now + self.delay + jitter, self.sent);
         self.way.insert(key, (to, datagram));
+    }
+
+    /// Age of a session at which the far end takes what is sent now: to who answered the handshake it is older by the
+    /// way of the answer, and what is sent now is on its way as well.
+    fn oldest(&self) -> Duration {
+        REJECT_AFTER - 2 * (self.delay + JITTER + STEP)
     }
 
     /// The next datagram that has arrived by now.
@@ -83,7 +94,7 @@ fn exchange(handed_over: f64) {
         ];
         let (mut packets, mut arrived) = (0, 0);
         for step in 0..RUN * 100 {
-            let now = start + Duration::from_millis(step * 10);
+            let now = start + STEP * step as u32;
             for at in [0, 1] {
                 let end = &mut ends[at];
                 if handed_over > 0.0 && network.random.random_bool(handed_over) {
@@ -97,10 +108,9 @@ fn exchange(handed_over: f64) {
                 if step == 0 {
                     out.extend(end.dial(now));
                 }
-                // A session in its last second may have ended at the far side, and the queue in
-                // front of none is bounded.
+                // A session may end at the far side first, and the queue in front of none is bounded.
                 let due = match end.session.handshake_age(now) {
-                    Some(age) => age < Duration::from_secs(179) && step % 5 == at as u64,
+                    Some(age) => age < network.oldest() && step % 5 == at as u64,
                     None => step % 100 == 1,
                 };
                 if due && step < RUN * 100 - 1000 {
