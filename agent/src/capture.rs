@@ -13,5 +13,5 @@ mod pcapng;
 mod session;
 mod writer;
 
-pub use self::choice::{Choice, Skin};
+pub use self::choice::{Choice, Skin, UnknownSite};
 pub use self::session::{Bounds, capture};

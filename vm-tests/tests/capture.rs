@@ -405,7 +405,7 @@ fn who_asks_for_what_cannot_be_is_told_so() {
         (
             &["--site", "bb"][..],
             true,
-            1,
+            2,
             "there is no site bb: did you mean b?",
         ),
         (&[], true, 1, "a capture of this gateway runs already"),

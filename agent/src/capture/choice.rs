@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use datapath_abi::address::{self, Address};
 use datapath_abi::capture::{ANY, CaptureFilter, Masked, Way};
 
@@ -44,6 +44,15 @@ pub enum Skin {
     /// Both.
     #[default]
     Both,
+}
+
+/// A site was named that the gateway does not have.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no site {name}{meant} (sites of this gateway: {known})")]
+pub struct UnknownSite {
+    name: String,
+    meant: String,
+    known: String,
 }
 
 impl Choice {
@@ -111,7 +120,12 @@ impl Choice {
             let names: Vec<&str> = ground.sites.values().map(|site| &*site.name).collect();
             let meant = did_you_mean(name, names.iter().copied());
             let known = names.join(", ");
-            bail!("there is no site {name}{meant} (sites of this gateway: {known})");
+            return Err(UnknownSite {
+                name: name.clone(),
+                meant,
+                known,
+            }
+            .into());
         };
         Ok(Some(*id))
     }

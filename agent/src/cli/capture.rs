@@ -14,7 +14,7 @@ use super::flows::parse_protocol;
 use super::output::print_json;
 use super::units::{bytes, count, counted};
 use super::{Options, complete};
-use crate::capture::{Bounds, Choice, Skin, capture as run};
+use crate::capture::{Bounds, Choice, Skin, UnknownSite, capture as run};
 use crate::control::message::CaptureSummary;
 use crate::datapath::capture::guard;
 use crate::prefix::Prefix;
@@ -187,6 +187,10 @@ pub(super) fn capture(options: &Options, capture: &Capture) -> Result<(), Failur
         eprintln!(
             "capturing on {gateway}, at most {packets} packets, {size} and {seconds} s; Ctrl-C ends it"
         );
+    })
+    .map_err(|error| match error.downcast::<UnknownSite>() {
+        Ok(unknown) => Failure::Wrong(unknown.to_string()),
+        Err(error) => error.into(),
     })?;
     if options.json {
         return print_json(&summary, true);

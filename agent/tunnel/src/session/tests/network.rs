@@ -53,7 +53,7 @@ impl Network {
     /// Age of a session at which the far end takes what is sent now: to who answered the handshake it is older by the
     /// way of the answer, and what is sent now is on its way as well.
     fn oldest(&self) -> Duration {
-        REJECT_AFTER - 2 * (self.delay + JITTER + STEP)
+        REJECT_AFTER.saturating_sub(2 * (self.delay + JITTER + STEP))
     }
 
     /// The next datagram that has arrived by now.
