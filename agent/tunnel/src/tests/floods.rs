@@ -108,9 +108,10 @@ fn cookies_take_the_time_that_data_leaves_and_have_some_of_their_own() {
         }
         cookies
     };
-    // A fifth of a second of 40,000 initiations a second; the first time with the bursts.
+    // A fifth of a second of 40,000 initiations a second. The first time both bursts are there, one after the other:
+    // 8000 less the 200 before the load, and what comes beyond 25,000 a second in the last 48 ms.
     let alone = cookies(0);
-    assert!((7200..=7700).contains(&alone), "{alone}");
+    assert!((7000..=7200).contains(&alone), "{alone}");
     let beside_a_little = cookies(2);
     assert!(
         (2800..=3400).contains(&beside_a_little),
