@@ -86,7 +86,7 @@ fn has_settled(link: &Value) -> bool {
 }
 
 /// What an agent remembers for the next one, whatever becomes of itself.
-pub const MEMORY: [&str; 2] = [".handshakes", ".names.json"];
+pub const MEMORY: [&str; 3] = [".handshakes", ".history", ".names.json"];
 
 /// What a gateway keeps outside of its namespace, [`MEMORY`] apart: pins, socket, state. Empty after a clean stop.
 pub fn files_of(gateway: &str) -> Vec<PathBuf> {
