@@ -177,7 +177,10 @@ impl UdpSocket {
             let theirs = all.filter(|(_, of_this)| **of_this == door);
             of_one.clear();
             of_one.extend(theirs.map(|(transmit, _)| *transmit));
-            unsent += self.send_by(door, of_one, payload);
+            // Who has no way of its own has no socket behind those doors.
+            if !of_one.is_empty() {
+                unsent += self.send_by(door, of_one, payload);
+            }
         }
         unsent
     }

@@ -66,6 +66,24 @@ fn control_that_stands_behind_data_goes_first() {
     }
 }
 
+/// As where the port could not be shared at the start, or an agent has handed over.
+#[test]
+fn control_and_a_probe_leave_together_by_a_socket_without_ways() {
+    let (mut from, _) = socket("127.0.0.1:0");
+    from.ways = Ways::none();
+    let (to, address) = socket("127.0.0.1:0");
+    let end = Endpoint::new(address);
+    let mut batch = Transmits::new();
+    push_control(&mut batch, 1, 100, end);
+    batch.spare()[..200].fill(2);
+    batch.push_probe(200, end);
+    push(&mut batch, 3, 300, end);
+    assert_eq!(from.send(&mut batch), Unsent::default());
+    let mut lengths: Vec<usize> = receive(&to, 3).iter().map(|(_, it)| it.len()).collect();
+    lengths.sort_unstable();
+    assert_eq!(lengths, [100, 200, 300]);
+}
+
 #[test]
 fn a_batch_of_mixed_sizes_arrives_datagram_by_datagram() {
     let (mut sender, _) = socket("127.0.0.1:0");
