@@ -12,4 +12,6 @@ pub mod keeper;
 pub mod scope;
 pub mod side;
 pub mod store;
+#[cfg(test)]
+mod test_folder;
 pub mod trouble;

@@ -60,8 +60,8 @@ impl Tunnel {
         let inner = &landing[..length];
         // Is it traffic? What is for us is taken out before the source is checked: a control packet of BFD and a probe
         // of the path go between the ends' own addresses, which no route of the site holds; a reply to our echo does
-        // come from the site, and would be forwarded. BFD is asked first, for a link that is not heard is dead. A replica's packets are for
-        // control or for nobody. What is left is traffic, and must come from the site.
+        // come from the site, and would be forwarded. BFD is asked first, for a link that is not heard is dead. A
+        // replica's packets are for control or for nobody. What is left is traffic, and must come from the site.
         let addresses = packet::addresses(inner).ok_or(DropReason::InnerMalformed)?;
         if encapsulation::is_control(inner) && peer.expects_control(addresses) {
             return self

@@ -1,36 +1,13 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use crossway_api::message::{ServicesRequest, WallClock};
 
 use super::*;
 use crate::catalogue::{Batch, Catalogue, Counts};
 use crate::scope::Scope;
+use crate::test_folder::Folder;
 use datapath_abi::flow::{FlowCounters, FlowKey, FlowKey4, OpenedBy};
-
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("crossway-services-{}-{number}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        fs::create_dir(&folder).unwrap();
-        Self(folder)
-    }
-
-    fn file(&self) -> PathBuf {
-        self.0.join("services.db")
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        drop(fs::remove_dir_all(&self.0));
-    }
-}
 
 /// So many services, each with so many clients.
 fn catalogue(services: u16, clients: u32) -> Catalogue {
