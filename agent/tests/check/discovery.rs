@@ -1,20 +1,10 @@
 //! What `crossway check` says of `[discovery]`.
 
-use crate::{GOOD, parse};
+use crate::said_of;
 
 /// A file with that at its end, and what is said of it.
 fn discovery(lines: &str) -> String {
-    match parse(&format!("{GOOD}\n{lines}\n")) {
-        Ok(accepted) => format!("{:?}", accepted.config.discovery),
-        Err(rejected) => {
-            let errors = rejected.errors.iter();
-            let texts: Vec<String> = errors
-                .map(ToString::to_string)
-                .map(|text| text[text.find(": ").unwrap() + 2..].to_owned())
-                .collect();
-            texts.join("\n")
-        }
-    }
+    said_of(&format!("\n{lines}\n"), |config| &config.discovery)
 }
 
 #[test]

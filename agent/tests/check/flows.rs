@@ -1,20 +1,10 @@
 //! What `crossway check` says of `[flows]`.
 
-use crate::{GOOD, parse};
+use crate::said_of;
 
 /// A file with that at its end, and what is said of it.
 fn flows(lines: &str) -> String {
-    match parse(&format!("{GOOD}\n[flows]\n{lines}\n")) {
-        Ok(accepted) => format!("{:?}", accepted.config.flows),
-        Err(rejected) => {
-            let errors = rejected.errors.iter();
-            let texts: Vec<String> = errors
-                .map(ToString::to_string)
-                .map(|text| text[text.find(": ").unwrap() + 2..].to_owned())
-                .collect();
-            texts.join("\n")
-        }
-    }
+    said_of(&format!("\n[flows]\n{lines}\n"), |config| &config.flows)
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod sites;
 mod toml;
 mod vrrp;
 
+use std::fmt::Debug;
 use std::path::Path;
 
 use crossway::config::{Accepted, Config, Rejected};
@@ -93,6 +94,21 @@ fn parse(text: &str) -> Result<Accepted, Rejected> {
     let accepted = Config::parse(text, file)?;
     round_trip::check(&accepted.config);
     Ok(accepted)
+}
+
+/// What [`GOOD`] with these lines at its end means of it, or each error without its place.
+fn said_of<T: Debug>(lines: &str, part: impl FnOnce(&Config) -> &T) -> String {
+    match parse(&format!("{GOOD}{lines}")) {
+        Ok(accepted) => format!("{:?}", part(&accepted.config)),
+        Err(rejected) => {
+            let errors = rejected.errors.iter();
+            let texts: Vec<String> = errors
+                .map(ToString::to_string)
+                .map(|text| text[text.find(": ").unwrap() + 2..].to_owned())
+                .collect();
+            texts.join("\n")
+        }
+    }
 }
 
 fn warnings(result: Result<Accepted, Rejected>) -> Vec<String> {

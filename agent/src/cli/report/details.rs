@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::chart::{Chart, Line, round_up};
 use super::facts::{Extreme, Facts, SiteFacts, Sums};
+use super::lists::head;
 use super::times;
 use crate::cli::units::{bytes, count, rate};
 
@@ -99,14 +100,12 @@ fn rates_table(facts: &Facts<'_>, sums: &Sums<'_>) -> Markup {
     };
     html! {
         table class="numbers" {
-            thead {
-                tr {
-                    th scope="col" { "Traffic" }
-                    th scope="col" class="number" { "All" }
-                    th scope="col" class="number" { "Mean" }
-                    th scope="col" class="number" { "Fastest second" }
-                }
-            }
+            (head(&[
+                ("Traffic", None),
+                ("All", Some("number")),
+                ("Mean", Some("number")),
+                ("Fastest second", Some("number")),
+            ]))
             tbody {
                 (row("To site", sums.to_site, sums.to_site_peak))
                 (row("From site", sums.from_site, sums.from_site_peak))

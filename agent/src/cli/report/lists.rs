@@ -29,26 +29,13 @@ pub(super) fn outages(facts: &Facts<'_>) -> Markup {
         section id="outages" {
             h2 { "What was out" }
             table {
-                thead {
-                    tr {
-                        th scope="col" { "What" }
-                        th scope="col" { "From" }
-                        th scope="col" { "To" }
-                        th scope="col" class="number" { "For" }
-                        th scope="col" { "Why" }
-                    }
-                }
+                (head(&[("What", None), ("From", None), ("To", None), ("For", Some("number")), ("Why", None)]))
                 tbody {
                     @for outage in outages.iter().take(MOST) {
                         tr {
                             th scope="row" { (kind(outage.kind)) " " (outage.name) }
                             td class="time" data-label="from" { (times::date_and_time(outage.began_unix_milliseconds)) }
-                            td class="time" data-label="to" {
-                                @match outage.ended_unix_milliseconds {
-                                    Some(ended) => (times::date_and_time(ended)),
-                                    None => strong { "goes on" },
-                                }
-                            }
+                            (end_of(outage.ended_unix_milliseconds))
                             td class="number" data-label="for" { (times::lasted(facts.lasted(outage))) }
                             td { (outage.cause) }
                         }
@@ -69,23 +56,12 @@ pub(super) fn warnings(facts: &Facts<'_>) -> Markup {
         section id="warnings" {
             h2 { "What was warned of" }
             table {
-                thead {
-                    tr {
-                        th scope="col" { "From" }
-                        th scope="col" { "To" }
-                        th scope="col" { "Warning" }
-                    }
-                }
+                (head(&[("From", None), ("To", None), ("Warning", None)]))
                 tbody {
                     @for warning in &history.warnings {
                         tr {
                             td class="time" data-label="from" { (times::date_and_time(warning.began_unix_milliseconds)) }
-                            td class="time" data-label="to" {
-                                @match warning.ended_unix_milliseconds {
-                                    Some(ended) => (times::date_and_time(ended)),
-                                    None => strong { "goes on" },
-                                }
-                            }
+                            (end_of(warning.ended_unix_milliseconds))
                             td { bdi { (warning.text) } " " span class="source" { (warning.source) } }
                         }
                     }
@@ -105,13 +81,7 @@ pub(super) fn drops(facts: &Facts<'_>) -> Markup {
                 p { "Nothing was dropped." }
             } @else {
                 table {
-                    thead {
-                        tr {
-                            th scope="col" { "Reason" }
-                            th scope="col" class="number" { "Packets" }
-                            th scope="col" class="wide" { "When" }
-                        }
-                    }
+                    (head(&[("Reason", None), ("Packets", Some("number")), ("When", Some("wide"))]))
                     tbody {
                         @for series in drops {
                             tr {
@@ -156,17 +126,15 @@ pub(super) fn flows(facts: &Facts<'_>) -> Markup {
                 p { "There were none." }
             } @else {
                 table {
-                    thead {
-                        tr {
-                            th scope="col" { "Protocol" }
-                            th scope="col" { "Here" }
-                            th scope="col" { "There" }
-                            th scope="col" { "Site" }
-                            th scope="col" class="number" { "To site" }
-                            th scope="col" class="number" { "From site" }
-                            th scope="col" { "When" }
-                        }
-                    }
+                    (head(&[
+                        ("Protocol", None),
+                        ("Here", None),
+                        ("There", None),
+                        ("Site", None),
+                        ("To site", Some("number")),
+                        ("From site", Some("number")),
+                        ("When", None),
+                    ]))
                     tbody {
                         @for of in &all {
                             tr {
@@ -243,14 +211,7 @@ pub(super) fn events(facts: &Facts<'_>) -> Markup {
                 p { "Nothing changed." }
             } @else {
                 table {
-                    thead {
-                        tr {
-                            th scope="col" { "Time" }
-                            th scope="col" { "What" }
-                            th scope="col" { "Change" }
-                            th scope="col" { "Why" }
-                        }
-                    }
+                    (head(&[("Time", None), ("What", None), ("Change", None), ("Why", None)]))
                     tbody {
                         @for event in events.iter().skip(skipped) {
                             tr {
@@ -266,6 +227,29 @@ pub(super) fn events(facts: &Facts<'_>) -> Markup {
                     }
                 }
                 (left_out(skipped as u64, "earlier change is", "earlier changes are"))
+            }
+        }
+    }
+}
+
+/// The head of a table: the words of its columns, each with its class.
+pub(super) fn head(columns: &[(&str, Option<&str>)]) -> Markup {
+    html! {
+        thead {
+            tr {
+                @for (words, class) in columns { th scope="col" class=[class] { (words) } }
+            }
+        }
+    }
+}
+
+/// When an outage or a warning ended.
+fn end_of(ended: Option<u64>) -> Markup {
+    html! {
+        td class="time" data-label="to" {
+            @match ended {
+                Some(ended) => (times::date_and_time(ended)),
+                None => strong { "goes on" },
             }
         }
     }

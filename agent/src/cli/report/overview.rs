@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use super::facts::{Facts, NOTABLE_LOSS, SiteFacts, Sums};
+use super::lists::head;
 use super::{scale, timeline, times};
 use crate::cli::units::{bytes, count};
 
@@ -15,17 +16,15 @@ pub(super) fn overview(facts: &Facts<'_>, shown: &[&SiteFacts<'_>]) -> Markup {
             h2 { "All sites" }
             (timeline::legend())
             table class="overview" {
-                thead {
-                    tr {
-                        th scope="col" { "Site, link" }
-                        th scope="col" class="wide" { "States" }
-                        th scope="col" class="number" { "Out" }
-                        th scope="col" class="number" { "To site" }
-                        th scope="col" class="number" { "From site" }
-                        th scope="col" class="number" { "Loss" }
-                        th scope="col" class="number" { "Round trip" }
-                    }
-                }
+                (head(&[
+                    ("Site, link", None),
+                    ("States", Some("wide")),
+                    ("Out", Some("number")),
+                    ("To site", Some("number")),
+                    ("From site", Some("number")),
+                    ("Loss", Some("number")),
+                    ("Round trip", Some("number")),
+                ]))
                 tbody {
                     @for site in shown {
                         (row(facts, &site.site, Some(site)))
