@@ -26,6 +26,7 @@ pub mod local;
 pub mod maps;
 pub mod outcome;
 pub mod packet;
+pub mod policy;
 pub mod route;
 pub mod settings;
 pub mod site;
