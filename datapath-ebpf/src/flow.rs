@@ -93,10 +93,16 @@ impl Flow {
     /// No rule allows it.
     #[inline(always)]
     pub(crate) fn judge(&mut self, skb: &Skb, headers: &Headers) -> Verdict<()> {
+        self.judgement = self.judged(skb, headers)?.forgotten(skb.length());
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn judged(&self, skb: &Skb, headers: &Headers) -> Verdict<Judgement> {
         let mut opened_by = BY_PACKET;
         if let Some(entry) = self.entry {
             if self.is_current && !self.is_another(entry, headers.opening) {
-                return Ok(());
+                return Ok(Judgement::CURRENT);
             }
             if headers.opening.goes_by_flow() {
                 opened_by = entry.opened_by();
@@ -112,11 +118,11 @@ impl Flow {
                 opened_by,
             },
         )?;
-        // One that is judged alone says nothing of what the table has.
-        if !self.is_current || !headers.opening.is_alone() {
-            self.judgement = judgement;
+        if self.is_current && headers.opening.is_alone() {
+            // It says nothing of what the table has.
+            return Ok(Judgement::CURRENT);
         }
-        Ok(())
+        Ok(judgement)
     }
 
     #[inline(always)]
@@ -207,7 +213,7 @@ impl Flow {
         match inserted {
             Inserted::Yes => {
                 maps::add_flow_stat(FlowStat::Inserted);
-                policy::count_rules(self.judgement.rules_word());
+                policy::count(self.judgement);
             }
             Inserted::Refused => {
                 maps::add_flow_stat(FlowStat::InsertFailed);

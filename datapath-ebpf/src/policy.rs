@@ -13,7 +13,7 @@ use datapath_abi::{
     outcome::DropReason,
     packet::{Packet as _, Slot},
     policy::{
-        Asked, Denied, IPV4, NO_PORTS, NO_RULE, NO_RULE16, OPEN, Opener, REFUSED_HEAD,
+        Asked, Denied, IPV4, MAX_RULES, NO_PORTS, NO_RULE, NO_RULE16, OPEN, Opener, REFUSED_HEAD,
         REFUSED_PER_SECOND, rule_slot, short,
     },
 };
@@ -29,15 +29,31 @@ use crate::{
 
 /// What is found of a flow: its rules, and who opened it.
 ///
-/// One number: the active rule in the lowest half word, then the shadow rule, then an [`OpenedBy`].
+/// One number, for the verifier to forget: 15 bits for the active rule, 15 for the shadow rule, then an [`OpenedBy`].
 #[derive(Clone, Copy)]
-pub(crate) struct Judgement(u64);
+pub(crate) struct Judgement(u32);
+
+/// Rules in 15 bits: those that have names in 16 keep them, less one bit.
+const RULE: u32 = 0x7fff;
+const SHADOW_SHIFT: u32 = 15;
+const OPENER_SHIFT: u32 = 30;
+const _: () = assert!(MAX_RULES <= RULE as usize / 2 + 1);
 
 impl Judgement {
-    /// Of a flow that has been judged before.
-    pub(crate) const CURRENT: Self = Self(u64::MAX);
+    /// Of a flow that has been judged before. No [`OpenedBy`] is 3.
+    pub(crate) const CURRENT: Self = Self(u32::MAX);
+    const DENIED: Self = Self(u32::MAX >> 2);
 
-    const DENIED: Self = Self(0xffff_ffff);
+    #[inline(always)]
+    fn new(active: u32, shadow: u32, opened_by: u32) -> Self {
+        Self(active & RULE | (shadow & RULE) << SHADOW_SHIFT | opened_by << OPENER_SHIFT)
+    }
+
+    /// The verifier walks what follows once, not once for each way to be judged or not.
+    #[inline(always)]
+    pub(crate) fn forgotten(self, unknown: u32) -> Self {
+        Self(asm::forget(self.0, u32::MAX, unknown))
+    }
 
     /// Whether the flow was judged just now.
     #[inline(always)]
@@ -48,13 +64,8 @@ impl Judgement {
     /// Both rules, as [`datapath_abi::flow::FlowCounters`] has them.
     #[inline(always)]
     pub(crate) fn rules(self) -> [u16; 2] {
-        [self.0 as u16, (self.0 >> 16) as u16]
-    }
-
-    /// The same as one number, the active one in the lower half.
-    #[inline(always)]
-    pub(crate) fn rules_word(self) -> u32 {
-        self.0 as u32
+        let wide = |rule: u32| (((rule << 1) as i16) >> 1) as u16;
+        [wide(self.0), wide(self.0 >> SHADOW_SHIFT)]
     }
 
     /// A [`FlowVerdict`].
@@ -69,7 +80,7 @@ impl Judgement {
     /// The end that opened the flow.
     #[inline(always)]
     pub(crate) fn opened_by(self) -> u8 {
-        (self.0 >> 32) as u8
+        (self.0 >> OPENER_SHIFT) as u8
     }
 }
 
@@ -120,6 +131,13 @@ pub(crate) struct Stranger<'a> {
     pub(crate) target: u32,
     /// What the table says of who opened the flow, an [`OpenedBy`], or [`BY_PACKET`].
     pub(crate) opened_by: u8,
+}
+
+/// Makes the verifier forget what it knows of who opened the flow: each protocol leaves other bits.
+#[inline(always)]
+pub(crate) fn blur_opening(headers: &mut Headers, skb: &Skb) {
+    let bits = asm::forget(headers.opening.bits().into(), 0xff, skb.length());
+    headers.opening = Opening::of_bits(bits as u8);
 }
 
 /// Judges a packet.
@@ -179,7 +197,7 @@ extern "C" fn is_open(vnet: u32) -> u32 {
 /// The [`Judgement`] of the packet in JUDGING. Each set of rules says the first of the questions below that it allows.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn judge_packet(context: *mut __sk_buff) -> u64 {
+extern "C" fn judge_packet(context: *mut __sk_buff) -> u32 {
     let Some(judging) = maps::judging() else {
         return Judgement::DENIED.0;
     };
@@ -252,8 +270,7 @@ impl Judging {
 
     #[inline(always)]
     fn judgement(&self) -> Judgement {
-        let [active, shadow] = [self.active, self.shadow].map(|rule| u64::from(short(rule)));
-        Judgement(active | shadow << 16 | u64::from(self.opened_by) << 32)
+        Judgement::new(self.active, self.shadow, self.opened_by)
     }
 }
 
@@ -352,7 +369,7 @@ pub(crate) extern "C" fn note_denied(context: *mut __sk_buff, packets: u64) -> u
         denied.shadow_rule = short(judging.shadow);
         denied.opened_by = judging.opened_by as u8;
         if let Inserted::Yes = maps::insert_denied(&judging.key, &judging.denied) {
-            add_to_rules(judging.judgement().rules_word());
+            add_to_rules(judging.judgement());
         }
     }
     if maps::may(Limited::Refused, REFUSED_PER_SECOND) {
@@ -361,21 +378,27 @@ pub(crate) extern "C" fn note_denied(context: *mut __sk_buff, packets: u64) -> u
     1
 }
 
-/// Counts a new flow of these rules, the active one in the lower half.
+/// Counts a new flow.
+#[inline(always)]
+pub(crate) fn count(judgement: Judgement) {
+    count_rules(judgement.0);
+}
+
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub(crate) extern "C" fn count_rules(rules: u32) -> u32 {
-    add_to_rules(rules);
+extern "C" fn count_rules(judgement: u32) -> u32 {
+    add_to_rules(Judgement(judgement));
     0
 }
 
 #[inline(always)]
-fn add_to_rules(rules: u32) {
-    if let Some(flows) = maps::rule_flows(rule_slot(rules as u16)) {
+fn add_to_rules(judgement: Judgement) {
+    let [active, shadow] = judgement.rules();
+    if let Some(flows) = maps::rule_flows(rule_slot(active)) {
         // SAFETY: an element of a per-CPU array belongs to this CPU while the program runs.
         unsafe { (*flows).active += 1 };
     }
-    if let Some(flows) = maps::rule_flows(rule_slot((rules >> 16) as u16)) {
+    if let Some(flows) = maps::rule_flows(rule_slot(shadow)) {
         // SAFETY: as above.
         unsafe { (*flows).shadow += 1 };
     }

@@ -6,7 +6,7 @@ use aya_ebpf::bindings::{
 };
 use datapath_abi::{
     explanation::Decision,
-    headers::{Headers, Opening, Ports},
+    headers::{Headers, Ports},
     outcome::{DropReason, StackReason},
     settings::{Role, SOFTWARE_GSO},
 };
@@ -20,7 +20,8 @@ use crate::{
     flow::{Flow, UNCHECKED},
     maps,
     notes::Notes,
-    policy, route,
+    policy::{self, blur_opening},
+    route,
     say::TunIngress,
     scope,
     skb::{self, NextHop, Refused, Skb},
@@ -138,7 +139,7 @@ fn blur(headers: &mut Headers, skb: &Skb) {
     headers.header_length = word >> 16;
     headers.protocol = (word >> 8) as u8;
     headers.tcp_flags = word as u8;
-    headers.opening = Opening::of_bits(forget(headers.opening.bits().into(), 0xff, unknown) as u8);
+    blur_opening(headers, skb);
     headers.ports = Ports::of_word(forget(headers.ports.word(), u32::MAX, unknown));
 }
 
