@@ -6,9 +6,9 @@ use network_types::ip::{IpProto, Ipv4Hdr, Ipv6Hdr};
 use crate::address::{self, Address};
 use crate::outcome::StackReason;
 use crate::packet::{Packet, Slot};
-use crate::policy::Opener;
 #[cfg(doc)]
 use crate::policy::Icmp;
+use crate::policy::Opener;
 
 /// Extension headers that are walked. Real packets have one or two (RFC 8504, 5.3 lets a node bound them).
 const MAX_EXTENSION_HEADERS: usize = 4;
@@ -253,9 +253,22 @@ impl Opening {
     #[inline(always)]
     fn of_tcp(flags: u8) -> Self {
         let [syn, ack] = [flags >> 1 & 1, flags >> 4 & 1];
-        Self(
-            (syn & !ack) * Self::ANEW | (syn & ack) * Self::ANSWER | (syn ^ 1) * Self::MIDDLE,
-        )
+        let both = syn & ack;
+        Self::with([
+            (syn ^ both, Self::ANEW),
+            (both, Self::ANSWER),
+            (syn ^ 1, Self::MIDDLE),
+        ])
+    }
+
+    /// Those bits whose numbers are 1, not 0.
+    #[inline(always)]
+    fn with<const N: usize>(bits: [(u8, u8); N]) -> Self {
+        let mut all = 0;
+        for (one, bit) in bits {
+            all |= one * bit;
+        }
+        Self(all)
     }
 
     /// As [`Icmp::of`] says it.
@@ -280,12 +293,13 @@ impl Opening {
                 [has(ANSWERS6) & is_known, error, has(ECHO6) & is_known]
             }
         };
-        Self(
-            answer * Self::ANSWER
-                | error * Self::ERROR
-                | ((answer | error) ^ 1) * Self::ANEW
-                | (echo ^ 1) * Self::ALONE,
-        )
+        let other = (answer | error) ^ 1;
+        Self::with([
+            (answer, Self::ANSWER),
+            (error, Self::ERROR),
+            (other, Self::ANEW),
+            (echo ^ 1, Self::ALONE),
+        ])
     }
 
     /// What [`Opening::bits`] gave.

@@ -132,7 +132,11 @@ fn who_opened_a_flow_is_told_by_arithmetic_as_by_words() {
                 Icmp::Error => (Opener::Either, true),
                 Icmp::Other => (Opener::Sender, false),
             };
-            assert_eq!((icmp.opener(), icmp.is_error()), (opener, is_error), "{family:?} {byte}");
+            assert_eq!(
+                (icmp.opener(), icmp.is_error()),
+                (opener, is_error),
+                "{family:?} {byte}"
+            );
             assert_eq!(icmp.is_alone(), !echo.contains(&byte), "{family:?} {byte}");
         }
     }
