@@ -65,7 +65,7 @@ impl Generator {
         });
         Network {
             sites: sites.into(),
-            own: self.several(2, |it| it.address()),
+            own: self.several(2, Self::address),
         }
     }
 
