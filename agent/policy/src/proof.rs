@@ -1,4 +1,5 @@
-//! Proofs of `[[never]]` and `[[expect]]`, by the arithmetic of sets: no address and no port is left out.
+//! Proofs of `[[never]]` and `[[expect]]`, by the arithmetic of sets: no address and no port is
+//! left out.
 
 mod cells;
 

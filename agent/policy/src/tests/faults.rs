@@ -1,4 +1,5 @@
-//! Every fault of a policy, told with what is wrong and the mend. Where it stands is told by `crossway check`.
+//! Every fault of a policy, told with what is wrong and the mend. Where it stands is told by
+//! `crossway check`.
 
 use super::{list, network, rule, words};
 use crate::source::Entry;

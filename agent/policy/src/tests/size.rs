@@ -1,10 +1,12 @@
-//! How large images become. The sizes do not depend on the machine, so they are told in the documentation.
+//! How large images become. The sizes do not depend on the machine, so they are told in the
+//! documentation.
 
 use super::rule;
 use crate::source::{Entry, List};
 use crate::{Network, Policy, SiteNetwork, Source};
 
-/// So many rules over so many prefixes of their own, as large networks have them: of sites, in objects, and alone.
+/// So many rules over so many prefixes of their own, as large networks have them: of sites, in
+/// objects, and alone.
 fn large(rules: usize, prefixes: usize) -> Policy {
     let networks: Vec<String> = (0..prefixes)
         .map(|n| match n % 4 {
