@@ -8,7 +8,7 @@ use super::area::FAMILIES;
 use super::compile::{self, Compiled, TooLarge};
 use super::fault::{Fault, Faults};
 use super::network::Network;
-use super::proof::{self, Ground};
+use super::proof::{self, Claimed, Ground};
 use super::rule::{Rule, Understood};
 use super::source::{Entry, Place, Source, Table};
 
@@ -63,9 +63,12 @@ fn understand(
     let ground = Ground::new(&areas, services.list(), &network.own);
     warn_of_idle_rules(&ground, Table::Allow, &allow, faults);
     warn_of_idle_rules(&ground, Table::Shadow, &shadow, faults);
-    let rules = (!source.is_open()).then_some(&allow[..]);
-    proof::never(&ground, source, rules, &never, faults);
-    proof::expect(&ground, source, rules, &expect, faults);
+    proof::are_about_something(&ground, Table::Never, &never, faults);
+    proof::are_about_something(&ground, Table::Expect, &expect, faults);
+    for claimed in claimed(source, &allow, &shadow) {
+        proof::never(&ground, &claimed, &never, faults);
+        proof::expect(&ground, &claimed, &expect, faults);
+    }
     let routes = network.routes();
     let mut compiled = |table, mut rules: Vec<Understood>| {
         rules.extend(implicit.clone());
@@ -89,6 +92,25 @@ fn understand(
         Some(compiled(Table::Shadow, shadow)?)
     };
     faults.are_warnings().then_some((active, tried))
+}
+
+/// The rules that claims are about: the active ones, and the shadow rules if there are any.
+fn claimed<'a>(
+    source: &'a Source,
+    allow: &'a [Understood],
+    shadow: &'a [Understood],
+) -> impl Iterator<Item = Claimed<'a>> {
+    let active = Claimed {
+        table: Table::Allow,
+        entries: &source.allow,
+        rules: (!source.is_open()).then_some(allow),
+    };
+    let tried = (!shadow.is_empty()).then_some(Claimed {
+        table: Table::Shadow,
+        entries: &source.shadow,
+        rules: Some(shadow),
+    });
+    [active].into_iter().chain(tried)
 }
 
 /// A rule whose sides share no family, or whose protocol the family does not have, lets nothing

@@ -1,6 +1,6 @@
 //! Understands words one by one, and tells what is wrong with each.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crossway_types::name;
@@ -182,9 +182,14 @@ impl<'a> Reader<'a> {
             if let Some(name) = &entry.name {
                 self.check_name(name, place.key(Key::Name), &mut names);
             }
-            self.check_words(&entry.from, place.key(Key::From));
-            self.check_words(&entry.to, place.key(Key::To));
-            self.check_words(entry.ports.as_deref().unwrap_or(&[]), place.key(Key::Ports));
+            let ports = entry.ports.as_deref().unwrap_or_default();
+            for (key, words) in [
+                (Key::From, &entry.from[..]),
+                (Key::To, &entry.to),
+                (Key::Ports, ports),
+            ] {
+                check_words(words, place.key(key), self.faults);
+            }
             understood.push(Understood {
                 from: self.side(&entry.from, place.key(Key::From)),
                 to: self.side(&entry.to, place.key(Key::To)),
@@ -209,16 +214,15 @@ impl<'a> Reader<'a> {
             self.faults.error(place, problem, "rename one of them");
         }
     }
+}
 
-    /// Tells of words that stand in a list twice.
-    fn check_words(&mut self, words: &[String], place: Place) {
-        let mut seen = HashMap::new();
-        for (number, word) in words.iter().enumerate() {
-            if seen.insert(word, number).is_some() {
-                let problem = format!("{} is listed twice", shown(word));
-                self.faults
-                    .warning(place.word(number), problem, "keep one of them");
-            }
+/// Tells of words that stand in a list twice.
+fn check_words(words: &[String], place: Place, faults: &mut Faults) {
+    let mut seen = HashSet::new();
+    for (number, word) in words.iter().enumerate() {
+        if !seen.insert(word) {
+            let problem = format!("{} is listed twice", shown(word));
+            faults.warning(place.word(number), problem, "keep one of them");
         }
     }
 }
@@ -232,6 +236,7 @@ fn check_lists(
 ) {
     for (number, list) in lists.iter().enumerate() {
         let place = Place::of(table, number);
+        check_words(&list.words, place, faults);
         if let Some(problem) = name::problem(&list.name) {
             let problem = format!("the name {} {problem}", shown(&list.name));
             faults.error(place, problem, name::mend());
