@@ -55,8 +55,8 @@ pub struct RuleCounts {
 
 /// The maps POLICY, DENIED and POLICY_RULES.
 ///
-/// Without an image nothing is allowed: before the programs have one, they drop what they judge. An agent that takes over
-/// finds the images of the agent before in force, and sets its own.
+/// Without an image nothing is allowed: before the programs have one, they drop what they judge. An agent that takes
+/// over finds the images of the agent before in force, and sets its own.
 pub struct Policy {
     sets: RuleSets,
     settings: SharedSettings,
@@ -74,9 +74,9 @@ impl Policy {
         })
     }
 
-    /// Makes these lines the image of a rule set; none are open for all. If they are not yet, every flow is then judged again
-    /// with its next packet (one that stays allowed loses none), and new flows of the set are counted from zero. Takes about
-    /// a microsecond for each line.
+    /// Makes these lines the image of a rule set; none are open for all. If they are not yet, every flow is then judged
+    /// again with its next packet (one that stays allowed loses none), and new flows of the set are counted from zero.
+    /// Takes about a microsecond for each line.
     pub fn set(&mut self, set: RuleSet, lines: &[Line]) -> Result<()> {
         let slot = set.slot();
         if self.sets.is(slot, lines).context(maps::POLICY)? {
@@ -154,7 +154,8 @@ impl RefusedPackets {
         Ok(Self { ring })
     }
 
-    /// Waits for packets, and hands over those that have come, but no more than a batch. May be cancelled while it waits.
+    /// Waits for packets, and hands over those that have come, but no more than a batch. May be cancelled while it
+    /// waits.
     ///
     /// # Errors
     /// The ring cannot be waited for.

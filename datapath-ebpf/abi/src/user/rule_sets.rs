@@ -18,9 +18,10 @@ impl RuleSets {
         Self { map }
     }
 
-    /// Makes this the image of a set, [`crate::maps::ACTIVE_RULES`] or [`crate::maps::SHADOW_RULES`]; no lines are the open
-    /// image. A program that runs sees the old one or the new one. When this returns, none sees the old one any more (the
-    /// kernel waits for them, `maybe_wait_bpf_programs` in kernel/bpf/syscall.c). Takes a microsecond for each line.
+    /// Makes this the image of a set, [`crate::maps::ACTIVE_RULES`] or [`crate::maps::SHADOW_RULES`]; no lines are the
+    /// open image. A program that runs sees the old one or the new one. When this returns, none sees the old one any
+    /// more (the kernel waits for them, `maybe_wait_bpf_programs` in kernel/bpf/syscall.c). Takes a microsecond for
+    /// each line.
     pub fn set(&mut self, set: u32, lines: &[Line]) -> Result<(), MapError> {
         let lines = or_open(lines);
         let mut image = Array::create(lines.len() as u32, INNER_MAP)?;
