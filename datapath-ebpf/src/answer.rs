@@ -4,13 +4,18 @@
 //! What no error is ever sent about (RFC 1122, 3.2.2; RFC 4443, 2.4) gets none, and neither does what comes faster than
 //! [`PER_SECOND`]. Each family has a global function: the verifier walks it once and by itself.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::bindings::__sk_buff;
 use datapath_abi::{
     headers::{Family, Upper},
     packet::Packet as _,
 };
 
-use crate::{maps, skb::Skb};
+use crate::{
+    maps::{self, Limited},
+    skb::Skb,
+};
 
 /// Answers that a CPU gives in a second: as many as the kernel does (`icmp_msgs_per_sec`).
 const PER_SECOND: u64 = 1000;
@@ -20,7 +25,7 @@ const PER_SECOND: u64 = 1000;
 #[inline(always)]
 pub(crate) fn unreachable(skb: &Skb, family: Family) -> bool {
     // The segments of a super-packet share a checksum that is yet to be made.
-    if skb.gso_size() != 0 || !maps::may_answer(PER_SECOND) {
+    if skb.gso_size() != 0 || !maps::may(Limited::Answers, PER_SECOND) {
         return false;
     }
     match family {
@@ -122,7 +127,8 @@ extern "C" fn answer_unreachable6(context: *mut __sk_buff, protocol: u32, offset
     let Some(from) = maps::settings().map(|settings| settings.answers_from6) else {
         return 0;
     };
-    let mut answer = [0_u32; IP6 + ICMP + QUOTE6];
+    let mut answer = MaybeUninit::<[u32; IP6 + ICMP + QUOTE6]>::uninit();
+    let answer = zeroed(&mut answer);
     let Some(quote) = answer.last_chunk_mut::<QUOTE6>() else {
         return 0;
     };
@@ -152,7 +158,18 @@ extern "C" fn answer_unreachable6(context: *mut __sk_buff, protocol: u32, offset
     let pseudo = u64::from(u32::from(payload).to_be()) + u64::from(u32::from(PROTOCOL).to_be());
     let message = sum(&answer[2..], pseudo);
     answer[IP6] |= upper_half(message);
-    write(&skb, &answer, 4 * IP6 as u32 + u32::from(payload))
+    write(&skb, answer, 4 * IP6 as u32 + u32::from(payload))
+}
+
+/// Makes the words zero, without a call: of the stack there is not enough for one more function.
+#[inline(always)]
+fn zeroed<const N: usize>(words: &mut MaybeUninit<[u32; N]>) -> &mut [u32; N] {
+    for word in 0..N {
+        // SAFETY: within the array.
+        unsafe { words.as_mut_ptr().cast::<u32>().add(word).write_volatile(0) };
+    }
+    // SAFETY: all of it is written.
+    unsafe { words.assume_init_mut() }
 }
 
 /// The checksum over words in network order (RFC 1071).

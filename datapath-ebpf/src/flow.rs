@@ -3,14 +3,17 @@
 //!
 //! The agent changes the routes first and raises their generation after. A program reads the generation
 //! first and looks up the route after. So a site is never remembered under a later generation than that
-//! of the routes that named it: once the agent has raised the number, no flow goes by an older route.
+//! of the routes that named it: once the agent has raised the number, no flow goes by an older route. The same holds
+//! for the rules of the policy, which the agent changes before it raises the number: a flow that is known and current
+//! has been judged and allowed.
 
+mod enter;
 mod entry;
 
 use datapath_abi::{
     address::Address,
-    flow::{FlowCounters, FlowKey, FlowKey4, FlowStat, FlowVerdict, OpenedBy, source_check},
-    headers::{Family, Headers, Ports},
+    flow::{FlowKey, FlowKey4, OpenedBy, source_check},
+    headers::{Family, Headers, Opening, Ports},
     settings::Settings,
 };
 use zerocopy::transmute;
@@ -19,9 +22,12 @@ use self::entry::FlowEntry;
 use crate::{
     asm, clock,
     fault::Fault,
-    maps::{self, Inserted},
+    maps,
+    policy::{self, BY_PACKET, Stranger},
     route,
     say::Program,
+    skb::Skb,
+    verdict::Verdict,
     wire::{Direction, Wire},
 };
 
@@ -37,6 +43,10 @@ pub(crate) struct Flow {
     pub(crate) target: u32,
     /// The routes that say so, or older ones.
     generation: u32,
+    /// 1 if it is known and of the present generation: of the rules, too.
+    is_current: u32,
+    /// 1 if it was judged just now, so that the table does not say all of it yet.
+    is_new: u32,
 }
 
 impl Flow {
@@ -50,30 +60,95 @@ impl Flow {
     ) -> Self {
         let generation = maps::route_generation(settings);
         let ends = Ends::of(direction, headers);
-        let mut flow = Self {
+        let entry = find(vnet, headers, &ends);
+        let (target, is_current) = match entry.map(FlowEntry::site) {
+            Some((site, seen)) if seen == generation => (site, 1),
+            _ => {
+                // What the module says of the order holds only if the CPU keeps to it.
+                asm::fence_reads();
+                (route::look_up(vnet, headers.family, ends.remote), 0)
+            }
+        };
+        // The verifier walks what follows once, not once for each way to know the site.
+        Self {
             direction,
             vnet,
-            entry: find(vnet, headers, &ends),
-            target: 0,
+            entry,
+            target: asm::forget(target, u32::MAX, generation),
             generation,
-        };
-        if let Some(entry) = flow.entry {
-            let (site, seen) = entry.site();
-            if seen == generation {
-                flow.target = site;
-                return flow;
-            }
+            is_current: asm::forget(is_current, 1, generation),
+            is_new: 0,
         }
-        // What the module says of the order holds only if the CPU keeps to it.
-        asm::fence_reads();
-        flow.target = route::look_up(vnet, headers.family, ends.remote);
-        flow
     }
 
     /// Whether the table has it.
     #[inline(always)]
     pub(crate) fn is_known(&self) -> bool {
         self.entry.is_some()
+    }
+
+    /// Judges the flow by the policy, unless that has been done and the packet is of the same conversation.
+    ///
+    /// # Errors
+    /// No rule allows it.
+    #[inline(always)]
+    pub(crate) fn judge(&mut self, skb: &Skb, headers: &Headers) -> Verdict<()> {
+        let is_new = self.judge_if_strange(skb, headers)?;
+        // The verifier walks what follows once, not once for each way to be judged or not.
+        self.is_new = asm::forget(is_new.into(), 1, self.generation);
+        Ok(())
+    }
+
+    /// Whether the table has to learn what is found.
+    #[inline(always)]
+    fn judge_if_strange(&self, skb: &Skb, headers: &Headers) -> Verdict<bool> {
+        let mut opened_by = BY_PACKET;
+        if let Some(entry) = self.entry {
+            if self.is_current != 0 && !self.is_another(entry, headers.opening) {
+                return Ok(false);
+            }
+            if headers.opening.goes_by_flow() {
+                opened_by = entry.opened_by().into();
+            }
+        }
+        policy::judge(
+            skb,
+            &Stranger {
+                headers,
+                direction: self.direction,
+                vnet: self.vnet,
+                target: self.target,
+                generation: self.generation,
+                is_known: self.is_known(),
+                opened_by: asm::forget(opened_by, 3, self.generation),
+            },
+        )?;
+        // One that is judged alone says nothing of what the table has.
+        Ok(self.is_current == 0 || !headers.opening.is_alone())
+    }
+
+    #[inline(always)]
+    fn is_another(&self, entry: FlowEntry, opening: Opening) -> bool {
+        opening.is_special() && opening.asks_again(entry.opened_by() == self.sender())
+    }
+
+    /// The end that sends, as an [`OpenedBy`].
+    #[inline(always)]
+    fn sender(&self) -> u8 {
+        match self.direction {
+            Direction::ToSite => OpenedBy::Local as u8,
+            Direction::FromSite => OpenedBy::Remote as u8,
+        }
+    }
+
+    /// The rules that allow it, if it was judged just now or is known.
+    #[inline(always)]
+    pub(crate) fn rules(&self) -> Option<[u16; 2]> {
+        if self.is_current == 0 {
+            // SAFETY: an element of a per-CPU array belongs to this CPU while the program runs.
+            return maps::judging().map(|judging| unsafe { (*judging).rules() });
+        }
+        self.entry.map(FlowEntry::rules)
     }
 
     /// Whether the host was found to be right to send this flow by the interface.
@@ -89,65 +164,19 @@ impl Flow {
     #[inline(always)]
     pub(crate) fn count<P: Program>(&self, headers: &Headers, wire: &Wire, checked_at: u32) {
         maps::add_to_site(self.target, self.direction, wire.packets, wire.bytes);
-        let now = clock::coarse_ns();
         match self.entry {
-            Some(entry) => {
-                if entry.site().1 != self.generation {
-                    entry.set_site(self.target, self.generation);
-                }
+            Some(entry) if self.is_new == 0 => {
                 if checked_at != UNCHECKED && !self.knows_source(checked_at) {
                     entry.set_source_check(source_check(checked_at, self.generation));
                 }
-                entry.add(self.direction, wire, headers.tcp_flags, now);
+                entry.add(self.direction, wire, headers.tcp_flags, clock::coarse_ns());
             }
-            None => self.enter::<P>(headers, wire, now, checked_at),
-        }
-    }
-
-    /// Enters the flow with its first packet.
-    #[inline(always)]
-    fn enter<P: Program>(&self, headers: &Headers, wire: &Wire, now: u64, checked_at: u32) {
-        let mut counters = FlowCounters {
-            first_seen_ns: now,
-            last_seen_ns: now,
-            site: self.target,
-            route_generation: self.generation,
-            verdict: FlowVerdict::Accept as u8,
-            ..FlowCounters::default()
-        };
-        if checked_at != UNCHECKED {
-            counters.source_check = source_check(checked_at, self.generation);
-        }
-        match self.direction {
-            Direction::ToSite => {
-                counters.to_site_packets = wire.packets;
-                counters.to_site_bytes = wire.bytes;
-                counters.tcp_flags_to_site = headers.tcp_flags;
-                counters.opened_by = OpenedBy::Local as u8;
+            _ => {
+                let flags = headers.tcp_flags.into();
+                if enter::enter_flow(wire.packets, wire.bytes, checked_at, flags) != 0 {
+                    P::fault(Fault::FLOW_REFUSED);
+                }
             }
-            Direction::FromSite => {
-                counters.from_site_packets = wire.packets;
-                counters.from_site_bytes = wire.bytes;
-                counters.tcp_flags_from_site = headers.tcp_flags;
-                counters.opened_by = OpenedBy::Remote as u8;
-            }
-        }
-        let ends = Ends::of(self.direction, headers);
-        let inserted = match headers.family {
-            Family::V4 => maps::insert_flow4(&ends.key4(self.vnet, headers), &counters),
-            Family::V6 => maps::insert_flow6(&ends.key(self.vnet, headers), &counters),
-        };
-        match inserted {
-            Inserted::Yes => maps::add_flow_stat(FlowStat::Inserted),
-            Inserted::Refused => {
-                maps::add_flow_stat(FlowStat::InsertFailed);
-                P::fault(Fault::FLOW_REFUSED);
-            }
-            // Another CPU entered it between our look and our insert.
-            Inserted::Exists => match find(self.vnet, headers, &ends) {
-                Some(entry) => entry.add(self.direction, wire, headers.tcp_flags, now),
-                None => maps::add_flow_stat(FlowStat::InsertFailed),
-            },
         }
     }
 }
