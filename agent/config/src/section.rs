@@ -4,9 +4,9 @@
 //! A key is known because a reader asks for it. So a reader asks for all its keys, whatever it finds, and
 //! those that a file may be told of in the order of the documentation.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
-use toml_edit::{Item, TableLike, Value};
+use toml_edit::{Array, Item, TableLike, Value};
 
 use super::diagnostic::{Report, shown};
 use super::nearest::nearest;
@@ -27,6 +27,9 @@ impl<T> At<T> {
     }
 }
 
+/// A name, where it stands, and its words if they have no fault.
+pub(super) type NamedList<'d> = (&'d str, usize, Option<Vec<At<&'d str>>>);
+
 /// A table, the name under which messages speak of it, and where its header stands. Dropped, it reports
 /// the keys that nobody asked for.
 pub(super) struct Section<'d> {
@@ -36,6 +39,8 @@ pub(super) struct Section<'d> {
     table: &'d dyn TableLike,
     /// The keys that were asked for, in the order of the first time.
     asked: RefCell<Vec<&'static str>>,
+    /// Whether its keys are names that the file chooses.
+    is_open: Cell<bool>,
 }
 
 impl<'d> Section<'d> {
@@ -51,6 +56,7 @@ impl<'d> Section<'d> {
             offset,
             table,
             asked: RefCell::default(),
+            is_open: Cell::new(false),
         }
     }
 
@@ -147,6 +153,59 @@ impl<'d> Section<'d> {
         let Some(list) = self.typed(key, "a list", &format!("[{example}]"), Item::as_array) else {
             return Vec::new();
         };
+        let words = self.each_string(key, list, example);
+        words.into_iter().flatten().collect()
+    }
+
+    /// As [`Self::strings`], and an error if the list is empty. `None` if it is not there or has a fault.
+    pub(super) fn words(&self, key: &'static str, example: &str) -> Option<Vec<At<&'d str>>> {
+        let list = self.typed(key, "a list", &format!("[{example}]"), Item::as_array)?;
+        self.whole_list(key, list, example)
+    }
+
+    /// The lists of strings of a table whose keys are names that the file chooses.
+    pub(super) fn named_lists(&self, example: &str) -> Vec<NamedList<'d>> {
+        self.is_open.set(true);
+        let lists = self.table.iter().map(|(name, item)| {
+            let offset = self.key_offset(name).or_else(|| offset_of(item));
+            let offset = offset.unwrap_or(self.offset);
+            let shown = shown(name);
+            let Some(list) = item.as_array() else {
+                let problem = self.expected("a list", item);
+                self.error(&shown, offset, problem, format!("write [{example}]"));
+                return (name, offset, None);
+            };
+            let offset_of_list = offset_of(item).unwrap_or(offset);
+            let list = At {
+                value: list,
+                offset: offset_of_list,
+            };
+            (name, offset, self.whole_list(&shown, list, example))
+        });
+        lists.collect()
+    }
+
+    fn whole_list(
+        &self,
+        key: &str,
+        list: At<&'d Array>,
+        example: &str,
+    ) -> Option<Vec<At<&'d str>>> {
+        if list.value.is_empty() {
+            let mend = format!("write [{example}], or take it out");
+            self.error(key, list.offset, "the list is empty", mend);
+            return None;
+        }
+        self.each_string(key, list, example).into_iter().collect()
+    }
+
+    /// The values of a list; `None` for each that is no string.
+    fn each_string(
+        &self,
+        key: &str,
+        list: At<&'d Array>,
+        example: &str,
+    ) -> Vec<Option<At<&'d str>>> {
         let read = |value: &'d Value| {
             let offset = value.span().map_or(list.offset, |span| span.start);
             let text = value.as_str();
@@ -158,7 +217,7 @@ impl<'d> Section<'d> {
             }
             text.map(|value| At { value, offset })
         };
-        list.value.iter().filter_map(read).collect()
+        list.value.iter().map(read).collect()
     }
 
     /// The tables of `[[path]]`; `name` tells them apart in messages.
@@ -253,6 +312,9 @@ impl<'d> Section<'d> {
 impl Drop for Section<'_> {
     fn drop(&mut self) {
         let known = self.asked.take();
+        if self.is_open.get() {
+            return;
+        }
         for (name, item) in self.table.iter() {
             if known.contains(&name) {
                 continue;

@@ -24,6 +24,7 @@ pub(super) struct SiteDraft {
     pub(super) name: Option<At<String>>,
     pub(super) vnet: String,
     pub(super) routes: Vec<At<Prefix>>,
+    pub(super) tags: Vec<String>,
     pub(super) on_down: OnDown,
     pub(super) gateways: Vec<RemoteDraft>,
     hold_down: Duration,
@@ -37,6 +38,7 @@ impl SiteDraft {
             name: name::read(section, "\"paris\""),
             vnet: read_vnet(section),
             routes: read_routes(section),
+            tags: read_tags(section),
             on_down: read_on_down(section),
             hold_down: section
                 .number("hold_down_ms", 0..=LONGEST_HOLD_DOWN, "5000")
@@ -53,6 +55,7 @@ impl SiteDraft {
             name: self.name?.value,
             vnet: self.vnet,
             routes: self.routes.iter().map(|route| route.value).collect(),
+            tags: self.tags,
             on_down: self.on_down,
             gateways: self
                 .gateways
@@ -83,6 +86,27 @@ fn read_gateways(section: &Section<'_>, base: &Path) -> Vec<RemoteDraft> {
     gateways
         .map(|gateway| RemoteDraft::read(gateway, base))
         .collect()
+}
+
+fn read_tags(section: &Section<'_>) -> Vec<String> {
+    let mut tags: Vec<String> = Vec::new();
+    for tag in section.strings("tags", "\"ci\"") {
+        let fault = match crossway_types::name::problem(tag.value) {
+            Some(problem) => Some((problem, crossway_types::name::mend())),
+            None if tags.iter().any(|known| known == tag.value) => {
+                Some(("is listed twice".to_owned(), "keep one of them".to_owned()))
+            }
+            None => None,
+        };
+        match fault {
+            Some((problem, mend)) => {
+                let problem = format!("{} {problem}", shown(tag.value));
+                section.error("tags", tag.offset, problem, mend);
+            }
+            None => tags.push(tag.value.to_owned()),
+        }
+    }
+    tags
 }
 
 fn read_on_down(section: &Section<'_>) -> OnDown {

@@ -4,6 +4,7 @@
 //! default value is left out. Paths are written as the agent opens them: a relative one starts at the
 //! process's folder, so the text belongs there, or the paths are absolute.
 
+mod policy;
 mod table;
 
 use std::fmt;
@@ -28,6 +29,7 @@ use datapath_abi::maps::DEFAULT_FLOWS;
 
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        policy::write_head(f, &self.policy.source)?;
         write_gateway(f, &self.gateway)?;
         if let Some(metrics) = &self.metrics {
             write_metrics(f, metrics)?;
@@ -37,10 +39,10 @@ impl fmt::Display for Config {
             write_site(f, site, self.gateway.engine)?;
         }
         write_flows(f, &self.flows)?;
-        match &self.discovery {
-            Some(discovery) => write_discovery(f, discovery),
-            None => Ok(()),
+        if let Some(discovery) = &self.discovery {
+            write_discovery(f, discovery)?;
         }
+        policy::write_rules(f, &self.policy.source)
     }
 }
 
@@ -255,6 +257,9 @@ fn write_site(f: &mut fmt::Formatter<'_>, site: &Site, engine: Engine) -> fmt::R
     let mut table = Table::begin(f, "[[site]]")?;
     table.set("name", &site.name)?;
     table.list("routes", &site.routes)?;
+    if !site.tags.is_empty() {
+        table.list("tags", &site.tags)?;
+    }
     table.set_unless("vnet", site.vnet.as_str(), "default")?;
     table.set_unless(
         "hold_down_ms",

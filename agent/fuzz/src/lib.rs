@@ -17,6 +17,7 @@ mod handover;
 mod inner;
 mod kernel;
 mod path_mtu;
+mod policy;
 mod replica;
 mod sessions;
 mod split;
@@ -44,7 +45,7 @@ const fn target(name: &'static str, run: fn(&[u8]), seeds: fn() -> Vec<Vec<u8>>)
 }
 
 /// Every target.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 16] = [
     target("datagrams", datagrams::run, datagrams::seeds),
     target("sessions", sessions::run, sessions::seeds),
     target("inner", inner::run, inner::seeds),
@@ -60,6 +61,7 @@ pub const TARGETS: [Target; 15] = [
     target("control", control::run, control::seeds),
     target("texts", texts::run, texts::seeds),
     target("kernel", kernel::run, kernel::seeds),
+    target("policy", policy::run, policy::seeds),
 ];
 
 /// Tries an input on the target of this name.

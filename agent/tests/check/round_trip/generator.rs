@@ -8,7 +8,7 @@ use std::time::Duration;
 use crossway::config::{
     BfdAddresses, Collector, Config, Discovery, Endpoint, FlowExport, FlowFile, Gateway,
     HealthKind, HealthTarget, InterfaceAddress, Lan, Lanes, Link, Liveness, LivenessMode, Metrics,
-    MetricsDoor, MetricsTls, OnDown, PathMtuMode, RemoteGateway, Site, VirtualRouter, Wan,
+    MetricsDoor, MetricsTls, OnDown, PathMtuMode, Policy, RemoteGateway, Site, VirtualRouter, Wan,
     XdpChoice,
 };
 use crossway::engine::Engine;
@@ -49,6 +49,7 @@ impl Generator {
             sites,
             flows,
             discovery: self.maybe(Self::discovery),
+            policy: Policy::default(),
         }
     }
 
@@ -237,6 +238,7 @@ impl Generator {
             name: self.name(),
             vnet: "default".to_owned(),
             routes: self.several(1, 20, Self::prefix),
+            tags: self.several(0, 3, Self::name),
             on_down: self.one_of(&[OnDown::Unreachable, OnDown::Drop, OnDown::NextShorter]),
             gateways: self.several(1, 3, |it| it.site_gateway(gateway)),
             hold_down: Duration::from_millis(self.one_of(&[0, 5_000, 600_000])),

@@ -1,0 +1,263 @@
+//! Proofs of `[[never]]` and `[[expect]]`, by the arithmetic of sets: no address and no port is left out.
+
+mod cells;
+
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+
+use crossway_types::address::Family;
+use crossway_types::prefix::Prefix;
+use crossway_types::protocol::{ICMP, ICMPV6};
+
+use self::cells::Cells;
+use super::area::{Area, FAMILIES, address};
+use super::fault::Faults;
+use super::ports::{all_of, example};
+use super::rule::{self, Understood};
+use super::source::{Place, Source, Table};
+use super::spans::Spans;
+
+/// What the numbers in rules stand for.
+pub(crate) struct Ground<'a> {
+    areas: &'a [Area],
+    ports: &'a [Spans],
+    /// This gateway's own addresses: what they open always passes.
+    own: Area,
+    /// Of each family, what the other alone has.
+    foreign: [Spans; 2],
+}
+
+impl<'a> Ground<'a> {
+    pub(crate) fn new(areas: &'a [Area], ports: &'a [Spans], own: &[IpAddr]) -> Self {
+        Self {
+            areas,
+            ports,
+            own: Area::of_prefixes(own.iter().copied().map(Prefix::host)),
+            foreign: [ICMPV6, ICMP].map(|protocol| Spans::new([all_of(protocol)])),
+        }
+    }
+
+    /// The addresses of a set.
+    pub(crate) fn area(&self, set: u32) -> &Area {
+        &self.areas[set as usize]
+    }
+
+    /// The ports of a set, as far as the family has them.
+    pub(crate) fn ports(&self, ports: u32, family: Family) -> Spans {
+        let foreign = match family {
+            Family::Ipv4 => &self.foreign[0],
+            Family::Ipv6 => &self.foreign[1],
+        };
+        self.ports[ports as usize].without(foreign)
+    }
+
+    /// What a claim is about, in one family.
+    fn claimed(&self, claim: &Understood, family: Family) -> Claim {
+        let area = |sets: &[u32]| {
+            let spans = sets.iter().map(|set| self.area(*set).family(family));
+            Spans::new(spans.flat_map(Spans::iter))
+        };
+        Claim {
+            family,
+            from: area(&claim.from).without(self.own.family(family)),
+            to: area(&claim.to),
+            ports: self.ports(claim.ports, family),
+        }
+    }
+}
+
+/// Flows of one family, from each address of one set to each of another.
+struct Claim {
+    family: Family,
+    from: Spans,
+    to: Spans,
+    ports: Spans,
+}
+
+impl Claim {
+    fn is_empty(&self) -> bool {
+        self.from.is_empty() || self.to.is_empty() || self.ports.is_empty()
+    }
+
+    /// `10.1.0.1 → 10.2.0.1 tcp/443`: one of these flows.
+    fn flow(&self, from: u128, to: u128, ports: &Spans) -> String {
+        let [from, to] = [from, to].map(|number| address(self.family, number));
+        let port = example(ports).unwrap_or_default();
+        format!("{from} → {to} {port}")
+    }
+
+    fn any_flow(&self) -> String {
+        let first = |spans| inner(spans).unwrap_or_default();
+        self.flow(first(&self.from), first(&self.to), &self.ports)
+    }
+}
+
+/// An address of a set: not that of a network where there is another.
+fn inner(spans: &Spans) -> Option<u128> {
+    let (first, last) = spans.iter().next()?;
+    Some(if last - first > 1 { first + 1 } else { first })
+}
+
+/// Checks that no rule allows anything of what is claimed; without rules, everything passes.
+pub(crate) fn never(
+    ground: &Ground<'_>,
+    source: &Source,
+    rules: Option<&[Understood]>,
+    claims: &[Understood],
+    faults: &mut Faults,
+) {
+    for (number, claim) in claims.iter().enumerate() {
+        let place = Place::of(Table::Never, number);
+        let claimed = FAMILIES.map(|family| ground.claimed(claim, family));
+        if claimed.iter().all(Claim::is_empty) {
+            let problem = "it is about nothing";
+            let mend = "write addresses of one family on both sides, not those of this gateway \
+                        alone: what it opens always passes";
+            faults.error(place, problem, mend);
+        }
+        let mut claimed = claimed.iter().filter(|claim| !claim.is_empty());
+        let broken = claimed.find_map(|claim| match rules {
+            Some(rules) => allowed(ground, rules, claim).map(|(rule, flow)| {
+                let name = rule::name(Table::Allow, rule, &source.allow[rule]);
+                (format!("{name} allows {flow}"), "narrow the rule, or this")
+            }),
+            None => {
+                let problem = format!("the policy is open, which allows {}", claim.any_flow());
+                Some((problem, "write rules, or take this out"))
+            }
+        });
+        if let Some((problem, mend)) = broken {
+            faults.error(place, problem, mend);
+        }
+    }
+}
+
+/// The first rule that allows something of it, and what.
+fn allowed(ground: &Ground<'_>, rules: &[Understood], claim: &Claim) -> Option<(usize, String)> {
+    let from = Touched::new(ground, &claim.from, claim.family);
+    let to = Touched::new(ground, &claim.to, claim.family);
+    let rules = rules.iter().enumerate();
+    let mut found = rules.filter_map(|(number, rule)| {
+        let (from, to) = (from.of(&rule.from)?, to.of(&rule.to)?);
+        let ports = ground.ports(rule.ports, claim.family).and(&claim.ports);
+        (!ports.is_empty()).then(|| (number, claim.flow(from, to, &ports)))
+    });
+    found.next()
+}
+
+/// Where sets touch some addresses; each set is looked at once.
+struct Touched<'a> {
+    ground: &'a Ground<'a>,
+    spans: &'a Spans,
+    family: Family,
+    known: RefCell<HashMap<u32, Option<u128>>>,
+}
+
+impl<'a> Touched<'a> {
+    fn new(ground: &'a Ground<'a>, spans: &'a Spans, family: Family) -> Self {
+        Self {
+            ground,
+            spans,
+            family,
+            known: RefCell::default(),
+        }
+    }
+
+    /// An address that one of the sets has in common with ours.
+    fn of(&self, sets: &[u32]) -> Option<u128> {
+        let mut known = self.known.borrow_mut();
+        let mut touched = sets.iter().map(|set| {
+            *known.entry(*set).or_insert_with(|| {
+                let area = self.ground.area(*set).family(self.family);
+                inner(&area.and(self.spans))
+            })
+        });
+        touched.find_map(|touched| touched)
+    }
+}
+
+/// Checks that rules allow all of what is claimed; without rules, everything passes.
+pub(crate) fn expect(
+    ground: &Ground<'_>,
+    source: &Source,
+    rules: Option<&[Understood]>,
+    claims: &[Understood],
+    faults: &mut Faults,
+) {
+    let Some(rules) = rules else { return };
+    for (number, claim) in claims.iter().enumerate() {
+        let place = Place::of(Table::Expect, number);
+        let claimed = FAMILIES.map(|family| ground.claimed(claim, family));
+        let mut claimed = claimed.iter().filter(|claim| !claim.is_empty());
+        let missing = claimed.find_map(|claim| denied(ground, rules, claim));
+        if let Some(flow) = missing {
+            let problem = format!("no rule allows {flow}");
+            let mend = if source.allow.is_empty() {
+                "write an [[allow]] for it"
+            } else {
+                "widen a rule, or narrow this"
+            };
+            faults.error(place, problem, mend);
+        }
+    }
+}
+
+/// A flow of the claim that no rule allows.
+fn denied(ground: &Ground<'_>, rules: &[Understood], claim: &Claim) -> Option<String> {
+    let near_from = Touched::new(ground, &claim.from, claim.family);
+    let near_to = Touched::new(ground, &claim.to, claim.family);
+    let touches =
+        |rule: &&Understood| near_from.of(&rule.from).is_some() && near_to.of(&rule.to).is_some();
+    let rules: Vec<&Understood> = rules.iter().filter(touches).collect();
+    let of = |side: fn(&Understood) -> &[u32], spans| {
+        let sides: Vec<&[u32]> = rules.iter().map(|rule| side(rule)).collect();
+        Cells::new(&sides, spans, |set| ground.area(set).family(claim.family))
+    };
+    let from = of(|rule| &rule.from, &claim.from);
+    let to = of(|rule| &rule.to, &claim.to);
+    let ports: Vec<Spans> = rules
+        .iter()
+        .map(|rule| ground.ports(rule.ports, claim.family))
+        .collect();
+    // What rules for all of the addresses allow need not be looked at for each of them.
+    let left = without(
+        &claim.ports,
+        &ports,
+        &both(&from.everywhere, &to.everywhere),
+    );
+    if left.is_empty() {
+        return None;
+    }
+    let mut covered = HashSet::new();
+    for from in &from.cells {
+        for to in &to.cells {
+            let common = both(&from.rules, &to.rules);
+            if covered.contains(&common) {
+                continue;
+            }
+            let missing = without(&left, &ports, &common);
+            if !missing.is_empty() {
+                return Some(claim.flow(from.example, to.example, &missing));
+            }
+            covered.insert(common);
+        }
+    }
+    None
+}
+
+fn both(a: &[u64], b: &[u64]) -> Vec<u64> {
+    a.iter().zip(b).map(|(a, b)| a & b).collect()
+}
+
+/// What of `wanted` is in the ports of none of these rules.
+fn without(wanted: &Spans, ports: &[Spans], rules: &[u64]) -> Spans {
+    let mut left = wanted.clone();
+    for rule in cells::bits(rules) {
+        if left.is_empty() {
+            break;
+        }
+        left = left.without(&ports[rule]);
+    }
+    left
+}
