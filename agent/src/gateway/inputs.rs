@@ -17,6 +17,7 @@ use crate::health::Outcome;
 use crate::host::firewall::notes::Notes;
 use crate::host::watch::Watch;
 use crate::lane::{FromLanes, FromReplica};
+use crossway_lane::policy::Refused;
 use crate::metrics::Reading;
 use crate::tunnel::LinkChange;
 use crate::vrrp::status::Event as VrrpEvent;
@@ -96,6 +97,8 @@ pub(super) enum Input {
     Names(Vec<Answer>),
     LinkChanges(Vec<LinkChange>),
     Replica(FromReplica),
+    /// Packets that were denied.
+    Refused(Vec<Refused>),
     Probed(Outcome),
     VirtualRouter(VrrpEvent),
     ServicesOrdered(Ordered),
@@ -159,6 +162,10 @@ impl Inputs {
                     return Ok(Input::LinkChanges(std::iter::once(change).chain(waiting).collect()));
                 }
                 Some(from) = self.from_lanes.replicas.recv() => return Ok(Input::Replica(from)),
+                Some(first) = self.from_lanes.refused.recv() => {
+                    let waiting = std::iter::from_fn(|| self.from_lanes.refused.try_recv().ok());
+                    return Ok(Input::Refused(std::iter::once(first).chain(waiting).collect()));
+                }
                 Some(outcome) = self.outcomes.recv() => return Ok(Input::Probed(outcome)),
                 Some(event) = self.vrrp.recv() => return Ok(Input::VirtualRouter(event)),
                 Some(ordered) = self.services.recv() => return Ok(Input::ServicesOrdered(ordered)),
