@@ -11,7 +11,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until};
 use super::machine::{Fate, Machine};
 use super::names::Answer;
 use crate::control::ControlRequest;
-use crate::datapath::ProgramLog;
+use crate::datapath::{ProgramLog, RefusedPackets};
 use crate::discovery::Ordered;
 use crate::health::Outcome;
 use crate::host::firewall::notes::Notes;
@@ -47,6 +47,8 @@ pub(super) struct Inputs {
     pub(super) firewall: Notes,
     pub(super) machine: Machine,
     pub(super) program_log: Option<ProgramLog>,
+    /// Packets that the programs have denied.
+    pub(super) refused: Option<RefusedPackets>,
     /// Agents that ask to take over.
     pub(super) successors: mpsc::Receiver<UnixStream>,
     pub(super) signals: Signals,
@@ -188,6 +190,7 @@ impl Inputs {
                 () = at(due.links) => return Ok(Input::LinksDue),
                 () = at(due.replicas) => return Ok(Input::ReplicasDue),
                 () = at(due.flows) => return Ok(Input::FlowsDue),
+                refused = refused_by_programs(&mut self.refused) => return Ok(Input::Refused(refused)),
                 () = follow_programs(&mut self.program_log) => continue,
                 _ = self.timers.tick.tick() => return Ok(Input::Tick),
             };
@@ -233,6 +236,23 @@ async fn at(time: Option<Instant>) {
         Some(time) => sleep_until(time.into()).await,
         None => std::future::pending().await,
     }
+}
+
+/// Waits for packets that the eBPF programs have denied.
+async fn refused_by_programs(packets: &mut Option<RefusedPackets>) -> Vec<Refused> {
+    let mut refused = Vec::new();
+    let Some(programs) = packets else {
+        return std::future::pending().await;
+    };
+    let take = |packet: &datapath_abi::policy::Refused| {
+        let kept = packet.kept as usize;
+        refused.push(Refused::new(packet.head.get(..kept).unwrap_or(&packet.head)));
+    };
+    if let Err(error) = programs.next(take).await {
+        tracing::warn!(%error, "denied packets of the eBPF programs are not answered any more");
+        *packets = None;
+    }
+    refused
 }
 
 /// Logs what the eBPF programs have said since the last look; nothing else depends on it.

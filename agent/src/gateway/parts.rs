@@ -177,7 +177,10 @@ impl Gateway {
         let (asked, successors) = mpsc::channel(1);
         tokio::spawn(give::attend(sockets.door, asked));
         let datapath = self.forwarding.datapath.as_mut();
-        let program_log = datapath.map(Datapath::take_log).transpose()?;
+        let (program_log, refused) = match datapath {
+            Some(datapath) => (Some(datapath.take_log()?), Some(datapath.take_refused()?)),
+            None => (None, None),
+        };
         Ok(Inputs {
             requests,
             names: sources.names,
@@ -190,6 +193,7 @@ impl Gateway {
             firewall: Notes::start(),
             machine: Machine::watch(),
             program_log,
+            refused,
             successors,
             signals,
             timers: Timers::new(),

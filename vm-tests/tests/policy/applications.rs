@@ -70,13 +70,13 @@ fn a_call_is_set_up_by_sip_and_its_media_go_both_ways() {
         media = ["udp/16384-16400"]
 
         [[allow]]
-        name = "call out"
+        name = "call-out"
         from = ["lan"]
         to = ["b"]
         ports = ["udp/5060", "media"]
 
         [[allow]]
-        name = "call in"
+        name = "call-in"
         from = ["b"]
         to = ["lan"]
         ports = ["udp/5060", "media"]

@@ -20,13 +20,13 @@ const ANY_UDP: &str = r#"
 /// Another rule that allows the same, and one in front of it that does not matter.
 const ANY_UDP_OTHERWISE: &str = r#"
     [[allow]]
-    name = "something else"
+    name = "something-else"
     from = ["b"]
     to = ["lan"]
     ports = ["tcp/9"]
 
     [[allow]]
-    name = "the same"
+    name = "the-same"
     from = ["10.1.0.0/16"]
     to = ["10.2.0.0/16"]
     ports = ["udp/1-65535"]

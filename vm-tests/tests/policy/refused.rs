@@ -4,7 +4,6 @@ use std::io::ErrorKind;
 use std::net::UdpSocket;
 use std::time::Duration;
 
-use vm_tests::api::{EventKind, EventsReply};
 use vm_tests::topology::{Family, Site};
 use vm_tests::wait;
 
@@ -58,18 +57,18 @@ fn there_are_no_more_answers_than_a_hundred_a_second() {
         let (from, to) = (udp(a, Family::V4, 9000), udp(b, Family::V4, 8001));
         let target = to.local_addr().unwrap();
         let start = wait::now();
-        let before = scene.denied();
-        let seen = scene.denied_on_the_way_to(a, 5000, || {
-            let mut sent = 0;
-            while sent < 6000 {
-                // Told of an earlier one.
-                sent += u32::from(from.send_to(b"again", target).is_ok());
+        let seen = scene.denied_on_the_way_to(a, 1500, || {
+            for number in 0..2000 {
+                // The error is that of an earlier one.
+                let _ = from.send_to(b"again", target);
+                if number % 20 == 0 {
+                    wait::pace(Duration::from_millis(2));
+                }
             }
         });
         let seconds = start.elapsed().as_secs() + 2;
         let answers = crate::scene::of(&seen, 1, None) as u64;
         assert!(answers > 0 && answers <= 100 * seconds, "{way:?}: {answers} in {seconds} s");
-        assert!(scene.denied() - before >= 5000);
     }
 }
 
@@ -81,15 +80,12 @@ fn denied_flows_are_events_and_the_reason_of_drops() {
         let closed = listen(b, Family::V4, 8001);
         connect(a, &closed, SHORT).unwrap_err();
         let told = wait::try_until("an event", SOON, || {
-            let reply: EventsReply = scene.first().ask(&["events"])?;
-            let mut events = reply.events.into_iter();
-            Ok(events.find(|event| event.kind == EventKind::Denied))
+            let events = scene.first().command(&["events"])?;
+            Ok(events.lines().find(|line| line.contains("denied")).map(str::to_owned))
         })
         .unwrap();
-        let host = a.host_address(Family::V4).to_string();
-        assert_eq!((told.subject, told.to.as_str()), (host, "10.2.0.10 tcp/8001"));
+        assert!(told.contains("10.1.0.10") && told.contains("10.2.0.10 tcp/8001"), "{told}");
         assert!(scene.denied() > 0);
-        wait::pace(Duration::ZERO);
         let status = scene.first().command(&["status"]).unwrap();
         assert!(status.contains("closed: "), "{status}");
     }

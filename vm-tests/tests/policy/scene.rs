@@ -36,7 +36,7 @@ pub enum Way {
 }
 
 impl Way {
-    pub const ALL: [Self; 1] = [Self::Lanes];
+    pub const ALL: [Self; 2] = [Self::Programs, Self::Lanes];
 }
 
 /// The sites with their agents.

@@ -7,6 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use super::Forwarding;
+use crate::datapath::RuleSet;
 use crate::gateway::plan::Plan;
 use crate::lane::Command;
 use crossway_lane::refusal::Answer;
@@ -19,7 +20,9 @@ impl Forwarding {
         if let Some(datapath) = &mut self.datapath
             && self.policy_of_programs.as_ref() != Some(policy)
         {
-            let _ = datapath;
+            let shadow = policy.shadow_image();
+            datapath.set_policy(RuleSet::Active, &policy.image())?;
+            datapath.set_policy(RuleSet::Shadow, shadow.as_deref().unwrap_or_default())?;
             self.policy_of_programs = Some(policy.clone());
         }
         if self.policy_of_lanes != *policy {
