@@ -117,15 +117,15 @@ pub(crate) fn never(
             faults.error(place, problem, mend);
         }
         let mut claimed = claimed.iter().filter(|claim| !claim.is_empty());
-        let broken = claimed.find_map(|claim| match rules {
-            Some(rules) => allowed(ground, rules, claim).map(|(rule, flow)| {
-                let name = rule::name(Table::Allow, rule, &source.allow[rule]);
-                (format!("{name} allows {flow}"), "narrow the rule, or this")
-            }),
-            None => {
-                let problem = format!("the policy is open, which allows {}", claim.any_flow());
-                Some((problem, "write rules, or take this out"))
-            }
+        let broken = claimed.find_map(|claim| {
+            let Some(rules) = rules else {
+                let flow = claim.any_flow();
+                let problem = format!("the policy is open, which allows {flow}");
+                return Some((problem, "write rules, or take this out"));
+            };
+            let (rule, flow) = allowed(ground, rules, claim)?;
+            let name = rule::name(Table::Allow, rule, &source.allow[rule]);
+            Some((format!("{name} allows {flow}"), "narrow the rule, or this"))
         });
         if let Some((problem, mend)) = broken {
             faults.error(place, problem, mend);

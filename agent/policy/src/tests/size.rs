@@ -9,13 +9,13 @@ fn large(rules: usize, prefixes: usize) -> Policy {
     let networks: Vec<String> = (0..prefixes)
         .map(|n| match n % 4 {
             // Three of four are IPv4: blocks of a company's own range, and hosts in them.
-            0 => format!("10.{}.{}.0/24", n >> 8 & 255, n & 255),
-            1 => format!("10.{}.{}.{}", n >> 10 & 255, n >> 2 & 255, n % 251),
+            0 => format!("10.{}.{}.0/24", n >> 8 & 0xff, n & 0xff),
+            1 => format!("10.{}.{}.{}", n >> 10 & 0xff, n >> 2 & 0xff, n % 251),
             2 => format!(
                 "172.{}.{}.{}/28",
                 16 + (n >> 14),
-                n >> 6 & 255,
-                (n << 2) & 240
+                n >> 6 & 0xff,
+                (n << 2) & 0xf0
             ),
             _ => format!("2001:db8:{:x}::/48", n & 0xffff),
         })
@@ -60,7 +60,7 @@ fn an_image_grows_with_rules_and_prefixes_and_a_small_one_is_small() {
 
 #[test]
 fn a_set_that_many_rules_name_is_kept_once() {
-    let hosts = (0..5_000_u32).map(|n| format!("10.9.{}.{}", n >> 8, n & 255));
+    let hosts = (0..5_000_u32).map(|n| format!("10.9.{}.{}", n >> 8, n & 0xff));
     let object = List {
         name: "hosts".to_owned(),
         words: hosts.collect(),

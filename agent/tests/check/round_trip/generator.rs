@@ -1,5 +1,7 @@
 //! Makes configurations that keep the rules of the file.
 
+mod policy;
+
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -8,7 +10,7 @@ use std::time::Duration;
 use crossway::config::{
     BfdAddresses, Collector, Config, Discovery, Endpoint, FlowExport, FlowFile, Gateway,
     HealthKind, HealthTarget, InterfaceAddress, Lan, Lanes, Link, Liveness, LivenessMode, Metrics,
-    MetricsDoor, MetricsTls, OnDown, PathMtuMode, Policy, RemoteGateway, Site, VirtualRouter, Wan,
+    MetricsDoor, MetricsTls, OnDown, PathMtuMode, RemoteGateway, Site, VirtualRouter, Wan,
     XdpChoice,
 };
 use crossway::engine::Engine;
@@ -38,7 +40,8 @@ impl Generator {
     pub(super) fn config(&mut self) -> Config {
         let gateway = self.gateway();
         let sites = self.random.random_range(0..4);
-        let sites = (0..sites).map(|_| self.site(&gateway)).collect();
+        let sites: Vec<Site> = (0..sites).map(|_| self.site(&gateway)).collect();
+        let policy = self.policy(&gateway, &sites);
         let flows = FlowExport {
             file: self.maybe(Self::flow_file),
             collector: self.maybe(Self::collector),
@@ -49,7 +52,7 @@ impl Generator {
             sites,
             flows,
             discovery: self.maybe(Self::discovery),
-            policy: Policy::default(),
+            policy,
         }
     }
 
