@@ -62,6 +62,8 @@ pub struct Policy {
     settings: SharedSettings,
     denied: HashMap<MapData, FlowKey, Denied>,
     rules: PerCpuArray<MapData, RuleFlows>,
+    /// What this agent has set, by slot. Once it has dropped its privileges, it cannot read what is in force.
+    in_force: [Option<Vec<Line>>; maps::RULE_SETS],
 }
 
 impl Policy {
@@ -71,6 +73,7 @@ impl Policy {
             settings,
             denied: take(programs, maps::DENIED)?,
             rules: take(programs, maps::POLICY_RULES)?,
+            in_force: [const { None }; maps::RULE_SETS],
         })
     }
 
@@ -79,13 +82,18 @@ impl Policy {
     /// Takes a microsecond for each line.
     pub fn set(&mut self, set: RuleSet, lines: &[Line]) -> Result<()> {
         let slot = set.slot();
-        let before = self.sets.get(slot).context(maps::POLICY)?;
+        let is_new = match &self.in_force[slot as usize] {
+            Some(before) => before != lines,
+            // That of the agent before, at the start.
+            None => self.sets.get(slot).map_or(true, |before| before != lines),
+        };
         self.sets.set(slot, lines).context(maps::POLICY)?;
         // The image first: see `flow.rs` of the programs.
         self.settings.raise_route_generation()?;
-        if before != lines {
+        if is_new {
             self.forget_counts(set)?;
         }
+        self.in_force[slot as usize] = Some(lines.to_vec());
         Ok(())
     }
 
