@@ -58,10 +58,7 @@ impl Forwarding {
     }
 
     /// Sends an answer into the tunnel. By no device: there it would be judged itself.
-    pub(in crate::gateway) fn answer_by_lane(
-        &mut self,
-        answer: Answer,
-    ) -> Result<()> {
+    pub(in crate::gateway) fn answer_by_lane(&mut self, answer: Answer) -> Result<()> {
         let own = if answer.receiver().is_ipv4() {
             self.around.answers_from4.map(IpAddr::V4)
         } else {
