@@ -6,7 +6,7 @@ use aya_ebpf::bindings::{
 };
 use datapath_abi::{
     explanation::Decision,
-    headers::{Headers, Opening, Ports},
+    headers::Headers,
     outcome::{DropReason, StackReason},
     settings::{Role, SOFTWARE_GSO},
 };
@@ -109,7 +109,7 @@ pub(crate) fn look<W>(
             return Err(reason.into());
         }
     };
-    blur(&mut headers, skb);
+    policy::blur(&mut headers, skb);
     notes.headers(&headers);
     let wire = Wire::of(&headers, skb.gso_size());
     notes.wire(&wire);
@@ -124,22 +124,6 @@ pub(crate) fn look<W>(
         wire: &wire,
         vnet: tun.vnet,
     })
-}
-
-/// Each protocol leaves the verifier with other numbers that it knows; without them it walks what follows
-/// once for all protocols.
-#[inline(always)]
-fn blur(headers: &mut Headers, skb: &Skb) {
-    let unknown = skb.length();
-    let word = headers.header_length << 16
-        | u32::from(headers.protocol) << 8
-        | u32::from(headers.tcp_flags);
-    let word = forget(word, u32::MAX, unknown);
-    headers.header_length = word >> 16;
-    headers.protocol = (word >> 8) as u8;
-    headers.tcp_flags = word as u8;
-    headers.opening = Opening::of_bits(forget(headers.opening.bits().into(), 0xff, unknown) as u8);
-    headers.ports = Ports::of_word(forget(headers.ports.word(), u32::MAX, unknown));
 }
 
 /// Counts the packet if its source belongs to a site: the lane has checked that it may use it.

@@ -129,7 +129,8 @@ impl Generator {
     }
 
     fn source(&mut self) -> Source {
-        // Few have more than the 256 that one line of a row holds: a flow costs the naive way a look at each.
+        // Few have more than the 256 that one line of a row holds: a flow costs the naive way a
+        // look at each.
         let most = match self.random.random_range(0..40) {
             0 => 600,
             1..20 => 3,
