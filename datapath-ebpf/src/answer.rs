@@ -10,7 +10,10 @@ use datapath_abi::{
     packet::Packet as _,
 };
 
-use crate::{maps, skb::Skb};
+use crate::{
+    maps::{self, Limited},
+    skb::Skb,
+};
 
 /// Answers that a CPU gives in a second: as many as the kernel does (`icmp_msgs_per_sec`).
 const PER_SECOND: u64 = 1000;
@@ -20,7 +23,7 @@ const PER_SECOND: u64 = 1000;
 #[inline(always)]
 pub(crate) fn unreachable(skb: &Skb, family: Family) -> bool {
     // The segments of a super-packet share a checksum that is yet to be made.
-    if skb.gso_size() != 0 || !maps::may_answer(PER_SECOND) {
+    if skb.gso_size() != 0 || !maps::may(Limited::Answers, PER_SECOND) {
         return false;
     }
     match family {

@@ -2,7 +2,7 @@
 //! the place of `carry_out`. Nothing is counted, changed or sent; what is found goes into a map that the agent reads.
 
 use datapath_abi::{
-    explanation::{Decision, Explanation, HEADERS, KNOWN_FLOW, TARGET, WIRE},
+    explanation::{Decision, Explanation, HEADERS, JUDGED, KNOWN_FLOW, TARGET, WIRE},
     headers::Headers,
     settings::COUNTED_MARK,
 };
@@ -32,25 +32,22 @@ pub(crate) fn by_lan<const CAPTURES: bool>(skb: &Skb, page: Page<CAPTURES>) {
 
 /// The kernel stack has routed the packet into the TUN.
 #[inline(always)]
-pub(crate) fn into_tunnel<const CAPTURES: bool>(skb: &Skb, mut page: Page<CAPTURES>) {
+pub(crate) fn into_tunnel<const CAPTURES: bool>(skb: &Skb, page: Page<CAPTURES>) {
     // What it does not count it lets pass.
     page.decide(Decision::Leave, 0);
-    let decided = tun_egress::decide(skb, |routed| {
-        page.headers(routed.headers());
-        page.flow(routed.flow());
-        page.wire(routed.wire());
+    let mut notes = page;
+    let decided = tun_egress::decide(skb, &mut notes, |routed| {
         page.set_mark(routed.mark().unwrap_or(COUNTED_MARK));
         page.decide(Decision::ToTunnel, skb.ifindex());
     });
-    page.refuse(decided.map_err(Refusal::from));
+    page.refuse(decided);
 }
 
 /// The packet comes out of the tunnel.
 #[inline(always)]
-pub(crate) fn out_of_tunnel<const CAPTURES: bool>(skb: &Skb, mut page: Page<CAPTURES>) {
+pub(crate) fn out_of_tunnel<const CAPTURES: bool>(skb: &Skb, page: Page<CAPTURES>) {
     let mut notes = page;
     let decided = tun_ingress::look(skb, &mut notes, |seen| {
-        page.flow(seen.flow());
         let mut route = fib::nothing();
         let way = tun_ingress::decide(skb, seen, &mut route)?;
         let decision = way.decision();
@@ -161,6 +158,15 @@ impl<const CAPTURES: bool> Notes for Page<CAPTURES> {
     fn flow(&mut self, flow: &Flow) {
         put!(self, target, flow.target);
         self.note(TARGET | if flow.is_known() { KNOWN_FLOW } else { 0 });
+    }
+
+    #[inline(always)]
+    fn judged(&mut self, flow: &Flow) {
+        if let Some([rule, shadow]) = flow.rules() {
+            put!(self, rule, rule);
+            put!(self, shadow_rule, shadow);
+            self.note(JUDGED);
+        }
     }
 
     #[inline(always)]

@@ -3,14 +3,16 @@
 //!
 //! The agent changes the routes first and raises their generation after. A program reads the generation
 //! first and looks up the route after. So a site is never remembered under a later generation than that
-//! of the routes that named it: once the agent has raised the number, no flow goes by an older route.
+//! of the routes that named it: once the agent has raised the number, no flow goes by an older route. The same holds for
+//! the rules of the policy, which the agent changes before it raises the number: a flow that is known and current has been
+//! judged and allowed.
 
 mod entry;
 
 use datapath_abi::{
     address::Address,
-    flow::{FlowCounters, FlowKey, FlowKey4, FlowStat, FlowVerdict, OpenedBy, source_check},
-    headers::{Family, Headers, Ports},
+    flow::{FlowCounters, FlowKey, FlowKey4, FlowStat, OpenedBy, source_check},
+    headers::{Family, Headers, Opening, Ports},
     settings::Settings,
 };
 use zerocopy::transmute;
@@ -20,8 +22,11 @@ use crate::{
     asm, clock,
     fault::Fault,
     maps::{self, Inserted},
+    policy::{self, BY_PACKET, Judgement, Stranger},
     route,
     say::Program,
+    skb::Skb,
+    verdict::Verdict,
     wire::{Direction, Wire},
 };
 
@@ -37,6 +42,9 @@ pub(crate) struct Flow {
     pub(crate) target: u32,
     /// The routes that say so, or older ones.
     generation: u32,
+    /// Whether it is known and of the present generation: of the rules, too.
+    is_current: bool,
+    judgement: Judgement,
 }
 
 impl Flow {
@@ -56,11 +64,14 @@ impl Flow {
             entry: find(vnet, headers, &ends),
             target: 0,
             generation,
+            is_current: false,
+            judgement: Judgement::CURRENT,
         };
         if let Some(entry) = flow.entry {
             let (site, seen) = entry.site();
             if seen == generation {
                 flow.target = site;
+                flow.is_current = true;
                 return flow;
             }
         }
@@ -74,6 +85,61 @@ impl Flow {
     #[inline(always)]
     pub(crate) fn is_known(&self) -> bool {
         self.entry.is_some()
+    }
+
+    /// Judges the flow by the policy, unless that has been done and the packet is of the same conversation.
+    ///
+    /// # Errors
+    /// No rule allows it.
+    #[inline(always)]
+    pub(crate) fn judge(&mut self, skb: &Skb, headers: &Headers) -> Verdict<()> {
+        let mut opened_by = BY_PACKET;
+        if let Some(entry) = self.entry {
+            if self.is_current && !self.is_another(entry, headers.opening) {
+                return Ok(());
+            }
+            if headers.opening.goes_by_flow() {
+                opened_by = entry.opened_by();
+            }
+        }
+        let judgement = policy::judge(
+            skb,
+            &Stranger {
+                headers,
+                direction: self.direction,
+                vnet: self.vnet,
+                target: self.target,
+                opened_by,
+            },
+        )?;
+        // One that is judged alone says nothing of what the table has.
+        if !self.is_current || !headers.opening.is_alone() {
+            self.judgement = judgement;
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn is_another(&self, entry: FlowEntry, opening: Opening) -> bool {
+        opening.is_special() && opening.asks_again(entry.opened_by() == self.sender())
+    }
+
+    /// The end that sends, as an [`OpenedBy`].
+    #[inline(always)]
+    fn sender(&self) -> u8 {
+        match self.direction {
+            Direction::ToSite => OpenedBy::Local as u8,
+            Direction::FromSite => OpenedBy::Remote as u8,
+        }
+    }
+
+    /// The rules that allow it, if it was judged just now or is known.
+    #[inline(always)]
+    pub(crate) fn rules(&self) -> Option<[u16; 2]> {
+        if self.judgement.is_new() {
+            return Some(self.judgement.rules());
+        }
+        self.entry.map(FlowEntry::rules)
     }
 
     /// Whether the host was found to be right to send this flow by the interface.
@@ -92,8 +158,9 @@ impl Flow {
         let now = clock::coarse_ns();
         match self.entry {
             Some(entry) => {
-                if entry.site().1 != self.generation {
+                if self.judgement.is_new() {
                     entry.set_site(self.target, self.generation);
+                    entry.set_judgement(self.judgement);
                 }
                 if checked_at != UNCHECKED && !self.knows_source(checked_at) {
                     entry.set_source_check(source_check(checked_at, self.generation));
@@ -112,9 +179,11 @@ impl Flow {
             last_seen_ns: now,
             site: self.target,
             route_generation: self.generation,
-            verdict: FlowVerdict::Accept as u8,
+            verdict: self.judgement.verdict(),
+            opened_by: self.judgement.opened_by(),
             ..FlowCounters::default()
         };
+        [counters.rule, counters.shadow_rule] = self.judgement.rules();
         if checked_at != UNCHECKED {
             counters.source_check = source_check(checked_at, self.generation);
         }
@@ -123,13 +192,11 @@ impl Flow {
                 counters.to_site_packets = wire.packets;
                 counters.to_site_bytes = wire.bytes;
                 counters.tcp_flags_to_site = headers.tcp_flags;
-                counters.opened_by = OpenedBy::Local as u8;
             }
             Direction::FromSite => {
                 counters.from_site_packets = wire.packets;
                 counters.from_site_bytes = wire.bytes;
                 counters.tcp_flags_from_site = headers.tcp_flags;
-                counters.opened_by = OpenedBy::Remote as u8;
             }
         }
         let ends = Ends::of(self.direction, headers);
@@ -138,7 +205,10 @@ impl Flow {
             Family::V6 => maps::insert_flow6(&ends.key(self.vnet, headers), &counters),
         };
         match inserted {
-            Inserted::Yes => maps::add_flow_stat(FlowStat::Inserted),
+            Inserted::Yes => {
+                maps::add_flow_stat(FlowStat::Inserted);
+                policy::count_rules(self.judgement.rules_word());
+            }
             Inserted::Refused => {
                 maps::add_flow_stat(FlowStat::InsertFailed);
                 P::fault(Fault::FLOW_REFUSED);

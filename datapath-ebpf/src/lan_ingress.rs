@@ -78,7 +78,7 @@ pub(crate) fn decide<W>(
     }
     scope::check(&headers)?;
 
-    let flow = Flow::of(Direction::ToSite, lan.vnet, &headers, settings);
+    let mut flow = Flow::of(Direction::ToSite, lan.vnet, &headers, settings);
     notes.flow(&flow);
     let site = route::site_at(flow.target)?;
     if let Some(reason) = headers.stack_only {
@@ -95,6 +95,10 @@ pub(crate) fn decide<W>(
     {
         source::check(skb, &headers, lan.flags, settings.tun_ifindex)?;
     }
+    // Last: what goes to the stack is judged when the stack sends it on.
+    let judged = flow.judge(skb, &headers);
+    notes.judged(&flow);
+    judged?;
     then(&Crossing {
         link: &link,
         headers: &headers,

@@ -31,6 +31,7 @@ mod maps;
 mod notes;
 mod outer;
 mod packet;
+mod policy;
 mod route;
 mod say;
 mod scope;
@@ -49,7 +50,7 @@ use aya_ebpf::{
     macros::{classifier, socket_filter, xdp},
     programs::{SkBuffContext, TcContext, XdpContext},
 };
-use datapath_abi::capture::Place;
+use datapath_abi::{capture::Place, outcome::DropReason};
 
 use crate::{
     explain::Page,
@@ -73,14 +74,22 @@ fn lan_ingress(context: TcContext) -> i32 {
     }
 }
 
-/// Into the TUN: counts what the stack routed there.
+/// Into the TUN: judges and counts what the stack routed there.
 #[classifier]
 fn tun_egress(context: TcContext) -> i32 {
     let skb = Skb::new(&context);
-    if let Err(fault) = tun_egress::decide(&skb, |routed| tun_egress::carry_out(&skb, routed)) {
-        TunEgress::fault(fault);
+    let mut packets = skb.wire_packets();
+    let verdict = tun_egress::decide(&skb, &mut packets, |routed| {
+        tun_egress::carry_out(&skb, routed);
+    });
+    match verdict {
+        Err(Refusal::Fault(fault)) => {
+            TunEgress::fault(fault);
+            TC_ACT_UNSPEC
+        }
+        Err(Refusal::Drop(reason)) => end(&skb, reason, packets),
+        _ => TC_ACT_UNSPEC,
     }
-    TC_ACT_UNSPEC
 }
 
 /// Into the TUN, last step: the queue of the packet's lane (`TUNSETSTEERINGEBPF`).
@@ -204,13 +213,20 @@ fn refuse<P: Program>(skb: &Skb, refusal: Refusal, packets: u64) -> i32 {
             P::fault(fault);
             fault.reason()
         }
-        Refusal::Drop(reason) => {
-            maps::add_drop(reason, packets, skb.length().into());
-            return TC_ACT_SHOT;
-        }
+        Refusal::Drop(reason) => return end(skb, reason, packets),
     };
     maps::add_to_stack(reason, packets, skb.length().into());
     TC_ACT_UNSPEC
+}
+
+/// The packet ends here, counted.
+#[inline(always)]
+fn end(skb: &Skb, reason: DropReason, packets: u64) -> i32 {
+    maps::add_drop(reason, packets, skb.length().into());
+    if let DropReason::PolicyDenied = reason {
+        policy::note_denied(skb.context(), packets);
+    }
+    TC_ACT_SHOT
 }
 
 #[panic_handler]

@@ -2,8 +2,10 @@
 //! [`datapath_abi`]; nothing here decides.
 
 use aya_ebpf::{
-    bindings::BPF_NOEXIST,
-    btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, lpm_trie::Key},
+    bindings::{BPF_F_INNER_MAP, BPF_NOEXIST},
+    btf_maps::{
+        Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, lpm_trie::Key,
+    },
     macros::btf_map,
     maps::ring_buf::RingBufEntry,
 };
@@ -16,16 +18,18 @@ use datapath_abi::{
     flow::{FLOW_STAT_COUNT, FlowCounters, FlowKey, FlowKey4, FlowStat},
     local::{LocalKey, VlanKey},
     maps::{
-        CAPTURE_RING, DEFAULT_FLOWS, INTERFACE_SLOT_COUNT, MAX_INTERFACES, MAX_LOCAL_ADDRESSES,
-        MAX_SESSIONS, MAX_SITES, ROUTE_ENTRIES, SESSION_WORDS, flows_of_ipv6, session_bit,
+        CAPTURE_RING, DEFAULT_FLOWS, DENIED_FLOWS, INTERFACE_SLOT_COUNT, MAX_INTERFACES,
+        MAX_LOCAL_ADDRESSES, MAX_SESSIONS, MAX_SITES, REFUSED_RING, ROUTE_ENTRIES, RULE_SETS,
+        SESSION_WORDS, flows_of_ipv6, session_bit,
     },
     outcome::{DropReason, StackReason, Tally},
+    policy::{Denied, Image, Line, RULE_SLOTS, Refused, RuleFlows},
     route::{Route, RouteKey4, RouteKey6},
     settings::{Interface, InterfaceSlot, Role, Settings, slot_of},
     site::{Site, SiteCounters},
 };
 
-use crate::{clock, wire::Direction};
+use crate::{clock, policy::Judging, wire::Direction};
 
 #[btf_map]
 static ROUTES4: LpmTrie<RouteKey4, Route, ROUTE_ENTRIES> = LpmTrie::new();
@@ -60,6 +64,22 @@ static INTERFACE_SLOTS: Array<InterfaceSlot, INTERFACE_SLOT_COUNT> = Array::new(
 static LOCAL_ADDRESSES: LpmTrie<LocalKey, u32, MAX_LOCAL_ADDRESSES> = LpmTrie::new();
 #[btf_map]
 static WAN_VLANS: HashMap<VlanKey, u32, MAX_INTERFACES> = HashMap::new();
+#[btf_map]
+static POLICY: ArrayOfMaps<Lines, RULE_SETS> = ArrayOfMaps::new();
+#[btf_map]
+static DENIED: LruHashMap<FlowKey, Denied, DENIED_FLOWS> = LruHashMap::new();
+#[btf_map]
+static POLICY_RULES: PerCpuArray<RuleFlows, RULE_SLOTS> = PerCpuArray::new();
+#[btf_map]
+static REFUSED: RingBuf<Refused, REFUSED_RING> = RingBuf::new();
+
+/// An image, of any number of lines (kernel 5.10).
+type Lines = Array<Line, 1, { BPF_F_INNER_MAP as usize }>;
+
+/// The packet that a CPU judges. The programs' own: not pinned.
+#[btf_map]
+static JUDGING: PerCpuArray<Judging, 1> = PerCpuArray::new();
+
 /// When a CPU last told the agent of a fault, for each program and kind. The programs' own: not pinned.
 #[btf_map]
 static LAST_SAID: PerCpuArray<u64, { PROGRAMS * KINDS }> = PerCpuArray::new();
@@ -69,9 +89,9 @@ const KINDS: usize = FaultKind::ALL.len();
 #[btf_map]
 static TICK: PerCpuArray<Tick, 1> = PerCpuArray::new();
 
-/// What a CPU has answered in the present second. The programs' own: not pinned.
+/// What a CPU has answered in the present second, and told of denied packets. The programs' own: not pinned.
 #[btf_map]
-static ANSWERS: PerCpuArray<Answers, 1> = PerCpuArray::new();
+static ANSWERS: PerCpuArray<Answers, 2> = PerCpuArray::new();
 
 /// What an explaining program has found, for the agent that had it run. Not pinned.
 #[btf_map]
@@ -266,6 +286,52 @@ fn add_to_tally(tally: Option<*mut Tally>, packets: u64, bytes: u64) {
     }
 }
 
+/// An image of the policy, as a map that is read while the program runs.
+pub(crate) struct PolicyImage(&'static Lines);
+
+impl Image for PolicyImage {
+    #[inline(always)]
+    fn line(&self, index: u32) -> Option<&Line> {
+        self.0.get(index)
+    }
+}
+
+/// The image of a set of rules, if the agent has set one.
+#[inline(always)]
+pub(crate) fn image(set: u32) -> Option<PolicyImage> {
+    POLICY.get(set).map(PolicyImage)
+}
+
+/// Where a program notes the packet that it judges.
+#[inline(always)]
+pub(crate) fn judging() -> Option<*mut Judging> {
+    JUDGING.get_ptr_mut(0)
+}
+
+/// A denied flow, if it was denied before.
+#[inline(always)]
+pub(crate) fn denied(key: &FlowKey) -> Option<*mut Denied> {
+    DENIED.get_ptr_mut(key)
+}
+
+/// Remembers a denied flow.
+#[inline(always)]
+pub(crate) fn insert_denied(key: &FlowKey, denied: &Denied) -> Inserted {
+    inserted(DENIED.insert(key, denied, BPF_NOEXIST.into()))
+}
+
+/// The new flows of a rule, as this CPU has counted them.
+#[inline(always)]
+pub(crate) fn rule_flows(slot: u32) -> Option<*mut RuleFlows> {
+    POLICY_RULES.get_ptr_mut(slot)
+}
+
+/// Room for a denied packet, if there is some.
+#[inline(always)]
+pub(crate) fn refused() -> Option<RingBufEntry<Refused>> {
+    REFUSED.reserve_untyped(0)
+}
+
 /// Where an explaining program writes what it finds.
 #[inline(always)]
 pub(crate) fn explained() -> Option<*mut Explanation> {
@@ -344,11 +410,18 @@ pub(crate) fn may_say(program: u32, kind: u32, now: u64, quiet_ns: u64) -> bool 
     true
 }
 
-/// Whether this CPU may answer one more packet, of so many in a second.
+/// What is done only so often in a second.
+#[derive(Clone, Copy)]
+pub(crate) enum Limited {
+    Answers = 0,
+    Refused = 1,
+}
+
+/// Whether this CPU may do it once more, of so many times in a second.
 #[inline(always)]
-pub(crate) fn may_answer(per_second: u64) -> bool {
+pub(crate) fn may(what: Limited, per_second: u64) -> bool {
     let second = clock::coarse_ns() / 1_000_000_000;
-    let Some(answers) = ANSWERS.get_ptr_mut(0) else {
+    let Some(answers) = ANSWERS.get_ptr_mut(what as u32) else {
         return false;
     };
     // SAFETY: an element of a per-CPU array belongs to this CPU while the program runs.

@@ -14,6 +14,10 @@ pub(crate) trait Notes {
     #[inline(always)]
     fn flow(&mut self, _flow: &Flow) {}
 
+    /// The policy has judged the flow, or had before.
+    #[inline(always)]
+    fn judged(&mut self, _flow: &Flow) {}
+
     /// What the packet is on the wire.
     fn wire(&mut self, wire: &Wire);
 }

@@ -43,6 +43,12 @@ pub(crate) fn is_site(target: u32) -> bool {
     target < MAX_SITES as u32
 }
 
+/// Whether a prefix covers it, a site's or the kernel's.
+#[inline(always)]
+pub(crate) fn is_covered(target: u32) -> bool {
+    target != NO_SITE
+}
+
 /// The site there, if packets may be sent to it, or why it is not for the fast path.
 #[inline(always)]
 pub(crate) fn site_at(target: u32) -> Verdict<&'static Site> {

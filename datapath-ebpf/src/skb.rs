@@ -102,9 +102,26 @@ impl Skb {
         length: u32,
         most: usize,
     ) -> Result<(), Refused> {
+        // SAFETY: as the caller vouches.
+        unsafe { self.load_into(0, to, length, most) }
+    }
+
+    /// Copies `length` bytes from `offset` on.
+    ///
+    /// # Safety
+    ///
+    /// `to` must be valid for writes of `most` bytes.
+    #[inline(always)]
+    pub(crate) unsafe fn load_into(
+        &self,
+        offset: u32,
+        to: *mut u8,
+        length: u32,
+        most: usize,
+    ) -> Result<(), Refused> {
         let length = within(length, most)?;
-        // SAFETY: the helper checks the length against the packet and writes no more than `most` bytes.
-        check(unsafe { bpf_skb_load_bytes(self.0.cast(), 0, to.cast(), length) })
+        // SAFETY: the helper checks `offset` and length against the packet and writes no more than `most` bytes.
+        check(unsafe { bpf_skb_load_bytes(self.0.cast(), offset, to.cast(), length) })
     }
 
     /// Whether the frame was addressed to this machine's link-layer address.

@@ -1,5 +1,5 @@
 //! Packets on their way into the tunnel: counts those that the stack routed there, and gives each its
-//! lane. What another program redirected with the mark has both already.
+//! lane. What another program redirected with the mark has both already. What no rule of the policy allows ends here.
 
 use datapath_abi::{
     headers::Headers,
@@ -9,9 +9,12 @@ use datapath_abi::{
 use crate::{
     fault::Fault,
     flow::{Flow, UNCHECKED},
-    lane, maps, route,
+    lane, maps,
+    notes::Notes,
+    policy, route,
     say::TunEgress,
     skb::Skb,
+    verdict::Verdict,
     wire::{Direction, Wire},
 };
 
@@ -22,25 +25,7 @@ pub(crate) struct Routed<'a> {
     flow: &'a Flow,
 }
 
-impl<'a> Routed<'a> {
-    /// The headers.
-    #[inline(always)]
-    pub(crate) fn headers(&self) -> &'a Headers {
-        self.headers
-    }
-
-    /// The flow.
-    #[inline(always)]
-    pub(crate) fn flow(&self) -> &'a Flow {
-        self.flow
-    }
-
-    /// What it is on the wire.
-    #[inline(always)]
-    pub(crate) fn wire(&self) -> &'a Wire {
-        self.wire
-    }
-
+impl Routed<'_> {
     /// The mark that it gets, if its site is there.
     #[inline(always)]
     pub(crate) fn mark(&self) -> Option<u32> {
@@ -50,9 +35,13 @@ impl<'a> Routed<'a> {
 
 /// Reads maps and packet, changes nothing; what is to be counted is handed on to `then`. That is neither
 /// what is counted already nor what has no site (neighbour discovery, say), which is dropped by the lane,
-/// which names it.
+/// which names it. `notes` are told what is found of the rest.
 #[inline(always)]
-pub(crate) fn decide(skb: &Skb, then: impl FnOnce(&Routed<'_>)) -> Result<(), Fault> {
+pub(crate) fn decide(
+    skb: &Skb,
+    notes: &mut impl Notes,
+    then: impl FnOnce(&Routed<'_>),
+) -> Verdict<()> {
     if skb.mark() & COUNTED_MARK_MASK == COUNTED_MARK {
         return Ok(());
     }
@@ -60,12 +49,22 @@ pub(crate) fn decide(skb: &Skb, then: impl FnOnce(&Routed<'_>)) -> Result<(), Fa
     let ifindex = skb.ifindex();
     let tun = maps::interface(ifindex, Role::Tun).ok_or(Fault::no_role(ifindex))?;
     let Ok(headers) = Headers::read_bare(skb, skb.length()) else {
-        return Ok(());
+        return policy::judge_unreadable(tun.vnet);
     };
-    let flow = Flow::of(Direction::ToSite, tun.vnet, &headers, settings);
+    let mut flow = Flow::of(Direction::ToSite, tun.vnet, &headers, settings);
+    if !route::is_covered(flow.target) {
+        return Ok(());
+    }
+    let wire = Wire::of(&headers, skb.gso_size());
+    notes.headers(&headers);
+    notes.flow(&flow);
+    notes.wire(&wire);
+    let judged = flow.judge(skb, &headers);
+    notes.judged(&flow);
+    judged?;
     if route::is_site(flow.target) {
         then(&Routed {
-            wire: &Wire::of(&headers, skb.gso_size()),
+            wire: &wire,
             headers: &headers,
             flow: &flow,
         });

@@ -6,7 +6,7 @@ use aya_ebpf::bindings::{
 };
 use datapath_abi::{
     explanation::Decision,
-    headers::{Headers, Ports},
+    headers::{Headers, Opening, Ports},
     outcome::{DropReason, StackReason},
     settings::{Role, SOFTWARE_GSO},
 };
@@ -20,7 +20,7 @@ use crate::{
     flow::{Flow, UNCHECKED},
     maps,
     notes::Notes,
-    route,
+    policy, route,
     say::TunIngress,
     scope,
     skb::{self, NextHop, Refused, Skb},
@@ -52,14 +52,6 @@ mod leave {
     pub(super) const TO_SITE: u32 = 3;
     /// Into the TUN, as the answer that it is unreachable.
     pub(super) const AS_ANSWER: u32 = 4;
-}
-
-impl<'a> Seen<'a> {
-    /// The flow.
-    #[inline(always)]
-    pub(crate) fn flow(&self) -> &'a Flow {
-        self.flow
-    }
 }
 
 /// Where a packet goes.
@@ -110,13 +102,24 @@ pub(crate) fn look<W>(
     let settings = maps::settings().ok_or(Fault::NO_SETTINGS)?;
     let ifindex = skb.ifindex();
     let tun = maps::interface(ifindex, Role::Tun).ok_or(Fault::no_role(ifindex))?;
-    let mut headers = Headers::read_bare(skb, skb.length())?;
+    let mut headers = match Headers::read_bare(skb, skb.length()) {
+        Ok(headers) => headers,
+        Err(reason) => {
+            policy::judge_unreadable(tun.vnet)?;
+            return Err(reason.into());
+        }
+    };
     blur(&mut headers, skb);
     notes.headers(&headers);
     let wire = Wire::of(&headers, skb.gso_size());
     notes.wire(&wire);
+    let mut flow = Flow::of(Direction::FromSite, tun.vnet, &headers, settings);
+    notes.flow(&flow);
+    let judged = flow.judge(skb, &headers);
+    notes.judged(&flow);
+    judged?;
     then(&Seen {
-        flow: &Flow::of(Direction::FromSite, tun.vnet, &headers, settings),
+        flow: &flow,
         headers: &headers,
         wire: &wire,
         vnet: tun.vnet,
@@ -135,6 +138,7 @@ fn blur(headers: &mut Headers, skb: &Skb) {
     headers.header_length = word >> 16;
     headers.protocol = (word >> 8) as u8;
     headers.tcp_flags = word as u8;
+    headers.opening = Opening::of_bits(forget(headers.opening.bits().into(), 0xff, unknown) as u8);
     headers.ports = Ports::of_word(forget(headers.ports.word(), u32::MAX, unknown));
 }
 

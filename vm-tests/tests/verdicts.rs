@@ -21,6 +21,8 @@ mod lanes;
 mod live;
 #[path = "verdicts/load.rs"]
 mod load;
+#[path = "verdicts/policy.rs"]
+mod policy;
 #[path = "verdicts/tun.rs"]
 mod tun;
 #[path = "verdicts/wan.rs"]

@@ -18,6 +18,7 @@ mod local;
 mod log;
 mod object;
 mod pins;
+mod policy;
 mod prepared;
 mod routes;
 mod sessions;
@@ -38,6 +39,7 @@ use aya::util::KernelVersion;
 use aya::{Ebpf, EbpfLoader};
 use datapath_abi::explanation::Explanation;
 use datapath_abi::maps;
+use datapath_abi::policy::Line;
 use datapath_abi::settings::Settings;
 use tracing::{info, warn};
 
@@ -58,6 +60,7 @@ pub use self::flows::{
 pub use self::hold::{Held, Holder};
 pub use self::local::{Local, WanVlan};
 pub use self::log::ProgramLog;
+pub use self::policy::{Policy, RefusedPackets, RuleCounts, RuleSet};
 pub use self::prepared::Prepared;
 pub use self::routes::{Entry, RouteChanges, Routes, Target};
 pub use self::sessions::Sessions;
@@ -81,6 +84,8 @@ pub struct Datapath {
     pub local: Local,
     /// The flow table.
     pub flows: Flows,
+    /// The rules, and what was denied.
+    pub policy: Policy,
     /// Drops and what went to the stack.
     pub tallies: Tallies,
     answers: Answers,
@@ -183,6 +188,16 @@ impl Datapath {
         ProgramLog::new(&mut self.programs)
     }
 
+    /// The packets that the programs deny, some of them. There is one, as [`Self::take_log`].
+    pub fn take_refused(&mut self) -> Result<RefusedPackets> {
+        RefusedPackets::new(&mut self.programs)
+    }
+
+    /// Makes these lines the image of a rule set: see [`Policy::set`].
+    pub fn set_policy(&mut self, set: RuleSet, lines: &[Line]) -> Result<()> {
+        self.policy.set(set, lines)
+    }
+
     /// Detaches all programs; the maps stay as they are.
     pub fn detach_programs(&mut self) -> Result<()> {
         self.attacher.detach_all()
@@ -210,6 +225,7 @@ impl Datapath {
         Ok(Self {
             sites: Sites::new(&mut programs)?,
             routes: Routes::new(&mut programs, settings.share())?,
+            policy: Policy::new(&mut programs, settings.share())?,
             settings,
             sessions: Sessions::new(&mut programs)?,
             local: Local::new(&mut programs)?,

@@ -7,6 +7,7 @@ use datapath_abi::flow::{FLOW_STAT_COUNT, FlowCounters, FlowKey, FlowKey4};
 use datapath_abi::local::{LocalKey, VlanKey};
 use datapath_abi::maps;
 use datapath_abi::outcome::{DropReason, StackReason, Tally};
+use datapath_abi::policy::{Denied, RULE_SLOTS, RuleFlows};
 use datapath_abi::route::{Route, RouteKey4, RouteKey6};
 use datapath_abi::settings::{Interface, InterfaceSlot, Settings};
 use datapath_abi::site::{Site, SiteCounters};
@@ -44,6 +45,14 @@ impl Shape {
                 array::<InterfaceSlot>(MapType::Array, maps::INTERFACE_SLOT_COUNT)
             }
             maps::LOCAL_ADDRESSES => trie::<LocalKey, u32>(maps::MAX_LOCAL_ADDRESSES),
+            maps::POLICY => array::<u32>(MapType::ArrayOfMaps, maps::RULE_SETS),
+            maps::DENIED => (
+                MapType::LruHash,
+                size_of::<FlowKey>(),
+                size_of::<Denied>(),
+                maps::DENIED_FLOWS,
+            ),
+            maps::POLICY_RULES => array::<RuleFlows>(MapType::PerCpuArray, RULE_SLOTS),
             maps::WAN_VLANS => (
                 MapType::Hash,
                 size_of::<VlanKey>(),

@@ -18,7 +18,7 @@ use super::timestamps::start_of_calendars;
 use super::warnings::{Source, Warnings};
 use crate::clock;
 use crate::config::Config;
-use crate::datapath::{Datapath, Held, Holder, TcAttach};
+use crate::datapath::{Datapath, Held, Holder, RuleSet, TcAttach};
 use crate::host::Host;
 use crate::ids::IfIndex;
 use crate::io::tun::TunQueue;
@@ -181,6 +181,8 @@ pub(super) fn load_datapath(
         loaded.and_then(|mut datapath| {
             // Receiver indices of an agent before us lead nowhere now.
             datapath.sessions.clear()?;
+            datapath.set_policy(RuleSet::Active, &[])?;
+            datapath.set_policy(RuleSet::Shadow, &[])?;
             Ok(Some(datapath))
         })
     } else {

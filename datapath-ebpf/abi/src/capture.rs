@@ -169,8 +169,6 @@ pub struct Captured {
     pub source: Address,
     /// And the receiver.
     pub destination: Address,
-    /// Zero.
-    pub reserved: u32,
     /// What the fast path does with it, of those in the tunnel.
     pub explanation: Explanation,
 }

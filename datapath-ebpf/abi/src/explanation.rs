@@ -55,6 +55,8 @@ pub const TARGET: u32 = 2;
 pub const KNOWN_FLOW: u32 = 4;
 /// Flag of [`Explanation::noted`]: `packets` and `largest` are known.
 pub const WIRE: u32 = 8;
+/// Flag of [`Explanation::noted`]: `rule` and `shadow_rule` are known.
+pub const JUDGED: u32 = 16;
 
 /// Value of [`crate::maps::EXPLAINED`] at key 0.
 #[repr(C)]
@@ -66,7 +68,7 @@ pub struct Explanation {
     pub reason: u32,
     /// What a fault is about.
     pub about: u32,
-    /// [`HEADERS`], [`TARGET`], [`KNOWN_FLOW`] and [`WIRE`].
+    /// [`HEADERS`], [`TARGET`], [`KNOWN_FLOW`], [`WIRE`] and [`JUDGED`].
     pub noted: u32,
     /// Site of the far end, or [`crate::route::SITE_KERNEL`], or another number where no route leads to it.
     pub target: u32,
@@ -89,6 +91,10 @@ pub struct Explanation {
     pub headers: u32,
     /// With [`HEADERS`]: ports or echo identifiers, of the sender and the receiver, network order.
     pub ports: u32,
+    /// With [`JUDGED`]: the rule that allows it, or [`crate::policy::NO_RULE16`] or [`crate::policy::OPEN16`].
+    pub rule: u16,
+    /// The same by the shadow rules.
+    pub shadow_rule: u16,
 }
 
 impl Explanation {
@@ -143,13 +149,13 @@ impl Explanation {
         [(ports >> 16) as u16, ports as u16]
     }
 
-    /// Whether all of [`HEADERS`], [`TARGET`], [`KNOWN_FLOW`] and [`WIRE`] that are in `what` were noted.
+    /// Whether all of [`HEADERS`], [`TARGET`], [`KNOWN_FLOW`], [`WIRE`] and [`JUDGED`] that are in `what` were noted.
     pub fn has(&self, what: u32) -> bool {
         self.noted & what == what
     }
 }
 
-const _: () = assert!(size_of::<Explanation>() == 68);
+const _: () = assert!(size_of::<Explanation>() == 72);
 pod!(Explanation);
 
 #[cfg(test)]

@@ -126,6 +126,13 @@ pub struct FlowCounters {
     pub opened_by: u8,
     /// [`source_check`] of the LAN interface that the host may send this flow by; 0 if none was found to be.
     pub source_check: u32,
+    /// The rule that allows it, [`crate::policy::OPEN16`], or [`crate::policy::NO_RULE16`] for a flow that was told and not
+    /// seen here yet. Of the rules as of `route_generation`.
+    pub rule: u16,
+    /// The same by the shadow rules.
+    pub shadow_rule: u16,
+    /// Zero.
+    pub reserved: [u8; 4],
 }
 
 /// What says that the source of a flow was found right at an interface while the routes had this generation. One word,
@@ -147,10 +154,13 @@ pub const NOT_SEEN_HERE: u32 = u32::MAX;
 pub enum FlowVerdict {
     /// Carried.
     Accept = 0,
+    /// Carried, but no shadow rule would allow it.
+    ShadowDenied = 1,
 }
 
-/// Which end sent the packet by which a flow came into the table; the value in [`FlowCounters::opened_by`]. Of a
-/// conversation that had rested, or that was carried elsewhere before, this is not its first packet.
+/// Which end opened a flow, by the packet with which it came into the table; the value in [`FlowCounters::opened_by`]. That
+/// is its sender, unless the packet is an answer (SYN with ACK, an echo reply) or only a rule for the other end allows it.
+/// Of a conversation that had rested, or that was carried elsewhere before, the packet is not its first one.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenedBy {
@@ -177,7 +187,7 @@ pub const FLOW_STAT_COUNT: usize = 2;
 
 const _: () = assert!(size_of::<FlowKey>() == 44);
 const _: () = assert!(size_of::<FlowKey4>() == 20);
-const _: () = assert!(size_of::<FlowCounters>() == 64);
+const _: () = assert!(size_of::<FlowCounters>() == 72);
 pod!(FlowKey, FlowKey4, FlowCounters);
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use network_types::ip::{IpProto, Ipv4Hdr, Ipv6Hdr};
 use crate::address::{self, Address};
 use crate::outcome::StackReason;
 use crate::packet::{Packet, Slot};
+use crate::policy::{Icmp, Opener, opener_of_tcp, opens_anew};
 
 /// Extension headers that are walked. Real packets have one or two (RFC 8504, 5.3 lets a node bound them).
 const MAX_EXTENSION_HEADERS: usize = 4;
@@ -60,6 +61,8 @@ pub struct Headers {
     pub ports: Ports,
     /// Byte 13 of the TCP header.
     pub tcp_flags: u8,
+    /// What the packet says of who opened its flow.
+    pub opening: Opening,
     /// Well-formed, but only the stack may forward it, and why.
     pub stack_only: Option<StackReason>,
 }
@@ -80,7 +83,9 @@ impl Headers {
         if headers.header_length > headers.ip_length || headers.ip_length > length {
             return Err(StackReason::Malformed);
         }
-        if !upper.later_fragment {
+        if upper.later_fragment {
+            headers.opening = Opening::LATER_FRAGMENT;
+        } else {
             headers.read_transport(packet)?;
         }
         Ok(headers)
@@ -121,6 +126,7 @@ impl Headers {
                 }
                 self.ports = Ports::new([head[0], head[1], head[2], head[3]]);
                 self.tcp_flags = head[13];
+                self.opening = Opening::of_tcp(head[13]);
                 self.header_length += length;
             }
             UDP | UDP_LITE | SCTP | DCCP => {
@@ -135,13 +141,17 @@ impl Headers {
                 let mut slot = Slot::new();
                 let head = read_head(packet, offset, room, &mut slot)?;
                 // Echo Reply and Echo (RFC 792).
-                if matches!(head[0], 0 | 8) {
+                let is_echo = matches!(head[0], 0 | 8);
+                if is_echo {
                     self.ports = Ports::of_echo(*head);
                 }
+                self.opening = Opening::of_icmp(self.family, head[0], is_echo);
             }
             ICMPV6 if self.family == Family::V6 => {
                 let mut slot = Slot::new();
                 let head = read_head(packet, offset, room, &mut slot)?;
+                let is_echo = matches!(head[0], 128 | 129);
+                self.opening = Opening::of_icmp(self.family, head[0], is_echo);
                 match head[0] {
                     // Echo Request and Echo Reply (RFC 4443, 4.1 and 4.2).
                     128 | 129 => self.ports = Ports::of_echo(*head),
@@ -204,6 +214,114 @@ impl Ports {
     #[inline(always)]
     pub fn destination(self) -> u16 {
         u32::from_be(self.0) as u16
+    }
+}
+
+/// Whether a protocol's header begins with two ports.
+#[inline(always)]
+pub fn has_ports(protocol: u8) -> bool {
+    matches!(protocol, TCP | UDP | UDP_LITE | SCTP | DCCP)
+}
+
+/// What a packet says of who opened its flow. Bits, for the programs to keep in one register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opening(u8);
+
+impl Opening {
+    /// Nothing: whoever sends the first packet of a flow opens it.
+    pub const PLAIN: Self = Self(0);
+    /// A fragment without a transport header.
+    pub const LATER_FRAGMENT: Self = Self(1);
+    /// It opens a flow whatever is known of it: a known one that the other end has opened is another conversation.
+    const ANEW: u8 = 2;
+    /// It is of no flow that the table could know apart from others: to be judged by itself.
+    const ALONE: u8 = 4;
+    /// An answer: its receiver has opened the flow.
+    const ANSWER: u8 = 8;
+    /// It is about another packet, which it carries.
+    const ERROR: u8 = 16;
+    /// Of a connection that began before anybody looked.
+    const MIDDLE: u8 = 32;
+
+    /// Whether what is known of the flow says more than the packet.
+    #[inline(always)]
+    pub fn goes_by_flow(self) -> bool {
+        self.0 & (Self::ANEW | Self::ALONE | Self::LATER_FRAGMENT.0) == 0
+    }
+
+    #[inline(always)]
+    fn of_tcp(flags: u8) -> Self {
+        if opens_anew(flags) {
+            return Self(Self::ANEW);
+        }
+        match opener_of_tcp(flags) {
+            Opener::Receiver => Self(Self::ANSWER),
+            _ => Self(Self::MIDDLE),
+        }
+    }
+
+    #[inline(always)]
+    fn of_icmp(family: Family, kind: u8, is_echo: bool) -> Self {
+        let alone = if is_echo { 0 } else { Self::ALONE };
+        match Icmp::of(family, kind) {
+            Icmp::Reply => Self(Self::ANSWER | alone),
+            Icmp::Error => Self(Self::ERROR | alone),
+            Icmp::Other => Self(Self::ANEW | alone),
+        }
+    }
+
+    /// What [`Opening::bits`] gave.
+    #[inline(always)]
+    pub fn of_bits(bits: u8) -> Self {
+        Self(bits)
+    }
+
+    /// As a number.
+    #[inline(always)]
+    pub fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// Whether it is a fragment without a transport header.
+    #[inline(always)]
+    pub fn is_later_fragment(self) -> bool {
+        self.0 & Self::LATER_FRAGMENT.0 != 0
+    }
+
+    /// Whether it is an ICMP error.
+    #[inline(always)]
+    pub fn is_error(self) -> bool {
+        self.0 & Self::ERROR != 0
+    }
+
+    /// Whether it is of no flow that the table could know apart from others.
+    #[inline(always)]
+    pub fn is_alone(self) -> bool {
+        self.0 & Self::ALONE != 0
+    }
+
+    /// Whether it may have to be judged although its flow has been.
+    #[inline(always)]
+    pub fn is_special(self) -> bool {
+        self.0 & (Self::ANEW | Self::ALONE) != 0
+    }
+
+    /// Whether it has to be, of a flow that its sender opened or did not.
+    #[inline(always)]
+    pub fn asks_again(self, opened_by_sender: bool) -> bool {
+        self.0 & Self::ALONE != 0 || (self.0 & Self::ANEW != 0 && !opened_by_sender)
+    }
+
+    /// Who opened the flow, if nothing but the packet is known. Of an error it says nothing.
+    #[inline(always)]
+    pub fn opener(self) -> Opener {
+        if self.0 & Self::ANSWER != 0 {
+            Opener::Receiver
+        } else if self.0 & (Self::MIDDLE | Self::ERROR | Self::LATER_FRAGMENT.0) != 0 {
+            Opener::Either
+        } else {
+            Opener::Sender
+        }
     }
 }
 
@@ -300,6 +418,7 @@ fn read_ipv4(
         header_length: u32::from(header.ihl()),
         ports: Ports::NONE,
         tcp_flags: 0,
+        opening: Opening::PLAIN,
         stack_only: upper.stack_only,
     };
     Ok((headers, upper))
@@ -327,6 +446,7 @@ fn read_ipv6(
         header_length: (upper.offset - ip_offset) as u32,
         ports: Ports::NONE,
         tcp_flags: 0,
+        opening: Opening::PLAIN,
         stack_only: upper.stack_only,
     };
     Ok((headers, upper))

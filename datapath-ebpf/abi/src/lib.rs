@@ -34,7 +34,7 @@ pub mod site;
 pub mod user;
 
 /// Version of everything in this crate. The agent refuses to take over pinned maps of another.
-pub const ABI_VERSION: u32 = 10;
+pub const ABI_VERSION: u32 = 11;
 
 /// Declares that a boundary struct may be copied from and to map memory.
 macro_rules! pod {

@@ -1,5 +1,5 @@
-//! Names and capacities of the maps, used on both sides. All but [`LOG`], [`EXPLAINED`] and those of [`CAPTURING_ONLY`]
-//! are pinned by name under `/sys/fs/bpf/crossway/<gateway>/`.
+//! Names and capacities of the maps, used on both sides. All but [`LOG`], [`EXPLAINED`], [`REFUSED`] and those of
+//! [`CAPTURING_ONLY`] are pinned by name under `/sys/fs/bpf/crossway/<gateway>/`.
 
 /// `(vnet, IPv4 prefix)` to [`crate::route::Route`]: longest-prefix-match trie.
 pub const ROUTES4: &str = "ROUTES4";
@@ -36,8 +36,17 @@ pub const LOCAL_ADDRESSES: &str = "LOCAL_ADDRESSES";
 /// [`crate::local::VlanKey`] to the index of the VLAN interface, for each that is a WAN: hash.
 pub const WAN_VLANS: &str = "WAN_VLANS";
 
+/// [`ACTIVE_RULES`] and [`SHADOW_RULES`], each to an image of [`crate::policy`], an array of its lines: array of maps. An
+/// image is exchanged as a whole.
+pub const POLICY: &str = "POLICY";
+/// [`crate::flow::FlowKey`] to [`crate::policy::Denied`], flows that no rule allows: LRU hash. Apart from the flows, none of
+/// which gives way to them.
+pub const DENIED: &str = "DENIED";
+/// [`crate::policy::rule_slot`] of a rule to [`crate::policy::RuleFlows`]: per-CPU array.
+pub const POLICY_RULES: &str = "POLICY_RULES";
+
 /// Every map, in the order in which they are shown.
-pub const ALL: [&str; 16] = [
+pub const ALL: [&str; 19] = [
     ROUTES4,
     ROUTES6,
     SITES,
@@ -54,6 +63,9 @@ pub const ALL: [&str; 16] = [
     INTERFACE_SLOTS,
     LOCAL_ADDRESSES,
     WAN_VLANS,
+    POLICY,
+    DENIED,
+    POLICY_RULES,
 ];
 
 /// What the programs have to say, as `aya-log` writes it: ring buffer. Not pinned, for it belongs to one load of the
@@ -61,6 +73,9 @@ pub const ALL: [&str; 16] = [
 pub const LOG: &str = "AYA_LOGS";
 /// Key 0 to [`crate::explanation::Explanation`]: array. Not pinned, as [`LOG`].
 pub const EXPLAINED: &str = "EXPLAINED";
+
+/// [`crate::policy::Refused`] of some of the packets that no rule allows: ring buffer. Not pinned, as [`LOG`].
+pub const REFUSED: &str = "REFUSED";
 
 /// Key 0 to [`crate::capture::CaptureFilter`]: array.
 pub const CAPTURE: &str = "CAPTURE";
@@ -123,13 +138,24 @@ pub const ROUTE_ENTRIES: usize = 2 * MAX_ROUTES;
 /// Sites of one gateway.
 pub const MAX_SITES: usize = 4096;
 /// Flows of IPv4 kept at once unless the configuration says otherwise; the least recently used one gives
-/// way. All are allocated from the start, 152 bytes for each.
+/// way. All are allocated from the start, 160 bytes for each.
 pub const DEFAULT_FLOWS: usize = 262_144;
 
-/// Flows of IPv6 kept at once, 176 bytes for each, beside so many of IPv4.
+/// Flows of IPv6 kept at once, 184 bytes for each, beside so many of IPv4.
 pub const fn flows_of_ipv6(flows: usize) -> usize {
     flows / 4
 }
+
+/// Key in [`POLICY`] of the rules that are enforced.
+pub const ACTIVE_RULES: u32 = 0;
+/// Key in [`POLICY`] of the rules that are only judged and counted.
+pub const SHADOW_RULES: u32 = 1;
+/// Entries of [`POLICY`].
+pub const RULE_SETS: usize = 2;
+/// Denied flows that are remembered; the one that is longest ago gives way.
+pub const DENIED_FLOWS: usize = 4096;
+/// Bytes of [`REFUSED`].
+pub const REFUSED_RING: usize = 64 << 10;
 
 /// Links of one gateway.
 pub const MAX_SESSIONS: usize = 16_384;

@@ -45,6 +45,8 @@ pub enum Owner {
     WanGuard,
     /// The TC program on a LAN interface.
     LanIngress,
+    /// The TC program in front of the tunnel.
+    TunEgress,
     /// The TC program behind the tunnel.
     TunIngress,
     /// A lane of the agent.
@@ -57,7 +59,7 @@ impl Owner {
     /// Whether it is an eBPF program, so that the counter is in a map.
     pub const fn is_program(self) -> bool {
         match self {
-            Self::WanGuard | Self::LanIngress | Self::TunIngress => true,
+            Self::WanGuard | Self::LanIngress | Self::TunEgress | Self::TunIngress => true,
             Self::Lane | Self::Gateway => false,
         }
     }
@@ -175,6 +177,8 @@ outcomes! {
         /// A packet for the tunnel that is larger than its link takes and could not be made smaller. Its sender is told
         /// what would fit.
         PacketTooBig = "packet-too-big" by Lane,
+        /// No rule of the policy allows the flow.
+        PolicyDenied = "policy-denied" by LanIngress | TunEgress | TunIngress | Lane,
     }
 }
 

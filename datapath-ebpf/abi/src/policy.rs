@@ -283,5 +283,12 @@ fn summary(line: &Line, word: usize) -> u64 {
     u64::from(line[word]) | u64::from(line[word + 1]) << 32
 }
 
+mod asked;
+
+pub use self::asked::{
+    Asked, Denied, IPV4, NO_PORTS, NO_RULE16, OPEN_IMAGE, OPEN16, REFUSED_HEAD, REFUSED_PER_SECOND,
+    RULE_SLOTS, Refused, RuleFlows, rule_slot, short,
+};
+
 #[cfg(test)]
 mod tests;

@@ -2,11 +2,13 @@
 //! through these, so that the rule stands in one place.
 
 mod interfaces;
+mod rule_sets;
 mod sessions;
 
 use aya::maps::MapError;
 
 pub use self::interfaces::Interfaces;
+pub use self::rule_sets::RuleSets;
 pub use self::sessions::Sessions;
 
 /// Whether a removal removed something; that there was nothing to remove is no error.

@@ -7,6 +7,7 @@ use zerocopy::transmute;
 
 use crate::{
     asm,
+    policy::Judgement,
     wire::{Direction, Wire},
 };
 
@@ -37,6 +38,36 @@ impl FlowEntry {
         let place = unsafe { self.0.byte_add(SITE_WORD).cast::<u64>() };
         // SAFETY: as above.
         unsafe { place.write_volatile(word) };
+    }
+
+    /// Who opened the flow, an [`datapath_abi::flow::OpenedBy`].
+    #[inline(always)]
+    pub(crate) fn opened_by(self) -> u8 {
+        // SAFETY: see `FlowEntry`.
+        unsafe { (&raw const (*self.0).opened_by).read_volatile() }
+    }
+
+    /// The rules that allow it.
+    #[inline(always)]
+    pub(crate) fn rules(self) -> [u16; 2] {
+        // SAFETY: see `FlowEntry`; the word is aligned, see RULES_WORD.
+        let word = unsafe { self.0.byte_add(RULES_WORD).cast::<u32>().read_volatile() };
+        transmute!(word)
+    }
+
+    /// Remembers by what rules it is allowed, and who opened it.
+    #[inline(always)]
+    pub(crate) fn set_judgement(self, judgement: Judgement) {
+        let word: u32 = transmute!(judgement.rules());
+        // SAFETY: see `FlowEntry`; the word is aligned, see RULES_WORD.
+        let place = unsafe { self.0.byte_add(RULES_WORD).cast::<u32>() };
+        // SAFETY: see `FlowEntry`. The two bytes are beside the flags in theirs, which others change atomically and keep the
+        // rest of it.
+        unsafe {
+            place.write_volatile(word);
+            (&raw mut (*self.0).verdict).write_volatile(judgement.verdict());
+            (&raw mut (*self.0).opened_by).write_volatile(judgement.opened_by());
+        }
     }
 
     /// Where the source was found right, as [`datapath_abi::flow::source_check`] says it.
@@ -89,6 +120,11 @@ impl FlowEntry {
 const SITE_WORD: usize = mem::offset_of!(FlowCounters, site);
 const _: () = assert!(SITE_WORD.is_multiple_of(8));
 const _: () = assert!(mem::offset_of!(FlowCounters, route_generation) == SITE_WORD + 4);
+
+/// Both rules are one word.
+const RULES_WORD: usize = mem::offset_of!(FlowCounters, rule);
+const _: () = assert!(RULES_WORD.is_multiple_of(4));
+const _: () = assert!(mem::offset_of!(FlowCounters, shadow_rule) == RULES_WORD + 2);
 
 /// BPF has atomic access to whole words only: the one that holds the flags, and where they are in it.
 const FLAGS_WORD: usize = mem::offset_of!(FlowCounters, tcp_flags_to_site);

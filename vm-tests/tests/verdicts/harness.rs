@@ -23,7 +23,7 @@ use datapath_abi::{
     flow::{FlowCounters, FlowKey4},
     maps,
     settings::Settings,
-    user::{Interfaces, Sessions},
+    user::{Interfaces, RuleSets, Sessions},
 };
 
 pub(crate) use self::context::Context;
@@ -45,6 +45,7 @@ pub(crate) struct Datapath {
     ebpf: Ebpf,
     interfaces: Interfaces,
     sessions: Sessions,
+    pub(crate) rules: RuleSets,
 }
 
 /// What a program did.
@@ -90,10 +91,13 @@ impl Datapath {
             take(&mut ebpf, maps::SESSIONS),
             take(&mut ebpf, maps::SESSION_BITS),
         );
+        let mut rules = RuleSets::new(take(&mut ebpf, maps::POLICY));
+        rules.set(maps::ACTIVE_RULES, &[]).unwrap();
         Self {
             ebpf,
             interfaces: interfaces.unwrap(),
             sessions: sessions.unwrap(),
+            rules,
         }
     }
 

@@ -9,6 +9,7 @@ use datapath_abi::flow::{
 };
 use datapath_abi::local::{LocalKey, VlanKey};
 use datapath_abi::outcome::{DropReason, StackReason, Tally};
+use datapath_abi::policy::{self, Denied, RuleFlows};
 use datapath_abi::route::{Route, RouteKey4, RouteKey6, SITE_KERNEL, VNET_BITS};
 use datapath_abi::settings::{
     ALSO_WAN, COUNTED_MARK, COUNTED_MARK_MASK, DEFAULT_VNET, Interface, InterfaceSlot, NAT, Role,
@@ -100,6 +101,20 @@ fn write_constants(text: &mut String) {
         NAT,
         MAX_LANES,
         DEFAULT_VNET,
+        maps::ACTIVE_RULES,
+        maps::SHADOW_RULES,
+        maps::RULE_SETS,
+        maps::DENIED_FLOWS,
+        policy::MAGIC,
+        policy::LINE_WORDS,
+        policy::MAX_RULES,
+        policy::NODE_ENTRIES,
+        policy::LEAF,
+        policy::HEAD_LINES,
+        policy::CLOSED,
+        policy::NO_RULE16,
+        policy::OPEN16,
+        policy::RULE_SLOTS,
     );
 }
 
@@ -166,6 +181,9 @@ fn write_structs(text: &mut String) {
             verdict,
             opened_by,
             source_check,
+            rule,
+            shadow_rule,
+            reserved,
         }
     );
     layout!(text, Tally { packets, bytes });
@@ -192,12 +210,32 @@ fn write_structs(text: &mut String) {
         }
     );
     layout!(text, InterfaceSlot { ifindex, interface });
+    layout!(
+        text,
+        Denied {
+            first_seen_ns,
+            last_seen_ns,
+            packets,
+            bytes,
+            site,
+            shadow_rule,
+            opened_by,
+            reserved,
+        }
+    );
+    layout!(text, RuleFlows { active, shadow });
     layout!(text, LocalKey { address });
     layout!(text, VlanKey { ifindex, id });
 }
 
 fn write_enums(text: &mut String) {
-    values!(text, FlowVerdict { Accept });
+    values!(
+        text,
+        FlowVerdict {
+            Accept,
+            ShadowDenied
+        }
+    );
     values!(
         text,
         OpenedBy {

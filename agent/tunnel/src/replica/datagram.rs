@@ -155,7 +155,7 @@ fn read_flow(from: &mut Reader<'_>) -> Result<(FlowKey, FlowCounters), Malformed
         verdict: from.u8()?,
         ..FlowCounters::default()
     };
-    let known = counters.verdict == FlowVerdict::Accept as u8;
+    let known = counters.verdict <= FlowVerdict::ShadowDenied as u8;
     let in_order = counters.first_seen_ns <= counters.last_seen_ns;
     (known && in_order)
         .then_some((key, counters))

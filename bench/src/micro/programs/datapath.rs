@@ -10,10 +10,11 @@ use aya::{Ebpf, EbpfLoader};
 use datapath_abi::ABI_VERSION;
 use datapath_abi::local::LocalKey;
 use datapath_abi::maps;
+use datapath_abi::policy::Line;
 use datapath_abi::route::{Route, RouteKey4, VNET_BITS};
 use datapath_abi::settings::{DEFAULT_VNET, Interface, Role, Settings};
 use datapath_abi::site::{Site, SiteState};
-use datapath_abi::user::{Interfaces, Sessions};
+use datapath_abi::user::{Interfaces, RuleSets, Sessions};
 
 use super::frames;
 
@@ -34,6 +35,7 @@ pub(super) struct Datapath {
     ebpf: Ebpf,
     interfaces: Interfaces,
     sessions: Sessions,
+    rules: RuleSets,
 }
 
 impl Datapath {
@@ -56,10 +58,12 @@ impl Datapath {
         let interfaces = Interfaces::new(take(&mut ebpf, all)?, take(&mut ebpf, slots)?)?;
         let (map, bits) = (maps::SESSIONS, maps::SESSION_BITS);
         let sessions = Sessions::new(take(&mut ebpf, map)?, take(&mut ebpf, bits)?)?;
+        let rules = RuleSets::new(take(&mut ebpf, maps::POLICY)?);
         let mut datapath = Self {
             ebpf,
             interfaces,
             sessions,
+            rules,
         };
         datapath.set_up()?;
         Ok(datapath)
@@ -112,6 +116,7 @@ impl Datapath {
         };
         let map = self.ebpf.map_mut(maps::SITES).context("no sites")?;
         Array::<_, Site>::try_from(map)?.set(SITE, site, 0)?;
+        self.set_rules(&[])?;
         self.sessions.insert(frames::SESSION, 1)?;
         let map = self.ebpf.map_mut(maps::LOCAL_ADDRESSES);
         let mut own: LpmTrie<_, LocalKey, u32> = LpmTrie::try_from(map.context("no addresses")?)?;
@@ -120,6 +125,11 @@ impl Datapath {
             own.insert(&Key::new(128, LocalKey { address }), 1, 0)?;
         }
         self.set_role(Role::Lan)
+    }
+
+    /// Makes this the image of the rules; no lines are open for all.
+    pub(super) fn set_rules(&mut self, image: &[Line]) -> Result<()> {
+        Ok(self.rules.set(maps::ACTIVE_RULES, image)?)
     }
 
     /// What the loopback device is.

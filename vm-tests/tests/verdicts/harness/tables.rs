@@ -12,6 +12,7 @@ use datapath_abi::{
     local::{LocalKey, VlanKey},
     maps,
     outcome::{DropReason, StackReason, Tally},
+    policy::{Denied, Refused, RuleFlows},
     route::{Route, RouteKey4, RouteKey6, VNET_BITS},
     settings::{Interface, Role, Settings},
     site::{Site, SiteCounters, SiteState},
@@ -164,6 +165,33 @@ impl Datapath {
         let v4 = v4.iter().map(Result::unwrap);
         let v4 = v4.map(|(key, counters)| (FlowKey::from(key), counters));
         v4.chain(v6.iter().map(Result::unwrap)).collect()
+    }
+
+    /// The flows that were denied.
+    pub(crate) fn denied(&self) -> Vec<(FlowKey, Denied)> {
+        let denied: HashMap<_, FlowKey, Denied> = self.map(maps::DENIED);
+        denied.iter().map(Result::unwrap).collect()
+    }
+
+    /// The denied packets that the agent was told of since this was asked last.
+    pub(crate) fn refused(&mut self) -> Vec<Refused> {
+        let map = self.ebpf.map_mut(maps::REFUSED).expect("the map is there");
+        let mut ring = RingBuf::try_from(map).unwrap();
+        let mut records = Vec::new();
+        while let Some(record) = ring.next() {
+            records.push(Refused::of_record(&record).expect("a record"));
+        }
+        records
+    }
+
+    /// New flows of a rule.
+    pub(crate) fn rule_flows(&self, slot: u32) -> RuleFlows {
+        let mut total = RuleFlows::default();
+        for flows in self.per_cpu::<RuleFlows>(maps::POLICY_RULES, slot) {
+            total.active += flows.active;
+            total.shadow += flows.shadow;
+        }
+        total
     }
 
     /// Writes a flow of either family, as the agent does.

@@ -1,0 +1,181 @@
+//! The policy: the images of its rules, and what the programs have judged by them.
+
+use std::io;
+
+use anyhow::{Context, Result};
+use aya::Ebpf;
+use aya::maps::{HashMap, MapData, PerCpuArray, PerCpuValues, RingBuf};
+use datapath_abi::flow::FlowKey;
+use datapath_abi::maps;
+use datapath_abi::policy::{
+    Denied, Line, NO_RULE16, OPEN16, RULE_SLOTS, Refused, RuleFlows, rule_slot,
+};
+use datapath_abi::user::RuleSets;
+use tokio::io::unix::AsyncFd;
+
+use super::settings::SharedSettings;
+use super::sys::ring;
+use super::take;
+
+/// Which rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RuleSet {
+    /// Those that are enforced.
+    Active,
+    /// Those that are only judged and counted.
+    Shadow,
+}
+
+impl RuleSet {
+    fn slot(self) -> u32 {
+        match self {
+            Self::Active => maps::ACTIVE_RULES,
+            Self::Shadow => maps::SHADOW_RULES,
+        }
+    }
+
+    fn of(self, flows: &mut RuleFlows) -> &mut u64 {
+        match self {
+            Self::Active => &mut flows.active,
+            Self::Shadow => &mut flows.shadow,
+        }
+    }
+}
+
+/// Counts of new flows by what their rules said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RuleCounts {
+    /// Of each rule.
+    pub rules: Vec<RuleFlows>,
+    /// That no rule allows.
+    pub no_rule: RuleFlows,
+    /// Of open vnets.
+    pub open: RuleFlows,
+}
+
+/// The maps POLICY, DENIED and POLICY_RULES.
+///
+/// Without an image nothing is allowed: before the programs have one, they drop what they judge. An agent that takes over
+/// finds the images of the agent before in force, and sets its own.
+pub struct Policy {
+    sets: RuleSets,
+    settings: SharedSettings,
+    denied: HashMap<MapData, FlowKey, Denied>,
+    rules: PerCpuArray<MapData, RuleFlows>,
+}
+
+impl Policy {
+    pub(super) fn new(programs: &mut Ebpf, settings: SharedSettings) -> Result<Self> {
+        Ok(Self {
+            sets: RuleSets::new(take(programs, maps::POLICY)?),
+            settings,
+            denied: take(programs, maps::DENIED)?,
+            rules: take(programs, maps::POLICY_RULES)?,
+        })
+    }
+
+    /// Makes these lines the image of a rule set; none are open for all. Every flow is then judged again with its next
+    /// packet: one that stays allowed loses none. Of the set, new flows are counted from zero if its image has changed.
+    /// Takes a microsecond for each line.
+    pub fn set(&mut self, set: RuleSet, lines: &[Line]) -> Result<()> {
+        let slot = set.slot();
+        let before = self.sets.get(slot).context(maps::POLICY)?;
+        self.sets.set(slot, lines).context(maps::POLICY)?;
+        // The image first: see `flow.rs` of the programs.
+        self.settings.raise_route_generation()?;
+        if before != lines {
+            self.forget_counts(set)?;
+        }
+        Ok(())
+    }
+
+    /// The image of a rule set; no lines if there never was one.
+    pub fn image(&self, set: RuleSet) -> Result<Vec<Line>> {
+        self.sets.get(set.slot()).context(maps::POLICY)
+    }
+
+    /// The new flows of the first so many rules, and of no rule.
+    pub fn counts(&self, rules: usize) -> Result<RuleCounts> {
+        let read = |slot| -> Result<RuleFlows> {
+            let each = self.rules.get(&slot, 0).context(maps::POLICY_RULES)?;
+            let sum = |of: fn(&RuleFlows) -> u64| each.iter().map(of).sum();
+            Ok(RuleFlows {
+                active: sum(|flows| flows.active),
+                shadow: sum(|flows| flows.shadow),
+            })
+        };
+        let last = rules.min(datapath_abi::policy::MAX_RULES) as u32;
+        Ok(RuleCounts {
+            rules: (0..last).map(read).collect::<Result<_>>()?,
+            no_rule: read(rule_slot(NO_RULE16))?,
+            open: read(rule_slot(OPEN16))?,
+        })
+    }
+
+    /// The flows that were denied last, at most [`maps::DENIED_FLOWS`], in no order.
+    pub fn denied(&self) -> Result<Vec<(FlowKey, Denied)>> {
+        let mut denied = Vec::new();
+        for entry in self.denied.iter() {
+            match entry {
+                Ok(entry) => denied.push(entry),
+                // It gave way to another while we read.
+                Err(aya::maps::MapError::KeyNotFound) => {}
+                Err(error) => return Err(error).context(maps::DENIED),
+            }
+        }
+        Ok(denied)
+    }
+
+    fn forget_counts(&mut self, set: RuleSet) -> Result<()> {
+        for slot in 0..RULE_SLOTS as u32 {
+            let each = self.rules.get(&slot, 0).context(maps::POLICY_RULES)?;
+            let mut each = each.to_vec();
+            let mut counted = false;
+            for flows in &mut each {
+                counted |= std::mem::take(set.of(flows)) != 0;
+            }
+            if counted {
+                let each = PerCpuValues::try_from(each)?;
+                self.rules.set(slot, each, 0).context(maps::POLICY_RULES)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Packets that the programs have denied, few of many: for answers to them, and events. Belongs to one load of the
+/// programs, as [`super::ProgramLog`].
+pub struct RefusedPackets {
+    ring: AsyncFd<RingBuf<MapData>>,
+}
+
+/// Records that are read in one go.
+const BATCH: usize = 64;
+
+impl RefusedPackets {
+    /// Must be called inside a tokio runtime.
+    pub(super) fn new(programs: &mut Ebpf) -> Result<Self> {
+        let ring = take(programs, maps::REFUSED)?;
+        let ring = ring::watch_records(ring).context("wait for packets that were denied")?;
+        Ok(Self { ring })
+    }
+
+    /// Waits for packets, and hands over those that have come, but no more than a batch. May be cancelled while it waits.
+    ///
+    /// # Errors
+    /// The ring cannot be waited for.
+    pub async fn next(&mut self, mut on_packet: impl FnMut(&Refused)) -> io::Result<()> {
+        let mut ready = self.ring.readable_mut().await?;
+        let ring = ready.get_inner_mut();
+        for _ in 0..BATCH {
+            let Some(record) = ring.next() else {
+                ready.clear_ready();
+                return Ok(());
+            };
+            if let Some(refused) = Refused::of_record(&record) {
+                on_packet(&refused);
+            }
+        }
+        Ok(())
+    }
+}
