@@ -33,7 +33,10 @@ pub(super) fn text(reply: &ServicesReply, sites: &[&str], set: RuleSet) -> Strin
     let mut text = HEAD.to_owned();
     let filter = reply.filter.to_string();
     let services = counted(reply.services.len() as u64, "service", "services");
-    let _ = writeln!(text, "# {services}: {filter}");
+    let _ = match filter.as_str() {
+        "" => writeln!(text, "# {services}"),
+        filter => writeln!(text, "# {services}: {filter}"),
+    };
     for ((group, from, ports), to) in rules(&reply.services, sites) {
         if from.is_empty() {
             text.push_str("\n# No rule: the sites that their clients were in are gone.\n");

@@ -8,7 +8,7 @@ use clap_complete::engine::ArgValueCandidates;
 use super::super::failure::Failure;
 use super::super::output::Look;
 use super::super::table::Table;
-use super::super::units::{count, counted};
+use super::super::units::count;
 use super::super::{Options, Watch, complete, reading};
 use crate::control::message::{PolicyReply, PolicyRequest, PolicyRule, RuleSet};
 use crate::control::{Request, Response};
@@ -69,13 +69,6 @@ fn text(reply: &PolicyReply, look: Look) -> String {
             let _ = write!(text, "\n{}", table(&rules, set).text(look, ""));
         }
     }
-    let number = |set| reply.rules.iter().filter(|rule| rule.set == set).count() as u64;
-    let _ = writeln!(
-        text,
-        "\n{}, {}",
-        counted(number(RuleSet::Active), "rule", "rules"),
-        counted(number(RuleSet::Shadow), "shadow rule", "shadow rules"),
-    );
     text
 }
 
