@@ -3,7 +3,7 @@
 //! need what only such a kernel has.
 
 use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -107,6 +107,14 @@ impl Request {
             kernels,
         }
     }
+
+    /// The agent to try. The quick guests are part of the gate, which has built one already.
+    fn agent(&self) -> Agent {
+        match self.which {
+            Which::Quick if !self.bench => Agent::Lab,
+            _ => Agent::Release,
+        }
+    }
 }
 
 /// The kernel of this name.
@@ -116,21 +124,19 @@ pub(crate) fn kernel(name: &str) -> Result<&'static Choice> {
 
 pub(crate) fn run(request: &Request) -> Result<()> {
     let toolchain = setup::ensure(Purpose::Vm)?;
-    build::build(&toolchain, Agent::Release)?;
+    build::build(&toolchain, request.agent())?;
     if request.bench {
         return bench::run(&request.kernels);
     }
     let tests = tests::build(&request.which)?;
-    let init = tests::build_init()?;
+    let stage = Stage::new(request.agent())?;
     vm_tests::sys::watch_stop_signals();
-    let kept = environment::workspace().join("target/guests");
-    fs::create_dir_all(&kept)?;
     let mut report = Report::default();
     for choice in &request.kernels {
         eprintln!("\n=== kernel {}: {}", choice.name, choice.note);
         let outcome = choice
-            .fetch(&kept)
-            .and_then(|kernel| on_kernel(&kernel, &tests, &init, &kept, choice, &mut report));
+            .fetch(&stage.kept)
+            .and_then(|kernel| on_kernel(&kernel, &tests, &stage, choice, &mut report));
         if let Err(error) = outcome {
             eprintln!("{error:#}");
             report.broken(choice.name, &error);
@@ -147,8 +153,7 @@ pub(crate) fn run(request: &Request) -> Result<()> {
 fn on_kernel(
     kernel: &Kernel,
     tests: &[Test],
-    init: &Path,
-    kept: &Path,
+    stage: &Stage,
     choice: &Choice,
     report: &mut Report,
 ) -> Result<()> {
@@ -158,10 +163,10 @@ fn on_kernel(
     let (of_several, in_one): (Vec<&Test>, Vec<&Test>) =
         possible.partition(|test| test.is_on_host());
     if !in_one.is_empty() {
-        in_one_guest(kernel, &in_one, init, kept, choice, report)?;
+        in_one_guest(kernel, &in_one, stage, choice, report)?;
     }
     if !of_several.is_empty() {
-        on_host::run(kernel, &of_several, init, kept, choice, report)?;
+        on_host::run(kernel, &of_several, stage, choice, report)?;
     }
     Ok(())
 }
@@ -170,22 +175,21 @@ fn on_kernel(
 fn in_one_guest(
     kernel: &Kernel,
     tests: &[&Test],
-    init: &Path,
-    kept: &Path,
+    stage: &Stage,
     choice: &Choice,
     report: &mut Report,
 ) -> Result<()> {
     let start = wait::now();
-    let mut image = image(kept, Agent::Release)?;
+    let mut image = stage.image()?;
     for test in tests {
         let place = test.path_in_guest();
         image.file(&test.executable, place.trim_start_matches('/'))?;
     }
-    let (machine, mut guest) = boot(kernel, image, init, kept, start)?;
+    let (machine, mut guest) = stage.boot(kernel, image, start)?;
     for test in tests {
         if !guest_test(&mut guest, &machine, test, choice, report)? {
             // A hang or a crash takes the machine with it: the next test gets a new one.
-            guest = machine.boot("guest", kept)?;
+            guest = machine.boot("guest", &stage.kept)?;
         }
     }
     guest.power_off()
@@ -233,45 +237,55 @@ fn emulated(machine: &Machine) -> String {
     format!("CROSSWAY_EMULATED={emulated}")
 }
 
-/// Packs the image for a kernel and switches a guest on.
-fn boot(
-    kernel: &Kernel,
-    mut image: Image,
-    init: &Path,
-    kept: &Path,
-    start: Instant,
-) -> Result<(Machine, Guest)> {
-    let archive = kept.join("image.cpio");
-    image.file(init, "init")?;
-    image.pack(kernel, &archive)?;
-    let mut machine = Machine {
-        kernel: kernel.vmlinuz()?,
-        image: archive,
-        cpus: CPUS,
-        memory_mib: MEMORY_MIB,
-        accelerator: Accelerator::Tcg,
-        cards: Vec::new(),
-    };
-    machine.accelerator = Accelerator::probe(&machine, kept)?;
-    let packed = wait::now();
-    let guest = machine.boot("guest", kept)?;
-    eprintln!(
-        "{} on {}, {:.1} s after {:.1} s of packing",
-        guest.kernel(),
-        machine.accelerator,
-        packed.elapsed().as_secs_f64(),
-        packed.saturating_duration_since(start).as_secs_f64()
-    );
-    Ok((machine, guest))
+/// Where guests are prepared, and what all of them have.
+struct Stage {
+    init: PathBuf,
+    kept: PathBuf,
+    agent: Agent,
 }
 
-/// The initial file system with what every guest needs.
-fn image(kept: &Path, agent: Agent) -> Result<Image> {
-    let mut image = Image::create(&kept.join("stage"))?;
-    for program in PROGRAMS {
-        image.program(program)?;
+impl Stage {
+    fn new(agent: Agent) -> Result<Self> {
+        let init = tests::build_init()?;
+        let kept = environment::workspace().join("target/guests");
+        fs::create_dir_all(&kept)?;
+        Ok(Self { init, kept, agent })
     }
-    image.file(&build::binary(agent), "usr/bin/crossway")?;
-    image.data(&build::object_path(), "usr/lib/datapath")?;
-    Ok(image)
+
+    /// The initial file system with what every guest needs.
+    fn image(&self) -> Result<Image> {
+        let mut image = Image::create(&self.kept.join("stage"))?;
+        for program in PROGRAMS {
+            image.program(program)?;
+        }
+        image.file(&build::binary(self.agent), "usr/bin/crossway")?;
+        image.data(&build::object_path(), "usr/lib/datapath")?;
+        Ok(image)
+    }
+
+    /// Packs the image for a kernel and switches a guest on.
+    fn boot(&self, kernel: &Kernel, mut image: Image, start: Instant) -> Result<(Machine, Guest)> {
+        let archive = self.kept.join("image.cpio");
+        image.file(&self.init, "init")?;
+        image.pack(kernel, &archive)?;
+        let mut machine = Machine {
+            kernel: kernel.vmlinuz()?,
+            image: archive,
+            cpus: CPUS,
+            memory_mib: MEMORY_MIB,
+            accelerator: Accelerator::Tcg,
+            cards: Vec::new(),
+        };
+        machine.accelerator = Accelerator::probe(&machine, &self.kept)?;
+        let packed = wait::now();
+        let guest = machine.boot("guest", &self.kept)?;
+        eprintln!(
+            "{} on {}, {:.1} s after {:.1} s of packing",
+            guest.kernel(),
+            machine.accelerator,
+            packed.elapsed().as_secs_f64(),
+            packed.saturating_duration_since(start).as_secs_f64()
+        );
+        Ok((machine, guest))
+    }
 }

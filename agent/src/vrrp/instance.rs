@@ -223,9 +223,22 @@ impl Instance {
             addresses: self.setup.addresses.clone(),
         };
         let message = advertisement.encode(place.local);
-        let mac = Mac::of_router(key.family, key.id);
-        let sent = sender.send(&frame::advertisement(mac, place.local, &message));
+        let sent = sender.send(&frame::advertisement(
+            self.source(place),
+            place.local,
+            &message,
+        ));
         self.note_sent(sent);
+    }
+
+    /// Where advertisements come from: the virtual MAC, by which switches learn where the master is (RFC 9568, 7.3). A
+    /// master that reaches no site comes from its own. If it was cut off, there is another by now, and the first frame after
+    /// its return would draw the hosts' packets here.
+    fn source(&self, place: &Place) -> Mac {
+        let Key { family, id, .. } = self.setup.key;
+        let is_of_use = !self.health.reaches_nothing() || self.setup.track_weight.is_none();
+        let own = place.mac.filter(|_| !is_of_use);
+        own.unwrap_or_else(|| Mac::of_router(family, id))
     }
 
     fn announce(&mut self) {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::router::{Change, Heard, State};
 use crossway_liveness::vrrp::Interval;
-use crossway_types::address::Family;
+use crossway_types::address::{Family, Mac};
 use crossway_types::ids::IfIndex;
 
 /// How long what was wrong with a mate's advertisement is shown after the last one.
@@ -55,6 +55,8 @@ pub struct Place {
     pub device: IfIndex,
     /// Our primary address on the LAN.
     pub local: IpAddr,
+    /// The interface's own MAC; without one it has no frames to send.
+    pub mac: Option<Mac>,
 }
 
 /// Something to keep track of.

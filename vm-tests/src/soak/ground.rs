@@ -60,6 +60,7 @@ impl Ground {
         ground.join_more()?;
         ground.add_ipv6()?;
         ground.count_on_paths()?;
+        ground.remember_path_mtus()?;
         Ok(ground)
     }
 
@@ -198,6 +199,15 @@ impl Ground {
             add(gateway, "lan0", site, last)?;
         }
         Ok(())
+    }
+
+    /// A host forgets after ten minutes what a path takes; then its next large packet is lost, on which it is told again.
+    fn remember_path_mtus(&self) -> Result<()> {
+        const DAY: &str = "86400";
+        self.hosts().into_iter().try_for_each(|host| {
+            host.set_sysctl("net/ipv4/route/mtu_expires", DAY)?;
+            host.set_sysctl("net/ipv6/route/mtu_expires", DAY)
+        })
     }
 
     fn count_on_paths(&self) -> Result<()> {

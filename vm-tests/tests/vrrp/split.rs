@@ -2,9 +2,10 @@
 
 use vm_tests::crossway::Crossway;
 use vm_tests::shared_lan::FAR;
-use vm_tests::{traffic, wait};
+use vm_tests::traffic::{self, Capture};
+use vm_tests::wait;
 
-use super::{MACS, Pair, UP, address, neighbours, states, wait_for_state};
+use super::{FEW, MACS, Pair, UP, address, neighbours, routers, states, wait_for_state};
 
 #[test]
 fn a_split_shows_two_masters_and_heals_to_the_one_of_higher_priority() {
@@ -53,4 +54,41 @@ fn a_firewall_that_drops_advertisements_shows_as_a_split_at_both_ends() {
     c.run("nft delete table inet deaf").unwrap();
     wait_for_state(&pair.c, "backup");
     assert_eq!(states(&pair.a), ["master", "master"]);
+}
+
+/// While it is cut off, nobody tells it to give up its role. A frame from the virtual MAC would have the switch send it
+/// the hosts' packets as soon as it is back, before it has heard of the other.
+#[test]
+fn a_master_that_reaches_no_site_does_not_draw_the_hosts_when_it_is_back() {
+    let pair = Pair::start();
+    let topology = &pair.lan.topology;
+    pair.lan.cut("port1").unwrap();
+    topology.site("a").gateway.ip("link set wan0 down").unwrap();
+    wait_for_state(&pair.c, "master");
+    wait::until("the priority of one that reaches nothing", UP, || {
+        let mut routers = routers(&pair.a).into_iter();
+        routers
+            .all(|router| router.priority < router.configured_priority)
+            .then_some(())
+    })
+    .unwrap();
+    assert_eq!(states(&pair.a), ["master", "master"]);
+
+    let [first, second] = MACS;
+    let drawing = format!("ether src {first} or ether src {second}");
+    let watch = |filter: &str| Capture::start(topology, &pair.lan.switch, "port1", filter).unwrap();
+    let (drawing, said) = (watch(&drawing), watch("proto 112 or ip6 proto 112"));
+    said.wait_for(10, UP).unwrap();
+    let pings = pair.pings();
+    pair.lan.heal("port1").unwrap();
+    wait_for_state(&pair.a, "backup");
+    for ping in pings {
+        let replies = ping.finish(UP).unwrap();
+        assert!(replies.lost() <= FEW, "{}", replies.lost());
+    }
+    // What c sends leaves by this port, too.
+    let seen = drawing.finish().unwrap();
+    let from_a = |line: &&String| line.contains(" 10.1.0.1 ") || line.contains("fe80::1 ");
+    let drawn: Vec<&String> = seen.iter().filter(from_a).collect();
+    assert!(drawn.is_empty(), "{drawn:#?}");
 }

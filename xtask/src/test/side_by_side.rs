@@ -1,4 +1,4 @@
-//! Test files that run beside each other. Most of their time is waiting, for timers of protocols above all, so two
+//! Test files that run beside each other. Most of their time is waiting, for timers of protocols above all, so several
 //! files at once use the machine better than one.
 //!
 //! A test that waits with a deadline can miss it where others take the machine from it. So what failed runs once more,
@@ -20,7 +20,7 @@ use crate::step::SILENCE;
 use crate::{cmd, environment};
 
 /// Files at once; each runs as many of its tests as there are processors.
-const AT_ONCE: usize = 2;
+const AT_ONCE: usize = 3;
 /// Files that load the machine so much that others would fail beside them, or that look at all of the machine.
 const ALONE: [&str; 5] = ["blast", "datapath", "handshake_flood", "host", "soak"];
 

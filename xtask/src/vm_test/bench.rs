@@ -1,17 +1,15 @@
 //! `cargo xtask vm-test --bench [KERNEL…]`: the bench in a guest, where the kernel's own WireGuard is a contender.
 
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
-use vm_tests::process;
-use vm_tests::wait;
+use vm_tests::{process, wait};
 
 use super::kernels::Choice;
-use super::{Agent, ENVIRONMENT, boot, emulated, image, tests};
+use super::{Agent, ENVIRONMENT, Stage, emulated};
+use crate::bench;
 use crate::setup::Purpose;
-use crate::{bench, environment};
 
 /// Emulated and beside others at work; idle it is a third of that.
 const LIMIT: Duration = Duration::from_mins(15);
@@ -25,27 +23,25 @@ const NEWEST_GO: &str = "wireguard-go-newest";
 pub(super) fn run(kernels: &[&'static Choice]) -> Result<()> {
     bench::ensure_peers(Purpose::Bench)?;
     let program = bench::build_bench()?;
-    let init = tests::build_init()?;
+    let stage = Stage::new(Agent::Release)?;
     vm_tests::sys::watch_stop_signals();
-    let kept = environment::workspace().join("target/guests");
-    fs::create_dir_all(&kept)?;
     for choice in kernels {
         eprintln!("\n=== kernel {}: {}", choice.name, choice.note);
-        on_kernel(choice, &program, &init, &kept)?;
+        on_kernel(choice, &program, &stage)?;
     }
     Ok(())
 }
 
-fn on_kernel(choice: &Choice, program: &Path, init: &Path, kept: &Path) -> Result<()> {
-    let kernel = choice.fetch(kept)?;
+fn on_kernel(choice: &Choice, program: &Path, stage: &Stage) -> Result<()> {
+    let kernel = choice.fetch(&stage.kept)?;
     let start = wait::now();
-    let mut image = image(kept, Agent::Release)?;
+    let mut image = stage.image()?;
     image.file(program, "usr/bin/bench")?;
     // Where it could not be had, the bench says so.
     if process::in_path(NEWEST_GO) {
         image.program(NEWEST_GO)?;
     }
-    let (machine, mut guest) = boot(&kernel, image, init, kept, start)?;
+    let (machine, mut guest) = stage.boot(&kernel, image, start)?;
     let emulated = emulated(&machine);
     let mut words = [&ENVIRONMENT[..], &[&emulated, "/usr/bin/bench"]].concat();
     words.extend(ARGUMENTS.split(' '));

@@ -12,10 +12,11 @@ use vm_tests::guest::ring;
 use vm_tests::process::ProcessGuard;
 use vm_tests::{cleanup, wait};
 
+use super::Stage;
 use super::kernels::Choice;
 use super::report::Report;
 use super::tests::{self, Test};
-use crate::build::{self, Agent};
+use crate::build;
 use crate::cmd;
 
 /// What one file of tests may take: several machines boot and verify programs at the same time.
@@ -49,26 +50,25 @@ const PROGRAMS: &[&str] = &[
 pub(super) fn run(
     kernel: &Kernel,
     tests: &[&Test],
-    init: &Path,
-    kept: &Path,
+    stage: &Stage,
     choice: &Choice,
     report: &mut Report,
 ) -> Result<()> {
-    let image = pack(kernel, init, kept)?;
+    let image = pack(kernel, stage)?;
     for test in tests {
         eprintln!("\n--- {} with guests of {}", test.name, kernel.release);
         let mut command = cmd::as_root("env");
         for (name, path) in [
             (ring::KERNEL, kernel.vmlinuz()?),
             (ring::IMAGE, image.clone()),
-            (ring::KEPT, kept.to_owned()),
+            (ring::KEPT, stage.kept.clone()),
         ] {
             command.arg(format!("{name}={}", path.display()));
         }
         command.arg(&test.executable);
         command.args(["--test-threads=1", "--show-output"]);
         let start = wait::now();
-        let log = kept.join(format!("{}.log", test.name));
+        let log = stage.kept.join(format!("{}.log", test.name));
         let mut output = String::new();
         let ended = follow(&test.name, &mut command, &log, &mut output);
         if vm_tests::sys::stop_requested() {
@@ -108,18 +108,18 @@ fn follow(name: &str, command: &mut Command, log: &Path, output: &mut String) ->
     }
 }
 
-fn pack(kernel: &Kernel, init: &Path, kept: &Path) -> Result<PathBuf> {
-    let mut image = Image::create(&kept.join("stage"))?;
+fn pack(kernel: &Kernel, stage: &Stage) -> Result<PathBuf> {
+    let mut image = Image::create(&stage.kept.join("stage"))?;
     for program in PROGRAMS {
         image.program(program)?;
     }
-    image.file(&build::binary(Agent::Release), "usr/bin/crossway")?;
+    image.file(&build::binary(stage.agent), "usr/bin/crossway")?;
     image.file(
         &tests::build_program("guest-traffic")?,
         "usr/bin/guest-traffic",
     )?;
-    image.file(init, "init")?;
-    let archive = kept.join("image-of-several.cpio");
+    image.file(&stage.init, "init")?;
+    let archive = stage.kept.join("image-of-several.cpio");
     image.pack(kernel, &archive)?;
     Ok(archive)
 }

@@ -9,6 +9,13 @@ pub struct Health {
     pub all: u32,
 }
 
+impl Health {
+    /// Whether there are sites, and none of them can be reached.
+    pub fn reaches_nothing(self) -> bool {
+        self.usable == 0 && self.all > 0
+    }
+}
+
 /// The priority in force: `weight` is taken off in the share of the sites that cannot be reached,
 /// rounded up, so that each of them counts. With a weight of `None`, and for the owner, it is `priority`.
 pub fn priority(priority: u8, weight: Option<u8>, health: Health) -> u8 {
@@ -39,6 +46,12 @@ mod tests {
         assert_eq!(full(at(2, 4)), 75);
         assert_eq!(full(at(0, 4)), 1);
         assert_eq!(priority(150, Some(60), at(0, 4)), 90);
+    }
+
+    #[test]
+    fn who_reaches_one_site_of_many_reaches_something() {
+        assert!(at(0, 4).reaches_nothing());
+        assert!(!at(1, 4).reaches_nothing() && !at(0, 0).reaches_nothing());
     }
 
     #[test]

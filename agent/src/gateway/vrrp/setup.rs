@@ -8,7 +8,7 @@ use crate::host::links::Interface;
 use crate::host::virtual_mac::VirtualMac;
 use crate::prefix::Prefix;
 use crate::vrrp::status::{Key, Place, Setup};
-use crossway_types::address::Family;
+use crossway_types::address::{Family, Mac};
 
 /// What is to run for `router`, with `lan` and the device of its virtual MAC as they are; a warning for each
 /// of its addresses that no host would find.
@@ -94,6 +94,7 @@ fn place(
     Ok(Place {
         lan: lan.index,
         device: device.index,
+        mac: lan.address.map(Mac),
         local: local.ok_or_else(|| {
             format!("{name} has no {kind} address: advertisements need one to come from")
         })?,
