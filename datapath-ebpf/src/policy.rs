@@ -7,13 +7,13 @@
 use aya_ebpf::{bindings::__sk_buff, helpers::bpf_ktime_get_ns};
 use datapath_abi::{
     address,
-    flow::{FlowVerdict, OpenedBy},
+    flow::{FlowKey, FlowVerdict, OpenedBy},
     headers::{Headers, Opening, Upper, has_ports, upper_of_ipv4},
     maps::{ACTIVE_RULES, SHADOW_RULES},
     outcome::DropReason,
     packet::{Packet as _, Slot},
     policy::{
-        Asked, Denied, IPV4, NO_PORTS, NO_RULE, NO_RULE16, OPEN, OPEN16, Opener, REFUSED_HEAD,
+        Asked, Denied, IPV4, NO_PORTS, NO_RULE, NO_RULE16, OPEN, Opener, REFUSED_HEAD,
         REFUSED_PER_SECOND, rule_slot, short,
     },
 };
@@ -38,12 +38,6 @@ impl Judgement {
     pub(crate) const CURRENT: Self = Self(u64::MAX);
 
     const DENIED: Self = Self(0xffff_ffff);
-
-    #[inline(always)]
-    fn new(found: &Found, opened_by: u32) -> Self {
-        let rules = u64::from(found.active) | u64::from(found.shadow) << 16;
-        Self(rules | u64::from(opened_by) << 32)
-    }
 
     /// Whether the flow was judged just now.
     #[inline(always)]
@@ -87,18 +81,21 @@ const UNKNOWN: u32 = OpenedBy::Unknown as u32;
 const LOCAL: u32 = OpenedBy::Local as u32;
 const REMOTE: u32 = OpenedBy::Remote as u32;
 
-/// Value of JUDGING: the packet that is judged.
+/// Value of JUDGING: the packet that is judged, and what is found. Here and not on the stack, which has little room.
 #[repr(C)]
 pub(crate) struct Judging {
     packet: Asked,
     /// What is asked of the rules: that, the same turned, or what an ICMP error is about.
     question: Asked,
+    /// The flow, where it is denied.
+    key: FlowKey,
     /// Site of the far end, as [`crate::route::look_up`] says it.
     target: u32,
+    denied: Denied,
     /// 1: it goes to a site; 0: it comes from one.
     to_site: u32,
     /// An [`OpenedBy`], or [`BY_PACKET`].
-    opened_by: u32,
+    known_opener: u32,
     /// Of [`Opening`].
     opening: u32,
     ip_offset: u32,
@@ -107,7 +104,12 @@ pub(crate) struct Judging {
     ip_length: u32,
     /// 1: `packet` is the one at hand; 0: that could not be read.
     readable: u32,
-    judgement: u64,
+    /// An [`OpenedBy`]: what is found.
+    opened_by: u32,
+    /// What [`ACTIVE_RULES`] have said so far.
+    active: u32,
+    /// And [`SHADOW_RULES`].
+    shadow: u32,
 }
 
 /// A packet of a flow that is not known, or not as the rules are now.
@@ -135,7 +137,7 @@ pub(crate) fn judge(skb: &Skb, stranger: &Stranger<'_>) -> Verdict<Judgement> {
     judging.packet = Asked::of(headers, stranger.vnet);
     judging.target = stranger.target;
     judging.to_site = matches!(stranger.direction, Direction::ToSite).into();
-    judging.opened_by = stranger.opened_by.into();
+    judging.known_opener = stranger.opened_by.into();
     judging.opening = headers.opening.bits().into();
     judging.ip_offset = headers.ip_offset as u32;
     judging.header_length = headers.header_length;
@@ -170,10 +172,7 @@ extern "C" fn is_open(vnet: u32) -> u32 {
     // SAFETY: as in `judge`.
     let judging = unsafe { &mut *judging };
     judging.readable = 0;
-    judging.question = Asked {
-        vnet,
-        ..Asked::default()
-    };
+    judging.question.vnet = vnet;
     u32::from(ask_rules(ACTIVE_RULES) == OPEN)
 }
 
@@ -186,81 +185,76 @@ extern "C" fn judge_packet(context: *mut __sk_buff) -> u64 {
     };
     // SAFETY: as in `judge`.
     let judging = unsafe { &mut *judging };
-    let opening = Opening::of_bits(judging.opening as u8);
-    let sender = if judging.to_site != 0 { LOCAL } else { REMOTE };
-    let opener = match judging.opened_by {
-        UNKNOWN => Opener::Either,
-        by if by == BY_PACKET.into() => opening.opener(),
-        by if by == sender => Opener::Sender,
-        _ => Opener::Receiver,
-    };
-    let mut found = Found::NOTHING;
-    let mut opened_by = sender;
+    (judging.active, judging.shadow) = (NO_RULE, NO_RULE);
+    judging.opened_by = judging.sender();
     judging.question = judging.packet;
+    let opener = judging.opener();
     if opener == Opener::Receiver {
-        opened_by = LOCAL + REMOTE - sender;
-        judging.question = judging.packet.turned();
+        judging.turn();
     }
-    found.add(ask_both());
-    if opening.is_error() {
-        // What is allowed by itself may say what it likes; else it must be about a flow that is, either way.
-        if found.is_wanting() && carried(&Skb::of(context), judging).is_some() {
-            found.add(ask_both());
-            judging.question = judging.question.turned();
-            found.add(ask_both());
+    let is_error = Opening::of_bits(judging.opening as u8).is_error();
+    if !judging.ask() && (is_error || opener == Opener::Either) {
+        if is_error {
+            // What is allowed by itself may say what it likes; else it must be about a flow that is, either way.
+            if ask_for_carried(context) != 0 && !judging.ask() {
+                judging.question.turn();
+                judging.ask();
+            }
+        } else {
+            if judging.active == NO_RULE {
+                judging.opened_by = LOCAL + REMOTE - judging.opened_by;
+            }
+            judging.question.turn();
+            judging.ask();
         }
-    } else if opener == Opener::Either && found.is_wanting() {
-        if found.active == NO_RULE16 {
-            opened_by = LOCAL + REMOTE - sender;
-        }
-        judging.question = judging.packet.turned();
-        found.add(ask_both());
     }
-    // Nothing was asked that says more of it.
-    if judging.opened_by == UNKNOWN && found.active == OPEN16 {
-        opened_by = UNKNOWN;
+    // An open vnet says nothing of it.
+    if judging.known_opener == UNKNOWN && judging.active == OPEN {
+        judging.opened_by = UNKNOWN;
     }
-    judging.judgement = Judgement::new(&found, opened_by).0;
-    judging.judgement
+    judging.judgement().0
 }
 
-/// What both sets have said so far.
-struct Found {
-    active: u16,
-    shadow: u16,
-}
-
-impl Found {
-    const NOTHING: Self = Self {
-        active: NO_RULE16,
-        shadow: NO_RULE16,
-    };
-
-    /// Takes what [`ask_both`] said, of a set that has not allowed it yet.
+impl Judging {
     #[inline(always)]
-    fn add(&mut self, rules: u32) {
-        if self.active == NO_RULE16 {
-            self.active = rules as u16;
-        }
-        if self.shadow == NO_RULE16 {
-            self.shadow = (rules >> 16) as u16;
-        }
+    fn sender(&self) -> u32 {
+        if self.to_site != 0 { LOCAL } else { REMOTE }
     }
 
-    /// Whether a set has not allowed it yet.
     #[inline(always)]
-    fn is_wanting(&self) -> bool {
-        self.active == NO_RULE16 || self.shadow == NO_RULE16
+    fn opener(&self) -> Opener {
+        match self.known_opener {
+            UNKNOWN => Opener::Either,
+            by if by == BY_PACKET.into() => Opening::of_bits(self.opening as u8).opener(),
+            by if by == self.sender() => Opener::Sender,
+            _ => Opener::Receiver,
+        }
     }
-}
 
-/// What both sets of rules say of the question in JUDGING: the active one in the lower half.
-#[inline(never)]
-#[unsafe(no_mangle)]
-extern "C" fn ask_both() -> u32 {
-    let active = short(ask_rules(ACTIVE_RULES));
-    let shadow = short(ask_rules(SHADOW_RULES));
-    u32::from(active) | u32::from(shadow) << 16
+    /// Asks as if the other end had opened the flow.
+    #[inline(always)]
+    fn turn(&mut self) {
+        self.question.turn();
+        self.opened_by = LOCAL + REMOTE - self.opened_by;
+    }
+
+    /// Asks each set of rules that has not allowed a question yet. Says whether all have now.
+    #[inline(always)]
+    fn ask(&mut self) -> bool {
+        if self.active == NO_RULE {
+            self.active = ask_rules(ACTIVE_RULES);
+        }
+        if self.shadow == NO_RULE {
+            self.shadow = ask_rules(SHADOW_RULES);
+        }
+        self.active != NO_RULE && self.shadow != NO_RULE
+    }
+
+    #[inline(always)]
+    fn judgement(&self) -> Judgement {
+        let [active, shadow] = [self.active, self.shadow].map(|rule| u64::from(short(rule)));
+        Judgement(active | shadow << 16 | u64::from(self.opened_by) << 32)
+    }
 }
 
 /// What a set of rules says of the question in JUDGING. Without rules nothing is active, and all is open to the shadow.
@@ -279,6 +273,17 @@ extern "C" fn ask_rules(set: u32) -> u32 {
 }
 
 /// Makes the packet that an ICMP error is about the question, if it was sent by the error's receiver.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn ask_for_carried(context: *mut __sk_buff) -> u32 {
+    let Some(judging) = maps::judging() else {
+        return 0;
+    };
+    // SAFETY: as in `judge`.
+    let judging = unsafe { &mut *judging };
+    carried(&Skb::of(context), judging).is_some().into()
+}
+
 #[inline(always)]
 fn carried(skb: &Skb, judging: &mut Judging) -> Option<()> {
     /// Bytes of the header of an ICMP error.
@@ -322,35 +327,32 @@ pub(crate) extern "C" fn note_denied(context: *mut __sk_buff, packets: u64) -> u
         return 0;
     };
     // SAFETY: as in `judge`.
-    let judging = unsafe { &*judging };
+    let judging = unsafe { &mut *judging };
     if judging.readable == 0 {
         return 0;
     }
-    let judgement = Judgement(judging.judgement);
-    let key = judging.packet.flow(judging.to_site != 0);
     let now = clock::coarse_ns();
-    if let Some(denied) = maps::denied(&key) {
+    judging.key = judging.packet.flow(judging.to_site != 0);
+    if let Some(denied) = maps::denied(&judging.key) {
         // SAFETY: the map is preallocated, so the memory stays such a value while the program runs. Other CPUs write to
         // it, so it is touched by atomic or volatile accesses only.
         unsafe {
             asm::atomic_add(&raw mut (*denied).packets, packets);
             asm::atomic_add(&raw mut (*denied).bytes, judging.ip_length.into());
             (&raw mut (*denied).last_seen_ns).write_volatile(now);
-            (&raw mut (*denied).shadow_rule).write_volatile(judgement.rules()[1]);
+            (&raw mut (*denied).shadow_rule).write_volatile(short(judging.shadow));
         }
     } else {
-        let denied = Denied {
-            first_seen_ns: now,
-            last_seen_ns: now,
-            packets,
-            bytes: judging.ip_length.into(),
-            site: judging.target,
-            shadow_rule: judgement.rules()[1],
-            opened_by: judgement.opened_by(),
-            reserved: 0,
-        };
-        if let Inserted::Yes = maps::insert_denied(&key, &denied) {
-            count_rules(judgement.rules_word());
+        let denied = &mut judging.denied;
+        denied.first_seen_ns = now;
+        denied.last_seen_ns = now;
+        denied.packets = packets;
+        denied.bytes = judging.ip_length.into();
+        denied.site = judging.target;
+        denied.shadow_rule = short(judging.shadow);
+        denied.opened_by = judging.opened_by as u8;
+        if let Inserted::Yes = maps::insert_denied(&judging.key, &judging.denied) {
+            count_rules(judging.judgement().rules_word());
         }
     }
     if maps::may(Limited::Refused, REFUSED_PER_SECOND) {
@@ -377,7 +379,6 @@ pub(crate) extern "C" fn count_rules(rules: u32) -> u32 {
 /// Puts the packet into the ring.
 #[inline(always)]
 fn refused(skb: &Skb, judging: &Judging) {
-    let judgement = Judgement(judging.judgement);
     let Some(mut room) = maps::refused() else {
         return;
     };
@@ -391,9 +392,9 @@ fn refused(skb: &Skb, judging: &Judging) {
         (&raw mut (*record).site).write_volatile(judging.target);
         (&raw mut (*record).length).write_volatile(judging.ip_length);
         (&raw mut (*record).kept).write_volatile(kept);
-        (&raw mut (*record).shadow_rule).write_volatile(judgement.rules()[1]);
+        (&raw mut (*record).shadow_rule).write_volatile(short(judging.shadow));
         (&raw mut (*record).to_site).write_volatile(judging.to_site as u8);
-        (&raw mut (*record).opened_by).write_volatile(judgement.opened_by());
+        (&raw mut (*record).opened_by).write_volatile(judging.opened_by as u8);
         let head = (&raw mut (*record).head).cast::<u64>();
         for word in 0..REFUSED_HEAD / 8 {
             head.add(word).write_volatile(0);

@@ -78,6 +78,15 @@ impl Asked {
         }
     }
 
+    /// Makes it that. Word by word, for there is little room on the stack of a program.
+    #[inline(always)]
+    pub fn turn(&mut self) {
+        for word in 0..4 {
+            core::mem::swap(&mut self.source[word], &mut self.destination[word]);
+        }
+        self.ports = Ports::of_word(self.ports).swapped().word();
+    }
+
     /// IP protocol number.
     #[inline(always)]
     pub fn protocol(&self) -> u8 {
