@@ -4,6 +4,7 @@ use std::io;
 
 use datapath_abi::outcome::DropReason;
 
+use super::policy::Way;
 use super::{Lane, fragment, mss, too_big};
 use crate::io::split;
 use crate::io::virtio::{self, Header};
@@ -58,6 +59,10 @@ impl Lane {
             self.drops.count(DropReason::NoRoute, bytes.len());
             return;
         };
+        if !self.judge.admits(bytes, Way::Out, self.now) {
+            self.drops.count(DropReason::PolicyDenied, bytes.len());
+            return;
+        }
         let (mut header, mut pieces) = (header, usize::MAX);
         let largest = too_big::largest(&header, bytes);
         if largest > self.tunnel.gate(peer)
