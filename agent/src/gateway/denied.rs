@@ -6,10 +6,20 @@ use datapath_abi::flow::{FlowCounters, FlowKey, OpenedBy};
 use datapath_abi::policy::Denied;
 
 use super::Gateway;
+use super::answer::{name_in, site_names};
+use super::judge::Judge;
+use crate::control::message::{EndReason, FinishedFlow, FinishedRecord, WallClock};
+use crossway_sys::clock;
+
+/// Silence after which a denied flow is over, as that of an allowed one: nanoseconds.
+const IDLE_NS: u64 = 300 * 1_000_000_000;
+
+/// A denied flow, as an entry of the flow table.
+pub(super) type DeniedFlow = (FlowKey, FlowCounters);
 
 impl Gateway {
     /// All that are known.
-    pub(super) fn denied(&self) -> Result<Vec<(FlowKey, FlowCounters)>> {
+    pub(super) fn denied(&self) -> Result<Vec<DeniedFlow>> {
         let by_programs = match &self.forwarding.datapath {
             Some(datapath) => datapath.policy.denied()?,
             None => Vec::new(),
@@ -19,10 +29,50 @@ impl Gateway {
             .map(|(key, denied)| (*key, counters(denied)))
             .collect())
     }
+
+    /// Takes those off the lists that have been silent for long; a record of each.
+    pub(super) fn finish_denied(&mut self) -> Vec<FinishedRecord> {
+        let now_ns = clock::monotonic_ns();
+        let denied = self.denied().unwrap_or_default();
+        let is_over =
+            |counters: &FlowCounters| now_ns.saturating_sub(counters.last_seen_ns) > IDLE_NS;
+        let mut over: Vec<DeniedFlow> = denied;
+        over.retain(|(_, counters)| is_over(counters));
+        if let Some(datapath) = &mut self.forwarding.datapath {
+            // One that is still there is told of again.
+            over.retain(|(key, _)| datapath.policy.forget_denied(key).unwrap_or(false));
+        }
+        self.records_of_denied(&over, EndReason::Idle)
+    }
+
+    /// Records of all of them: the gateway stops.
+    pub(super) fn end_denied(&self) -> Vec<FinishedRecord> {
+        let denied = self.denied().unwrap_or_default();
+        self.records_of_denied(&denied, EndReason::Stopped)
+    }
+
+    fn records_of_denied(&self, denied: &[DeniedFlow], end: EndReason) -> Vec<FinishedRecord> {
+        if denied.is_empty() {
+            return Vec::new();
+        }
+        let names = site_names(&self.desired.plan);
+        let judge = Judge::of(&self.desired.config.policy);
+        let clock = WallClock {
+            now_ns: clock::monotonic_ns(),
+            unix_milliseconds: clock::since_epoch().as_millis() as u64,
+        };
+        let records = denied.iter().map(|(key, counters)| {
+            let told = (name_in(&names, counters.site), &[][..]);
+            let mut flow = FinishedFlow::new((key, counters), end, told, clock);
+            flow.policy = judge.denied(key, counters);
+            FinishedRecord::Flow(Box::new(flow))
+        });
+        records.collect()
+    }
 }
 
 /// What was denied, as an entry of the flow table.
-pub(super) fn counters(denied: &Denied) -> FlowCounters {
+fn counters(denied: &Denied) -> FlowCounters {
     let one_way = FlowCounters {
         first_seen_ns: denied.first_seen_ns,
         last_seen_ns: denied.last_seen_ns,

@@ -117,12 +117,15 @@ impl Gateway {
         };
         let mut records = records(wanted, &self.desired, &self.forwarding.links);
         records.extend(evicted.map(FinishedRecord::Evicted));
+        let look = self.sweep.steps % DROPS_EACH == 1;
+        if look {
+            records.extend(self.finish_denied());
+        }
         if !records.is_empty() {
             self.tell_history_of_flows(&records);
             self.finished.send_modify(|recent| recent.extend(&records));
         }
         if self.export.is_on() {
-            let look = self.sweep.steps % DROPS_EACH == 1;
             let drops = look.then(|| self.drops().ok()).flatten();
             let drops = drops.map_or_else(Vec::new, |reply| reply.drops);
             self.export.push(Batch { records, drops });
@@ -135,6 +138,7 @@ impl Gateway {
         let drops = self
             .drops()
             .map_or_else(|_| Vec::new(), |reply| reply.drops);
+        let denied = self.end_denied();
         account_file::remove(&self.desired.config.gateway.name);
         let (desired, links) = (&self.desired, &self.forwarding.links);
         if let Some(datapath) = &mut self.forwarding.datapath
@@ -153,7 +157,7 @@ impl Gateway {
             if let Err(error) = told {
                 tracing::warn!("the last flows could not be told: {error:#}");
             }
-            let records = Vec::new();
+            let records = denied;
             self.export.push_waiting(Batch { records, drops }, end);
         }
         self.export.finish();
