@@ -11,6 +11,7 @@ mod key_files;
 mod links;
 mod metrics;
 mod names;
+mod policy;
 mod remotes;
 mod replicas;
 mod round_trip;

@@ -20,7 +20,10 @@ pub(crate) fn check(config: &Config) {
 
 #[test]
 fn what_is_written_out_is_in_the_words_of_the_documentation() {
-    let text = r#"[gateway]
+    let text = r#"policy = "closed"
+denied = "reject"
+
+[gateway]
 name = "berlin-1"
 private_key_file = "/etc/crossway/berlin-1.key"
 listen = "[::]:51820"
@@ -84,6 +87,7 @@ client_ca_file = "/etc/crossway/readers.crt"
 [[site]]
 name = "paris"
 routes = ["10.2.0.0/24", "2001:db8:2::/48"]
+tags = ["ci"]
 hold_down_ms = 2000
 on_down = "drop"
 
@@ -121,6 +125,39 @@ template_seconds = 30
 database = "/srv/berlin-1.services.db"
 services = 4096
 networks = ["100.64.0.0/10"]
+
+[objects]
+servers = ["10.2.0.0/28", "tag:ci"]
+"db.old" = ["10.2.0.99"]
+
+[ports]
+erp = ["tcp/8000-8010", "web"]
+
+[[allow]]
+name = "erp"
+from = ["lan"]
+to = ["servers", "db.old"]
+ports = ["erp", "icmp"]
+
+[[allow]]
+from = ["paris"]
+to = ["any"]
+
+[[shadow]]
+from = ["lan"]
+to = ["servers"]
+ports = ["erp"]
+
+[[never]]
+name = "no-telnet"
+from = ["lan"]
+to = ["any"]
+ports = ["tcp/23"]
+
+[[expect]]
+from = ["lan"]
+to = ["10.2.0.1"]
+ports = ["tcp/443"]
 "#;
     let config = Config::parse(text, Path::new("berlin.toml"))
         .unwrap()

@@ -90,10 +90,16 @@ impl Tree {
             is_node[first] = true;
             rest = behind;
         }
+        // Neighbours are mostly in the same state.
+        let mut last = (state, classes.class(state));
         for (entry, is_node) in is_node.into_iter().enumerate() {
-            if !is_node {
-                node[entry] = LEAF | classes.class(states[entry]);
+            if is_node {
+                continue;
             }
+            if states[entry] != last.0 {
+                last = (states[entry], classes.class(states[entry]));
+            }
+            node[entry] = LEAF | last.1;
         }
         self.enter(&node, classes.lines())
     }

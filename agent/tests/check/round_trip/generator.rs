@@ -13,12 +13,17 @@ use crossway::config::{
 };
 use crossway::engine::Engine;
 use crossway::liveness::bfd::Pace;
+use crossway::policy::source::{Entry, List};
+use crossway::policy::{Denied, Network, SiteNetwork, Source, Stance};
 use crossway::prefix::Prefix;
 use crossway_liveness::vrrp::Interval;
 use crossway_types::address::Family;
 use crossway_types::marks::DscpModel;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+
+/// Words for ports.
+const PORTS: [&str; 5] = ["tcp/443", "udp/5060-5061", "icmp", "ad-core", "254"];
 
 /// By the numbers of a seed.
 pub(super) struct Generator {
@@ -38,7 +43,8 @@ impl Generator {
     pub(super) fn config(&mut self) -> Config {
         let gateway = self.gateway();
         let sites = self.random.random_range(0..4);
-        let sites = (0..sites).map(|_| self.site(&gateway)).collect();
+        let sites: Vec<Site> = (0..sites).map(|_| self.site(&gateway)).collect();
+        let policy = self.policy(&gateway, &sites);
         let flows = FlowExport {
             file: self.maybe(Self::flow_file),
             collector: self.maybe(Self::collector),
@@ -49,7 +55,57 @@ impl Generator {
             sites,
             flows,
             discovery: self.maybe(Self::discovery),
-            policy: Policy::default(),
+            policy,
+        }
+    }
+
+    fn policy(&mut self, gateway: &Gateway, sites: &[Site]) -> Policy {
+        let mut words = vec!["any".to_owned(), "lan".to_owned()];
+        words.extend(sites.iter().map(|site| site.name.clone()));
+        let tags = sites.iter().flat_map(|site| &site.tags);
+        words.extend(tags.map(|tag| format!("tag:{tag}")));
+        let list = |it: &mut Self| List {
+            name: it.name(),
+            words: it.several(1, 4, |it| it.one_of(&words)),
+        };
+        let objects = self.several(0, 3, list);
+        words.extend(objects.iter().map(|object| object.name.clone()));
+        words.push(self.prefix().to_string());
+        let ports = self.several(0, 3, |it| List {
+            name: it.name(),
+            words: it.several(1, 4, |it| it.one_of(&PORTS).to_owned()),
+        });
+        let allow = self.several(0, 4, |it| it.rule(&words));
+        let source = Source {
+            stance: self.maybe(|_| Stance::Closed),
+            denied: self.one_of(&Denied::ALL),
+            shadow: self.several(0, 4, |it| it.rule(&words)),
+            expect: allow.iter().take(1).cloned().collect(),
+            objects,
+            ports,
+            allow,
+            ..Source::default()
+        };
+        let own = gateway.tunnel_addresses.iter();
+        let site = |site: &Site| SiteNetwork {
+            name: site.name.clone(),
+            tags: site.tags.clone(),
+            routes: site.routes.clone(),
+        };
+        let network = Network {
+            sites: sites.iter().map(site).collect(),
+            own: own.map(|own| own.address).collect(),
+        };
+        Policy::new(source, &network).unwrap().0
+    }
+
+    fn rule(&mut self, words: &[String]) -> Entry {
+        let side = |it: &mut Self| it.several(1, 4, |it| it.one_of(words));
+        Entry {
+            name: self.maybe(Self::name),
+            from: side(self),
+            to: side(self),
+            ports: self.maybe(|it| it.several(1, 4, |it| it.one_of(&PORTS).to_owned())),
         }
     }
 
