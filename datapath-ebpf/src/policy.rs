@@ -352,7 +352,7 @@ pub(crate) extern "C" fn note_denied(context: *mut __sk_buff, packets: u64) -> u
         denied.shadow_rule = short(judging.shadow);
         denied.opened_by = judging.opened_by as u8;
         if let Inserted::Yes = maps::insert_denied(&judging.key, &judging.denied) {
-            count_rules(judging.judgement().rules_word());
+            add_to_rules(judging.judgement().rules_word());
         }
     }
     if maps::may(Limited::Refused, REFUSED_PER_SECOND) {
@@ -365,6 +365,12 @@ pub(crate) extern "C" fn note_denied(context: *mut __sk_buff, packets: u64) -> u
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn count_rules(rules: u32) -> u32 {
+    add_to_rules(rules);
+    0
+}
+
+#[inline(always)]
+fn add_to_rules(rules: u32) {
     if let Some(flows) = maps::rule_flows(rule_slot(rules as u16)) {
         // SAFETY: an element of a per-CPU array belongs to this CPU while the program runs.
         unsafe { (*flows).active += 1 };
@@ -373,7 +379,6 @@ pub(crate) extern "C" fn count_rules(rules: u32) -> u32 {
         // SAFETY: as above.
         unsafe { (*flows).shadow += 1 };
     }
-    0
 }
 
 /// Puts the packet into the ring.

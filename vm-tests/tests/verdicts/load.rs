@@ -14,6 +14,7 @@ const MOST_VERIFIED: u32 = 250_000;
 #[test]
 fn every_program_is_accepted() {
     let mut datapath = Datapath::load();
+    let mut too_many = Vec::new();
     for name in [
         maps::LAN_INGRESS,
         maps::TUN_EGRESS,
@@ -35,11 +36,11 @@ fn every_program_is_accepted() {
         let looked_at = info
             .verified_instruction_count()
             .map_or("?".to_owned(), |count| count.to_string());
-        if let Some(count) = info.verified_instruction_count() {
-            assert!(
-                count <= MOST_VERIFIED,
-                "{name} takes the verifier {count} instructions"
-            );
+        if info
+            .verified_instruction_count()
+            .is_some_and(|count| count > MOST_VERIFIED)
+        {
+            too_many.push(name);
         }
         println!(
             "note: {name}: {} bytes, {looked_at} instructions verified in {} ms",
@@ -48,4 +49,5 @@ fn every_program_is_accepted() {
         );
         assert!(info.size_jitted() > 0, "{name} is interpreted");
     }
+    assert!(too_many.is_empty(), "too much to verify: {too_many:?}");
 }
