@@ -50,8 +50,8 @@ pub use self::sites::{
     SitesReply, WatchedBy,
 };
 pub use self::status::{
-    Attachment, DropCount, DropSite, DropsReply, Health, HealthTarget, Offload, Outcome, Posture,
-    Reload, StackCount, Status, ThreadPosture, Traffic, Tun, Version, Warning,
+    Attachment, DropCount, DropSite, DropsReply, Health, HealthTarget, Offload, Outcome,
+    PolicyState, Posture, Reload, StackCount, Status, ThreadPosture, Traffic, Tun, Version, Warning,
 };
 pub use self::vrrp::VirtualRouter;
 

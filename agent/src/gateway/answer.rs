@@ -143,6 +143,7 @@ impl Gateway {
                 why: tun.mtu.reason.clone(),
             },
             fast_path: datapath.is_some(),
+            policy: self.policy_state(),
             pins: datapath
                 .map(|datapath| datapath.pin_directory().display().to_string())
                 .unwrap_or_default(),

@@ -13,6 +13,7 @@
 //! judges by its own rules.
 
 use datapath_abi::flow::{FlowCounters, FlowKey, FlowKey4, NOT_SEEN_HERE, OpenedBy};
+use datapath_abi::policy::NO_RULE16;
 
 use crate::replica::LONGEST;
 
@@ -155,6 +156,8 @@ fn read_flow(from: &mut Reader<'_>) -> Result<(FlowKey, FlowCounters), Malformed
         tcp_flags_to_site: from.u8()?,
         tcp_flags_from_site: from.u8()?,
         opened_by: from.u8()?,
+        rule: NO_RULE16,
+        shadow_rule: NO_RULE16,
         ..FlowCounters::default()
     };
     let known = counters.opened_by <= OpenedBy::Remote as u8;
