@@ -51,7 +51,8 @@ pub use self::sites::{
 };
 pub use self::status::{
     Attachment, DropCount, DropSite, DropsReply, Health, HealthTarget, Offload, Outcome,
-    PolicyState, Posture, Reload, StackCount, Status, ThreadPosture, Traffic, Tun, Version, Warning,
+    PolicyState, Posture, Reload, StackCount, Status, ThreadPosture, Traffic, Tun, Version,
+    Warning,
 };
 pub use self::vrrp::VirtualRouter;
 

@@ -7,7 +7,9 @@ use super::output::{Colour, Look};
 use super::table::{Cell, Table};
 use super::units::{bytes, count, counted, duration, rate};
 use super::{Options, Watch, links, reading, sites, vrrp};
-use crate::control::message::{Attachment, HealthTarget, Link, Offload, PolicyState, Posture, Status};
+use crate::control::message::{
+    Attachment, HealthTarget, Link, Offload, PolicyState, Posture, Status,
+};
 use crate::control::{Request, Response};
 use crate::engine::Engine;
 

@@ -8,7 +8,10 @@ use datapath_abi::policy::Denied;
 use super::Gateway;
 use super::answer::{name_in, site_names};
 use super::judge::Judge;
+use crate::control::FlowEnds;
 use crate::control::message::{EndReason, FinishedFlow, FinishedRecord, WallClock};
+use crate::ids::SiteId;
+use crossway_lane::policy::DeniedFlow as ByLanes;
 use crossway_sys::clock;
 
 /// Silence after which a denied flow is over, as that of an allowed one: nanoseconds.
@@ -19,15 +22,19 @@ pub(super) type DeniedFlow = (FlowKey, FlowCounters);
 
 impl Gateway {
     /// All that are known.
-    pub(super) fn denied(&self) -> Result<Vec<DeniedFlow>> {
-        let by_programs = match &self.forwarding.datapath {
-            Some(datapath) => datapath.policy.denied()?,
-            None => Vec::new(),
-        };
-        let entries = by_programs.iter();
-        Ok(entries
-            .map(|(key, denied)| (*key, counters(denied)))
-            .collect())
+    pub(super) fn denied(&mut self) -> Result<Vec<DeniedFlow>> {
+        let mut denied: Vec<DeniedFlow> = Vec::new();
+        if let Some(datapath) = &self.forwarding.datapath {
+            let by_programs = datapath.policy.denied()?.into_iter();
+            denied.extend(by_programs.map(|(key, entry)| (key, counters(&entry))));
+        }
+        let (by_lanes, _) = self.forwarding.judged_by_lanes();
+        for flow in by_lanes.denied() {
+            let far = FlowEnds::from(&flow.key).remote;
+            let site = self.forwarding.site_of(far, &self.desired.plan);
+            denied.push((flow.key, counters(&entry_of(&flow, site))));
+        }
+        Ok(denied)
     }
 
     /// Takes those off the lists that have been silent for long; a record of each.
@@ -38,15 +45,13 @@ impl Gateway {
             |counters: &FlowCounters| now_ns.saturating_sub(counters.last_seen_ns) > IDLE_NS;
         let mut over: Vec<DeniedFlow> = denied;
         over.retain(|(_, counters)| is_over(counters));
-        if let Some(datapath) = &mut self.forwarding.datapath {
-            // One that is still there is told of again.
-            over.retain(|(key, _)| datapath.policy.forget_denied(key).unwrap_or(false));
-        }
+        // One that could not be taken off is told of the next time.
+        over.retain(|(key, _)| self.forwarding.forget_denied(key).unwrap_or(false));
         self.records_of_denied(&over, EndReason::Idle)
     }
 
     /// Records of all of them: the gateway stops.
-    pub(super) fn end_denied(&self) -> Vec<FinishedRecord> {
+    pub(super) fn end_denied(&mut self) -> Vec<FinishedRecord> {
         let denied = self.denied().unwrap_or_default();
         self.records_of_denied(&denied, EndReason::Stopped)
     }
@@ -68,6 +73,19 @@ impl Gateway {
             FinishedRecord::Flow(Box::new(flow))
         });
         records.collect()
+    }
+}
+
+/// What the lanes have denied, as the programs note it.
+fn entry_of(flow: &ByLanes, site: Option<SiteId>) -> Denied {
+    Denied {
+        first_seen_ns: flow.first_seen_ns,
+        last_seen_ns: flow.last_seen_ns,
+        packets: flow.packets,
+        bytes: flow.bytes,
+        site: site.map_or(u32::MAX, |site| site.0),
+        opened_by: flow.opened_by as u8,
+        ..Denied::default()
     }
 }
 

@@ -17,10 +17,10 @@ use crate::health::Outcome;
 use crate::host::firewall::notes::Notes;
 use crate::host::watch::Watch;
 use crate::lane::{FromLanes, FromReplica};
-use crossway_lane::policy::Refused;
 use crate::metrics::Reading;
 use crate::tunnel::LinkChange;
 use crate::vrrp::status::Event as VrrpEvent;
+use crossway_lane::policy::Refused;
 
 /// How often links, rates and idle flows are looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -246,7 +246,9 @@ async fn refused_by_programs(packets: &mut Option<RefusedPackets>) -> Vec<Refuse
     };
     let take = |packet: &datapath_abi::policy::Refused| {
         let kept = packet.kept as usize;
-        refused.push(Refused::new(packet.head.get(..kept).unwrap_or(&packet.head)));
+        refused.push(Refused::new(
+            packet.head.get(..kept).unwrap_or(&packet.head),
+        ));
     };
     if let Err(error) = programs.next(take).await {
         tracing::warn!(%error, "denied packets of the eBPF programs are not answered any more");

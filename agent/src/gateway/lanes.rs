@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use datapath_abi::outcome::{DropReason, Tally};
 
+use super::judging::LanePolicy;
 use crate::clock;
 use crate::io::offload::Offload;
 use crate::io::tun::TunQueue;
@@ -21,7 +22,6 @@ use crate::routes::RouteTable;
 use crate::tunnel::PeerSnapshot;
 use crate::tunnel::initiations::Initiations;
 use crate::tunnel::noise::Identity;
-use super::judging::LanePolicy;
 use crossway_lane::policy::Ruling;
 use crossway_lane::ticket::{Missed, Ticket, ticket};
 use crossway_sys::bpf_link::Attached;

@@ -120,7 +120,10 @@ fn a_domains_member_reaches_its_controller_by_a_group_of_ports() {
             let _ends: [TcpStream; 2] = crate::talk::connected(a, &listener);
         }
         for port in [53, 88, 389] {
-            ask(&udp(a, Family::V4, 50_000 + port), &udp(b, Family::V4, port));
+            ask(
+                &udp(a, Family::V4, 50_000 + port),
+                &udp(b, Family::V4, port),
+            );
         }
         let closed = listen(b, Family::V4, 3389);
         connect(a, &closed, SHORT).unwrap_err();

@@ -38,7 +38,10 @@ fn answers_pass_and_nothing_else(scene: &Scene) {
         ask(&at_a, &at_b);
         let listener = listen(b, family, 8000);
         let [_near, _far] = connected(a, &listener);
-        assert_eq!(ping(&a.host, b.host_address(family), 3).unwrap().received, 3);
+        assert_eq!(
+            ping(&a.host, b.host_address(family), 3).unwrap().received,
+            3
+        );
 
         // From here, to a port that no rule has.
         let other = udp(b, family, 8001);
@@ -56,7 +59,10 @@ fn answers_pass_and_nothing_else(scene: &Scene) {
         let seen = scene.denied_on_the_way_to(a, 9, || {
             send(&other, &asked, 5);
             connect(b, &here, SHORT).unwrap_err();
-            assert_eq!(ping(&b.host, a.host_address(family), 3).unwrap().received, 0);
+            assert_eq!(
+                ping(&b.host, a.host_address(family), 3).unwrap().received,
+                0
+            );
         });
         let icmp = if family == Family::V4 { ICMP } else { 58 };
         assert_eq!(of(&seen, UDP, None) + of(&seen, TCP, None), 0);
@@ -123,7 +129,9 @@ fn errors_about_allowed_packets_pass_a_closed_policy() {
             let words = ["-n", "-M", "do", "-c", "2", "-i", "0.2", "-s", "1350", &to];
             let output = a.host.command("ping").args(words).output()?;
             let said = [output.stdout, output.stderr].concat();
-            Ok(String::from_utf8_lossy(&said).contains("1290").then_some(()))
+            Ok(String::from_utf8_lossy(&said)
+                .contains("1290")
+                .then_some(()))
         })
         .unwrap();
     }
@@ -218,7 +226,10 @@ fn programs_that_are_detached_behind_the_agents_back_leave_no_gap() {
     assert_eq!(of(&there.finish().unwrap(), UDP, Some(8001)), 0);
     wait::try_until("the agent to know", SOON, || {
         let status = scene.first().status()?;
-        let warned = status.warnings.iter().any(|line| line.contains("lanes judge"));
+        let warned = status
+            .warnings
+            .iter()
+            .any(|line| line.contains("lanes judge"));
         Ok((!status.policy.by_programs && warned).then_some(()))
     })
     .unwrap();

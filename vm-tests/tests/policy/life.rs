@@ -84,8 +84,7 @@ fn a_successor_judges_from_its_first_packet_on() {
         let before = scene.denied();
         let [a, b] = scene.ends();
         let (other, asked) = (udp(b, Family::V4, 9000), udp(a, Family::V4, 8000));
-        let wire =
-            vm_tests::traffic::Recording::start(&scene.topology, &a.host, "eth0").unwrap();
+        let wire = vm_tests::traffic::Recording::start(&scene.topology, &a.host, "eth0").unwrap();
         let (done, stop) = std::sync::mpsc::channel::<()>();
         let sender = std::thread::spawn(move || {
             while stop.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {

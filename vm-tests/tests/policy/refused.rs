@@ -23,7 +23,11 @@ fn whoever_is_denied_is_told_at_once() {
                 let closed = listen(to, family, 8001);
                 let error = connect(from, &closed, LIMIT).unwrap_err();
                 let what = format!("{way:?} {family:?} from {}", from.name);
-                assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{what}: {error}");
+                assert_eq!(
+                    error.kind(),
+                    ErrorKind::ConnectionRefused,
+                    "{what}: {error}"
+                );
                 let error = refused(from, to, family);
                 assert!(
                     matches!(
@@ -68,7 +72,10 @@ fn there_are_no_more_answers_than_a_hundred_a_second() {
         });
         let seconds = start.elapsed().as_secs() + 2;
         let answers = crate::scene::of(&seen, 1, None) as u64;
-        assert!(answers > 0 && answers <= 100 * seconds, "{way:?}: {answers} in {seconds} s");
+        assert!(
+            answers > 0 && answers <= 100 * seconds,
+            "{way:?}: {answers} in {seconds} s"
+        );
     }
 }
 
@@ -81,10 +88,16 @@ fn denied_flows_are_events_and_the_reason_of_drops() {
         connect(a, &closed, SHORT).unwrap_err();
         let told = wait::try_until("an event", SOON, || {
             let events = scene.first().command(&["events"])?;
-            Ok(events.lines().find(|line| line.contains("denied")).map(str::to_owned))
+            Ok(events
+                .lines()
+                .find(|line| line.contains("denied"))
+                .map(str::to_owned))
         })
         .unwrap();
-        assert!(told.contains("10.1.0.10") && told.contains("10.2.0.10 tcp/8001"), "{told}");
+        assert!(
+            told.contains("10.1.0.10") && told.contains("10.2.0.10 tcp/8001"),
+            "{told}"
+        );
         assert!(scene.denied() > 0);
         let status = scene.first().command(&["status"]).unwrap();
         assert!(status.contains("closed: "), "{status}");

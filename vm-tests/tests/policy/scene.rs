@@ -86,7 +86,9 @@ impl Scene {
             let mut gateway = Crossway::prepare(&scene.topology, plan).unwrap();
             let text = fs::read_to_string(gateway.config()).unwrap();
             if number == 0 {
-                gateway.write_config_text(&joined(head, &text, rules)).unwrap();
+                gateway
+                    .write_config_text(&joined(head, &text, rules))
+                    .unwrap();
             }
             gateway.start_again().unwrap();
             scene.gateways.push(gateway);

@@ -37,16 +37,24 @@ impl Gateway {
 
     /// Flows that each rule of a set has allowed.
     fn new_flows(&self, set: RuleSet, rules: usize) -> Result<Vec<u64>> {
-        let Some(datapath) = &self.forwarding.datapath else {
-            return Ok(vec![0; rules]);
+        let (_, ruling) = self.forwarding.judged_by_lanes();
+        let by_lanes = match set {
+            RuleSet::Active => Some(ruling.active()),
+            RuleSet::Shadow => ruling.shadow(),
         };
-        let counts = datapath.policy.counts(rules)?.rules.into_iter();
-        Ok(counts
-            .map(|flows| match set {
-                RuleSet::Active => flows.active,
-                RuleSet::Shadow => flows.shadow,
-            })
-            .collect())
+        let by_lanes = by_lanes.into_iter().flat_map(|set| set.new_flows());
+        let mut counts: Vec<u64> = by_lanes.take(rules).collect();
+        counts.resize(rules, 0);
+        if let Some(datapath) = &self.forwarding.datapath {
+            let by_programs = datapath.policy.counts(rules)?.rules;
+            for (count, flows) in counts.iter_mut().zip(by_programs) {
+                *count += match set {
+                    RuleSet::Active => flows.active,
+                    RuleSet::Shadow => flows.shadow,
+                };
+            }
+        }
+        Ok(counts)
     }
 
     fn chosen(&self, mut rules: Vec<PolicyRule>, wanted: &PolicyRequest) -> Response {

@@ -116,12 +116,19 @@ mod tests {
     fn each_flow_is_told_of_once_a_minute_and_never_too_many() {
         let (mut events, now) = (DeniedEvents::default(), clock::now());
         let first = events.change(&head(443), now).unwrap();
-        assert_eq!((first.subject.as_str(), first.to.as_str()), ("10.1.0.5", "10.2.0.9 tcp/443"));
+        assert_eq!(
+            (first.subject.as_str(), first.to.as_str()),
+            ("10.1.0.5", "10.2.0.9 tcp/443")
+        );
         assert_eq!(events.change(&head(443), now), None);
         let told = (1..=100).filter(|port| events.change(&head(*port), now).is_some());
         assert_eq!(told.count(), MOST - 1);
         let later = events.change(&head(443), now + PERIOD).unwrap();
-        assert!(later.cause.contains("; 91 packets of other flows"), "{}", later.cause);
+        assert!(
+            later.cause.contains("; 91 packets of other flows"),
+            "{}",
+            later.cause
+        );
         assert_eq!(events.change(&[0x45; 9], now), None);
     }
 }

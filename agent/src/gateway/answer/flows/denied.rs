@@ -10,7 +10,7 @@ use crossway_sys::clock;
 
 impl Gateway {
     /// A page of them, whole: there are few.
-    pub(super) fn denied_flows(&self, request: &FlowsRequest) -> Result<FlowsReply> {
+    pub(super) fn denied_flows(&mut self, request: &FlowsRequest) -> Result<FlowsReply> {
         let denied = self.denied()?;
         let filter = &request.filter;
         let names = site_names(&self.desired.plan);
