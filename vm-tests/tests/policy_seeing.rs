@@ -12,8 +12,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use vm_tests::api::{
-    DropsReply, End, Explained, FinishedFlow, FinishedRecord, Flow, FlowEnd, FlowVerdict,
-    FlowsReply, PolicyDiff, PolicyReply, PolicyRule, RuleSet, ServicesReply,
+    DropsReply, End, Explained, Flow, FlowEnd, FlowVerdict, FlowsReply, PolicyDiff, PolicyReply,
+    PolicyRule, RuleSet, ServicesReply,
 };
 use vm_tests::config::Discovery;
 use vm_tests::crossway::Crossway;

@@ -59,6 +59,9 @@ pub struct RuleCounts {
 /// finds the images of the agent before in force, and sets its own.
 pub struct Policy {
     sets: RuleSets,
+    /// The images that this agent has set, by their slots. A gateway in its work may not read them back: that takes
+    /// CAP_SYS_ADMIN (`BPF_MAP_GET_FD_BY_ID`).
+    known: [Vec<Line>; maps::RULE_SETS],
     settings: SharedSettings,
     denied: HashMap<MapData, FlowKey, Denied>,
     rules: PerCpuArray<MapData, RuleFlows>,
@@ -68,6 +71,7 @@ impl Policy {
     pub(super) fn new(programs: &mut Ebpf, settings: SharedSettings) -> Result<Self> {
         Ok(Self {
             sets: RuleSets::new(take(programs, maps::POLICY)?),
+            known: Default::default(),
             settings,
             denied: take(programs, maps::DENIED)?,
             rules: take(programs, maps::POLICY_RULES)?,
@@ -79,11 +83,12 @@ impl Policy {
     /// Takes a microsecond for each line.
     pub fn set(&mut self, set: RuleSet, lines: &[Line]) -> Result<()> {
         let slot = set.slot();
-        let before = self.sets.get(slot).context(maps::POLICY)?;
         self.sets.set(slot, lines).context(maps::POLICY)?;
         // The image first: see `flow.rs` of the programs.
         self.settings.raise_route_generation()?;
-        if before != lines {
+        let known = &mut self.known[slot as usize];
+        if known != lines {
+            lines.clone_into(known);
             self.forget_counts(set)?;
         }
         Ok(())
