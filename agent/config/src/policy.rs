@@ -1,4 +1,5 @@
-//! Reads `policy`, `denied`, `[objects]`, `[ports]`, `[[allow]]`, `[[shadow]]`, `[[never]]` and `[[expect]]`.
+//! Reads `policy`, `denied`, `[objects]`, `[ports]`, `[[allow]]`, `[[shadow]]`, `[[never]]` and
+//! `[[expect]]`.
 
 use std::collections::HashMap;
 
@@ -58,7 +59,8 @@ impl PolicyDraft {
             Err(faults) => (None, faults),
         };
         if root.report.has_errors() {
-            // Of rules that could not be read whole, words can be judged, but nothing can be proven.
+            // Of rules that could not be read whole, words can be judged, but nothing can be
+            // proven.
             faults.retain(|fault| !fault.is_warning && !is_proof(fault));
         }
         for fault in faults {

@@ -1,7 +1,9 @@
-//! Names that stand for other names: in which order to look them up, and which of them come back to themselves.
+//! Names that stand for other names: in which order to look them up, and which of them come back to
+//! themselves.
 
-/// An order in which every name stands behind those that it refers to, and the circles that had to be cut for it, each as
-/// the names on its way. `references` are those of each name, by their numbers.
+/// An order in which every name stands behind those that it refers to, and the circles that had to
+/// be cut for it, each as the names on its way. `references` are those of each name, by their
+/// numbers.
 pub(crate) fn order(references: &[Vec<usize>]) -> (Vec<usize>, Vec<Vec<usize>>) {
     let mut open: Vec<usize> = references.iter().map(Vec::len).collect();
     let mut users = vec![Vec::new(); references.len()];

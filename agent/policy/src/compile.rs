@@ -1,9 +1,10 @@
 //! Compiles rules into the image that [`datapath_abi::policy::judge`] asks.
 //!
-//! Every key (an address, or protocol and port) is held by some sets of the rules: the blocks that hold it are nested, so
-//! one walk from the widest to the narrowest meets them all (`tree.rs`). What was met is a chain of sets, and from that
-//! comes the row of bits that the key's class has (`classes.rs`). Keys of the same row are of the same class, and a part of
-//! the tree in which all are of one class is a leaf.
+//! Every key (an address, or protocol and port) is held by some sets of the rules: the blocks that
+//! hold it are nested, so one walk from the widest to the narrowest meets them all (`tree.rs`).
+//! What was met is a chain of sets, and from that comes the row of bits that the key's class has
+//! (`classes.rs`). Keys of the same row are of the same class, and a part of the tree in which all
+//! are of one class is a leaf.
 
 mod classes;
 mod tree;
@@ -18,10 +19,12 @@ use datapath_abi::policy::{CLOSED, HEAD_LINES, LEAF, LINE_WORDS, Line, MAGIC, RU
 use self::classes::{Classes, Members};
 use self::tree::{Item, Step, Tree};
 use super::area::{FAMILIES, span};
+use super::fault::Faults;
 use super::network::Owner;
 use super::ports;
 use super::rule::Understood;
 use super::sets::Set;
+use super::source::{Place, Table};
 use super::spans::Spans;
 
 /// Virtual networks of an image.
@@ -36,16 +39,24 @@ const PROTOCOL_BITS: u32 = 8;
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Compiled(Arc<[Line]>);
 
-/// The image would be larger than so many MiB.
+/// The image would have more than [`MOST_LINES`].
 #[derive(Debug)]
-pub(crate) struct TooLarge(pub(crate) usize);
+pub(crate) struct TooLarge;
 
 impl TooLarge {
     fn check(lines: usize) -> Result<(), Self> {
         if lines > MOST_LINES {
-            return Err(Self((MOST_LINES * size_of::<Line>()) >> 20));
+            return Err(Self);
         }
         Ok(())
+    }
+
+    /// Tells of it at the first rule.
+    pub(crate) fn tell(table: Table, faults: &mut Faults) {
+        let mebibytes = (MOST_LINES * size_of::<Line>()) >> 20;
+        let problem = format!("the rules need more than {mebibytes} MiB of memory");
+        let mend = "write shorter prefixes, or fewer rules";
+        faults.error(Place::of(table, 0), problem, mend);
     }
 }
 

@@ -1,8 +1,9 @@
 //! Policy: who may reach what.
 //!
-//! [`source`] is what the file says, in words. [`resolve`](Policy::new) makes of them sets of addresses and of ports
-//! (`words.rs`, `ports.rs`), which `compile.rs` turns into the image that programs and lanes ask
-//! ([`datapath_abi::policy`]). `proof.rs` proves what no rule may allow and what must be allowed. No I/O.
+//! [`source`] is what the file says, in words. [`resolve`](Policy::new) makes of them sets of
+//! addresses and of ports (`words.rs`, `ports.rs`), which `compile.rs` turns into the image that
+//! programs and lanes ask ([`datapath_abi::policy`]). `proof.rs` proves what no rule may allow and
+//! what must be allowed. No I/O.
 
 #![warn(missing_docs)]
 
@@ -37,8 +38,8 @@ pub use self::source::{Denied, Source, Stance};
 pub struct Policy {
     /// What becomes of a packet that no rule allows.
     pub denied: Denied,
-    /// The active rules by their number in the image, which is their order in the file; the last may be the implicit
-    /// one for what the gateway itself opens. Empty where the policy is open.
+    /// The active rules by their number in the image, which is their order in the file; the last
+    /// may be the implicit one for what the gateway itself opens. Empty where the policy is open.
     pub rules: Vec<Rule>,
     /// As `rules`, of the shadow rules. Empty without any.
     pub shadow: Vec<Rule>,

@@ -1,4 +1,5 @@
-//! Proofs of `[[never]]` and `[[expect]]`, by the arithmetic of sets: no address and no port is left out.
+//! Proofs of `[[never]]` and `[[expect]]`, by the arithmetic of sets: no address and no port is
+//! left out.
 
 mod cells;
 
@@ -15,7 +16,7 @@ use super::area::{Area, FAMILIES, address};
 use super::fault::Faults;
 use super::ports::{all_of, example};
 use super::rule::{self, Understood};
-use super::source::{Place, Source, Table};
+use super::source::{Entry, Place, Table};
 use super::spans::Spans;
 
 /// What the numbers in rules stand for.
@@ -99,36 +100,67 @@ fn inner(spans: &Spans) -> Option<u128> {
     Some(if last - first > 1 { first + 1 } else { first })
 }
 
-/// Checks that no rule allows anything of what is claimed; without rules, everything passes.
+/// Rules of which something is claimed.
+pub(crate) struct Claimed<'a> {
+    /// Which of the two kinds. A failed proof of shadow rules is a warning: they let nothing pass.
+    pub(crate) table: Table,
+    /// As they are written.
+    pub(crate) entries: &'a [Entry],
+    /// As they are understood; without rules, everything passes.
+    pub(crate) rules: Option<&'a [Understood]>,
+}
+
+impl Claimed<'_> {
+    fn tell(&self, place: Place, (problem, mend): (String, &str), faults: &mut Faults) {
+        if self.table == Table::Shadow {
+            let mend = format!("{mend}, before the shadow rules become the active ones");
+            faults.warning(place, problem, mend);
+        } else {
+            faults.error(place, problem, mend);
+        }
+    }
+}
+
+/// Checks that no rule allows anything of what is claimed.
 pub(crate) fn never(
     ground: &Ground<'_>,
-    source: &Source,
-    rules: Option<&[Understood]>,
+    of: &Claimed<'_>,
     claims: &[Understood],
     faults: &mut Faults,
 ) {
     for (number, claim) in claims.iter().enumerate() {
-        let place = Place::of(Table::Never, number);
+        let claimed = FAMILIES.map(|family| ground.claimed(claim, family));
+        let mut claimed = claimed.iter().filter(|claim| !claim.is_empty());
+        let broken = claimed.find_map(|claim| {
+            let Some(rules) = of.rules else {
+                let flow = claim.any_flow();
+                let problem = format!("the policy is open, which allows {flow}");
+                return Some((problem, "write rules, or take this out"));
+            };
+            let (rule, flow) = allowed(ground, rules, claim)?;
+            let name = rule::name(of.table, rule, &of.entries[rule]);
+            let problem = format!("{name} allows {flow}");
+            Some((problem, "narrow the rule, or this"))
+        });
+        if let Some(broken) = broken {
+            of.tell(Place::of(Table::Never, number), broken, faults);
+        }
+    }
+}
+
+/// Tells of claims that no flow can fall under.
+pub(crate) fn are_about_something(
+    ground: &Ground<'_>,
+    table: Table,
+    claims: &[Understood],
+    faults: &mut Faults,
+) {
+    for (number, claim) in claims.iter().enumerate() {
         let claimed = FAMILIES.map(|family| ground.claimed(claim, family));
         if claimed.iter().all(Claim::is_empty) {
-            let problem = "it is about nothing";
             let mend = "write addresses of one family on both sides, not those of this gateway \
                         alone: what it opens always passes";
-            faults.error(place, problem, mend);
-        }
-        let mut claimed = claimed.iter().filter(|claim| !claim.is_empty());
-        let broken = claimed.find_map(|claim| match rules {
-            Some(rules) => allowed(ground, rules, claim).map(|(rule, flow)| {
-                let name = rule::name(Table::Allow, rule, &source.allow[rule]);
-                (format!("{name} allows {flow}"), "narrow the rule, or this")
-            }),
-            None => {
-                let problem = format!("the policy is open, which allows {}", claim.any_flow());
-                Some((problem, "write rules, or take this out"))
-            }
-        });
-        if let Some((problem, mend)) = broken {
-            faults.error(place, problem, mend);
+            faults.error(Place::of(table, number), "it is about nothing", mend);
         }
     }
 }
@@ -177,28 +209,27 @@ impl<'a> Touched<'a> {
     }
 }
 
-/// Checks that rules allow all of what is claimed; without rules, everything passes.
+/// Checks that rules allow all of what is claimed.
 pub(crate) fn expect(
     ground: &Ground<'_>,
-    source: &Source,
-    rules: Option<&[Understood]>,
+    of: &Claimed<'_>,
     claims: &[Understood],
     faults: &mut Faults,
 ) {
-    let Some(rules) = rules else { return };
+    let Some(rules) = of.rules else { return };
     for (number, claim) in claims.iter().enumerate() {
-        let place = Place::of(Table::Expect, number);
         let claimed = FAMILIES.map(|family| ground.claimed(claim, family));
         let mut claimed = claimed.iter().filter(|claim| !claim.is_empty());
         let missing = claimed.find_map(|claim| denied(ground, rules, claim));
         if let Some(flow) = missing {
-            let problem = format!("no rule allows {flow}");
-            let mend = if source.allow.is_empty() {
-                "write an [[allow]] for it"
+            let kind = if of.table == Table::Shadow {
+                "shadow rule"
             } else {
-                "widen a rule, or narrow this"
+                "rule"
             };
-            faults.error(place, problem, mend);
+            let problem = format!("no {kind} allows {flow}");
+            let mend = "widen a rule, or narrow this";
+            of.tell(Place::of(Table::Expect, number), (problem, mend), faults);
         }
     }
 }

@@ -59,7 +59,8 @@ pub enum Denied {
     /// Silently.
     #[default]
     Drop,
-    /// The sender is told: RST for TCP, else ICMP's "administratively prohibited" (RFC 1812, 5.2.7.1).
+    /// The sender is told: RST for TCP, else ICMP's "administratively prohibited" (RFC 1812,
+    /// 5.2.7.1).
     Reject,
 }
 

@@ -69,8 +69,8 @@ impl Spans {
         Self(left)
     }
 
-    /// Blocks that are aligned to a power of two and make up the set: first number, and how many bits of `width` are the
-    /// same in all of a block.
+    /// Blocks that are aligned to a power of two and make up the set: first number, and how many
+    /// bits of `width` are the same in all of a block.
     pub(crate) fn blocks(&self, width: u32) -> Vec<(u128, u32)> {
         let mut blocks = Vec::new();
         for (first, last) in &self.0 {

@@ -1,5 +1,5 @@
-//! What `crossway check` says of rules: where each fault stands. Every fault of a word is told by the tests of
-//! `agent/policy`.
+//! What `crossway check` says of rules: where each fault stands. Every fault of a word is told by
+//! the tests of `agent/policy`.
 
 use crate::{GOOD, parse, warnings};
 

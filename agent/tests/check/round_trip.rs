@@ -20,7 +20,38 @@ pub(crate) fn check(config: &Config) {
 
 #[test]
 fn what_is_written_out_is_in_the_words_of_the_documentation() {
-    let text = r#"policy = "closed"
+    let config = Config::parse(WHOLE, Path::new("berlin.toml"))
+        .unwrap()
+        .config;
+    assert_eq!(config.to_string(), WHOLE);
+}
+
+#[test]
+fn a_long_list_has_a_line_for_each_value() {
+    let routes: Vec<String> = (0..9).map(|third| format!("10.2.{third}.0/24")).collect();
+    let listed = format!("routes = {routes:?}");
+    let text = crate::GOOD.replace(
+        "routes = [\"10.3.0.0/24\"]",
+        &listed.replace("10.2", "10.3"),
+    );
+    let written = crate::parse(&text).unwrap().config.to_string();
+    assert!(
+        written.contains("routes = [\n  \"10.3.0.0/24\",\n  \"10.3.1.0/24\",\n"),
+        "{written}"
+    );
+}
+
+#[test]
+fn random_configurations_are_the_same_when_read_again() {
+    for seed in 0..400 {
+        let config = Generator::new(seed).config();
+        let checked = std::panic::catch_unwind(|| check(&config));
+        assert!(checked.is_ok(), "seed {seed}");
+    }
+}
+
+/// A file with something of everything, as it is written out.
+const WHOLE: &str = r#"policy = "closed"
 denied = "reject"
 
 [gateway]
@@ -159,32 +190,3 @@ from = ["lan"]
 to = ["10.2.0.1"]
 ports = ["tcp/443"]
 "#;
-    let config = Config::parse(text, Path::new("berlin.toml"))
-        .unwrap()
-        .config;
-    assert_eq!(config.to_string(), text);
-}
-
-#[test]
-fn a_long_list_has_a_line_for_each_value() {
-    let routes: Vec<String> = (0..9).map(|third| format!("10.2.{third}.0/24")).collect();
-    let listed = format!("routes = {routes:?}");
-    let text = crate::GOOD.replace(
-        "routes = [\"10.3.0.0/24\"]",
-        &listed.replace("10.2", "10.3"),
-    );
-    let written = crate::parse(&text).unwrap().config.to_string();
-    assert!(
-        written.contains("routes = [\n  \"10.3.0.0/24\",\n  \"10.3.1.0/24\",\n"),
-        "{written}"
-    );
-}
-
-#[test]
-fn random_configurations_are_the_same_when_read_again() {
-    for seed in 0..400 {
-        let config = Generator::new(seed).config();
-        let checked = std::panic::catch_unwind(|| check(&config));
-        assert!(checked.is_ok(), "seed {seed}");
-    }
-}

@@ -1,6 +1,7 @@
 //! IP protocols by name and number.
 
-/// Numbers of the IANA registry "Assigned Internet Protocol Numbers" that site-to-site traffic shows.
+/// Numbers of the IANA registry "Assigned Internet Protocol Numbers" that site-to-site traffic
+/// shows.
 const NAMES: [(u8, &str); 13] = [
     (ICMP, "icmp"),
     (2, "igmp"),

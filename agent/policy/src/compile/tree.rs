@@ -56,8 +56,8 @@ impl Tree {
         self.below(&items[whole..], 0, state, classes)
     }
 
-    /// The entry for keys that are in `state` where they are in none of the blocks, all of which differ in bits from byte
-    /// `depth` on only.
+    /// The entry for keys that are in `state` where they are in none of the blocks, all of which
+    /// differ in bits from byte `depth` on only.
     fn below(
         &mut self,
         items: &[Item],
@@ -104,7 +104,8 @@ impl Tree {
         self.enter(&node, classes.lines())
     }
 
-    /// The entry for a node: a leaf where all is of one class. `others` are the lines of the image that are no nodes.
+    /// The entry for a node: a leaf where all is of one class. `others` are the lines of the image
+    /// that are no nodes.
     fn enter(&mut self, node: &Node, others: usize) -> Result<u32, TooLarge> {
         if node[0] & LEAF != 0 && node.iter().all(|entry| *entry == node[0]) {
             return Ok(node[0]);

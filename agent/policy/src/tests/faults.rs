@@ -1,4 +1,5 @@
-//! Every fault of a policy, told with what is wrong and the mend. Where it stands is told by `crossway check`.
+//! Every fault of a policy, told with what is wrong and the mend. Where it stands is told by
+//! `crossway check`.
 
 use super::{list, network, rule, words};
 use crate::source::Entry;
@@ -132,11 +133,13 @@ fn names_that_come_back_to_themselves_are_told_with_the_way() {
             list("b", &["c"]),
             list("c", &["a"]),
             list("self", &["self"]),
+            list("twice", &["lan", "lan"]),
         ],
         ports: vec![list("x", &["y"]), list("y", &["x", "tcp/1"])],
         ..Source::default()
     });
     let expected = [
+        "warning: whole: lan is listed twice: keep one of them",
         "whole: x holds itself: x → y → x: take one of the names out",
         "whole: a holds itself: a → b → c → a: take one of the names out",
         "whole: self holds itself: self → self: take one of the names out",

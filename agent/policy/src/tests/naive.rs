@@ -1,4 +1,5 @@
-//! Rules as a reader understands them: each word is asked for each flow. Slow, and nothing in common with the compiler.
+//! Rules as a reader understands them: each word is asked for each flow. Slow, and nothing in
+//! common with the compiler.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -92,10 +92,31 @@ fn what_must_pass_is_put_together_from_several_rules() {
     );
     assert_eq!(
         expect("gateway", "any", &[]),
-        "",
-        "what the gateway opens always passes"
+        "expect #1: it is about nothing"
     );
     assert_eq!(claims(&[], &[], &[rule(&["any"], &["any"], &[])]), "");
+}
+
+#[test]
+fn a_claim_that_shadow_rules_would_break_is_a_warning() {
+    let source = |shadow: Entry| Source {
+        stance: Some(Stance::Open),
+        shadow: vec![shadow],
+        expect: vec![rule(&["lan"], &["paris"], &["tcp/443"])],
+        ..Source::default()
+    };
+    let kept = source(rule(&["lan"], &["paris"], &["tcp"]));
+    assert_eq!(said(&kept), "");
+    let broken = source(rule(&["lan"], &["paris"], &["tcp/80"]));
+    assert_eq!(
+        said(&broken),
+        "expect #1: no shadow rule allows 0.0.0.0 → 10.2.0.0 tcp/443"
+    );
+    let (_, warnings) = Policy::new(broken, &network()).unwrap();
+    assert_eq!(
+        warnings[0].mend,
+        "widen a rule, or narrow this, before the shadow rules become the active ones"
+    );
 }
 
 #[test]

@@ -65,7 +65,7 @@ impl Generator {
         });
         Network {
             sites: sites.into(),
-            own: self.several(2, |it| it.address()),
+            own: self.several(2, Self::address),
         }
     }
 
@@ -129,7 +129,8 @@ impl Generator {
     }
 
     fn source(&mut self) -> Source {
-        // Few have more than the 256 that one line of a row holds: a flow costs the naive way a look at each.
+        // Few have more than the 256 that one line of a row holds: a flow costs the naive way a
+        // look at each.
         let most = match self.random.random_range(0..40) {
             0 => 600,
             1..20 => 3,

@@ -1,21 +1,27 @@
-//! How large images become. The sizes do not depend on the machine, so they are told in the documentation.
+//! How large images become. The sizes do not depend on the machine, so they are told in the
+//! documentation.
 
-use super::rule;
+use crossway_types::prefix::Prefix;
+use datapath_abi::headers::Ports;
+use datapath_abi::policy::{NO_RULE, Opener};
+
+use super::{judged, rule};
 use crate::source::{Entry, List};
 use crate::{Network, Policy, SiteNetwork, Source};
 
-/// So many rules over so many prefixes of their own, as large networks have them: of sites, in objects, and alone.
+/// So many rules over so many prefixes of their own, as large networks have them: of sites, in
+/// objects, and alone.
 fn large(rules: usize, prefixes: usize) -> Policy {
     let networks: Vec<String> = (0..prefixes)
         .map(|n| match n % 4 {
             // Three of four are IPv4: blocks of a company's own range, and hosts in them.
-            0 => format!("10.{}.{}.0/24", n >> 8 & 255, n & 255),
-            1 => format!("10.{}.{}.{}", n >> 10 & 255, n >> 2 & 255, n % 251),
+            0 => format!("10.{}.{}.0/24", n >> 8 & 0xff, n & 0xff),
+            1 => format!("10.{}.{}.{}", n >> 10 & 0xff, n >> 2 & 0xff, n % 251),
             2 => format!(
                 "172.{}.{}.{}/28",
                 16 + (n >> 14),
-                n >> 6 & 255,
-                (n << 2) & 240
+                n >> 6 & 0xff,
+                (n << 2) & 0xf0
             ),
             _ => format!("2001:db8:{:x}::/48", n & 0xffff),
         })
@@ -60,7 +66,7 @@ fn an_image_grows_with_rules_and_prefixes_and_a_small_one_is_small() {
 
 #[test]
 fn a_set_that_many_rules_name_is_kept_once() {
-    let hosts = (0..5_000_u32).map(|n| format!("10.9.{}.{}", n >> 8, n & 255));
+    let hosts = (0..5_000_u32).map(|n| format!("10.9.{}.{}", n >> 8, n & 0xff));
     let object = List {
         name: "hosts".to_owned(),
         words: hosts.collect(),
@@ -83,6 +89,35 @@ fn sizes_are_told() {
         let policy = large(rules, prefixes);
         let took = begin.elapsed();
         let size = mebibytes(&policy);
-        println!("{rules} rules, {prefixes} prefixes: {size:.2} MiB in {took:?}");
+        let looks = looks(&policy);
+        println!(
+            "{rules} rules, {prefixes} prefixes: {size:.2} MiB in {took:?}; a look {looks} ns"
+        );
     }
+}
+
+/// Nanoseconds that a look takes, of flows between the networks of the rules.
+fn looks(policy: &Policy) -> u128 {
+    const LOOKS: u32 = 1_000_000;
+    let first = |words: &[String]| -> Option<std::net::IpAddr> {
+        let prefix: Option<Prefix> = words.first().and_then(|word| word.parse().ok());
+        prefix.map(|prefix| prefix.address())
+    };
+    let rules = policy.rules.iter();
+    let ends: Vec<_> = rules
+        .filter_map(|rule| Some((first(&rule.from)?, first(&rule.to)?)))
+        .filter(|(from, to)| from.is_ipv4() == to.is_ipv4())
+        .collect();
+    let image = policy.image();
+    let begin = crossway_sys::clock::now();
+    let mut allowed = 0;
+    for look in 0..LOOKS {
+        // Far from the one before, as flows come.
+        let ends = ends[look.wrapping_mul(7_919) as usize % ends.len()];
+        let ports = Some(Ports::of_word(look.wrapping_mul(2_654_435_761)));
+        let rule = judged(&image, ends, 6, ports, Opener::Sender);
+        allowed += u32::from(rule != NO_RULE);
+    }
+    println!("{allowed} of {LOOKS} were allowed");
+    begin.elapsed().as_nanos() / u128::from(LOOKS)
 }

@@ -1,5 +1,7 @@
 //! Makes configurations that keep the rules of the file.
 
+mod policy;
+
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -8,22 +10,17 @@ use std::time::Duration;
 use crossway::config::{
     BfdAddresses, Collector, Config, Discovery, Endpoint, FlowExport, FlowFile, Gateway,
     HealthKind, HealthTarget, InterfaceAddress, Lan, Lanes, Link, Liveness, LivenessMode, Metrics,
-    MetricsDoor, MetricsTls, OnDown, PathMtuMode, Policy, RemoteGateway, Site, VirtualRouter, Wan,
+    MetricsDoor, MetricsTls, OnDown, PathMtuMode, RemoteGateway, Site, VirtualRouter, Wan,
     XdpChoice,
 };
 use crossway::engine::Engine;
 use crossway::liveness::bfd::Pace;
-use crossway::policy::source::{Entry, List};
-use crossway::policy::{Denied, Network, SiteNetwork, Source, Stance};
 use crossway::prefix::Prefix;
 use crossway_liveness::vrrp::Interval;
 use crossway_types::address::Family;
 use crossway_types::marks::DscpModel;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-
-/// Words for ports.
-const PORTS: [&str; 5] = ["tcp/443", "udp/5060-5061", "icmp", "ad-core", "254"];
 
 /// By the numbers of a seed.
 pub(super) struct Generator {
@@ -56,56 +53,6 @@ impl Generator {
             flows,
             discovery: self.maybe(Self::discovery),
             policy,
-        }
-    }
-
-    fn policy(&mut self, gateway: &Gateway, sites: &[Site]) -> Policy {
-        let mut words = vec!["any".to_owned(), "lan".to_owned()];
-        words.extend(sites.iter().map(|site| site.name.clone()));
-        let tags = sites.iter().flat_map(|site| &site.tags);
-        words.extend(tags.map(|tag| format!("tag:{tag}")));
-        let list = |it: &mut Self| List {
-            name: it.name(),
-            words: it.several(1, 4, |it| it.one_of(&words)),
-        };
-        let objects = self.several(0, 3, list);
-        words.extend(objects.iter().map(|object| object.name.clone()));
-        words.push(self.prefix().to_string());
-        let ports = self.several(0, 3, |it| List {
-            name: it.name(),
-            words: it.several(1, 4, |it| it.one_of(&PORTS).to_owned()),
-        });
-        let allow = self.several(0, 4, |it| it.rule(&words));
-        let source = Source {
-            stance: self.maybe(|_| Stance::Closed),
-            denied: self.one_of(&Denied::ALL),
-            shadow: self.several(0, 4, |it| it.rule(&words)),
-            expect: allow.iter().take(1).cloned().collect(),
-            objects,
-            ports,
-            allow,
-            ..Source::default()
-        };
-        let own = gateway.tunnel_addresses.iter();
-        let site = |site: &Site| SiteNetwork {
-            name: site.name.clone(),
-            tags: site.tags.clone(),
-            routes: site.routes.clone(),
-        };
-        let network = Network {
-            sites: sites.iter().map(site).collect(),
-            own: own.map(|own| own.address).collect(),
-        };
-        Policy::new(source, &network).unwrap().0
-    }
-
-    fn rule(&mut self, words: &[String]) -> Entry {
-        let side = |it: &mut Self| it.several(1, 4, |it| it.one_of(words));
-        Entry {
-            name: self.maybe(Self::name),
-            from: side(self),
-            to: side(self),
-            ports: self.maybe(|it| it.several(1, 4, |it| it.one_of(&PORTS).to_owned())),
         }
     }
 
