@@ -4,6 +4,8 @@
 //! What no error is ever sent about (RFC 1122, 3.2.2; RFC 4443, 2.4) gets none, and neither does what comes faster than
 //! [`PER_SECOND`]. Each family has a global function: the verifier walks it once and by itself.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::bindings::__sk_buff;
 use datapath_abi::{
     headers::{Family, Upper},
@@ -125,7 +127,8 @@ extern "C" fn answer_unreachable6(context: *mut __sk_buff, protocol: u32, offset
     let Some(from) = maps::settings().map(|settings| settings.answers_from6) else {
         return 0;
     };
-    let mut answer = [0_u32; IP6 + ICMP + QUOTE6];
+    let mut answer = MaybeUninit::<[u32; IP6 + ICMP + QUOTE6]>::uninit();
+    let answer = zeroed(&mut answer);
     let Some(quote) = answer.last_chunk_mut::<QUOTE6>() else {
         return 0;
     };
@@ -155,7 +158,18 @@ extern "C" fn answer_unreachable6(context: *mut __sk_buff, protocol: u32, offset
     let pseudo = u64::from(u32::from(payload).to_be()) + u64::from(u32::from(PROTOCOL).to_be());
     let message = sum(&answer[2..], pseudo);
     answer[IP6] |= upper_half(message);
-    write(&skb, &answer, 4 * IP6 as u32 + u32::from(payload))
+    write(&skb, answer, 4 * IP6 as u32 + u32::from(payload))
+}
+
+/// Makes the words zero, without a call: of the stack there is not enough for one more function.
+#[inline(always)]
+fn zeroed<const N: usize>(words: &mut MaybeUninit<[u32; N]>) -> &mut [u32; N] {
+    for word in 0..N {
+        // SAFETY: within the array.
+        unsafe { words.as_mut_ptr().cast::<u32>().add(word).write_volatile(0) };
+    }
+    // SAFETY: all of it is written.
+    unsafe { words.assume_init_mut() }
 }
 
 /// The checksum over words in network order (RFC 1071).

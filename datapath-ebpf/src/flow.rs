@@ -7,11 +7,12 @@
 //! the rules of the policy, which the agent changes before it raises the number: a flow that is known and current has been
 //! judged and allowed.
 
+mod enter;
 mod entry;
 
 use datapath_abi::{
     address::Address,
-    flow::{FlowCounters, FlowKey, FlowKey4, FlowStat, OpenedBy, source_check},
+    flow::{FlowKey, FlowKey4, OpenedBy, source_check},
     headers::{Family, Headers, Opening, Ports},
     settings::Settings,
 };
@@ -21,8 +22,8 @@ use self::entry::FlowEntry;
 use crate::{
     asm, clock,
     fault::Fault,
-    maps::{self, Inserted},
-    policy::{self, BY_PACKET, Judgement, Stranger},
+    maps,
+    policy::{self, BY_PACKET, Stranger},
     route,
     say::Program,
     skb::Skb,
@@ -44,7 +45,8 @@ pub(crate) struct Flow {
     generation: u32,
     /// Whether it is known and of the present generation: of the rules, too.
     is_current: bool,
-    judgement: Judgement,
+    /// 1 if it was judged just now, so that the table does not say all of it yet.
+    is_new: u32,
 }
 
 impl Flow {
@@ -65,7 +67,7 @@ impl Flow {
             target: 0,
             generation,
             is_current: false,
-            judgement: Judgement::CURRENT,
+            is_new: 0,
         };
         if let Some(entry) = flow.entry {
             let (site, seen) = entry.site();
@@ -93,30 +95,37 @@ impl Flow {
     /// No rule allows it.
     #[inline(always)]
     pub(crate) fn judge(&mut self, skb: &Skb, headers: &Headers) -> Verdict<()> {
+        let is_new = self.judge_if_strange(skb, headers)?;
+        // The verifier walks what follows once, not once for each way to be judged or not.
+        self.is_new = asm::forget(is_new.into(), 1, skb.length());
+        Ok(())
+    }
+
+    /// Whether the table has to learn what is found.
+    #[inline(always)]
+    fn judge_if_strange(&self, skb: &Skb, headers: &Headers) -> Verdict<bool> {
         let mut opened_by = BY_PACKET;
         if let Some(entry) = self.entry {
             if self.is_current && !self.is_another(entry, headers.opening) {
-                return Ok(());
+                return Ok(false);
             }
             if headers.opening.goes_by_flow() {
                 opened_by = entry.opened_by();
             }
         }
-        let judgement = policy::judge(
+        policy::judge(
             skb,
             &Stranger {
                 headers,
                 direction: self.direction,
                 vnet: self.vnet,
                 target: self.target,
+                generation: self.generation,
                 opened_by,
             },
         )?;
         // One that is judged alone says nothing of what the table has.
-        if !self.is_current || !headers.opening.is_alone() {
-            self.judgement = judgement;
-        }
-        Ok(())
+        Ok(!(self.is_current && headers.opening.is_alone()))
     }
 
     #[inline(always)]
@@ -136,8 +145,9 @@ impl Flow {
     /// The rules that allow it, if it was judged just now or is known.
     #[inline(always)]
     pub(crate) fn rules(&self) -> Option<[u16; 2]> {
-        if self.judgement.is_new() {
-            return Some(self.judgement.rules());
+        if !self.is_current {
+            // SAFETY: an element of a per-CPU array belongs to this CPU while the program runs.
+            return maps::judging().map(|judging| unsafe { (*judging).rules() });
         }
         self.entry.map(FlowEntry::rules)
     }
@@ -155,69 +165,19 @@ impl Flow {
     #[inline(always)]
     pub(crate) fn count<P: Program>(&self, headers: &Headers, wire: &Wire, checked_at: u32) {
         maps::add_to_site(self.target, self.direction, wire.packets, wire.bytes);
-        let now = clock::coarse_ns();
         match self.entry {
-            Some(entry) => {
-                if self.judgement.is_new() {
-                    entry.set_site(self.target, self.generation);
-                    entry.set_judgement(self.judgement);
-                }
+            Some(entry) if self.is_new == 0 => {
                 if checked_at != UNCHECKED && !self.knows_source(checked_at) {
                     entry.set_source_check(source_check(checked_at, self.generation));
                 }
-                entry.add(self.direction, wire, headers.tcp_flags, now);
+                entry.add(self.direction, wire, headers.tcp_flags, clock::coarse_ns());
             }
-            None => self.enter::<P>(headers, wire, now, checked_at),
-        }
-    }
-
-    /// Enters the flow with its first packet.
-    #[inline(always)]
-    fn enter<P: Program>(&self, headers: &Headers, wire: &Wire, now: u64, checked_at: u32) {
-        let mut counters = FlowCounters {
-            first_seen_ns: now,
-            last_seen_ns: now,
-            site: self.target,
-            route_generation: self.generation,
-            verdict: self.judgement.verdict(),
-            opened_by: self.judgement.opened_by(),
-            ..FlowCounters::default()
-        };
-        [counters.rule, counters.shadow_rule] = self.judgement.rules();
-        if checked_at != UNCHECKED {
-            counters.source_check = source_check(checked_at, self.generation);
-        }
-        match self.direction {
-            Direction::ToSite => {
-                counters.to_site_packets = wire.packets;
-                counters.to_site_bytes = wire.bytes;
-                counters.tcp_flags_to_site = headers.tcp_flags;
+            _ => {
+                let flags = headers.tcp_flags.into();
+                if enter::enter_flow(wire.packets, wire.bytes, checked_at, flags) != 0 {
+                    P::fault(Fault::FLOW_REFUSED);
+                }
             }
-            Direction::FromSite => {
-                counters.from_site_packets = wire.packets;
-                counters.from_site_bytes = wire.bytes;
-                counters.tcp_flags_from_site = headers.tcp_flags;
-            }
-        }
-        let ends = Ends::of(self.direction, headers);
-        let inserted = match headers.family {
-            Family::V4 => maps::insert_flow4(&ends.key4(self.vnet, headers), &counters),
-            Family::V6 => maps::insert_flow6(&ends.key(self.vnet, headers), &counters),
-        };
-        match inserted {
-            Inserted::Yes => {
-                maps::add_flow_stat(FlowStat::Inserted);
-                policy::count_rules(self.judgement.rules_word());
-            }
-            Inserted::Refused => {
-                maps::add_flow_stat(FlowStat::InsertFailed);
-                P::fault(Fault::FLOW_REFUSED);
-            }
-            // Another CPU entered it between our look and our insert.
-            Inserted::Exists => match find(self.vnet, headers, &ends) {
-                Some(entry) => entry.add(self.direction, wire, headers.tcp_flags, now),
-                None => maps::add_flow_stat(FlowStat::InsertFailed),
-            },
         }
     }
 }

@@ -14,7 +14,9 @@ use crate::{
     link::Link,
     maps,
     notes::Notes,
-    outer, route,
+    outer,
+    policy::blur_opening,
+    route,
     say::LanIngress,
     scope,
     skb::{Refused, Skb},
@@ -68,7 +70,8 @@ pub(crate) fn decide<W>(
 
     let link = Link::of_skb(skb)?;
     let length = skb.length().saturating_sub(link.ip_offset as u32);
-    let headers = Headers::read(skb, link.family, link.ip_offset, length)?;
+    let mut headers = Headers::read(skb, link.family, link.ip_offset, length)?;
+    blur_opening(&mut headers, skb);
     notes.headers(&headers);
     if link.vlan != 0 {
         return Err(StackReason::VlanTagged.into());

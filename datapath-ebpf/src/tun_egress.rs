@@ -48,9 +48,10 @@ pub(crate) fn decide(
     let settings = maps::settings().ok_or(Fault::NO_SETTINGS)?;
     let ifindex = skb.ifindex();
     let tun = maps::interface(ifindex, Role::Tun).ok_or(Fault::no_role(ifindex))?;
-    let Ok(headers) = Headers::read_bare(skb, skb.length()) else {
+    let Ok(mut headers) = Headers::read_bare(skb, skb.length()) else {
         return policy::judge_unreadable(tun.vnet);
     };
+    policy::blur_opening(&mut headers, skb);
     let mut flow = Flow::of(Direction::ToSite, tun.vnet, &headers, settings);
     if !route::is_covered(flow.target) {
         return Ok(());

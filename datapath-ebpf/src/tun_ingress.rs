@@ -6,7 +6,7 @@ use aya_ebpf::bindings::{
 };
 use datapath_abi::{
     explanation::Decision,
-    headers::{Headers, Opening, Ports},
+    headers::{Headers, Ports},
     outcome::{DropReason, StackReason},
     settings::{Role, SOFTWARE_GSO},
 };
@@ -20,7 +20,8 @@ use crate::{
     flow::{Flow, UNCHECKED},
     maps,
     notes::Notes,
-    policy, route,
+    policy::{self, blur_opening},
+    route,
     say::TunIngress,
     scope,
     skb::{self, NextHop, Refused, Skb},
@@ -131,14 +132,11 @@ pub(crate) fn look<W>(
 #[inline(always)]
 fn blur(headers: &mut Headers, skb: &Skb) {
     let unknown = skb.length();
-    let word = headers.header_length << 16
-        | u32::from(headers.protocol) << 8
-        | u32::from(headers.tcp_flags);
-    let word = forget(word, u32::MAX, unknown);
-    headers.header_length = word >> 16;
-    headers.protocol = (word >> 8) as u8;
-    headers.tcp_flags = word as u8;
-    headers.opening = Opening::of_bits(forget(headers.opening.bits().into(), 0xff, unknown) as u8);
+    let word = headers.header_length << 8 | u32::from(headers.protocol);
+    let word = forget(word, 0x00ff_ffff, unknown);
+    headers.header_length = word >> 8;
+    headers.protocol = word as u8;
+    blur_opening(headers, skb);
     headers.ports = Ports::of_word(forget(headers.ports.word(), u32::MAX, unknown));
 }
 

@@ -7,7 +7,7 @@ use zerocopy::transmute;
 
 use crate::{
     asm,
-    policy::Judgement,
+    policy::Judging,
     wire::{Direction, Wire},
 };
 
@@ -57,16 +57,16 @@ impl FlowEntry {
 
     /// Remembers by what rules it is allowed, and who opened it.
     #[inline(always)]
-    pub(crate) fn set_judgement(self, judgement: Judgement) {
-        let word: u32 = transmute!(judgement.rules());
+    pub(crate) fn set_judgement(self, judging: &Judging) {
+        let word: u32 = transmute!(judging.rules());
         // SAFETY: see `FlowEntry`; the word is aligned, see RULES_WORD.
         let place = unsafe { self.0.byte_add(RULES_WORD).cast::<u32>() };
         // SAFETY: see `FlowEntry`. The two bytes are beside the flags in theirs, which others change atomically and keep the
         // rest of it.
         unsafe {
             place.write_volatile(word);
-            (&raw mut (*self.0).verdict).write_volatile(judgement.verdict());
-            (&raw mut (*self.0).opened_by).write_volatile(judgement.opened_by());
+            (&raw mut (*self.0).verdict).write_volatile(judging.verdict());
+            (&raw mut (*self.0).opened_by).write_volatile(judging.opened_by as u8);
         }
     }
 

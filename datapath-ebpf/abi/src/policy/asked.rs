@@ -2,7 +2,7 @@
 
 use zerocopy::FromBytes;
 
-use crate::address::Address;
+use crate::address::{self, Address};
 use crate::flow::FlowKey;
 use crate::headers::{Family, Headers, Ports};
 use crate::pod;
@@ -66,19 +66,7 @@ impl Asked {
         }
     }
 
-    /// The same of a packet of the other direction.
-    #[inline(always)]
-    #[must_use]
-    pub fn turned(&self) -> Self {
-        Self {
-            source: self.destination,
-            destination: self.source,
-            ports: Ports::of_word(self.ports).swapped().word(),
-            ..*self
-        }
-    }
-
-    /// Makes it that. Word by word, for there is little room on the stack of a program.
+    /// Makes it a packet of the other direction. Word by word, for there is little room on the stack of a program.
     #[inline(always)]
     pub fn turn(&mut self) {
         for word in 0..4 {
@@ -118,28 +106,22 @@ impl Asked {
         judge(image, &question)
     }
 
-    /// The flow, whose end on this gateway's side is the sender with `to_site`.
+    /// Writes the flow, whose end on this gateway's side is the sender with `to_site`. In place, as [`Asked::turn`].
     #[inline(always)]
-    pub fn flow(&self, to_site: bool) -> FlowKey {
-        let turned;
-        let ends = if to_site {
-            self
+    pub fn write_flow(&self, to_site: bool, key: &mut FlowKey) {
+        let (local, remote, ports) = if to_site {
+            (&self.source, &self.destination, Ports::of_word(self.ports))
         } else {
-            turned = self.turned();
-            &turned
+            let ports = Ports::of_word(self.ports).swapped();
+            (&self.destination, &self.source, ports)
         };
-        let last = u32::from_ne_bytes([self.protocol(), self.family() as u8, 0, 0]);
-        let (local, remote) = (ends.source, ends.destination);
-        #[rustfmt::skip]
-        let words = [
-            self.vnet,
-            local[0], local[1], local[2], local[3],
-            remote[0], remote[1], remote[2], remote[3],
-            ends.ports,
-            last,
-        ];
-        // In the order of the fields.
-        zerocopy::transmute!(words)
+        key.vnet = self.vnet;
+        key.local = address::to_bytes(*local);
+        key.remote = address::to_bytes(*remote);
+        [key.local_port, key.remote_port] = zerocopy::transmute!(ports.word());
+        key.protocol = self.protocol();
+        key.family = self.family() as u8;
+        key.reserved = [0; 2];
     }
 }
 
@@ -241,7 +223,6 @@ pod!(Asked, Denied, RuleFlows, Refused);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::address;
 
     #[test]
     fn both_directions_name_one_flow() {
@@ -252,8 +233,12 @@ mod tests {
             vnet: 7,
             kind: 6 | IPV4,
         };
-        let flow = asked.flow(true);
-        assert_eq!(flow, asked.turned().flow(false));
+        let (mut flow, mut again) = (FlowKey::default(), FlowKey::default());
+        asked.write_flow(true, &mut flow);
+        let mut turned = asked;
+        turned.turn();
+        turned.write_flow(false, &mut again);
+        assert_eq!(flow, again);
         assert_eq!((flow.local_port, flow.remote_port), ([3, 232], [1, 187]));
         assert_eq!((flow.vnet, flow.protocol, flow.family), (7, 6, 4));
         assert_eq!(flow.to_v4().unwrap().remote, [10, 2, 0, 9]);
