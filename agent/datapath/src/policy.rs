@@ -59,22 +59,21 @@ pub struct RuleCounts {
 /// finds the images of the agent before in force, and sets its own.
 pub struct Policy {
     sets: RuleSets,
-    /// The images that this agent has set, by their slots. A gateway in its work may not read them back: that takes
-    /// CAP_SYS_ADMIN (`BPF_MAP_GET_FD_BY_ID`).
-    known: [Vec<Line>; maps::RULE_SETS],
     settings: SharedSettings,
     denied: HashMap<MapData, FlowKey, Denied>,
     rules: PerCpuArray<MapData, RuleFlows>,
+    /// What this agent has set, by slot. Once it has dropped its privileges, it cannot read what is in force.
+    in_force: [Option<Vec<Line>>; maps::RULE_SETS],
 }
 
 impl Policy {
     pub(super) fn new(programs: &mut Ebpf, settings: SharedSettings) -> Result<Self> {
         Ok(Self {
             sets: RuleSets::new(take(programs, maps::POLICY)?),
-            known: Default::default(),
             settings,
             denied: take(programs, maps::DENIED)?,
             rules: take(programs, maps::POLICY_RULES)?,
+            in_force: [const { None }; maps::RULE_SETS],
         })
     }
 
@@ -83,14 +82,18 @@ impl Policy {
     /// Takes a microsecond for each line.
     pub fn set(&mut self, set: RuleSet, lines: &[Line]) -> Result<()> {
         let slot = set.slot();
+        let is_new = match &self.in_force[slot as usize] {
+            Some(before) => before != lines,
+            // That of the agent before, at the start.
+            None => self.sets.get(slot).map_or(true, |before| before != lines),
+        };
         self.sets.set(slot, lines).context(maps::POLICY)?;
         // The image first: see `flow.rs` of the programs.
         self.settings.raise_route_generation()?;
-        let known = &mut self.known[slot as usize];
-        if known != lines {
-            lines.clone_into(known);
+        if is_new {
             self.forget_counts(set)?;
         }
+        self.in_force[slot as usize] = Some(lines.to_vec());
         Ok(())
     }
 

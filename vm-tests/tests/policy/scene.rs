@@ -11,10 +11,10 @@ use vm_tests::topology::{Builder, Family, Site, Topology};
 use vm_tests::traffic::{Packet, Recording};
 use vm_tests::wait;
 
-pub const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 /// What the LAN of `a` may open: echoes, TCP and UDP port 8000. Nobody may open anything there.
-pub const RULES: &str = r#"
+pub(crate) const RULES: &str = r#"
 [[allow]]
 name = "ping"
 from = ["lan"]
@@ -30,37 +30,37 @@ ports = ["tcp/8000", "udp/8000"]
 
 /// Who judges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub(crate) enum Way {
     Programs,
     Lanes,
 }
 
 impl Way {
-    pub const ALL: [Self; 2] = [Self::Programs, Self::Lanes];
+    pub(crate) const ALL: [Self; 2] = [Self::Programs, Self::Lanes];
 }
 
 /// The sites with their agents.
-pub struct Scene {
+pub(crate) struct Scene {
     // First: agents are stopped before the ground goes.
-    pub gateways: Vec<Crossway>,
+    pub(crate) gateways: Vec<Crossway>,
     /// Their files without rules.
     without: Vec<String>,
-    pub topology: Topology,
+    pub(crate) topology: Topology,
 }
 
 impl Scene {
     /// Sites `a` and `b`; `a` has these rules.
-    pub fn start(way: Way, rules: &str) -> Self {
+    pub(crate) fn start(way: Way, rules: &str) -> Self {
         Self::with(way, "", rules, None)
     }
 
     /// The same, with lines for the top of the file, and another engine.
-    pub fn with(way: Way, head: &str, rules: &str, engine: Option<Engine>) -> Self {
+    pub(crate) fn with(way: Way, head: &str, rules: &str, engine: Option<Engine>) -> Self {
         Self::build(&["a", "b"], way, (head, rules), engine)
     }
 
     /// `hub` has the rules, `b` and `c` reach each other through it.
-    pub fn hub(way: Way, rules: &str) -> Self {
+    pub(crate) fn hub(way: Way, rules: &str) -> Self {
         Self::build(&["hub", "b", "c"], way, ("", rules), None)
     }
 
@@ -99,7 +99,7 @@ impl Scene {
     }
 
     /// Waits until every link of every agent is up.
-    pub fn wait_until_up(&self) {
+    pub(crate) fn wait_until_up(&self) {
         wait::try_until("every link to be up", SOON, || {
             for gateway in &self.gateways {
                 let links = gateway.links()?;
@@ -119,28 +119,28 @@ impl Scene {
     }
 
     /// The gateway with the rules.
-    pub fn first(&self) -> &Crossway {
+    pub(crate) fn first(&self) -> &Crossway {
         &self.gateways[0]
     }
 
     /// Puts other rules in force there.
-    pub fn set_rules(&self, head: &str, rules: &str) {
+    pub(crate) fn set_rules(&self, head: &str, rules: &str) {
         let text = joined(head, &self.without[0], rules);
         self.first().write_config_text(&text).unwrap();
         self.first().command(&["reload"]).unwrap();
     }
 
-    pub fn site(&self, name: &str) -> &Site {
+    pub(crate) fn site(&self, name: &str) -> &Site {
         self.topology.site(name)
     }
 
     /// The first two sites.
-    pub fn ends(&self) -> [&Site; 2] {
+    pub(crate) fn ends(&self) -> [&Site; 2] {
         [&self.topology.sites[0], &self.topology.sites[1]]
     }
 
     /// Packets that no rule allowed, so far.
-    pub fn denied(&self) -> u64 {
+    pub(crate) fn denied(&self) -> u64 {
         let dropped = self.first().dropped().unwrap();
         let denied = dropped.iter().find(|(word, _)| word == "policy-denied");
         denied.map_or(0, |(_, count)| *count)
@@ -148,7 +148,7 @@ impl Scene {
 
     /// Has `send` send packets of which at least `count` are to be denied, and waits until they were; whatever the host of
     /// `site` received meanwhile.
-    pub fn denied_on_the_way_to(
+    pub(crate) fn denied_on_the_way_to(
         &self,
         site: &Site,
         count: u64,
@@ -170,7 +170,7 @@ fn joined(head: &str, text: &str, rules: &str) -> String {
 }
 
 /// Packets of a protocol to a port, or to any.
-pub fn of(packets: &[Packet], protocol: u8, port: Option<u16>) -> usize {
+pub(crate) fn of(packets: &[Packet], protocol: u8, port: Option<u16>) -> usize {
     let fits = |packet: &&Packet| {
         let at = if packet.source.is_ipv4() { 20 } else { 40 };
         let word = packet.content.get(at + 2..at + 4);

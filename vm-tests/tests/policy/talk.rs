@@ -8,12 +8,12 @@ use vm_tests::topology::{Family, Site};
 use vm_tests::wait;
 
 /// Long enough for anything that passes.
-pub const LIMIT: Duration = Duration::from_secs(5);
+pub(crate) const LIMIT: Duration = Duration::from_secs(5);
 /// Long enough to see that a connection does not come about.
-pub const SHORT: Duration = Duration::from_millis(800);
+pub(crate) const SHORT: Duration = Duration::from_millis(800);
 
 /// A socket at the host of a site.
-pub fn udp(site: &Site, family: Family, port: u16) -> UdpSocket {
+pub(crate) fn udp(site: &Site, family: Family, port: u16) -> UdpSocket {
     let address = SocketAddr::new(site.host_address(family), port);
     let socket = site.host.enter(|| UdpSocket::bind(address));
     let socket = socket.unwrap().unwrap();
@@ -22,7 +22,7 @@ pub fn udp(site: &Site, family: Family, port: u16) -> UdpSocket {
 }
 
 /// Sends so many datagrams, some milliseconds apart.
-pub fn send(from: &UdpSocket, to: &UdpSocket, count: u32) {
+pub(crate) fn send(from: &UdpSocket, to: &UdpSocket, count: u32) {
     for _ in 0..count {
         from.send_to(b"datagram", to.local_addr().unwrap()).unwrap();
         wait::pace(Duration::from_millis(2));
@@ -30,21 +30,21 @@ pub fn send(from: &UdpSocket, to: &UdpSocket, count: u32) {
 }
 
 /// Waits for the next datagram, which must be from `from`.
-pub fn receive(at: &UdpSocket, from: &UdpSocket) {
+pub(crate) fn receive(at: &UdpSocket, from: &UdpSocket) {
     let mut buffer = [0; 65_536];
     let (_, source) = at.recv_from(&mut buffer).unwrap();
     assert_eq!(source, from.local_addr().unwrap());
 }
 
 /// One datagram there and one back.
-pub fn ask(from: &UdpSocket, to: &UdpSocket) {
+pub(crate) fn ask(from: &UdpSocket, to: &UdpSocket) {
     send(from, to, 1);
     receive(to, from);
     send(to, from, 1);
     receive(from, to);
 }
 
-pub fn listen(site: &Site, family: Family, port: u16) -> TcpListener {
+pub(crate) fn listen(site: &Site, family: Family, port: u16) -> TcpListener {
     let address = SocketAddr::new(site.host_address(family), port);
     site.host
         .enter(|| TcpListener::bind(address))
@@ -53,7 +53,7 @@ pub fn listen(site: &Site, family: Family, port: u16) -> TcpListener {
 }
 
 /// Connects to a listener.
-pub fn connect(from: &Site, to: &TcpListener, limit: Duration) -> io::Result<TcpStream> {
+pub(crate) fn connect(from: &Site, to: &TcpListener, limit: Duration) -> io::Result<TcpStream> {
     let address = to.local_addr()?;
     let stream = from
         .host
@@ -64,7 +64,7 @@ pub fn connect(from: &Site, to: &TcpListener, limit: Duration) -> io::Result<Tcp
 }
 
 /// Both ends of a connection, over which bytes have passed both ways.
-pub fn connected(from: &Site, to: &TcpListener) -> [TcpStream; 2] {
+pub(crate) fn connected(from: &Site, to: &TcpListener) -> [TcpStream; 2] {
     let mut near = connect(from, to, LIMIT).unwrap();
     let (mut far, _) = to.accept().unwrap();
     far.set_read_timeout(Some(LIMIT)).unwrap();
@@ -73,7 +73,7 @@ pub fn connected(from: &Site, to: &TcpListener) -> [TcpStream; 2] {
 }
 
 /// A word there and one back.
-pub fn exchange(one: &mut TcpStream, other: &mut TcpStream) -> io::Result<()> {
+pub(crate) fn exchange(one: &mut TcpStream, other: &mut TcpStream) -> io::Result<()> {
     let mut buffer = [0; 4];
     one.write_all(b"ping")?;
     other.read_exact(&mut buffer)?;
