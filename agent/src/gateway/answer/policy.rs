@@ -42,7 +42,9 @@ impl Gateway {
             RuleSet::Active => Some(ruling.active()),
             RuleSet::Shadow => ruling.shadow(),
         };
-        let by_lanes = by_lanes.into_iter().flat_map(|set| set.new_flows());
+        let by_lanes = by_lanes
+            .into_iter()
+            .flat_map(crossway_lane::policy::RuleSet::new_flows);
         let mut counts: Vec<u64> = by_lanes.take(rules).collect();
         counts.resize(rules, 0);
         if let Some(datapath) = &self.forwarding.datapath {

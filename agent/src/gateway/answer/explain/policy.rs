@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use crossway_policy::{Denied, Rule};
+use datapath_abi::flow::FlowKey;
 use datapath_abi::headers::Ports;
 use datapath_abi::outcome::DropReason;
 use datapath_abi::policy::{Asked, NO_PORTS, NO_RULE, OPEN, Opener, Question};
@@ -49,7 +50,9 @@ impl Gateway {
         let opening = packet.headers.opening;
         let known = match &self.forwarding.datapath {
             Some(datapath) if opening.goes_by_flow() => {
-                datapath.flows.get(&asked.flow(sender == FlowEnd::Local))?
+                let mut flow = FlowKey::default();
+                asked.write_flow(sender == FlowEnd::Local, &mut flow);
+                datapath.flows.get(&flow)?
             }
             _ => None,
         };
@@ -64,13 +67,15 @@ impl Gateway {
     }
 
     fn why_denied(&self, judge: &Judge<'_>, asked: &Asked, opener: Opener) -> String {
-        let opening = match opener {
-            Opener::Receiver => asked.turned(),
-            Opener::Sender | Opener::Either => *asked,
-        };
+        let mut opening = *asked;
+        if opener == Opener::Receiver {
+            opening.turn();
+        }
+        // The same port, at the other end.
         let back = Asked {
-            ports: Ports::of_word(opening.ports).swapped().word(),
-            ..opening.turned()
+            source: opening.destination,
+            destination: opening.source,
+            ..opening
         };
         let rules = &self.desired.config.policy.rules;
         let other_way = judge.ask(&question(&back, Opener::Sender)).active;
