@@ -171,7 +171,7 @@ pub async fn run(
         Err(error) => format!("{error:#}"),
     };
     gateway.record_run(Some("running"), "stopping", cause);
-    let stopped = gateway.stop().await;
+    let stopped = Box::pin(gateway.stop()).await;
     ended.and(stopped)
 }
 

@@ -14,9 +14,7 @@ use crate::{
     link::Link,
     maps,
     notes::Notes,
-    outer,
-    policy::blur_opening,
-    route,
+    outer, policy, route,
     say::LanIngress,
     scope,
     skb::{Refused, Skb},
@@ -71,7 +69,7 @@ pub(crate) fn decide<W>(
     let link = Link::of_skb(skb)?;
     let length = skb.length().saturating_sub(link.ip_offset as u32);
     let mut headers = Headers::read(skb, link.family, link.ip_offset, length)?;
-    blur_opening(&mut headers, skb);
+    policy::blur(&mut headers, skb);
     notes.headers(&headers);
     if link.vlan != 0 {
         return Err(StackReason::VlanTagged.into());

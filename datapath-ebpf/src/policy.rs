@@ -8,7 +8,7 @@ mod denied;
 mod judging;
 
 use datapath_abi::{
-    headers::{Headers, Opening},
+    headers::{Headers, Opening, Ports},
     outcome::DropReason,
     policy::Asked,
 };
@@ -32,13 +32,20 @@ pub(crate) struct Stranger<'a> {
     pub(crate) opened_by: u8,
 }
 
-/// Makes the verifier forget what it knows of who opened the flow: each protocol leaves other bits.
+/// Each protocol leaves the verifier with other numbers that it knows; without them it walks what follows once for all
+/// protocols.
 #[inline(always)]
-pub(crate) fn blur_opening(headers: &mut Headers, skb: &Skb) {
+pub(crate) fn blur(headers: &mut Headers, skb: &Skb) {
+    let unknown = skb.length();
+    let word = headers.header_length << 8 | u32::from(headers.protocol);
+    let word = asm::forget(word, 0x00ff_ffff, unknown);
+    headers.header_length = word >> 8;
+    headers.protocol = word as u8;
     let word = u32::from(headers.opening.bits()) << 8 | u32::from(headers.tcp_flags);
-    let word = asm::forget(word, 0xffff, skb.length());
+    let word = asm::forget(word, 0xffff, unknown);
     headers.opening = Opening::of_bits((word >> 8) as u8);
     headers.tcp_flags = word as u8;
+    headers.ports = Ports::of_word(asm::forget(headers.ports.word(), u32::MAX, unknown));
 }
 
 /// Judges a packet. What is found stays in JUDGING while the program runs.

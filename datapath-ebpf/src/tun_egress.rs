@@ -51,7 +51,7 @@ pub(crate) fn decide(
     let Ok(mut headers) = Headers::read_bare(skb, skb.length()) else {
         return policy::judge_unreadable(tun.vnet);
     };
-    policy::blur_opening(&mut headers, skb);
+    policy::blur(&mut headers, skb);
     let mut flow = Flow::of(Direction::ToSite, tun.vnet, &headers, settings);
     if !route::is_covered(flow.target) {
         return Ok(());

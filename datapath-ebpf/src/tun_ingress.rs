@@ -6,7 +6,7 @@ use aya_ebpf::bindings::{
 };
 use datapath_abi::{
     explanation::Decision,
-    headers::{Headers, Ports},
+    headers::Headers,
     outcome::{DropReason, StackReason},
     settings::{Role, SOFTWARE_GSO},
 };
@@ -20,8 +20,7 @@ use crate::{
     flow::{Flow, UNCHECKED},
     maps,
     notes::Notes,
-    policy::{self, blur_opening},
-    route,
+    policy, route,
     say::TunIngress,
     scope,
     skb::{self, NextHop, Refused, Skb},
@@ -110,7 +109,7 @@ pub(crate) fn look<W>(
             return Err(reason.into());
         }
     };
-    blur(&mut headers, skb);
+    policy::blur(&mut headers, skb);
     notes.headers(&headers);
     let wire = Wire::of(&headers, skb.gso_size());
     notes.wire(&wire);
@@ -125,19 +124,6 @@ pub(crate) fn look<W>(
         wire: &wire,
         vnet: tun.vnet,
     })
-}
-
-/// Each protocol leaves the verifier with other numbers that it knows; without them it walks what follows
-/// once for all protocols.
-#[inline(always)]
-fn blur(headers: &mut Headers, skb: &Skb) {
-    let unknown = skb.length();
-    let word = headers.header_length << 8 | u32::from(headers.protocol);
-    let word = forget(word, 0x00ff_ffff, unknown);
-    headers.header_length = word >> 8;
-    headers.protocol = word as u8;
-    blur_opening(headers, skb);
-    headers.ports = Ports::of_word(forget(headers.ports.word(), u32::MAX, unknown));
 }
 
 /// Counts the packet if its source belongs to a site: the lane has checked that it may use it.

@@ -123,7 +123,7 @@ impl Policy {
     /// The flows that were denied last, at most [`maps::DENIED_FLOWS`], in no order.
     pub fn denied(&self) -> Result<Vec<(FlowKey, Denied)>> {
         let mut denied = Vec::new();
-        for entry in self.denied.iter() {
+        for entry in &self.denied {
             match entry {
                 Ok(entry) => denied.push(entry),
                 // It gave way to another while we read.

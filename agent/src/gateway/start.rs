@@ -82,7 +82,7 @@ pub(super) async fn start(config: Config, path: PathBuf) -> Result<(Gateway, Soc
     gateway.mark(Event::Started);
     if let Err(error) = gateway.reconcile_or_refuse(now).await {
         // What has been done is undone; the reason for the failure matters more than one of that.
-        if let Err(second) = gateway.stop().await {
+        if let Err(second) = Box::pin(gateway.stop()).await {
             tracing::warn!("{second:#}");
         }
         return Err(error);

@@ -73,7 +73,7 @@ pub(super) async fn take_or_none(
     path: &Path,
     channel: Channel,
 ) -> Result<Option<(Gateway, Sockets, Sources)>> {
-    match take_over(config.clone(), path.to_owned(), channel).await {
+    match Box::pin(take_over(config.clone(), path.to_owned(), channel)).await {
         Ok(taken) => Ok(Some(taken)),
         Err(error) if has_ended(&config.gateway.name).await => {
             tracing::warn!("{error:#}: the agent that ran has ended, this one starts in its place");
@@ -131,7 +131,7 @@ pub(super) async fn take_over(
         calendar_begins: start_of_calendars(&desired.config.gateway.name),
         policy: policy.clone(),
     };
-    let new_lanes = NewLanes::of(&desired, count, &identity, held_to, &to_control)?;
+    let new_lanes = NewLanes::of(&desired, count, &identity, &held_to, &to_control)?;
     drop(patient);
     let mut taken = Taken::take(&mut channel, new_lanes, &desired.config, count)?;
 

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use datapath_abi::policy::{OPEN, Opener};
+use datapath_abi::policy::{OPEN, Opener, Question};
 use tokio::sync::mpsc;
 
 use super::ruling::{Ruling, allows};
-use super::seen::{Kind, Seen};
-use super::table::{End, Key};
+use super::seen::Seen;
+use super::table::End;
 use super::{Denied, Flow, FlowsOfLanes, Tables};
 use crate::pace::Pace;
 use crossway_sys::bpf_link::Attached;
@@ -143,14 +143,14 @@ impl Judge {
             return !self.ruling.active.is_closed();
         };
         let seconds = self.flows.seconds(now);
-        let judged = match seen.kind {
-            Kind::About(_) => Some(self.ask(&seen, Opener::Either)),
-            Kind::Flow {
-                alone: true,
-                opener,
-                ..
-            } => Some(self.ask(&seen, opener)),
-            _ => self.judge_flow(tables, &seen, seconds),
+        let opening = seen.opening();
+        let judged = if opening.is_error() {
+            Some(self.ask_about_error(&seen))
+        } else if opening.asks_again(true) {
+            // Of no flow that could be known.
+            Some(self.ask(&seen.question(opening.opener())))
+        } else {
+            self.judge_flow(tables, &seen, seconds)
         };
         let Some(Judged { rule, shadow_rule }) = judged else {
             return true;
@@ -168,23 +168,16 @@ impl Judge {
 
     /// `None` for a packet of a flow that is known to be allowed.
     fn judge_flow(&self, tables: &Tables, seen: &Seen, now: u32) -> Option<Judged> {
-        let (key, sender) = Key::of(seen.source, seen.destination, seen.protocol, seen.ports());
-        let (mut opener, anew, flags) = match seen.kind {
-            Kind::Flow {
-                opener,
-                anew,
-                tcp_flags,
-                ..
-            } => (opener, anew, tcp_flags),
-            _ => (Opener::Either, false, 0),
-        };
+        let (key, sender) = seen.key();
+        let (opening, flags) = (seen.opening(), seen.headers.tcp_flags);
+        let mut opener = opening.opener();
         let mut place = tables.allowed.place(&key);
         let generation = self.ruling.generation();
         let mut known = None;
         if let Some(entry) = place.entry().filter(|entry| !entry.is_over(now)) {
             let flow = &mut entry.value;
             // Who asks for a new connection opens it, whoever opened the one before.
-            let same = !anew || flow.opener == Some(sender);
+            let same = !opening.asks_again(flow.opener == Some(sender));
             if same && flow.generation == generation {
                 entry.last = now;
                 flow.flags[sender as usize] |= flags;
@@ -195,7 +188,7 @@ impl Judge {
                 known = Some(*flow);
             }
         }
-        let judged = self.ask(seen, opener);
+        let judged = self.ask(&seen.question(opener));
         if allows(judged.rule) {
             if known.is_none() {
                 self.count(&judged);
@@ -214,12 +207,20 @@ impl Judge {
         Some(judged)
     }
 
-    fn ask(&self, seen: &Seen, opener: Opener) -> Judged {
-        let question = seen.question(opener);
+    /// Of an ICMP error: by a rule that lets its sender send it, or by what it is about.
+    fn ask_about_error(&self, seen: &Seen) -> Judged {
+        let itself = self.ask(&seen.question(Opener::Sender));
+        match &seen.quoted {
+            Some(quoted) if !allows(itself.rule) => self.ask(&quoted.question()),
+            _ => itself,
+        }
+    }
+
+    fn ask(&self, question: &Question<'_>) -> Judged {
         let shadow = self.ruling.shadow.as_ref();
         Judged {
-            rule: self.ruling.active.judge(&question),
-            shadow_rule: shadow.map_or(OPEN, |shadow| shadow.judge(&question)),
+            rule: self.ruling.active.judge(question),
+            shadow_rule: shadow.map_or(OPEN, |shadow| shadow.judge(question)),
         }
     }
 
@@ -238,7 +239,7 @@ fn remember_denied(
     way: Way,
     (length, shadow_rule): (usize, u32),
 ) {
-    let (key, sender) = Key::of(seen.source, seen.destination, seen.protocol, seen.ports());
+    let (key, sender) = seen.key();
     let now_ns = clock::monotonic_ns();
     let mut place = tables.denied.place(&key);
     let known = place.entry().map(|entry| entry.value);

@@ -1,11 +1,12 @@
 //! What a policy asks about a packet. By the same readers as the programs, so that both judge alike.
 
 use datapath_abi::address::{self, Address};
-use datapath_abi::headers::{self, Family, Headers, Ports, Upper};
+use datapath_abi::headers::{self, Family, Headers, Opening, Ports, Upper};
 use datapath_abi::packet::{Packet as _, Slot};
-use datapath_abi::policy::{Icmp, Opener, Question, opener_of_tcp, opens_anew};
+use datapath_abi::policy::{Icmp, Opener, Question};
 use datapath_abi::settings::DEFAULT_VNET;
 
+use super::table::{End, Key};
 use crossway_types::packet::write::{ICMP, ICMP_HEADER, ICMPV6};
 use crossway_types::packet::{TCP, UDP};
 
@@ -17,117 +18,95 @@ const UDP_LITE: u8 = 136;
 /// Who talks to whom, and what kind of packet it is.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
-    pub(super) family: Family,
-    pub(super) source: Address,
-    pub(super) destination: Address,
-    pub(super) protocol: u8,
-    pub(super) kind: Kind,
+    pub(super) headers: Headers,
+    /// What an ICMP error is about, if its receiver can have sent that.
+    pub(super) quoted: Option<Quoted>,
 }
 
-/// What decides how a packet is judged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// A packet of a flow with these ports; who opened it if nobody knows the flow.
-    Flow {
-        ports: Ports,
-        opener: Opener,
-        /// It opens a flow, whoever has opened the one that is known.
-        anew: bool,
-        /// It is of no flow that can be told from others, so it is judged by itself.
-        alone: bool,
-        /// Byte 13 of a TCP header.
-        tcp_flags: u8,
-    },
-    /// A fragment behind the first: it has no ports.
-    LaterFragment,
-    /// An ICMP error; addresses, protocol and ports are those of the packet that it is about.
-    About(Option<Ports>),
+/// The packet that an ICMP error quotes, of the same family.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Quoted {
+    family: Family,
+    source: Address,
+    destination: Address,
+    protocol: u8,
+    ports: Option<Ports>,
 }
 
 impl Seen {
-    /// Reads a packet; `None` for one that cannot be judged: it is damaged, or it is an error about nothing that its
-    /// receiver can have sent.
+    /// Reads a packet; `None` for one that is damaged.
     pub(super) fn read(packet: &[u8]) -> Option<Self> {
         let headers = Headers::read_bare(packet, packet.len() as u32).ok()?;
-        let seen = Self {
-            family: headers.family,
-            source: headers.source,
-            destination: headers.destination,
-            protocol: headers.protocol,
-            kind: Kind::LaterFragment,
-        };
-        let (upper, ..) = network_header(packet, headers.family)?;
-        if upper.later_fragment {
-            return Some(seen);
-        }
-        let icmp = match (headers.family, headers.protocol) {
-            (Family::V4, ICMP) | (Family::V6, ICMPV6) => {
-                Some(Icmp::of(headers.family, *packet.get(upper.offset)?))
-            }
-            _ => None,
-        };
-        let opener = match icmp {
-            Some(Icmp::Error) => {
-                let about =
-                    Self::read_quoted(packet.get(upper.offset + ICMP_HEADER..)?, headers.family)?;
-                // An error tells the sender of the packet that it is about.
-                return (about.source == headers.destination).then_some(about);
-            }
-            Some(Icmp::Reply) => Opener::Receiver,
-            None if headers.protocol == TCP => opener_of_tcp(headers.tcp_flags),
-            Some(Icmp::Other) | None => Opener::Sender,
-        };
-        Some(Self {
-            kind: Kind::Flow {
-                ports: headers.ports,
-                opener,
-                anew: icmp == Some(Icmp::Other)
-                    || (headers.protocol == TCP && opens_anew(headers.tcp_flags)),
-                // Of ICMP, only echoes have an identifier.
-                alone: icmp.is_some() && headers.ports.word() == 0,
-                tcp_flags: headers.tcp_flags,
-            },
-            ..seen
-        })
+        let is_error = headers.opening.is_error();
+        let quoted = is_error.then(|| Quoted::of(packet, &headers)).flatten();
+        Some(Self { headers, quoted })
     }
 
-    /// The packet that an error is about, of which eight bytes behind its IP header may be all there is (RFC 792).
-    fn read_quoted(packet: &[u8], family: Family) -> Option<Self> {
-        let (upper, source, destination) = network_header(packet, family)?;
-        let transport = packet.get(upper.offset..)?;
-        if !upper.later_fragment && is_error(transport, family, upper.protocol) {
-            return None;
-        }
-        let first = Some(transport).filter(|_| !upper.later_fragment);
-        let ports = first.and_then(|transport| quoted_ports(transport, upper.protocol));
-        Some(Self {
-            family,
-            source,
-            destination,
-            protocol: upper.protocol,
-            kind: Kind::About(ports),
-        })
+    /// What the packet says of who opened its flow.
+    pub(super) fn opening(&self) -> Opening {
+        self.headers.opening
     }
 
     /// What is asked about it where `opener` has opened its flow.
     pub(super) fn question(&self, opener: Opener) -> Question<'_> {
         Question {
             vnet: DEFAULT_VNET,
-            family: self.family,
-            source: &self.source,
-            destination: &self.destination,
-            protocol: self.protocol,
+            family: self.headers.family,
+            source: &self.headers.source,
+            destination: &self.headers.destination,
+            protocol: self.headers.protocol,
             ports: self.ports(),
             opener,
         }
     }
 
-    /// Its ports, if it has any.
+    /// The key of its flow, and which end has sent it.
+    pub(super) fn key(&self) -> (Key, End) {
+        let headers = &self.headers;
+        let (source, destination) = (headers.source, headers.destination);
+        Key::of(source, destination, headers.protocol, self.ports())
+    }
+
+    /// Its ports, which a fragment behind the first does not have.
     pub(super) fn ports(&self) -> Option<Ports> {
-        match self.kind {
-            Kind::Flow { ports, .. } => Some(ports),
-            Kind::LaterFragment => None,
-            Kind::About(ports) => ports,
+        let has_ports = !self.headers.opening.is_later_fragment();
+        has_ports.then_some(self.headers.ports)
+    }
+}
+
+impl Quoted {
+    /// Eight bytes behind the quoted IP header may be all there is (RFC 792).
+    fn of(error: &[u8], headers: &Headers) -> Option<Self> {
+        let packet = error.get(headers.header_length as usize + ICMP_HEADER..)?;
+        let family = headers.family;
+        let (upper, source, destination) = network_header(packet, family)?;
+        let transport = packet.get(upper.offset..)?;
+        // An error tells the sender of the packet that it is about, and is not about an error (RFC 1122, 3.2.2; RFC 4443,
+        // 2.4).
+        let is_error = !upper.later_fragment && is_error(transport, family, upper.protocol);
+        if is_error || source != headers.destination {
+            return None;
+        }
+        let first = Some(transport).filter(|_| !upper.later_fragment);
+        Some(Self {
+            family,
+            source,
+            destination,
+            protocol: upper.protocol,
+            ports: first.and_then(|transport| ports_of(transport, upper.protocol)),
+        })
+    }
+
+    /// What is asked about it: whichever end opened its flow.
+    pub(super) fn question(&self) -> Question<'_> {
+        Question {
+            vnet: DEFAULT_VNET,
+            family: self.family,
+            source: &self.source,
+            destination: &self.destination,
+            protocol: self.protocol,
+            ports: self.ports,
+            opener: Opener::Either,
         }
     }
 }
@@ -152,8 +131,6 @@ fn network_header(packet: &[u8], family: Family) -> Option<(Upper, Address, Addr
     }
 }
 
-/// Whether a quoted transport header is that of an error: nobody may send an error about one (RFC 1122, 3.2.2; RFC 4443,
-/// 2.4).
 fn is_error(transport: &[u8], family: Family, protocol: u8) -> bool {
     let icmp = matches!(
         (family, protocol),
@@ -164,7 +141,7 @@ fn is_error(transport: &[u8], family: Family, protocol: u8) -> bool {
 }
 
 /// The ports at the start of a quoted transport header, unless too little is quoted. Rules know none of other protocols.
-fn quoted_ports(transport: &[u8], protocol: u8) -> Option<Ports> {
+fn ports_of(transport: &[u8], protocol: u8) -> Option<Ports> {
     if !matches!(protocol, TCP | UDP | DCCP | SCTP | UDP_LITE) {
         return Some(Ports::of_word(0));
     }

@@ -107,7 +107,7 @@ mod tests {
             fragment: None,
             options: false,
         };
-        let mut packet = sample.build().unwrap();
+        let mut packet = sample.packet().unwrap();
         packet.truncate(128);
         packet
     }

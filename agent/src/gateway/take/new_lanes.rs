@@ -32,7 +32,7 @@ impl NewLanes {
         desired: &Desired,
         lanes: u16,
         identity: &Identity,
-        held_to: HeldTo,
+        held_to: &HeldTo,
         to_control: &ToControl,
     ) -> Result<Self> {
         let Desired { config, plan, .. } = desired;

@@ -2,8 +2,8 @@
 
 use crossway::control::message::{
     Attachment, DropCount, DropSite, DropsReply, Health, HealthTarget, Link, LinkState, Messages,
-    Offload, PathMtu, PathMtuState, Posture, ReplicaFlows, Route, RouteKind, Site, SiteState,
-    StackCount, Status, ThreadPosture, Traffic, Tun, VirtualRouter, Warning, WatchedBy,
+    Offload, PathMtu, PathMtuState, PolicyState, Posture, ReplicaFlows, Route, RouteKind, Site,
+    SiteState, StackCount, Status, ThreadPosture, Traffic, Tun, VirtualRouter, Warning, WatchedBy,
 };
 use crossway::engine::Engine;
 
@@ -26,6 +26,12 @@ pub(super) fn status() -> Status {
             why: "1500 of eth0 less 80".to_owned(),
         },
         fast_path: true,
+        policy: PolicyState {
+            closed: true,
+            rules: 3,
+            shadow_rules: 1,
+            by_programs: true,
+        },
         pins: "/sys/fs/bpf/crossway/berlin-1".to_owned(),
         attachments: vec![
             attachment("eth1", "lan_ingress", "tcx", "kernel 6.6 or newer"),
