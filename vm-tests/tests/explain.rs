@@ -66,7 +66,7 @@ fn a_question_moves_no_counter_and_leaves_no_flow() {
         (maps == ask::maps_of(a.name())).then_some(maps)
     });
     let before = before.unwrap();
-    assert_eq!(before.len(), 16, "{:?}", before.keys());
+    assert_eq!(before.len(), 19, "{:?}", before.keys());
     for source in [own, far, "192.0.2.99".parse().unwrap()] {
         for destination in [far, own, "198.51.100.7".parse().unwrap()] {
             for from in ["lan", "tunnel", "host", "ext0"] {
