@@ -2,6 +2,7 @@
 //! left out.
 
 mod cells;
+mod claim;
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -12,9 +13,10 @@ use crossway_types::prefix::Prefix;
 use crossway_types::protocol::{ICMP, ICMPV6};
 
 use self::cells::Cells;
-use super::area::{Area, FAMILIES, address};
+use self::claim::{Claim, inner};
+use super::area::{Area, FAMILIES};
 use super::fault::Faults;
-use super::ports::{all_of, example};
+use super::ports::all_of;
 use super::rule::{self, Understood};
 use super::source::{Entry, Place, Table};
 use super::spans::Spans;
@@ -68,38 +70,6 @@ impl<'a> Ground<'a> {
     }
 }
 
-/// Flows of one family, from each address of one set to each of another.
-struct Claim {
-    family: Family,
-    from: Spans,
-    to: Spans,
-    ports: Spans,
-}
-
-impl Claim {
-    fn is_empty(&self) -> bool {
-        self.from.is_empty() || self.to.is_empty() || self.ports.is_empty()
-    }
-
-    /// `10.1.0.1 → 10.2.0.1 tcp/443`: one of these flows.
-    fn flow(&self, from: u128, to: u128, ports: &Spans) -> String {
-        let [from, to] = [from, to].map(|number| address(self.family, number));
-        let port = example(ports).unwrap_or_default();
-        format!("{from} → {to} {port}")
-    }
-
-    fn any_flow(&self) -> String {
-        let first = |spans| inner(spans).unwrap_or_default();
-        self.flow(first(&self.from), first(&self.to), &self.ports)
-    }
-}
-
-/// An address of a set: not that of a network where there is another.
-fn inner(spans: &Spans) -> Option<u128> {
-    let (first, last) = spans.iter().next()?;
-    Some(if last - first > 1 { first + 1 } else { first })
-}
-
 /// Rules of which something is claimed.
 pub(crate) struct Claimed<'a> {
     /// Which of the two kinds. A failed proof of shadow rules is a warning: they let nothing pass.
@@ -133,11 +103,13 @@ pub(crate) fn never(
         let mut claimed = claimed.iter().filter(|claim| !claim.is_empty());
         let broken = claimed.find_map(|claim| {
             let Some(rules) = of.rules else {
-                let flow = claim.any_flow();
+                let flow = claim.usual().any_flow();
                 let problem = format!("the policy is open, which allows {flow}");
                 return Some((problem, "write rules, or take this out"));
             };
-            let (rule, flow) = allowed(ground, rules, claim)?;
+            let found = allowed(ground, rules, claim)?;
+            let usual = allowed(ground, rules, &claim.usual());
+            let (rule, flow) = usual.unwrap_or(found);
             let name = rule::name(of.table, rule, &of.entries[rule]);
             let problem = format!("{name} allows {flow}");
             Some((problem, "narrow the rule, or this"))
@@ -220,7 +192,10 @@ pub(crate) fn expect(
     for (number, claim) in claims.iter().enumerate() {
         let claimed = FAMILIES.map(|family| ground.claimed(claim, family));
         let mut claimed = claimed.iter().filter(|claim| !claim.is_empty());
-        let missing = claimed.find_map(|claim| denied(ground, rules, claim));
+        let missing = claimed.find_map(|claim| {
+            let found = denied(ground, rules, claim)?;
+            Some(denied(ground, rules, &claim.usual()).unwrap_or(found))
+        });
         if let Some(flow) = missing {
             let kind = if of.table == Table::Shadow {
                 "shadow rule"
