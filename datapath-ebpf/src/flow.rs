@@ -43,8 +43,8 @@ pub(crate) struct Flow {
     pub(crate) target: u32,
     /// The routes that say so, or older ones.
     generation: u32,
-    /// Whether it is known and of the present generation: of the rules, too.
-    is_current: bool,
+    /// 1 if it is known and of the present generation: of the rules, too.
+    is_current: u32,
     /// 1 if it was judged just now, so that the table does not say all of it yet.
     is_new: u32,
 }
@@ -60,27 +60,25 @@ impl Flow {
     ) -> Self {
         let generation = maps::route_generation(settings);
         let ends = Ends::of(direction, headers);
-        let mut flow = Self {
+        let entry = find(vnet, headers, &ends);
+        let (target, is_current) = match entry.map(FlowEntry::site) {
+            Some((site, seen)) if seen == generation => (site, 1),
+            _ => {
+                // What the module says of the order holds only if the CPU keeps to it.
+                asm::fence_reads();
+                (route::look_up(vnet, headers.family, ends.remote), 0)
+            }
+        };
+        // The verifier walks what follows once, not once for each way to know the site.
+        Self {
             direction,
             vnet,
-            entry: find(vnet, headers, &ends),
-            target: 0,
+            entry,
+            target: asm::forget(target, u32::MAX, generation),
             generation,
-            is_current: false,
+            is_current: asm::forget(is_current, 1, generation),
             is_new: 0,
-        };
-        if let Some(entry) = flow.entry {
-            let (site, seen) = entry.site();
-            if seen == generation {
-                flow.target = site;
-                flow.is_current = true;
-                return flow;
-            }
         }
-        // What the module says of the order holds only if the CPU keeps to it.
-        asm::fence_reads();
-        flow.target = route::look_up(vnet, headers.family, ends.remote);
-        flow
     }
 
     /// Whether the table has it.
@@ -97,7 +95,7 @@ impl Flow {
     pub(crate) fn judge(&mut self, skb: &Skb, headers: &Headers) -> Verdict<()> {
         let is_new = self.judge_if_strange(skb, headers)?;
         // The verifier walks what follows once, not once for each way to be judged or not.
-        self.is_new = asm::forget(is_new.into(), 1, skb.length());
+        self.is_new = asm::forget(is_new.into(), 1, self.generation);
         Ok(())
     }
 
@@ -106,11 +104,11 @@ impl Flow {
     fn judge_if_strange(&self, skb: &Skb, headers: &Headers) -> Verdict<bool> {
         let mut opened_by = BY_PACKET;
         if let Some(entry) = self.entry {
-            if self.is_current && !self.is_another(entry, headers.opening) {
+            if self.is_current != 0 && !self.is_another(entry, headers.opening) {
                 return Ok(false);
             }
             if headers.opening.goes_by_flow() {
-                opened_by = entry.opened_by();
+                opened_by = entry.opened_by().into();
             }
         }
         policy::judge(
@@ -121,11 +119,11 @@ impl Flow {
                 vnet: self.vnet,
                 target: self.target,
                 generation: self.generation,
-                opened_by,
+                opened_by: asm::forget(opened_by, 3, self.generation),
             },
         )?;
         // One that is judged alone says nothing of what the table has.
-        Ok(!(self.is_current && headers.opening.is_alone()))
+        Ok(self.is_current == 0 || !headers.opening.is_alone())
     }
 
     #[inline(always)]
@@ -145,7 +143,7 @@ impl Flow {
     /// The rules that allow it, if it was judged just now or is known.
     #[inline(always)]
     pub(crate) fn rules(&self) -> Option<[u16; 2]> {
-        if !self.is_current {
+        if self.is_current == 0 {
             // SAFETY: an element of a per-CPU array belongs to this CPU while the program runs.
             return maps::judging().map(|judging| unsafe { (*judging).rules() });
         }

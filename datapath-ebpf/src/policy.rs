@@ -29,7 +29,7 @@ pub(crate) struct Stranger<'a> {
     /// The routes that say so, or older ones.
     pub(crate) generation: u32,
     /// What the table says of who opened the flow, an [`datapath_abi::flow::OpenedBy`], or [`BY_PACKET`].
-    pub(crate) opened_by: u8,
+    pub(crate) opened_by: u32,
 }
 
 /// Each protocol leaves the verifier with other numbers that it knows; without them it walks what follows once for all
@@ -64,7 +64,7 @@ pub(crate) fn judge(skb: &Skb, stranger: &Stranger<'_>) -> Verdict<()> {
     judging.target = stranger.target;
     judging.generation = stranger.generation;
     judging.to_site = matches!(stranger.direction, Direction::ToSite).into();
-    judging.known_opener = stranger.opened_by.into();
+    judging.known_opener = stranger.opened_by;
     judging.opening = headers.opening.bits().into();
     judging.ip_offset = headers.ip_offset as u32;
     judging.header_length = headers.header_length;

@@ -5,6 +5,7 @@
 
 mod datapath;
 mod frames;
+mod rules;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -62,6 +63,7 @@ pub(super) fn measure(results: &mut Results, netns: &Netns) -> Result<()> {
     frames::prepare(netns)?;
     cases(results, &empty)?;
     routes(results, &empty)?;
+    policy(results, &empty)?;
     flows(results, &empty)
 }
 
@@ -241,6 +243,37 @@ fn routes(results: &mut Results, empty: &Empty) -> Result<()> {
         for _ in 0..SAMPLES {
             check_stop()?;
             case("new flows, spread", TC_REDIRECT)?.spread(results, |_| {
+                first += 1;
+                spread.first_on_route(first)
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// With all open and with many rules, to as many destinations: a known flow, and the first packets of flows, which are
+/// judged.
+fn policy(results: &mut Results, empty: &Empty) -> Result<()> {
+    let mut first = 0;
+    let closed = format!("{} rules, {} prefixes", rules::RULES, rules::PREFIXES);
+    for (what, image) in [("all open", Vec::new()), (closed.as_str(), rules::image())] {
+        let mut datapath = Datapath::load(maps::DEFAULT_FLOWS)?;
+        datapath.grow_routes(0, rules::PREFIXES)?;
+        datapath.set_rules(&image)?;
+        let case = |which: &str| -> Result<Case<'_>> {
+            Ok(Case {
+                name: format!("lan_ingress, {what}, {which}"),
+                program: datapath.fd(maps::LAN_INGRESS)?,
+                base: empty.tc.as_fd(),
+                verdict: TC_REDIRECT,
+            })
+        };
+        let known = packets::ethernet(&packets::udp(frames::KNOWN, 128));
+        let mut spread = Spread::new(SPREAD_FLOWS, rules::PREFIXES);
+        for _ in 0..SAMPLES {
+            check_stop()?;
+            case("known flow, hot")?.hot(results, &known, HOT_TC)?;
+            case("new flows, spread")?.spread(results, |_| {
                 first += 1;
                 spread.first_on_route(first)
             })?;

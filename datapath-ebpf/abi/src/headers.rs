@@ -6,7 +6,9 @@ use network_types::ip::{IpProto, Ipv4Hdr, Ipv6Hdr};
 use crate::address::{self, Address};
 use crate::outcome::StackReason;
 use crate::packet::{Packet, Slot};
-use crate::policy::{Icmp, Opener, opener_of_tcp, opens_anew};
+#[cfg(doc)]
+use crate::policy::Icmp;
+use crate::policy::Opener;
 
 /// Extension headers that are walked. Real packets have one or two (RFC 8504, 5.3 lets a node bound them).
 const MAX_EXTENSION_HEADERS: usize = 4;
@@ -141,17 +143,15 @@ impl Headers {
                 let mut slot = Slot::new();
                 let head = read_head(packet, offset, room, &mut slot)?;
                 // Echo Reply and Echo (RFC 792).
-                let is_echo = matches!(head[0], 0 | 8);
-                if is_echo {
+                if matches!(head[0], 0 | 8) {
                     self.ports = Ports::of_echo(*head);
                 }
-                self.opening = Opening::of_icmp(self.family, head[0], is_echo);
+                self.opening = Opening::of_icmp(self.family, head[0]);
             }
             ICMPV6 if self.family == Family::V6 => {
                 let mut slot = Slot::new();
                 let head = read_head(packet, offset, room, &mut slot)?;
-                let is_echo = matches!(head[0], 128 | 129);
-                self.opening = Opening::of_icmp(self.family, head[0], is_echo);
+                self.opening = Opening::of_icmp(self.family, head[0]);
                 match head[0] {
                     // Echo Request and Echo Reply (RFC 4443, 4.1 and 4.2).
                     128 | 129 => self.ports = Ports::of_echo(*head),
@@ -249,25 +249,57 @@ impl Opening {
         self.0 & (Self::ANEW | Self::ALONE | Self::LATER_FRAGMENT.0) == 0
     }
 
+    /// By arithmetic alone, as the next: each branch is one more way that the verifier walks to the end.
     #[inline(always)]
     fn of_tcp(flags: u8) -> Self {
-        if opens_anew(flags) {
-            return Self(Self::ANEW);
-        }
-        match opener_of_tcp(flags) {
-            Opener::Receiver => Self(Self::ANSWER),
-            _ => Self(Self::MIDDLE),
-        }
+        let [syn, ack] = [flags >> 1 & 1, flags >> 4 & 1];
+        let both = syn & ack;
+        Self::with([
+            (syn ^ both, Self::ANEW),
+            (both, Self::ANSWER),
+            (syn ^ 1, Self::MIDDLE),
+        ])
     }
 
+    /// Those bits whose numbers are 1, not 0.
     #[inline(always)]
-    fn of_icmp(family: Family, kind: u8, is_echo: bool) -> Self {
-        let alone = if is_echo { 0 } else { Self::ALONE };
-        match Icmp::of(family, kind) {
-            Icmp::Reply => Self(Self::ANSWER | alone),
-            Icmp::Error => Self(Self::ERROR | alone),
-            Icmp::Other => Self(Self::ANEW | alone),
+    fn with<const N: usize>(bits: [(u8, u8); N]) -> Self {
+        let mut all = 0;
+        for (one, bit) in bits {
+            all |= one * bit;
         }
+        Self(all)
+    }
+
+    /// As [`Icmp::of`] says it.
+    #[inline(always)]
+    fn of_icmp(family: Family, kind: u8) -> Self {
+        const ANSWERS4: u64 = 1 | 1 << 14 | 1 << 16 | 1 << 18;
+        const ERRORS4: u64 = 1 << 3 | 1 << 4 | 1 << 5 | 1 << 11 | 1 << 12;
+        const ECHO4: u64 = 1 | 1 << 8;
+        // From 128 on.
+        const ANSWERS6: u64 = 1 << 1 | 1 << 12;
+        const ECHO6: u64 = 1 | 1 << 1;
+        let has = |set: u64| (set >> (kind & 63)) as u8 & 1;
+        let quarter = kind >> 6;
+        let [answer, error, echo] = match family {
+            Family::V4 => {
+                let is_known = (quarter.wrapping_sub(1)) >> 7;
+                [ANSWERS4, ERRORS4, ECHO4].map(|set| has(set) & is_known)
+            }
+            Family::V6 => {
+                let is_known = (quarter ^ 2).wrapping_sub(1) >> 7;
+                let error = (kind >> 7) ^ 1;
+                [has(ANSWERS6) & is_known, error, has(ECHO6) & is_known]
+            }
+        };
+        let other = (answer | error) ^ 1;
+        Self::with([
+            (answer, Self::ANSWER),
+            (error, Self::ERROR),
+            (other, Self::ANEW),
+            (echo ^ 1, Self::ALONE),
+        ])
     }
 
     /// What [`Opening::bits`] gave.

@@ -51,7 +51,7 @@ pub(crate) struct Judging {
 }
 
 /// In place of an [`OpenedBy`]: the packet says it.
-pub(crate) const BY_PACKET: u8 = 3;
+pub(crate) const BY_PACKET: u32 = 3;
 
 /// [`OpenedBy`] as numbers.
 const UNKNOWN: u32 = OpenedBy::Unknown as u32;
@@ -121,7 +121,7 @@ impl Judging {
     fn opener(&self) -> Opener {
         match self.known_opener {
             UNKNOWN => Opener::Either,
-            by if by == BY_PACKET.into() => Opening::of_bits(self.opening as u8).opener(),
+            BY_PACKET => Opening::of_bits(self.opening as u8).opener(),
             by if by == self.sender() => Opener::Sender,
             _ => Opener::Receiver,
         }

@@ -116,3 +116,28 @@ fn whatever_the_bytes_say_the_headers_lie_within_the_packet() {
     }
     assert!(whole > 5_000, "{whole} were whole");
 }
+
+#[test]
+fn who_opened_a_flow_is_told_by_arithmetic_as_by_words() {
+    use crate::policy::{Icmp, opener_of_tcp, opens_anew};
+    for byte in 0..=u8::MAX {
+        let tcp = Opening::of_tcp(byte);
+        assert_eq!(tcp.opener(), opener_of_tcp(byte), "{byte:#x}");
+        assert_eq!(tcp.asks_again(false), opens_anew(byte), "{byte:#x}");
+        assert!(!tcp.asks_again(true) && !tcp.is_alone() && !tcp.is_error());
+        for (family, echo) in [(Family::V4, [0, 8]), (Family::V6, [128, 129])] {
+            let icmp = Opening::of_icmp(family, byte);
+            let (opener, is_error) = match Icmp::of(family, byte) {
+                Icmp::Reply => (Opener::Receiver, false),
+                Icmp::Error => (Opener::Either, true),
+                Icmp::Other => (Opener::Sender, false),
+            };
+            assert_eq!(
+                (icmp.opener(), icmp.is_error()),
+                (opener, is_error),
+                "{family:?} {byte}"
+            );
+            assert_eq!(icmp.is_alone(), !echo.contains(&byte), "{family:?} {byte}");
+        }
+    }
+}
