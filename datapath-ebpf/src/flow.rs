@@ -3,9 +3,9 @@
 //!
 //! The agent changes the routes first and raises their generation after. A program reads the generation
 //! first and looks up the route after. So a site is never remembered under a later generation than that
-//! of the routes that named it: once the agent has raised the number, no flow goes by an older route. The same holds for
-//! the rules of the policy, which the agent changes before it raises the number: a flow that is known and current has been
-//! judged and allowed.
+//! of the routes that named it: once the agent has raised the number, no flow goes by an older route. The same holds
+//! for the rules of the policy, which the agent changes before it raises the number: a flow that is known and current
+//! has been judged and allowed.
 
 mod enter;
 mod entry;

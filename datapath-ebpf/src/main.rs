@@ -161,8 +161,8 @@ fn explain_tun(context: TcContext) -> i32 {
     TC_ACT_UNSPEC
 }
 
-/// Captures what comes by a LAN. Like the three below, it is there only while somebody captures; in front of the others,
-/// and changes nothing.
+/// Captures what comes by a LAN. Like the three below, it is there only while somebody captures; in front of the
+/// others, and changes nothing.
 #[classifier]
 fn capture_lan(context: TcContext) -> i32 {
     let skb = Skb::new(&context);

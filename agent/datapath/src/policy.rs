@@ -1,5 +1,6 @@
 //! The policy: the images of its rules, and what the programs have judged by them.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 
 use anyhow::{Context, Result};
@@ -55,15 +56,16 @@ pub struct RuleCounts {
 
 /// The maps POLICY, DENIED and POLICY_RULES.
 ///
-/// Without an image nothing is allowed: before the programs have one, they drop what they judge. An agent that takes over
-/// finds the images of the agent before in force, and sets its own.
+/// Without an image nothing is allowed: before the programs have one, they drop what they judge. An agent that takes
+/// over finds the images of the agent before in force, and sets its own.
 pub struct Policy {
     sets: RuleSets,
     settings: SharedSettings,
     denied: HashMap<MapData, FlowKey, Denied>,
     rules: PerCpuArray<MapData, RuleFlows>,
-    /// What this agent has set, by slot. Once it has dropped its privileges, it cannot read what is in force.
-    in_force: [Option<Vec<Line>>; maps::RULE_SETS],
+    /// A hash of what this agent has set, by slot: once it has dropped its privileges, it cannot read what is in force, and
+    /// an image may be too large to be kept twice.
+    in_force: [Option<u64>; maps::RULE_SETS],
 }
 
 impl Policy {
@@ -73,33 +75,29 @@ impl Policy {
             settings,
             denied: take(programs, maps::DENIED)?,
             rules: take(programs, maps::POLICY_RULES)?,
-            in_force: [const { None }; maps::RULE_SETS],
+            in_force: [None; maps::RULE_SETS],
         })
     }
 
-    /// Makes these lines the image of a rule set; none are open for all. Every flow is then judged again with its next
-    /// packet: one that stays allowed loses none. Of the set, new flows are counted from zero if its image has changed.
-    /// Takes a microsecond for each line.
+    /// Makes these lines the image of a rule set; none are open for all. If they are not yet, every flow is then judged
+    /// again with its next packet (one that stays allowed loses none), and new flows of the set are counted from zero.
+    /// Takes about a microsecond for each line.
     pub fn set(&mut self, set: RuleSet, lines: &[Line]) -> Result<()> {
         let slot = set.slot();
-        let is_new = match &self.in_force[slot as usize] {
-            Some(before) => before != lines,
+        let hash = hash_of(lines);
+        let is_in_force = match self.in_force[slot as usize] {
+            Some(known) => known == hash,
             // That of the agent before, at the start.
-            None => self.sets.get(slot).map_or(true, |before| before != lines),
+            None => self.sets.is(slot, lines).unwrap_or(false),
         };
-        self.sets.set(slot, lines).context(maps::POLICY)?;
-        // The image first: see `flow.rs` of the programs.
-        self.settings.raise_route_generation()?;
-        if is_new {
+        if !is_in_force {
+            self.sets.set(slot, lines).context(maps::POLICY)?;
+            // The image first: see `flow.rs` of the programs.
+            self.settings.raise_route_generation()?;
             self.forget_counts(set)?;
         }
-        self.in_force[slot as usize] = Some(lines.to_vec());
+        self.in_force[slot as usize] = Some(hash);
         Ok(())
-    }
-
-    /// The image of a rule set; no lines if there never was one.
-    pub fn image(&self, set: RuleSet) -> Result<Vec<Line>> {
-        self.sets.get(set.slot()).context(maps::POLICY)
     }
 
     /// The new flows of the first so many rules, and of no rule.
@@ -156,6 +154,12 @@ impl Policy {
     }
 }
 
+fn hash_of(lines: &[Line]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    lines.hash(&mut hasher);
+    hasher.finish()
+}
+
 /// Packets that the programs have denied, few of many: for answers to them, and events. Belongs to one load of the
 /// programs, as [`super::ProgramLog`].
 pub struct RefusedPackets {
@@ -173,7 +177,8 @@ impl RefusedPackets {
         Ok(Self { ring })
     }
 
-    /// Waits for packets, and hands over those that have come, but no more than a batch. May be cancelled while it waits.
+    /// Waits for packets, and hands over those that have come, but no more than a batch. May be cancelled while it
+    /// waits.
     ///
     /// # Errors
     /// The ring cannot be waited for.

@@ -9,6 +9,8 @@ mod lifecycle;
 mod log;
 #[path = "datapath/maps.rs"]
 mod maps;
+#[path = "datapath/policy.rs"]
+mod policy;
 #[path = "datapath/routes.rs"]
 mod routes;
 #[path = "datapath/support.rs"]

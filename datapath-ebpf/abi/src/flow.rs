@@ -94,8 +94,8 @@ fn unmapped([.., a, b, c, d]: [u8; 16]) -> [u8; 4] {
     [a, b, c, d]
 }
 
-/// Value of [`crate::maps::FLOWS4`] and [`crate::maps::FLOWS6`]. Wire packets: a GSO packet counts as its segments, and its
-/// bytes are those of the segments with their repeated headers (inner IP bytes).
+/// Value of [`crate::maps::FLOWS4`] and [`crate::maps::FLOWS6`]. Wire packets: a GSO packet counts as its segments, and
+/// its bytes are those of the segments with their repeated headers (inner IP bytes).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlowCounters {
@@ -126,8 +126,8 @@ pub struct FlowCounters {
     pub opened_by: u8,
     /// [`source_check`] of the LAN interface that the host may send this flow by; 0 if none was found to be.
     pub source_check: u32,
-    /// The rule that allows it, [`crate::policy::OPEN16`], or [`crate::policy::NO_RULE16`] for a flow that was told and not
-    /// seen here yet. Of the rules as of `route_generation`.
+    /// The rule that allows it, [`crate::policy::OPEN16`], or [`crate::policy::NO_RULE16`] for a flow that was told and
+    /// not seen here yet. Of the rules as of `route_generation`.
     pub rule: u16,
     /// The same by the shadow rules.
     pub shadow_rule: u16,
@@ -158,9 +158,9 @@ pub enum FlowVerdict {
     ShadowDenied = 1,
 }
 
-/// Which end opened a flow, by the packet with which it came into the table; the value in [`FlowCounters::opened_by`]. That
-/// is its sender, unless the packet is an answer (SYN with ACK, an echo reply) or only a rule for the other end allows it.
-/// Of a conversation that had rested, or that was carried elsewhere before, the packet is not its first one.
+/// Which end opened a flow, by the packet with which it came into the table; the value in [`FlowCounters::opened_by`].
+/// That is its sender, unless the packet is an answer (SYN with ACK, an echo reply) or only a rule for the other end
+/// allows it. Of a conversation that had rested, or that was carried elsewhere before, the packet is not its first one.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenedBy {

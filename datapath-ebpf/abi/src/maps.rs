@@ -36,11 +36,11 @@ pub const LOCAL_ADDRESSES: &str = "LOCAL_ADDRESSES";
 /// [`crate::local::VlanKey`] to the index of the VLAN interface, for each that is a WAN: hash.
 pub const WAN_VLANS: &str = "WAN_VLANS";
 
-/// [`ACTIVE_RULES`] and [`SHADOW_RULES`], each to an image of [`crate::policy`], an array of its lines: array of maps. An
-/// image is exchanged as a whole.
+/// [`ACTIVE_RULES`] and [`SHADOW_RULES`], each to an image of [`crate::policy`], an array of its lines: array of maps.
+/// An image is exchanged as a whole.
 pub const POLICY: &str = "POLICY";
-/// [`crate::flow::FlowKey`] to [`crate::policy::Denied`], flows that no rule allows: LRU hash. Apart from the flows, none of
-/// which gives way to them.
+/// [`crate::flow::FlowKey`] to [`crate::policy::Denied`], flows that no rule allows: LRU hash. Apart from the flows,
+/// none of which gives way to them.
 pub const DENIED: &str = "DENIED";
 /// [`crate::policy::rule_slot`] of a rule to [`crate::policy::RuleFlows`]: per-CPU array.
 pub const POLICY_RULES: &str = "POLICY_RULES";

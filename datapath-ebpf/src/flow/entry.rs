@@ -61,8 +61,8 @@ impl FlowEntry {
         let word: u32 = transmute!(judging.rules());
         // SAFETY: see `FlowEntry`; the word is aligned, see RULES_WORD.
         let place = unsafe { self.0.byte_add(RULES_WORD).cast::<u32>() };
-        // SAFETY: see `FlowEntry`. The two bytes are beside the flags in theirs, which others change atomically and keep the
-        // rest of it.
+        // SAFETY: see `FlowEntry`. The two bytes are beside the flags in theirs, which others change atomically and
+        // keep the rest of it.
         unsafe {
             place.write_volatile(word);
             (&raw mut (*self.0).verdict).write_volatile(judging.verdict());

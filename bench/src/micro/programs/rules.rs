@@ -1,5 +1,5 @@
-//! An image of many rules, as the compiler of the configuration makes one: each rule lets the hosts of the LAN reach ten
-//! prefixes, at the port that the frames go to.
+//! An image of many rules, as the compiler of the configuration makes one: each rule lets the hosts of the LAN reach
+//! ten prefixes, at the port that the frames go to.
 
 use std::collections::BTreeMap;
 

@@ -147,8 +147,8 @@ pub struct Denied {
     pub reserved: u8,
 }
 
-/// Value of [`crate::maps::POLICY_RULES`]: new flows of a rule. [`rule_slot`] says where those stand that no rule or an open
-/// vnet has.
+/// Value of [`crate::maps::POLICY_RULES`]: new flows of a rule. [`rule_slot`] says where those stand that no rule or an
+/// open vnet has.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RuleFlows {
@@ -171,8 +171,8 @@ pub const fn rule_slot(rule: u16) -> u32 {
     }
 }
 
-/// Bytes of a packet in a [`Refused`]: the headers that an answer to it needs (RFC 792 and RFC 4443 quote at least 8 bytes
-/// of the transport header, and a reset needs all of TCP's fixed part).
+/// Bytes of a packet in a [`Refused`]: the headers that an answer to it needs (RFC 792 and RFC 4443 quote at least 8
+/// bytes of the transport header, and a reset needs all of TCP's fixed part).
 pub const REFUSED_HEAD: usize = 128;
 
 /// A record in [`crate::maps::REFUSED`]: a packet that was denied. Few of many: see [`REFUSED_PER_SECOND`].

@@ -1,7 +1,5 @@
 //! The images of the policy: each in a map of its own, exchanged as a whole.
 
-use std::vec::Vec;
-
 use aya::maps::{Array, ArrayOfMaps, MapData, MapError};
 
 use crate::policy::{Line, OPEN_IMAGE};
@@ -20,15 +18,12 @@ impl RuleSets {
         Self { map }
     }
 
-    /// Makes this the image of a set, [`crate::maps::ACTIVE_RULES`] or [`crate::maps::SHADOW_RULES`]; no lines are the open
-    /// image. A program that runs sees the old one or the new one. When this returns, none sees the old one any more (the
-    /// kernel waits for them, `maybe_wait_bpf_programs` in kernel/bpf/syscall.c). Takes a microsecond for each line.
+    /// Makes this the image of a set, [`crate::maps::ACTIVE_RULES`] or [`crate::maps::SHADOW_RULES`]; no lines are the
+    /// open image. A program that runs sees the old one or the new one. When this returns, none sees the old one any
+    /// more (the kernel waits for them, `maybe_wait_bpf_programs` in kernel/bpf/syscall.c). Takes a microsecond for
+    /// each line.
     pub fn set(&mut self, set: u32, lines: &[Line]) -> Result<(), MapError> {
-        let lines = if lines.is_empty() {
-            OPEN_IMAGE.as_slice()
-        } else {
-            lines
-        };
+        let lines = or_open(lines);
         let mut image = Array::create(lines.len() as u32, INNER_MAP)?;
         for (index, line) in (0..).zip(lines) {
             image.set(index, line, 0)?;
@@ -36,12 +31,26 @@ impl RuleSets {
         self.map.set(set, &image, 0)
     }
 
-    /// The lines of a set; none if it was never set.
-    pub fn get(&self, set: u32) -> Result<Vec<Line>, MapError> {
-        match self.map.get(&set, 0) {
-            Ok(image) => (0..image.len()).map(|line| image.get(&line, 0)).collect(),
-            Err(MapError::KeyNotFound) => Ok(Vec::new()),
-            Err(error) => Err(error),
+    /// Whether these lines are the image of a set.
+    pub fn is(&self, set: u32, lines: &[Line]) -> Result<bool, MapError> {
+        let lines = or_open(lines);
+        let image = match self.map.get(&set, 0) {
+            Ok(image) => image,
+            Err(MapError::KeyNotFound) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        if image.len() as usize != lines.len() {
+            return Ok(false);
         }
+        for (index, line) in (0..).zip(lines) {
+            if image.get(&index, 0)? != *line {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
+}
+
+fn or_open(lines: &[Line]) -> &[Line] {
+    if lines.is_empty() { &OPEN_IMAGE } else { lines }
 }
