@@ -71,7 +71,16 @@ fn flows_that_stay_allowed_lose_no_packet_by_reloads() {
         wait::until("every datagram to arrive", SOON, || {
             (stream.report(sent).received == sent).then_some(())
         })
-        .unwrap_or_else(|error| panic!("{way:?} {:?} {error:#}", stream.report(sent)));
+        .unwrap_or_else(|error| {
+            let dropped = [0, 1].map(|at| scene.gateways[at].dropped().unwrap());
+            let counters = b.host.run("cat /proc/net/snmp").unwrap();
+            let udp: Vec<&str> = counters
+                .lines()
+                .filter(|line| line.starts_with("Udp:"))
+                .collect();
+            let report = stream.report(sent);
+            panic!("{way:?} {report:?} {dropped:?} {udp:?}: {error:#}")
+        });
         assert_eq!(scene.denied(), 0, "{way:?}");
     }
 }
