@@ -12,13 +12,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use vm_tests::api::{
-    DropsReply, End, Explained, Flow, FlowEnd, FlowVerdict, FlowsReply, PolicyDiff, PolicyReply,
-    PolicyRule, RuleSet, ServicesReply,
+    DropsReply, End, Explained, FinishedFlow, FinishedRecord, Flow, FlowEnd, FlowVerdict,
+    FlowsReply, PolicyDiff, PolicyReply, PolicyRule, RuleSet, ServicesReply,
 };
-use vm_tests::config::Discovery;
+use vm_tests::config::{Discovery, FlowFile};
 use vm_tests::crossway::Crossway;
 use vm_tests::netns::Netns;
 use vm_tests::pair::Pair;
+use vm_tests::plan::GatewayPlan;
 use vm_tests::topology::Family;
 use vm_tests::{traffic, wait};
 
@@ -44,14 +45,17 @@ struct Stage {
 
 impl Stage {
     fn new(fast_path: bool) -> Self {
-        let pair = Pair::start(|plans| {
+        Self::with(|plans| {
             for plan in plans {
                 plan.configure(move |config| {
                     config.gateway.fast_path = fast_path;
                 });
             }
-        });
-        let pair = pair.unwrap();
+        })
+    }
+
+    fn with(adjust: impl FnOnce(&mut [GatewayPlan])) -> Self {
+        let pair = Pair::start(adjust).unwrap();
         let far = pair.far(Family::V4);
         for port in [HTTPS, SSH] {
             serve(&pair.site_b().host, SocketAddr::new(far, port));
@@ -311,8 +315,46 @@ fn flows_that_live_and_flows_that_are_over_have_their_rule() {
 }
 
 #[test]
+fn the_records_of_flows_say_which_rule_allowed_them_or_that_none_did() {
+    let name = format!("crossway-policy-{}.jsonl", std::process::id());
+    let file = std::env::temp_dir().join(name);
+    let path = file.clone();
+    let mut stage = Stage::with(move |plans| {
+        plans[0].configure(move |config| {
+            config.flows.file = Some(FlowFile {
+                path: path.clone(),
+                size_mib: 1,
+                count: 1,
+            });
+        });
+    });
+    stage.add(&SHADOW.replace("shadow", "allow"));
+    stage.must_pass(HTTPS);
+    assert!(!stage.passes(SSH));
+    assert!(stage.pair.a.stop().unwrap().success());
+    let text = fs::read_to_string(&file).unwrap();
+    fs::remove_file(&file).unwrap();
+    let records = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    let flows: Vec<Box<FinishedFlow>> = records
+        .filter_map(|record| match record {
+            FinishedRecord::Flow(flow) => Some(flow),
+            FinishedRecord::Evicted(_) => None,
+        })
+        .collect();
+    let at = |port| {
+        let mut flows = flows.iter().filter(|flow| flow.remote_port == port);
+        flows.next().unwrap_or_else(|| panic!("{port}: {text}"))
+    };
+    let (https, ssh) = (&at(HTTPS).policy, at(SSH));
+    assert_eq!(https.verdict, FlowVerdict::Allowed);
+    assert_eq!(https.rule.as_deref(), Some("shop"));
+    assert_eq!(ssh.policy.verdict, FlowVerdict::Denied);
+    assert!(ssh.to_site_packets > 0 && ssh.links.is_empty(), "{ssh:?}");
+}
+
+#[test]
 fn rules_that_are_suggested_pass_what_was_seen_and_nothing_else() {
-    let pair = Pair::start(|plans| {
+    let stage = Stage::with(|plans| {
         let database =
             std::env::temp_dir().join(format!("crossway-suggest-{}", std::process::id()));
         plans[0].configure(move |config| {
@@ -322,12 +364,6 @@ fn rules_that_are_suggested_pass_what_was_seen_and_nothing_else() {
             });
         });
     });
-    let pair = pair.unwrap();
-    let far = pair.far(Family::V4);
-    for port in [HTTPS, SSH] {
-        serve(&pair.site_b().host, SocketAddr::new(far, port));
-    }
-    let stage = Stage { pair, far };
     stage.must_pass(HTTPS);
     wait::until("the service to be seen", DEADLINE, || {
         let reply: ServicesReply = stage.a().ask(&["services"]).ok()?;
