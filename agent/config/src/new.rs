@@ -90,6 +90,7 @@ impl Site {
             name: name.into(),
             vnet: "default".to_owned(),
             routes,
+            maps: Vec::new(),
             on_down: OnDown::default(),
             gateways: Vec::new(),
             hold_down: site::DEFAULT_HOLD_DOWN,

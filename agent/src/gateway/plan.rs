@@ -1,6 +1,7 @@
 //! From a configuration to numbered sites and links, and what differs between two of them. Pure.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use datapath_abi::settings::DEFAULT_VNET;
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 use crate::config::{Config, Link, RemoteGateway, Site};
 use crate::ids::{LinkId, SiteId, VnetId};
 use crate::prefix::Prefix;
+use crossway_types::mapping::{self, Mapping, Maps};
 
 /// Receiver indices have 24 bits; the lower 8 of the 32 on the wire are the session's.
 const RECEIVER_INDICES: u32 = 1 << 24;
@@ -21,6 +23,8 @@ pub struct Plan {
     pub sites: Vec<PlannedSite>,
     /// In the order of the file.
     pub links: Vec<PlannedLink>,
+    /// Prefixes of this site that are shown to all others under other ones.
+    pub own_maps: Vec<Mapping>,
 }
 
 /// A site with its number.
@@ -54,6 +58,8 @@ pub struct PlannedLink {
     pub gateway: RemoteGateway,
     /// What the file says of its path.
     pub path: Link,
+    /// Whom its probe asks, by the address inside of the tunnel.
+    pub probe: Option<IpAddr>,
 }
 
 /// In place of the name of a site, which is not empty: the link leads to a replica.
@@ -80,7 +86,7 @@ pub struct Difference {
     pub sites_removed: Vec<PlannedSite>,
     /// What becomes of links.
     pub links: LinkChanges,
-    /// Whether any prefix has come, gone or moved.
+    /// Whether any prefix has come, gone or moved, or is mapped in another way.
     pub routes: bool,
 }
 
@@ -109,7 +115,11 @@ impl Numbers {
         let mut free_sites = free(self.sites.values().map(|id| id.0).collect());
         let mut free_links = free(self.links.values().map(|(link, _)| link.0).collect());
 
-        let mut plan = Plan::default();
+        let lans = config.gateway.lan.iter();
+        let mut plan = Plan {
+            own_maps: lans.flat_map(|lan| lan.maps.iter().copied()).collect(),
+            ..Plan::default()
+        };
         for site in &config.sites {
             let id = self.site(&site.name, &mut free_sites);
             plan.sites.push(PlannedSite {
@@ -135,6 +145,7 @@ impl Numbers {
                         site_name: site.name.clone(),
                         gateway: gateway.clone(),
                         path: path.clone(),
+                        probe: probe_of(site, path),
                     });
                 }
             }
@@ -150,6 +161,7 @@ impl Numbers {
                 site_name: NO_SITE.to_owned(),
                 gateway: replica.clone(),
                 path: path.clone(),
+                probe: None,
             });
         }
         plan
@@ -241,6 +253,12 @@ fn link_name(site: &str, gateway: &RemoteGateway, path: &Link, lane: u16) -> Lin
     )
 }
 
+/// The host that is probed, as its own site knows it.
+fn probe_of(site: &Site, path: &Link) -> Option<IpAddr> {
+    let probe = path.liveness.probe?;
+    Some(mapping::real_of(&site.maps, probe).unwrap_or(probe))
+}
+
 /// Numbers that are not `taken`, from the lowest.
 fn free(taken: HashSet<u32>) -> impl Iterator<Item = u32> {
     (0..=u32::MAX).filter(move |id| !taken.contains(id))
@@ -255,6 +273,20 @@ impl Plan {
                 .iter()
                 .map(|prefix| (site.vnet, *prefix, site.id))
         })
+    }
+
+    /// What the lanes map, if anything.
+    pub fn maps(&self) -> Option<Maps> {
+        let sites = self.sites.iter();
+        Maps::new(
+            &self.own_maps,
+            sites.map(|site| (site.id, &site.config.maps[..])),
+        )
+    }
+
+    /// The address that a shown one of a site stands for.
+    pub fn real_address(&self, site: SiteId, shown: IpAddr) -> Option<IpAddr> {
+        mapping::real_of(&self.site(site)?.config.maps, shown)
     }
 
     /// The site of an id.
@@ -307,7 +339,8 @@ impl Plan {
             routes
         };
         // Most files keep their order, which is compared without a copy.
-        difference.routes = !self.routes().eq(new.routes()) && sorted(self) != sorted(new);
+        let moved = !self.routes().eq(new.routes()) && sorted(self) != sorted(new);
+        difference.routes = moved || self.maps() != new.maps();
         difference
     }
 }
@@ -350,7 +383,7 @@ impl LinkChanges {
         for link in new {
             match before.get(&link.id).map(|at| &old[*at]) {
                 Some(old) if !old.same_session(link) => changes.added.push(link.clone()),
-                Some(old) if old.path == link.path => {}
+                Some(old) if old.path == link.path && old.probe == link.probe => {}
                 Some(old) if old.same_path(link) => changes.tuned.push(link.clone()),
                 Some(_) => changes.moved.push(link.clone()),
                 None => changes.added.push(link.clone()),

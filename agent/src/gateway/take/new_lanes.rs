@@ -40,7 +40,7 @@ impl NewLanes {
             specs[usize::from(link.lane)].push(spec_of(link, config)?);
         }
         let routes = plan.routes().map(|(_, prefix, site)| (prefix, site));
-        let routes = Arc::new(RouteTable::new(routes));
+        let routes = Arc::new(RouteTable::new(routes).with_maps(plan.maps()));
         let begin = start_of_calendars(&config.gateway.name);
         let initiations = Arc::<Initiations>::default();
         let empty = (0..lanes).map(|_| {
