@@ -7,7 +7,9 @@ use serde::de::DeserializeOwned;
 
 use super::feed::{Feed, Script};
 use crossway::control::filter::{FlowDirection, FlowEnds, FlowFilter, FlowSort, FlowView};
-use crossway::control::message::{EventKind, EventsRequest, Flow, FlowsReply, FlowsRequest};
+use crossway::control::message::{
+    EventKind, EventsRequest, Flow, FlowsReply, FlowsRequest, RealEnds,
+};
 use crossway::control::{Request, Response, client, server};
 use crossway::ids::SiteId;
 use crossway::journal::{CAPACITY, Change, Journal};
@@ -182,6 +184,7 @@ fn flow(feed: &mut Feed<'_>) -> Flow {
         idle_seconds: 0,
         tcp_flags: String::new(),
         seen_here: true,
+        real: RealEnds::default(),
     }
 }
 

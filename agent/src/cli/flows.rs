@@ -4,6 +4,7 @@ mod all;
 mod finished;
 
 use std::fmt::Write;
+use std::net::IpAddr;
 
 use clap::{Args, ValueEnum};
 use clap_complete::engine::ArgValueCandidates;
@@ -13,7 +14,7 @@ use super::output::Look;
 use super::table::Table;
 use super::units::{bytes, count, counted, duration, rate};
 use super::{Options, Watch, complete, reading};
-use crate::control::message::{FlowsReply, FlowsRequest};
+use crate::control::message::{Flow, FlowsReply, FlowsRequest};
 use crate::control::{FlowDirection, FlowFilter, FlowSort, protocol};
 use crate::prefix::Prefix;
 
@@ -172,8 +173,8 @@ fn text(reply: &FlowsReply, look: Look) -> String {
     for flow in &reply.flows {
         table.row([
             flow.protocol.as_str().into(),
-            protocol::end(flow.protocol_number, flow.local, flow.local_port).into(),
-            protocol::end(flow.protocol_number, flow.remote, flow.remote_port).into(),
+            end(flow, (flow.local, flow.local_port), flow.real.local_real).into(),
+            end(flow, (flow.remote, flow.remote_port), flow.real.remote_real).into(),
             flow.site.as_str().into(),
             bytes(flow.to_site_bytes).into(),
             rate(flow.to_site_bytes_per_second).into(),
@@ -185,6 +186,15 @@ fn text(reply: &FlowsReply, look: Look) -> String {
         ]);
     }
     format!("{}\n{}", table.text(look, "No flow."), foot(reply))
+}
+
+/// An end of a flow, and behind it the address that the host really has.
+fn end(flow: &Flow, (address, port): (IpAddr, u16), real: Option<IpAddr>) -> String {
+    let end = protocol::end(flow.protocol_number, address, port);
+    match real {
+        Some(real) => format!("{end} ({real})"),
+        None => end,
+    }
 }
 
 fn foot(reply: &FlowsReply) -> String {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::message::RealEnds;
 
 fn ends() -> FlowEnds {
     FlowEnds {
@@ -40,6 +41,7 @@ fn flow(to_site_bytes: u64, rate: u64, age_seconds: u64) -> Flow {
         idle_seconds: 0,
         tcp_flags: String::new(),
         seen_here: true,
+        real: RealEnds::default(),
     }
 }
 

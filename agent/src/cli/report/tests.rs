@@ -5,8 +5,8 @@ use std::collections::HashSet;
 
 use super::*;
 use crate::control::message::{
-    ClockStep, DropSeries, EndReason, Event, EventKind, FinishedFlow, Flow, Outage, Series,
-    SeriesKind, WarningSpan,
+    ClockStep, DropSeries, EndReason, Event, EventKind, FinishedFlow, Flow, Outage, RealEnds,
+    Series, SeriesKind, WarningSpan,
 };
 
 const BEGIN: u64 = 1_800_000_000_000;
@@ -216,6 +216,7 @@ fn eventful() -> Report {
         idle_seconds: 0,
         tcp_flags: String::new(),
         seen_here: true,
+        real: RealEnds::default(),
     });
     report.events.push(Event {
         sequence: 1,

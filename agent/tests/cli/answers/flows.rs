@@ -1,7 +1,7 @@
 //! Its flows: those that live, and those that are over.
 
 use crossway::control::message::{
-    EndReason, EvictedFlows, FinishedFlow, FinishedRecord, Flow, FlowsReply, FlowsRequest,
+    EndReason, EvictedFlows, FinishedFlow, FinishedRecord, Flow, FlowsReply, FlowsRequest, RealEnds,
 };
 use crossway::export::recent::Recent;
 
@@ -108,5 +108,6 @@ fn flow(protocol: u8, local: (&str, u16), remote: (&str, u16), site: &str, bytes
             String::new()
         },
         seen_here: true,
+        real: RealEnds::default(),
     }
 }

@@ -1,5 +1,6 @@
 //! The tunnel's side: which site, link, lane and endpoint, and whether sources are taken.
 
+use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use anyhow::Result;
@@ -17,6 +18,7 @@ use crate::gateway::plan::PlannedSite;
 use crate::ids::{SiteId, VnetId};
 use crate::prefix::Prefix;
 use crossway_sys::own_address;
+use crossway_types::mapping::{self, Mapping};
 use crossway_types::packet::{TCP, UDP, flow_hash, share};
 
 impl Gateway {
@@ -85,7 +87,8 @@ impl Gateway {
         if !self.tell_size(packet, link, story) {
             return Ok(());
         }
-        self.tell_far_side(packet, link, story).await?;
+        let source = self.tell_mapping(packet, site, story);
+        self.tell_far_side(packet, link, source, story).await?;
         story.answer.end = End::ToSite;
         Ok(())
     }
@@ -201,19 +204,55 @@ impl Gateway {
         false
     }
 
+    /// Which addresses the packet has inside of the tunnel; the source, if this gateway maps it.
+    fn tell_mapping(
+        &self,
+        packet: &Packet,
+        site: &PlannedSite,
+        story: &mut Story,
+    ) -> Option<IpAddr> {
+        let (source, destination) = (packet.source(), packet.destination());
+        let mut own = self.desired.plan.own_maps.iter();
+        let as_source = own.find_map(|map| map.to_shown(source));
+        let as_destination = mapping::real_of(&site.config.maps, destination);
+        story.answer.mapped_source = as_source.or(story.answer.mapped_source);
+        story.answer.mapped_destination = as_destination.or(story.answer.mapped_destination);
+        let changes = [
+            as_source.map(|to| format!("source {source} becomes {to}")),
+            as_destination.map(|to| format!("destination {destination} becomes {to}")),
+        ];
+        let changes: Vec<String> = changes.into_iter().flatten().collect();
+        if !changes.is_empty() {
+            story.step(
+                "map",
+                &format!("{}, inside of the tunnel", changes.join(", ")),
+            );
+        }
+        as_source
+    }
+
     async fn tell_far_side(
         &self,
         packet: &Packet,
         link: &LinkStatus,
+        mapped: Option<IpAddr>,
         story: &mut Story,
     ) -> Result<()> {
-        let source = packet.source();
+        let source = mapped.unwrap_or(packet.source());
         let far = &link.planned.gateway.name;
         let known = match self.site_that_sends(source) {
             Some((prefix, site)) if story.answer.from == "tunnel" => {
                 let site = self.desired.plan.site(site);
                 let site = site.map_or("?", |site| site.config.name.as_str());
                 Some((prefix, format!("of site {site}")))
+            }
+            _ if mapped.is_some() => {
+                let own = self.desired.plan.own_maps.iter();
+                let mut shown = own
+                    .map(Mapping::shown)
+                    .filter(|shown| shown.contains(source));
+                let whose = "that stands for a LAN".to_owned();
+                shown.next().map(|shown| (shown, whose))
             }
             _ => self.own_network(source).await?,
         };
@@ -281,10 +320,22 @@ impl Gateway {
         } else {
             format!("by {}", up.join(" or "))
         };
-        story.step(
-            "lane",
-            &format!("taken from site {name}, {by}: source {source} is in its {prefix}"),
-        );
+        let mut what = format!("taken from site {name}, {by}: source {source} is in its {prefix}");
+        let real = mapping::real_of(&site.config.maps, source);
+        story.answer.mapped_source = real;
+        if let Some(real) = real {
+            let _ = write!(what, ", and stands for {real} there");
+        }
+        let mut own = self.desired.plan.own_maps.iter();
+        let destination = packet.destination();
+        story.answer.mapped_destination = own.find_map(|map| map.to_shown(destination));
+        if let Some(shown) = story.answer.mapped_destination {
+            let _ = write!(
+                what,
+                "; the site sends to {shown}, which stands for {destination}"
+            );
+        }
+        story.step("lane", &what);
         true
     }
 }
