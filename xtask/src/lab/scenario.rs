@@ -8,6 +8,7 @@
 //!           host a ── lan a ─────┤              ├─ path 1 ─ gateway b1 ── host b
 //!                                └─ gateway a2 ─┘
 //! ```
+//! `overlap` has three sites of its own.
 
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use vm_tests::topology::{Near, Redundant};
 
 use super::{PREFIX, status};
 
+mod overlap;
 mod watch;
 
 use watch::Watch;
@@ -43,13 +45,16 @@ pub(crate) enum Scenario {
     Flap,
     /// The two gateways of a pair lose each other on the LAN.
     SplitBrain,
+    /// Two of three sites have the same addresses.
+    Overlap,
 }
 
-const NAMED: [(Scenario, &str); 4] = [
+const NAMED: [(Scenario, &str); 5] = [
     (Scenario::WanCut, "wan-cut"),
     (Scenario::GatewayKill, "gateway-kill"),
     (Scenario::Flap, "flap"),
     (Scenario::SplitBrain, "split-brain"),
+    (Scenario::Overlap, "overlap"),
 ];
 
 impl Scenario {
@@ -76,6 +81,9 @@ impl Scenario {
 
 /// Builds the lab, plays the scenario, and shows the live status as the lab does.
 pub(super) fn play(scenario: Scenario, duration: Option<Duration>) -> Result<()> {
+    if scenario == Scenario::Overlap {
+        return overlap::play(duration);
+    }
     let net = build(scenario)?;
     let settings = Settings {
         hold_down_ms: HOLD_DOWN,
@@ -127,6 +135,8 @@ fn build(scenario: Scenario) -> Result<Redundant> {
 fn tell(scenario: Scenario, net: &Redundant, watch: &mut Watch<'_>) -> Result<()> {
     watch.step("nothing happens yet", SHORT, || Ok(()))?;
     match scenario {
+        // Its own story is told elsewhere.
+        Scenario::Overlap => {}
         Scenario::WanCut => {
             watch.step(
                 "path 1 is cut: packets vanish, carriers stay up",
