@@ -7,167 +7,29 @@
 //! ```
 //! Hosts a and b have the same addresses. Every gateway shows the other sites as above; nobody teaches a host anything.
 
-use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+#[path = "mapping/lab.rs"]
+mod lab;
 
-use vm_tests::api::Explained;
-use vm_tests::config::{self, Config};
+use vm_tests::api::{Explained, LinkState};
+use vm_tests::config;
 use vm_tests::crossway::{self, Crossway};
 use vm_tests::engine::Engine;
 use vm_tests::peers::{Implementation, StockGateway};
-use vm_tests::plan::{self, GatewayPlan, Shape};
-use vm_tests::topology::{Builder, Family, Site, Topology};
-use vm_tests::traffic::{self, Probe, SteadyTcp, UdpEcho};
+use vm_tests::plan::{self, Shape};
+use vm_tests::topology::{Builder, Family};
+use vm_tests::traffic::{self, Probe, SteadyTcp};
 use vm_tests::{wait, with_either_engine};
 
-const LIMIT: Duration = Duration::from_secs(20);
-const TRANSFER: u64 = 4 << 20;
+use lab::{
+    LIMIT, Mesh, elsewhere, everybody_reaches_everybody, host, nothing_was_dropped, real_routes,
+    show, shown,
+};
 
 with_either_engine!(
     sites_with_one_prefix_are_reached_at_once_and_reach_each_other,
     a_hub_alone_can_tell_its_spokes_apart,
     a_stock_peer_is_reached_though_it_knows_nothing_of_the_map,
 );
-
-/// What a site is shown as; `None` for one that is like no other.
-fn shown(site: &str, family: Family) -> Option<String> {
-    let number = match site {
-        "a" => 101,
-        "b" => 102,
-        _ => return None,
-    };
-    Some(match family {
-        Family::V4 => format!("10.{number}.0.0/24"),
-        Family::V6 => format!("fd00:{number}::/48"),
-    })
-}
-
-/// An address of a site as the others know it.
-fn elsewhere(site: &Site, address: IpAddr) -> IpAddr {
-    let family = if address.is_ipv4() {
-        Family::V4
-    } else {
-        Family::V6
-    };
-    let shown = shown(&site.name, family);
-    let shown = shown.and_then(|shown| {
-        let map = config::mapping(&site.route(family), &shown).unwrap();
-        map.to_shown(address)
-    });
-    shown.unwrap_or(address)
-}
-
-/// The host of a site as the others know it.
-fn host(site: &Site, family: Family) -> IpAddr {
-    elsewhere(site, site.host_address(family))
-}
-
-/// Has a configuration show the routes of a site, which `real` are, as the others know them.
-fn show(config: &mut Config, site: &str, real: &[(Family, String)]) {
-    let maps = real.iter().filter_map(|(family, real)| {
-        let shown = shown(site, *family)?;
-        Some(config::mapping(real, &shown).unwrap())
-    });
-    let maps: Vec<_> = maps.collect();
-    let mut sites = config.sites.iter_mut();
-    let site = sites.find(|known| known.name == site).unwrap();
-    config::show(site, &maps);
-}
-
-fn real_routes(site: &Site) -> Vec<(Family, String)> {
-    Family::ALL
-        .map(|family| (family, site.route(family)))
-        .to_vec()
-}
-
-/// Gives each gateway a tunnel address, which the others' routes hold.
-fn tunnel_addresses(topology: &Topology, plans: &mut [GatewayPlan]) {
-    for plan in plans {
-        let own = topology.site(&plan.site);
-        plan.tunnel_addresses = vec![
-            format!("{}/32", own.tunnel_address(Family::V4)),
-            format!("{}/128", own.tunnel_address(Family::V6)),
-        ];
-        for peer in &mut plan.peers {
-            let far = topology.site(&peer.site);
-            let route = format!("{}/32", far.tunnel_address(Family::V4));
-            peer.routes.push(route);
-        }
-    }
-}
-
-struct Mesh {
-    gateways: Vec<Crossway>,
-    plans: Vec<GatewayPlan>,
-    topology: Topology,
-}
-
-impl Mesh {
-    fn start(change: impl Fn(&mut GatewayPlan)) -> Self {
-        let topology = Builder::new(&["a", "b", "c"])
-            .alike(&["a", "b"])
-            .build()
-            .unwrap();
-        let mut plans = plan::plan(&topology, Shape::FullMesh, Family::V4).unwrap();
-        tunnel_addresses(&topology, &mut plans);
-        for plan in &mut plans {
-            for peer in plan.peers.clone() {
-                let real = real_routes(topology.site(&peer.site));
-                plan.configure(move |config| show(config, &peer.site, &real));
-            }
-            // Who watches links by the millisecond is others' affair.
-            plan.watch_by_wireguard();
-            change(plan);
-        }
-        let gateways = crossway::start_all(&topology, &plans).unwrap();
-        Self {
-            gateways,
-            plans,
-            topology,
-        }
-    }
-
-    fn sites(&self) -> [&Site; 3] {
-        ["a", "b", "c"].map(|name| self.topology.site(name))
-    }
-}
-
-fn everybody_reaches_everybody(topology: &Topology, pairs: &[[&str; 2]]) {
-    for [one, other] in pairs {
-        let (one, other) = (topology.site(one), topology.site(other));
-        for family in Family::ALL {
-            for (from, to) in [(one, other), (other, one)] {
-                let (from, to) = ((from, host(from, family)), (to, host(to, family)));
-                traffic::exchange_mapped(from, to, TRANSFER).unwrap();
-                large_datagrams_pass(from.0, to);
-            }
-        }
-    }
-}
-
-/// In fragments, of which the later ones have no ports.
-fn large_datagrams_pass(from: &Site, (to, target): (&Site, IpAddr)) {
-    let family = if target.is_ipv4() {
-        Family::V4
-    } else {
-        Family::V6
-    };
-    let echo = UdpEcho::start(&to.host, to.host_address(family)).unwrap();
-    let server = SocketAddr::new(target, echo.address().port());
-    // Of IPv6 the first ones are lost: the sender is told what fits, and fragments them itself.
-    wait::until("large datagrams to pass", LIMIT, || {
-        let gap = Duration::from_millis(2);
-        let report = traffic::udp_echo(&from.host, server, 5, 4000, gap).ok()?;
-        (report.received == 5).then_some(())
-    })
-    .unwrap();
-}
-
-fn nothing_was_dropped(gateways: &[Crossway]) {
-    for gateway in gateways {
-        assert_eq!(gateway.dropped().unwrap(), [], "{}", gateway.name());
-    }
-}
 
 fn sites_with_one_prefix_are_reached_at_once_and_reach_each_other(engine: Engine) {
     for fast_path in [true, false] {
@@ -183,6 +45,12 @@ fn sites_with_one_prefix_are_reached_at_once_and_reach_each_other(engine: Engine
 
 /// Only the hub maps; to the spokes all is behind the hub.
 fn a_hub_alone_can_tell_its_spokes_apart(engine: Engine) {
+    for fast_path in [true, false] {
+        a_hub_tells_them_apart(engine, fast_path);
+    }
+}
+
+fn a_hub_tells_them_apart(engine: Engine, fast_path: bool) {
     let topology = Builder::new(&["c", "a", "b"])
         .alike(&["a", "b"])
         .build()
@@ -200,6 +68,7 @@ fn a_hub_alone_can_tell_its_spokes_apart(engine: Engine) {
     for plan in &mut plans {
         plan.set_engine(engine);
         plan.watch_by_wireguard();
+        plan.configure(move |config| config.gateway.fast_path = fast_path);
     }
     let gateways = crossway::start_all(&topology, &plans).unwrap();
     everybody_reaches_everybody(&topology, &[["a", "b"], ["a", "c"], ["c", "b"]]);
@@ -306,6 +175,42 @@ fn what_the_gateway_itself_says_of_the_size_quotes_what_the_sender_sent() {
     }
 }
 
+/// A host of the far LAN must answer, which is named by the address that it is shown under.
+#[test]
+fn a_probe_asks_for_the_real_host() {
+    let mesh = Mesh::start(|plan| {
+        if plan.site == "c" {
+            plan.configure(|config| {
+                for site in &mut config.sites {
+                    let shown = shown(&site.name, Family::V4).unwrap();
+                    let host = shown.replace("0/24", "10").parse().unwrap();
+                    site.gateways[0].links[0].liveness.probe = Some(host);
+                }
+            });
+        }
+    });
+    let [a, _, _] = mesh.sites();
+    let until = |site: usize, state: LinkState| {
+        wait::until("the link to follow its probe", LIMIT, || {
+            let link = mesh.gateways[2].links().ok()?.into_iter().nth(site)?;
+            (link.state == state).then_some(())
+        })
+        .unwrap();
+    };
+    until(0, LinkState::Up);
+    until(1, LinkState::Up);
+    a.host.ip("link set eth0 down").unwrap();
+    until(0, LinkState::Down);
+    until(1, LinkState::Up);
+    a.host.ip("link set eth0 up").unwrap();
+    for family in Family::ALL {
+        let gateway = a.gateway_address(family);
+        // An interface that goes down loses its routes; the host needs one of its LAN's gateway again.
+        let _ = a.host.ip(&format!("route replace default via {gateway}"));
+    }
+    until(0, LinkState::Up);
+}
+
 #[test]
 fn both_addresses_are_shown() {
     let mesh = Mesh::start(|_| ());
@@ -365,8 +270,12 @@ fn another_map_is_put_in_force_and_the_flows_of_other_sites_go_on() {
     assert_eq!(traffic::ping(&c.host, to_b, 1).unwrap().received, 0);
     traffic::exchange_mapped((c, host(c, Family::V4)), (b, moved), 1000).unwrap();
     steady.goes_on(LIMIT).unwrap();
+    // One agent after the other maps as the one before did: whoever takes over loses nothing.
+    assert!(mesh.gateways[2].take_over().unwrap().success());
+    steady.goes_on(LIMIT).unwrap();
     assert!(steady.is_alive());
-    // An agent that starts anew maps as the one before did.
+    let echoes = traffic::ping(&mesh.topology.site("c").host, moved, 3).unwrap();
+    assert_eq!(echoes.received, 3);
     mesh.gateways[2].stop().unwrap();
     mesh.gateways[2].start_again().unwrap();
     traffic::wait_for_ping(&c.host, moved, LIMIT).unwrap();

@@ -1,5 +1,7 @@
 //! From a configuration to numbered sites and links, and what differs between two of them. Pure.
 
+mod maps;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -11,7 +13,7 @@ use serde_json::{Value, json};
 use crate::config::{Config, Link, RemoteGateway, Site};
 use crate::ids::{LinkId, SiteId, VnetId};
 use crate::prefix::Prefix;
-use crossway_types::mapping::{self, Mapping, Maps};
+use crossway_types::mapping::Mapping;
 
 /// Receiver indices have 24 bits; the lower 8 of the 32 on the wire are the session's.
 const RECEIVER_INDICES: u32 = 1 << 24;
@@ -145,7 +147,7 @@ impl Numbers {
                         site_name: site.name.clone(),
                         gateway: gateway.clone(),
                         path: path.clone(),
-                        probe: probe_of(site, path),
+                        probe: maps::probe_of(site, path),
                     });
                 }
             }
@@ -253,12 +255,6 @@ fn link_name(site: &str, gateway: &RemoteGateway, path: &Link, lane: u16) -> Lin
     )
 }
 
-/// The host that is probed, as its own site knows it.
-fn probe_of(site: &Site, path: &Link) -> Option<IpAddr> {
-    let probe = path.liveness.probe?;
-    Some(mapping::real_of(&site.maps, probe).unwrap_or(probe))
-}
-
 /// Numbers that are not `taken`, from the lowest.
 fn free(taken: HashSet<u32>) -> impl Iterator<Item = u32> {
     (0..=u32::MAX).filter(move |id| !taken.contains(id))
@@ -273,20 +269,6 @@ impl Plan {
                 .iter()
                 .map(|prefix| (site.vnet, *prefix, site.id))
         })
-    }
-
-    /// What the lanes map, if anything.
-    pub fn maps(&self) -> Option<Maps> {
-        let sites = self.sites.iter();
-        Maps::new(
-            &self.own_maps,
-            sites.map(|site| (site.id, &site.config.maps[..])),
-        )
-    }
-
-    /// The address that a shown one of a site stands for.
-    pub fn real_address(&self, site: SiteId, shown: IpAddr) -> Option<IpAddr> {
-        mapping::real_of(&self.site(site)?.config.maps, shown)
     }
 
     /// The site of an id.

@@ -1,6 +1,5 @@
 //! The tunnel's side: which site, link, lane and endpoint, and whether sources are taken.
 
-use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use anyhow::Result;
@@ -18,7 +17,7 @@ use crate::gateway::plan::PlannedSite;
 use crate::ids::{SiteId, VnetId};
 use crate::prefix::Prefix;
 use crossway_sys::own_address;
-use crossway_types::mapping::{self, Mapping};
+use crossway_types::mapping::Mapping;
 use crossway_types::packet::{TCP, UDP, flow_hash, share};
 
 impl Gateway {
@@ -204,33 +203,6 @@ impl Gateway {
         false
     }
 
-    /// Which addresses the packet has inside of the tunnel; the source, if this gateway maps it.
-    fn tell_mapping(
-        &self,
-        packet: &Packet,
-        site: &PlannedSite,
-        story: &mut Story,
-    ) -> Option<IpAddr> {
-        let (source, destination) = (packet.source(), packet.destination());
-        let mut own = self.desired.plan.own_maps.iter();
-        let as_source = own.find_map(|map| map.to_shown(source));
-        let as_destination = mapping::real_of(&site.config.maps, destination);
-        story.answer.mapped_source = as_source.or(story.answer.mapped_source);
-        story.answer.mapped_destination = as_destination.or(story.answer.mapped_destination);
-        let changes = [
-            as_source.map(|to| format!("source {source} becomes {to}")),
-            as_destination.map(|to| format!("destination {destination} becomes {to}")),
-        ];
-        let changes: Vec<String> = changes.into_iter().flatten().collect();
-        if !changes.is_empty() {
-            story.step(
-                "map",
-                &format!("{}, inside of the tunnel", changes.join(", ")),
-            );
-        }
-        as_source
-    }
-
     async fn tell_far_side(
         &self,
         packet: &Packet,
@@ -321,20 +293,7 @@ impl Gateway {
             format!("by {}", up.join(" or "))
         };
         let mut what = format!("taken from site {name}, {by}: source {source} is in its {prefix}");
-        let real = mapping::real_of(&site.config.maps, source);
-        story.answer.mapped_source = real;
-        if let Some(real) = real {
-            let _ = write!(what, ", and stands for {real} there");
-        }
-        let mut own = self.desired.plan.own_maps.iter();
-        let destination = packet.destination();
-        story.answer.mapped_destination = own.find_map(|map| map.to_shown(destination));
-        if let Some(shown) = story.answer.mapped_destination {
-            let _ = write!(
-                what,
-                "; the site sends to {shown}, which stands for {destination}"
-            );
-        }
+        what += &self.tell_mapping_back(packet, site, story);
         story.step("lane", &what);
         true
     }
