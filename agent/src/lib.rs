@@ -33,6 +33,7 @@ pub use crossway_host as host;
 pub use crossway_lane as lane;
 pub use crossway_lane::io;
 pub use crossway_liveness as liveness;
+pub use crossway_policy as policy;
 pub use crossway_sys::clock;
 pub use crossway_tunnel as tunnel;
 pub use crossway_types::{engine, ids, keys, packet, prefix, routes};

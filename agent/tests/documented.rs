@@ -12,7 +12,8 @@ const UNKNOWN: &str = "qqqqqqqqqqqqqqqqqqqqqqqq";
 const KNOWN: &str = "the known keys are ";
 
 /// Sections of the file as the table of the page names them, each with what it needs around it.
-const SECTIONS: [(&str, &str); 12] = [
+const SECTIONS: [(&str, &str); 17] = [
+    (TOP, ""),
     ("[gateway]", ""),
     ("[[gateway.lan]]", ""),
     ("[[gateway.wan]]", ""),
@@ -25,7 +26,16 @@ const SECTIONS: [(&str, &str); 12] = [
     ("[[site]]", ""),
     ("[[site.gateway]]", "[[site]]"),
     ("[[site.gateway.link]]", "[[site]]\n[[site.gateway]]"),
+    ("[[allow]]", ""),
+    ("[[shadow]]", ""),
+    ("[[never]]", ""),
+    ("[[expect]]", ""),
 ];
+
+/// What the table calls the keys that stand in no section.
+const TOP: &str = "in front of the sections";
+/// Sections whose keys are names that the file chooses.
+const NAMED: [&str; 2] = ["objects", "ports"];
 
 #[test]
 fn every_command_stands_on_the_page() {
@@ -62,7 +72,11 @@ fn the_page_lists_the_keys_of_each_section_and_no_others() {
     let page = page("README.md");
     let (_, table) = page.split_once("\n## Configuration\n").unwrap();
     for (section, outer) in SECTIONS {
-        let heading = format!("| **`{section}`**");
+        let heading = if section == TOP {
+            format!("| **{section}**")
+        } else {
+            format!("| **`{section}`**")
+        };
         let of_section = rows(table)
             .skip_while(|row| !row.starts_with(&heading))
             .skip(1)
@@ -73,6 +87,15 @@ fn the_page_lists_the_keys_of_each_section_and_no_others() {
             .filter(|key| !is_section(section, key))
             .collect();
         assert_eq!(described, known, "{section} of agent/README.md");
+    }
+}
+
+#[test]
+fn the_page_lists_the_groups_of_ports_that_are_built_in() {
+    let page = page("README.md");
+    for (name, words) in crossway::policy::ports::BUILT_IN {
+        let row = format!("| `{name}` | {} |", words.join(", "));
+        assert!(page.contains(&row), "{row}");
     }
 }
 
@@ -122,7 +145,8 @@ fn heads(text: &str) -> Vec<Vec<&str>> {
 fn known_keys(section: &str, outer: &str) -> Vec<String> {
     let name = format!("crossway-documented-{}.toml", std::process::id());
     let file = std::env::temp_dir().join(name);
-    fs::write(&file, format!("{outer}\n{section}\n{UNKNOWN} = 1\n")).unwrap();
+    let heading = if section == TOP { "" } else { section };
+    fs::write(&file, format!("{outer}\n{heading}\n{UNKNOWN} = 1\n")).unwrap();
     let found = crossway(&["check", file.to_str().unwrap()]);
     fs::remove_file(&file).unwrap();
     let finding = found.lines().find(|line| line.contains(UNKNOWN));
@@ -132,8 +156,14 @@ fn known_keys(section: &str, outer: &str) -> Vec<String> {
 
 /// Whether `key` of `section` is a section of its own.
 fn is_section(section: &str, key: &str) -> bool {
-    let inner = format!("[[{}.{key}]]", section.trim_matches(['[', ']']));
-    SECTIONS.iter().any(|(section, _)| *section == inner)
+    let inner = if section == TOP {
+        vec![format!("[{key}]"), format!("[[{key}]]")]
+    } else {
+        vec![format!("[[{}.{key}]]", section.trim_matches(['[', ']']))]
+    };
+    let mut sections = SECTIONS.iter();
+    section == TOP && NAMED.contains(&key)
+        || sections.any(|(section, _)| inner.iter().any(|inner| inner == section))
 }
 
 fn rows(text: &str) -> impl Iterator<Item = &str> {

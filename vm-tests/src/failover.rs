@@ -238,6 +238,7 @@ fn config(
         sites: vec![site],
         flows: config::FlowExport::default(),
         discovery: None,
+        policy: config::Policy::default(),
     })
 }
 

@@ -181,6 +181,7 @@ impl GatewayPlan {
             sites,
             flows: config::FlowExport::default(),
             discovery: None,
+            policy: config::Policy::default(),
         };
         if let Some(engine) = engine::asked_for() {
             engine::set(&mut config, engine);

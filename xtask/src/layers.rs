@@ -9,8 +9,9 @@ use crate::setup::toolchain::Toolchain;
 /// A target without files, sockets and clocks: what compiles for it does no I/O.
 const PURE_TARGET: &str = "wasm32-unknown-unknown";
 /// Layers without I/O.
-const PURE: [&str; 5] = [
+const PURE: [&str; 6] = [
     "crossway-types",
+    "crossway-policy",
     "crossway-api",
     "crossway-liveness",
     "crossway-config",
@@ -50,7 +51,8 @@ mod tests {
         ("crossway-types", &["datapath-abi"]),
         ("crossway-api", &["crossway-types", "datapath-abi"]),
         ("crossway-liveness", &["crossway-types"]),
-        ("crossway-config", &["crossway-liveness", "crossway-types", "datapath-abi"]),
+        ("crossway-policy", &["crossway-types", "datapath-abi"]),
+        ("crossway-config", &["crossway-liveness", "crossway-policy", "crossway-types", "datapath-abi"]),
         ("crossway-tunnel", &["crossway-liveness", "crossway-types", "datapath-abi", "wireguard-aead"]),
         ("crossway-lane", &["crossway-liveness", "crossway-sys", "crossway-tunnel", "crossway-types", "datapath-abi"]),
         ("crossway-host", &["crossway-sys", "crossway-types"]),
@@ -60,7 +62,8 @@ mod tests {
         ]),
         ("crossway", &[
             "crossway-api", "crossway-config", "crossway-datapath", "crossway-discovery", "crossway-host",
-            "crossway-lane", "crossway-liveness", "crossway-sys", "crossway-tunnel", "crossway-types", "datapath-abi",
+            "crossway-lane", "crossway-liveness", "crossway-policy", "crossway-sys", "crossway-tunnel", "crossway-types",
+            "datapath-abi",
         ]),
     ];
 

@@ -1,57 +1,15 @@
-//! Names of IP protocols and TCP flags.
+//! Protocols, ends of flows and TCP flags as text.
 
 use std::net::{IpAddr, SocketAddr};
 
 use datapath_abi::flow::{FlowCounters, FlowKey};
 
-/// Numbers of the IANA registry "Assigned Internet Protocol Numbers" that site-to-site traffic shows.
-const NAMES: [(u8, &str); 13] = [
-    (1, "icmp"),
-    (2, "igmp"),
-    (4, "ipip"),
-    (6, "tcp"),
-    (17, "udp"),
-    (33, "dccp"),
-    (41, "ipv6"),
-    (47, "gre"),
-    (50, "esp"),
-    (51, "ah"),
-    (58, "icmpv6"),
-    (132, "sctp"),
-    (136, "udplite"),
-];
-
-/// Number of TCP.
-pub(crate) const TCP: u8 = 6;
-/// Numbers of ICMP in either family.
-const ICMP: u8 = 1;
-const ICMPV6: u8 = 58;
+pub(crate) use crossway_types::protocol::TCP;
+use crossway_types::protocol::{ICMP, ICMPV6};
+pub use crossway_types::protocol::{name, number};
 
 /// TCP flags from the lowest bit of byte 13 of the header (RFC 9293 section 3.1).
 const TCP_FLAGS: [char; 8] = ['F', 'S', 'R', 'P', 'A', 'U', 'E', 'C'];
-
-/// `tcp`, or the number where the protocol has no name here.
-pub fn name(number: u8) -> String {
-    NAMES
-        .iter()
-        .find(|(other, _)| *other == number)
-        .map_or_else(|| number.to_string(), |(_, name)| (*name).to_owned())
-}
-
-/// The number of a name or a number in text.
-pub fn number(text: &str) -> Option<u8> {
-    let lower = text.to_ascii_lowercase();
-    let name = if lower == "ipv6-icmp" {
-        "icmpv6"
-    } else {
-        &lower
-    };
-    NAMES
-        .iter()
-        .find(|(_, other)| *other == name)
-        .map(|(number, _)| *number)
-        .or_else(|| name.parse().ok())
-}
 
 /// An end of a flow: `10.1.0.2:443`, `[2001:db8::1]:443`, `10.1.0.2 id 7` of ICMP's echoes, or the bare address.
 pub fn end(protocol: u8, address: IpAddr, port: u16) -> String {
@@ -98,17 +56,6 @@ fn letters(flags: u8) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_and_numbers_agree() {
-        assert_eq!(name(6), "tcp");
-        assert_eq!(name(254), "254");
-        assert_eq!(number("TCP"), Some(6));
-        assert_eq!(number("ipv6-icmp"), Some(58));
-        assert_eq!(number("254"), Some(254));
-        assert_eq!(number("256"), None);
-        assert_eq!(number("quic"), None);
-    }
 
     #[test]
     fn an_end_has_what_its_protocol_has() {

@@ -4,6 +4,8 @@
 use std::cell::RefCell;
 use std::fmt;
 
+pub(super) use crossway_types::shown::shown;
+
 /// One finding. `Display` gives the whole line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
@@ -103,6 +105,13 @@ impl<'t> Report<'t> {
         );
     }
 
+    /// Whether any error has been added.
+    pub(super) fn has_errors(&self) -> bool {
+        let findings = self.findings.borrow();
+        let mut findings = findings.iter();
+        findings.any(|(_, finding)| finding.severity == Severity::Error)
+    }
+
     fn add(&self, severity: Severity, offset: usize, what: (String, String, String)) {
         let (place, problem, mend) = what;
         let finding = Diagnostic {
@@ -169,19 +178,6 @@ impl<'t> Report<'t> {
     }
 }
 
-/// A value as messages show it: bare where that is clear, quoted and escaped otherwise.
-pub(super) fn shown(value: &str) -> String {
-    const LONGEST: usize = 60;
-    let clear = !value.is_empty() && value.chars().all(|c| c.is_ascii_graphic() && c != '"');
-    let cut: String = value.chars().take(LONGEST).collect();
-    let dots = if cut.len() < value.len() { "…" } else { "" };
-    if clear {
-        format!("{cut}{dots}")
-    } else {
-        format!("{cut:?}{dots}")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,13 +203,5 @@ mod tests {
                 "f:4:1: end"
             ]
         );
-    }
-
-    #[test]
-    fn values_are_shown_so_that_their_ends_are_seen() {
-        assert_eq!(shown("10.0.0.1/24"), "10.0.0.1/24");
-        assert_eq!(shown(""), "\"\"");
-        assert_eq!(shown("a b\n"), "\"a b\\n\"");
-        assert_eq!(shown(&"x".repeat(80)), format!("{}…", "x".repeat(60)));
     }
 }

@@ -1,7 +1,7 @@
 //! The configuration file as types in which a wrong set-up cannot be written.
 //!
 //! [`Config::load`] reads a file (`read.rs`): each section is read by its own file as far as it can
-//! be (`gateway.rs`, `interface.rs`, `health.rs`, `vrrp.rs`, `metrics.rs`, `site.rs`, `mapping.rs`), then the rules between sections are checked (`rules.rs`) and
+//! be (`gateway.rs`, `interface.rs`, `health.rs`, `vrrp.rs`, `metrics.rs`, `site.rs`, `mapping.rs`, `policy.rs`), then the rules between sections are checked (`rules.rs`) and
 //! the key files looked at (`key_files.rs`). Every finding is a [`Diagnostic`] with its line; all are told
 //! at once. A [`Config`] can be written out again (`write.rs`).
 
@@ -20,9 +20,9 @@ mod liveness;
 mod mapping;
 mod metrics;
 mod name;
-pub mod nearest;
 mod new;
 mod path_mtu;
+mod policy;
 mod read;
 mod remote;
 mod restart;
@@ -46,11 +46,13 @@ pub use self::path_mtu::PathMtuMode;
 pub use self::read::{Accepted, Files, Rejected};
 pub use crossway_liveness::settings::{BfdAddresses, Liveness, LivenessMode};
 use crossway_liveness::vrrp::Interval;
+pub use crossway_policy::Policy;
 use crossway_types::address::Family;
 use crossway_types::engine::Engine;
 pub use crossway_types::interface::{InterfaceAddress, Lan, OnDown, Wan, XdpChoice};
 use crossway_types::mapping::Mapping;
 pub use crossway_types::marks::DscpModel;
+pub use crossway_types::nearest;
 use crossway_types::prefix::Prefix;
 
 /// A whole configuration file, validated.
@@ -66,6 +68,8 @@ pub struct Config {
     pub flows: FlowExport,
     /// `[discovery]`; without it, no service is entered anywhere.
     pub discovery: Option<Discovery>,
+    /// Who may reach what.
+    pub policy: Policy,
 }
 
 /// `[gateway]`.
@@ -188,6 +192,8 @@ pub struct Site {
     pub routes: Vec<Prefix>,
     /// Those of them that the site really has under others; they overlap none of the rest.
     pub maps: Vec<Mapping>,
+    /// Words by which rules mean it, beside its name.
+    pub tags: Vec<String>,
     /// What becomes of packets to it while no link is up.
     pub on_down: OnDown,
     /// `[[site.gateway]]`, at least one.

@@ -91,6 +91,7 @@ impl Site {
             vnet: "default".to_owned(),
             routes,
             maps: Vec::new(),
+            tags: Vec::new(),
             on_down: OnDown::default(),
             gateways: Vec::new(),
             hold_down: site::DEFAULT_HOLD_DOWN,

@@ -9,6 +9,7 @@ use super::Config;
 use super::diagnostic::{Diagnostic, Report, Severity};
 use super::endpoint::Problem;
 use super::gateway::GatewayDraft;
+use super::policy::PolicyDraft;
 use super::section::Section;
 use super::site::{SiteDraft, place};
 use super::{discovery, flows, key_files, metrics, rules};
@@ -149,6 +150,7 @@ fn read_document(root: &Section<'_>, base: &Path, files: Option<&dyn Files>) -> 
         root.report
             .warning(0, "", "no [[site]]: the gateway reaches nothing", mend);
     }
+    let policy = PolicyDraft::read(root).finish(root, gateway.as_ref(), &sites);
     rules::check(root.report, gateway.as_ref(), &sites);
     let keys = files.map(|files| key_files::read(files, root.report, gateway.as_ref(), &sites));
     let gateway = gateway?.finish()?;
@@ -161,6 +163,7 @@ fn read_document(root: &Section<'_>, base: &Path, files: Option<&dyn Files>) -> 
         metrics: metrics.ok()?,
         flows: flows?,
         discovery: discovery.ok()?,
+        policy: policy?,
     };
     config.take_keys(&keys.unwrap_or_default());
     Some(config)

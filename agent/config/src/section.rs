@@ -4,7 +4,9 @@
 //! A key is known because a reader asks for it. So a reader asks for all its keys, whatever it finds, and
 //! those that a file may be told of in the order of the documentation.
 
-use std::cell::RefCell;
+mod lists;
+
+use std::cell::{Cell, RefCell};
 
 use toml_edit::{Item, TableLike, Value};
 
@@ -36,6 +38,8 @@ pub(super) struct Section<'d> {
     table: &'d dyn TableLike,
     /// The keys that were asked for, in the order of the first time.
     asked: RefCell<Vec<&'static str>>,
+    /// Whether its keys are names that the file chooses.
+    is_open: Cell<bool>,
 }
 
 impl<'d> Section<'d> {
@@ -51,6 +55,7 @@ impl<'d> Section<'d> {
             offset,
             table,
             asked: RefCell::default(),
+            is_open: Cell::new(false),
         }
     }
 
@@ -147,18 +152,8 @@ impl<'d> Section<'d> {
         let Some(list) = self.typed(key, "a list", &format!("[{example}]"), Item::as_array) else {
             return Vec::new();
         };
-        let read = |value: &'d Value| {
-            let offset = value.span().map_or(list.offset, |span| span.start);
-            let text = value.as_str();
-            if text.is_none() {
-                let problem = self
-                    .report
-                    .expected("a string", value.type_name(), value.span());
-                self.error(key, offset, problem, format!("write {example}"));
-            }
-            text.map(|value| At { value, offset })
-        };
-        list.value.iter().filter_map(read).collect()
+        let words = self.each_string(key, list, example);
+        words.into_iter().flatten().collect()
     }
 
     /// The tables of `[[path]]`; `name` tells them apart in messages.
@@ -253,6 +248,9 @@ impl<'d> Section<'d> {
 impl Drop for Section<'_> {
     fn drop(&mut self) {
         let known = self.asked.take();
+        if self.is_open.get() {
+            return;
+        }
         for (name, item) in self.table.iter() {
             if known.contains(&name) {
                 continue;

@@ -27,6 +27,7 @@ pub(super) struct SiteDraft {
     /// As they are shown here.
     pub(super) routes: Vec<At<Prefix>>,
     pub(super) maps: Vec<At<Mapping>>,
+    pub(super) tags: Vec<String>,
     pub(super) on_down: OnDown,
     pub(super) gateways: Vec<RemoteDraft>,
     hold_down: Duration,
@@ -45,6 +46,7 @@ impl SiteDraft {
             vnet,
             routes,
             maps,
+            tags: read_tags(section),
             on_down: read_on_down(section),
             hold_down: section
                 .number("hold_down_ms", 0..=LONGEST_HOLD_DOWN, "5000")
@@ -62,6 +64,7 @@ impl SiteDraft {
             vnet: self.vnet,
             routes: self.routes.iter().map(|route| route.value).collect(),
             maps: self.maps.iter().map(|map| map.value).collect(),
+            tags: self.tags,
             on_down: self.on_down,
             gateways: self
                 .gateways
@@ -92,6 +95,27 @@ fn read_gateways(section: &Section<'_>, base: &Path) -> Vec<RemoteDraft> {
     gateways
         .map(|gateway| RemoteDraft::read(gateway, base))
         .collect()
+}
+
+fn read_tags(section: &Section<'_>) -> Vec<String> {
+    let mut tags: Vec<String> = Vec::new();
+    for tag in section.strings("tags", "\"ci\"") {
+        let fault = match crossway_types::name::problem(tag.value) {
+            Some(problem) => Some((problem, crossway_types::name::mend())),
+            None if tags.iter().any(|known| known == tag.value) => {
+                Some(("is listed twice".to_owned(), "keep one of them".to_owned()))
+            }
+            None => None,
+        };
+        match fault {
+            Some((problem, mend)) => {
+                let problem = format!("{} {problem}", shown(tag.value));
+                section.error("tags", tag.offset, problem, mend);
+            }
+            None => tags.push(tag.value.to_owned()),
+        }
+    }
+    tags
 }
 
 fn read_on_down(section: &Section<'_>) -> OnDown {

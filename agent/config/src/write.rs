@@ -4,6 +4,7 @@
 //! default value is left out. Paths are written as the agent opens them: a relative one starts at the
 //! process's folder, so the text belongs there, or the paths are absolute.
 
+mod policy;
 mod table;
 
 use std::collections::HashMap;
@@ -31,6 +32,7 @@ use datapath_abi::maps::DEFAULT_FLOWS;
 
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        policy::write_head(f, &self.policy.source)?;
         write_gateway(f, &self.gateway)?;
         if let Some(metrics) = &self.metrics {
             write_metrics(f, metrics)?;
@@ -40,10 +42,10 @@ impl fmt::Display for Config {
             write_site(f, site, self.gateway.engine)?;
         }
         write_flows(f, &self.flows)?;
-        match &self.discovery {
-            Some(discovery) => write_discovery(f, discovery),
-            None => Ok(()),
+        if let Some(discovery) = &self.discovery {
+            write_discovery(f, discovery)?;
         }
+        policy::write_rules(f, &self.policy.source)
     }
 }
 
@@ -277,6 +279,9 @@ fn write_site(f: &mut fmt::Formatter<'_>, site: &Site, engine: Engine) -> fmt::R
     let routes = routes.map(|route| real.get(route).unwrap_or(route));
     table.list("routes", routes)?;
     write_maps(&mut table, &site.maps)?;
+    if !site.tags.is_empty() {
+        table.list("tags", &site.tags)?;
+    }
     table.set_unless("vnet", site.vnet.as_str(), "default")?;
     table.set_unless(
         "hold_down_ms",

@@ -18,6 +18,7 @@ mod inner;
 mod kernel;
 mod mapping;
 mod path_mtu;
+mod policy;
 mod replica;
 mod sessions;
 mod split;
@@ -62,6 +63,7 @@ pub const TARGETS: [Target; 16] = [
     target("control", control::run, control::seeds),
     target("texts", texts::run, texts::seeds),
     target("kernel", kernel::run, kernel::seeds),
+    target("policy", policy::run, policy::seeds),
 ];
 
 /// Tries an input on the target of this name.

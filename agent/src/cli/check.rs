@@ -10,7 +10,7 @@ use super::Options;
 use super::failure::Failure;
 use super::output::{print, print_json};
 use super::units::counted;
-use crate::config::{Accepted, Config, Diagnostic, Rejected};
+use crate::config::{Accepted, Config, Diagnostic, Policy, Rejected};
 use crate::disk::Disk;
 
 /// Tells everything about a configuration file: findings on standard error, `ok` on standard output.
@@ -87,11 +87,34 @@ fn finding_as_json(finding: &Diagnostic) -> Value {
 fn summary(config: &Config) -> String {
     let routes: usize = config.sites.iter().map(|site| site.routes.len()).sum();
     format!(
-        "gateway {}, {}, {}, {}, {}",
+        "gateway {}, {}, {}, {}, {}, policy: {}",
         config.gateway.name,
         counted(config.gateway.lan.len() as u64, "LAN", "LANs"),
         counted(config.gateway.wan.len() as u64, "WAN", "WANs"),
         counted(config.sites.len() as u64, "site", "sites"),
         counted(routes as u64, "route", "routes"),
+        policy(&config.policy),
     )
+}
+
+/// What may pass, and what is tried beside it.
+fn policy(policy: &Policy) -> String {
+    let source = &policy.source;
+    let mut text = if policy.is_open() {
+        "open, every site reaches everything".to_owned()
+    } else {
+        counted(source.allow.len() as u64, "rule", "rules")
+    };
+    let more = [
+        (&source.shadow, "shadow rule", "shadow rules"),
+        (&source.never, "never", "never"),
+        (&source.expect, "expect", "expect"),
+    ];
+    for (entries, one, many) in more {
+        if !entries.is_empty() {
+            text.push_str(", ");
+            text.push_str(&counted(entries.len() as u64, one, many));
+        }
+    }
+    text
 }

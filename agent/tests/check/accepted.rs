@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crossway::config::{Config, Endpoint, FlowExport, Lanes, XdpChoice};
+use crossway::config::{Config, Endpoint, FlowExport, Lanes, Policy, XdpChoice};
 
 use crate::{GOOD, parse, round_trip};
 
@@ -17,10 +17,12 @@ fn the_file_that_the_cases_start_from_is_accepted() {
         metrics,
         flows,
         discovery,
+        policy,
     } = accepted.config;
     assert_eq!(metrics, None);
     assert_eq!(flows, FlowExport::default());
     assert_eq!(discovery, None);
+    assert_eq!(policy, Policy::default());
     assert_eq!(
         gateway.private_key_file.path,
         Path::new("/etc/crossway/berlin-1.key")

@@ -12,6 +12,7 @@ mod links;
 mod mapping;
 mod metrics;
 mod names;
+mod policy;
 mod remotes;
 mod replicas;
 mod round_trip;

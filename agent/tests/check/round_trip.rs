@@ -20,7 +20,41 @@ pub(crate) fn check(config: &Config) {
 
 #[test]
 fn what_is_written_out_is_in_the_words_of_the_documentation() {
-    let text = r#"[gateway]
+    let config = Config::parse(WHOLE, Path::new("berlin.toml"))
+        .unwrap()
+        .config;
+    assert_eq!(config.to_string(), WHOLE);
+}
+
+#[test]
+fn a_long_list_has_a_line_for_each_value() {
+    let routes: Vec<String> = (0..9).map(|third| format!("10.2.{third}.0/24")).collect();
+    let listed = format!("routes = {routes:?}");
+    let text = crate::GOOD.replace(
+        "routes = [\"10.3.0.0/24\"]",
+        &listed.replace("10.2", "10.3"),
+    );
+    let written = crate::parse(&text).unwrap().config.to_string();
+    assert!(
+        written.contains("routes = [\n  \"10.3.0.0/24\",\n  \"10.3.1.0/24\",\n"),
+        "{written}"
+    );
+}
+
+#[test]
+fn random_configurations_are_the_same_when_read_again() {
+    for seed in 0..400 {
+        let config = Generator::new(seed).config();
+        let checked = std::panic::catch_unwind(|| check(&config));
+        assert!(checked.is_ok(), "seed {seed}");
+    }
+}
+
+/// A file with something of everything, as it is written out.
+const WHOLE: &str = r#"policy = "closed"
+denied = "reject"
+
+[gateway]
 name = "berlin-1"
 private_key_file = "/etc/crossway/berlin-1.key"
 listen = "[::]:51820"
@@ -84,6 +118,7 @@ client_ca_file = "/etc/crossway/readers.crt"
 [[site]]
 name = "paris"
 routes = ["10.2.0.0/24", "2001:db8:2::/48"]
+tags = ["ci"]
 hold_down_ms = 2000
 on_down = "drop"
 
@@ -121,33 +156,37 @@ template_seconds = 30
 database = "/srv/berlin-1.services.db"
 services = 4096
 networks = ["100.64.0.0/10"]
+
+[objects]
+servers = ["10.2.0.0/28", "tag:ci"]
+"db.old" = ["10.2.0.99"]
+
+[ports]
+erp = ["tcp/8000-8010", "web"]
+
+[[allow]]
+name = "erp"
+from = ["lan"]
+to = ["servers", "db.old"]
+ports = ["erp", "icmp"]
+
+[[allow]]
+from = ["paris"]
+to = ["any"]
+
+[[shadow]]
+from = ["lan"]
+to = ["servers"]
+ports = ["erp"]
+
+[[never]]
+name = "no-telnet"
+from = ["lan"]
+to = ["any"]
+ports = ["tcp/23"]
+
+[[expect]]
+from = ["lan"]
+to = ["10.2.0.1"]
+ports = ["tcp/443"]
 "#;
-    let config = Config::parse(text, Path::new("berlin.toml"))
-        .unwrap()
-        .config;
-    assert_eq!(config.to_string(), text);
-}
-
-#[test]
-fn a_long_list_has_a_line_for_each_value() {
-    let routes: Vec<String> = (0..9).map(|third| format!("10.2.{third}.0/24")).collect();
-    let listed = format!("routes = {routes:?}");
-    let text = crate::GOOD.replace(
-        "routes = [\"10.3.0.0/24\"]",
-        &listed.replace("10.2", "10.3"),
-    );
-    let written = crate::parse(&text).unwrap().config.to_string();
-    assert!(
-        written.contains("routes = [\n  \"10.3.0.0/24\",\n  \"10.3.1.0/24\",\n"),
-        "{written}"
-    );
-}
-
-#[test]
-fn random_configurations_are_the_same_when_read_again() {
-    for seed in 0..400 {
-        let config = Generator::new(seed).config();
-        let checked = std::panic::catch_unwind(|| check(&config));
-        assert!(checked.is_ok(), "seed {seed}");
-    }
-}

@@ -77,7 +77,7 @@ x = 1
 [gateway]
 ",
         errors: &[
-            r#"berlin.toml:1:2: unknown key "general": the known keys are gateway, metrics, flows, discovery, site"#,
+            r#"berlin.toml:1:2: unknown key "general": the known keys are gateway, metrics, flows, discovery, site, policy, denied, objects, ports, allow, shadow, never, expect"#,
         ],
     },
     Case {

@@ -90,7 +90,8 @@ fn check_ends_with_0_for_a_right_file_and_2_for_a_wrong_one() {
         (code(&good), stdout(&good).as_str()),
         (
             0,
-            "good.toml: ok: gateway berlin-1, 1 LAN, 1 WAN, 1 site, 1 route\n"
+            "good.toml: ok: gateway berlin-1, 1 LAN, 1 WAN, 1 site, 1 route, policy: \
+             open, every site reaches everything\n"
         )
     );
     assert_eq!(

@@ -89,6 +89,7 @@ pub(super) fn file(ground: &Ground, keys: &Keys, gateway: usize, wanted: Wanted)
         sites,
         flows: config::FlowExport::default(),
         discovery: None,
+        policy: config::Policy::default(),
     })
 }
 

@@ -25,6 +25,11 @@ impl<'a, 'f> Table<'a, 'f> {
         Ok(Self { out, indent })
     }
 
+    /// The keys in front of the first header.
+    pub(super) fn root(out: &'a mut fmt::Formatter<'f>) -> Self {
+        Self { out, indent: "" }
+    }
+
     /// Writes `key = value`.
     pub(super) fn set(&mut self, key: &str, value: impl Into<Value>) -> fmt::Result {
         let indent = self.indent;

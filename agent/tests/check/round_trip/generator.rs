@@ -1,5 +1,7 @@
 //! Makes configurations that keep the rules of the file.
 
+mod policy;
+
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -39,7 +41,8 @@ impl Generator {
     pub(super) fn config(&mut self) -> Config {
         let gateway = self.gateway();
         let sites = self.random.random_range(0..4);
-        let sites = (0..sites).map(|_| self.site(&gateway)).collect();
+        let sites: Vec<Site> = (0..sites).map(|_| self.site(&gateway)).collect();
+        let policy = self.policy(&gateway, &sites);
         let flows = FlowExport {
             file: self.maybe(Self::flow_file),
             collector: self.maybe(Self::collector),
@@ -50,6 +53,7 @@ impl Generator {
             sites,
             flows,
             discovery: self.maybe(Self::discovery),
+            policy,
         }
     }
 
@@ -252,6 +256,7 @@ impl Generator {
                 .into_iter()
                 .map(|route| self.mapping(route))
                 .collect(),
+            tags: self.several(0, 3, Self::name),
             on_down: self.one_of(&[OnDown::Unreachable, OnDown::Drop, OnDown::NextShorter]),
             gateways: self.several(1, 3, |it| it.site_gateway(gateway)),
             hold_down: Duration::from_millis(self.one_of(&[0, 5_000, 600_000])),
