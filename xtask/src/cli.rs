@@ -187,7 +187,7 @@ fn lab_words() -> [Arg; 2] {
             .long("scenario")
             .value_name("NAME")
             .value_parser(lab::Scenario::from_name)
-            .help("wan-cut, gateway-kill, flap, split-brain or policy"),
+            .help("wan-cut, gateway-kill, flap, split-brain, policy or overlap"),
     ]
 }
 

@@ -30,7 +30,7 @@ pub use self::finished::{
     EndReason, EvictedFlows, FinishedFlow, FinishedRecord, FinishedReply, FinishedRequest,
     WallClock,
 };
-pub use self::flows::{Flow, FlowsReply, FlowsRequest, MAX_PAGE};
+pub use self::flows::{Flow, FlowsReply, FlowsRequest, MAX_PAGE, RealEnds};
 pub use self::history::{
     ClockStep, DropSeries, HistoryReply, HistoryRequest, Outage, Report, Series, SeriesKind,
     WarningSpan,
@@ -45,9 +45,9 @@ pub use self::services::{
     ServicesOrdered, ServicesReply, ServicesRequest,
 };
 pub use self::sites::{
-    Link, LinkOrder, LinkState, LinksReply, Messages, Overlap, OverlapsReply, PathMtu,
-    PathMtuState, ReplicaFlows, Route, RouteAnswer, RouteKind, RoutesReply, Site, SiteState,
-    SitesReply, WatchedBy,
+    Link, LinkOrder, LinkState, LinksReply, MappedPrefix, Messages, Overlap, OverlapsReply,
+    PathMtu, PathMtuState, ReplicaFlows, Route, RouteAnswer, RouteKind, RoutesReply, Site,
+    SiteState, SitesReply, WatchedBy,
 };
 pub use self::status::{
     Attachment, DropCount, DropSite, DropsReply, Health, HealthTarget, Offload, Outcome,

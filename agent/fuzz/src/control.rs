@@ -10,7 +10,7 @@ use crossway::control::filter::{
     FlowDirection, FlowEnds, FlowFilter, FlowSort, FlowView, PolicyOfFlow,
 };
 use crossway::control::message::{
-    EventKind, EventsRequest, Flow, FlowPolicy, FlowVerdict, FlowsReply, FlowsRequest,
+    EventKind, EventsRequest, Flow, FlowPolicy, FlowVerdict, FlowsReply, FlowsRequest, RealEnds,
 };
 use crossway::control::{Request, Response, client, server};
 use crossway::ids::SiteId;
@@ -194,6 +194,7 @@ fn flow(feed: &mut Feed<'_>) -> Flow {
         tcp_flags: String::new(),
         seen_here: true,
         policy: FlowPolicy::default(),
+        real: RealEnds::default(),
     }
 }
 

@@ -78,6 +78,8 @@ impl Lane {
             };
             (header, pieces) = fits;
         }
+        let tunnel = &self.tunnel;
+        tunnel.map_outbound(peer, bytes, virtio::unfinished_checksum(&header));
         let (datagrams, room) = worst_case(&header, bytes.len(), pieces);
         if !self.send.has_room(datagrams, room) {
             self.drops.add_send(self.udp.send(&mut self.send));

@@ -31,6 +31,7 @@ pub(crate) fn answer(request: &Request) -> Response {
         Request::Routes => Response::Routes(RoutesReply { routes: routes() }),
         Request::RouteGet { address } => Response::Route(RouteAnswer {
             address: *address,
+            real: None,
             vnet: "default".to_owned(),
             prefix: Some("10.2.0.0/24".to_owned()),
             kind: Some(RouteKind::Site),
@@ -278,6 +279,8 @@ fn explained(request: &ExplainRequest) -> Response {
         mtu_bytes: (!declined).then_some(1420),
         fragmented: false,
         source_network: text("10.1.0.0/24"),
+        mapped_source: None,
+        mapped_destination: None,
         chains: if declined {
             vec!["ip filter FORWARD".to_owned()]
         } else {

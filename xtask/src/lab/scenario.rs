@@ -9,6 +9,7 @@
 //!           host a ── lan a ─────┤              ├─ path 1 ─ gateway b1 ── host b
 //!                                └─ gateway a2 ─┘
 //! ```
+//! `overlap` has three sites of its own.
 
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use vm_tests::topology::{Near, Redundant};
 
 use super::{PREFIX, status};
 
+mod overlap;
 mod policy;
 mod watch;
 
@@ -47,14 +49,17 @@ pub(crate) enum Scenario {
     SplitBrain,
     /// No failure: rules are tried out on the traffic, then put in force.
     Policy,
+    /// Two of three sites have the same addresses.
+    Overlap,
 }
 
-const NAMED: [(Scenario, &str); 5] = [
+const NAMED: [(Scenario, &str); 6] = [
     (Scenario::WanCut, "wan-cut"),
     (Scenario::GatewayKill, "gateway-kill"),
     (Scenario::Flap, "flap"),
     (Scenario::SplitBrain, "split-brain"),
     (Scenario::Policy, "policy"),
+    (Scenario::Overlap, "overlap"),
 ];
 
 impl Scenario {
@@ -83,6 +88,9 @@ impl Scenario {
 pub(super) fn play(scenario: Scenario, duration: Option<Duration>) -> Result<()> {
     if scenario == Scenario::Policy {
         return policy::play(duration);
+    }
+    if scenario == Scenario::Overlap {
+        return overlap::play(duration);
     }
     let net = build(scenario)?;
     let settings = Settings {
@@ -163,7 +171,7 @@ fn tell(scenario: Scenario, net: &Redundant, watch: &mut Watch<'_>) -> Result<()
             watch.step("gateway a1 is back", back, || net.reconnect(first))?;
         }
         // It has a stage of its own.
-        Scenario::Policy => {}
+        Scenario::Policy | Scenario::Overlap => {}
         Scenario::SplitBrain => {
             let first = &net.replicas[0];
             watch.step(

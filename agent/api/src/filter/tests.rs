@@ -1,4 +1,5 @@
 use super::*;
+use crate::message::RealEnds;
 
 fn ends() -> FlowEnds {
     FlowEnds {
@@ -42,6 +43,7 @@ fn flow(to_site_bytes: u64, rate: u64, age_seconds: u64) -> Flow {
         tcp_flags: String::new(),
         seen_here: true,
         policy: FlowPolicy::default(),
+        real: RealEnds::default(),
     }
 }
 

@@ -126,6 +126,12 @@ pub struct Explained {
     pub fragmented: bool,
     /// The network of this site's LANs that its source is in, for the far gateway's check of it.
     pub source_network: Option<String>,
+    /// The source that the packet has inside of the tunnel, where this gateway maps it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mapped_source: Option<IpAddr>,
+    /// The destination that the packet has inside of the tunnel, where this gateway maps it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mapped_destination: Option<IpAddr>,
     /// The base chains of nftables at the hook FORWARD that see it, in their order.
     pub chains: Vec<String>,
     /// The way, step by step.

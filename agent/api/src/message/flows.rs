@@ -107,6 +107,21 @@ pub struct Flow {
     /// What the policy says of it.
     #[serde(flatten)]
     pub policy: FlowPolicy,
+    /// What hosts really have, where the addresses here stand for others.
+    #[serde(flatten)]
+    pub real: RealEnds,
+}
+
+/// The addresses of the ends of a flow in their own sites.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct RealEnds {
+    /// What `local` stands for, if it is mapped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_real: Option<IpAddr>,
+    /// What `remote` stands for, if it is mapped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote_real: Option<IpAddr>,
 }
 
 impl Flow {
@@ -140,6 +155,7 @@ impl Flow {
             tcp_flags: protocol::flags_of_flow(key, counters),
             seen_here: counters.route_generation != NOT_SEEN_HERE,
             policy: FlowPolicy::default(),
+            real: RealEnds::default(),
         }
     }
 

@@ -1,11 +1,12 @@
 //! Flows for people.
 
 use std::fmt::Write;
+use std::net::IpAddr;
 
 use super::super::output::{Colour, Look};
 use super::super::table::{Cell, Table};
 use super::super::units::{bytes, count, counted, duration, rate};
-use crate::control::message::{FlowPolicy, FlowVerdict, FlowsReply};
+use crate::control::message::{Flow, FlowPolicy, FlowVerdict, FlowsReply};
 use crate::control::protocol;
 
 /// A line for each, and what there is to say of the table.
@@ -28,8 +29,8 @@ pub(super) fn text(reply: &FlowsReply, look: Look) -> String {
     for flow in &reply.flows {
         table.row([
             flow.protocol.as_str().into(),
-            protocol::end(flow.protocol_number, flow.local, flow.local_port).into(),
-            protocol::end(flow.protocol_number, flow.remote, flow.remote_port).into(),
+            end(flow, (flow.local, flow.local_port), flow.real.local_real).into(),
+            end(flow, (flow.remote, flow.remote_port), flow.real.remote_real).into(),
             flow.site.as_str().into(),
             bytes(flow.to_site_bytes).into(),
             rate(flow.to_site_bytes_per_second).into(),
@@ -42,6 +43,15 @@ pub(super) fn text(reply: &FlowsReply, look: Look) -> String {
         ]);
     }
     format!("{}\n{}", table.text(look, "No flow."), foot(reply))
+}
+
+/// An end of a flow, and behind it the address that the host really has.
+fn end(flow: &Flow, (address, port): (IpAddr, u16), real: Option<IpAddr>) -> String {
+    let end = protocol::end(flow.protocol_number, address, port);
+    match real {
+        Some(real) => format!("{end} ({real})"),
+        None => end,
+    }
 }
 
 /// The rule that allows a flow, and what the shadow rules would do where that is something else.

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use super::*;
 use crate::control::message::{
     ClockStep, DropSeries, EndReason, Event, EventKind, FinishedFlow, Flow, FlowPolicy, Outage,
-    Series, SeriesKind, WarningSpan,
+    RealEnds, Series, SeriesKind, WarningSpan,
 };
 
 const BEGIN: u64 = 1_800_000_000_000;
@@ -218,6 +218,7 @@ fn eventful() -> Report {
         tcp_flags: String::new(),
         seen_here: true,
         policy: FlowPolicy::default(),
+        real: RealEnds::default(),
     });
     report.events.push(Event {
         sequence: 1,

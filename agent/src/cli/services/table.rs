@@ -82,7 +82,10 @@ fn rows(services: &[Service], look: Look, nothing: &str) -> String {
             ReviewState::Unapproved => Colour::Red,
         };
         table.row([
-            service.name().to_string().into(),
+            match service.real {
+                Some(real) => format!("{} ({real})", service.name()).into(),
+                None => service.name().to_string().into(),
+            },
             place(service).into(),
             Cell::coloured(service.state.as_str(), colour),
             service.group.clone().unwrap_or_default().into(),

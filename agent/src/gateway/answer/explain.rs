@@ -3,6 +3,7 @@
 
 mod forwarding;
 mod kernel;
+mod mapping;
 mod packet;
 mod place;
 mod policy;

@@ -16,13 +16,15 @@ use tokio::sync::oneshot;
 use self::best::Candidate;
 use self::look::{Known, Look, Next};
 use super::RATE_WINDOW;
-use crate::control::message::{Flow, FlowsReply, FlowsRequest, Response};
+use crate::control::message::{Flow, FlowsReply, FlowsRequest, RealEnds, Response};
 use crate::control::{FlowFilter, refusal};
 use crate::datapath::Flows;
 use crate::gateway::Gateway;
 use crate::gateway::judge::Judge;
 use crate::gateway::plan::Plan;
+use crate::ids::SiteId;
 use crossway_sys::clock;
+use crossway_types::mapping::real_of;
 
 /// A `flows` request that is being answered.
 pub(in crate::gateway) struct PendingFlows {
@@ -166,6 +168,7 @@ impl Gateway {
                     flow.from_site_bytes_per_second,
                 ) = candidate.rates;
             }
+            flow.real = real_ends(&self.desired.plan, &flow, candidate.counters.site);
             flow
         });
         let flows: Vec<Flow> = flows.collect();
@@ -185,6 +188,15 @@ impl Gateway {
             filter: pending.request.filter.clone(),
             next: pending.look.next_page(),
         })
+    }
+}
+
+/// What the addresses of a flow stand for. Its local end may be in another site, for which this gateway is a hub.
+fn real_ends(plan: &Plan, flow: &Flow, site: u32) -> RealEnds {
+    let mut sites = plan.sites.iter();
+    RealEnds {
+        local_real: sites.find_map(|site| real_of(&site.config.maps, flow.local)),
+        remote_real: plan.real_address(SiteId(site), flow.remote),
     }
 }
 

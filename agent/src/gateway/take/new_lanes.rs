@@ -41,7 +41,7 @@ impl NewLanes {
             specs[usize::from(link.lane)].push(spec_of(link, config)?);
         }
         let routes = plan.routes().map(|(_, prefix, site)| (prefix, site));
-        let routes = Arc::new(RouteTable::new(routes));
+        let routes = Arc::new(RouteTable::new(routes).with_maps(plan.maps()));
         let initiations = Arc::<Initiations>::default();
         let empty = (0..lanes).map(|_| {
             let (identity, to_control) = (identity.clone(), to_control.clone());

@@ -2,7 +2,7 @@
 
 use crossway::control::message::{
     EndReason, EvictedFlows, FinishedFlow, FinishedRecord, Flow, FlowEnd, FlowPolicy, FlowVerdict,
-    FlowsReply, FlowsRequest,
+    FlowsReply, FlowsRequest, RealEnds,
 };
 use crossway::export::recent::Recent;
 
@@ -111,6 +111,7 @@ fn flow(protocol: u8, local: (&str, u16), remote: (&str, u16), site: &str, bytes
         },
         seen_here: true,
         policy: policy(protocol),
+        real: RealEnds::default(),
     }
 }
 

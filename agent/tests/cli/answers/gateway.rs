@@ -136,6 +136,7 @@ pub(super) fn sites() -> Vec<Site> {
             why: "link paris-1 is up".to_owned(),
             on_down: "unreachable".to_owned(),
             routes: vec!["10.2.0.0/24".to_owned(), "2001:db8:2::/48".to_owned()],
+            maps: Vec::new(),
             traffic: traffic(),
             links: links().into_iter().take(1).collect(),
         },
@@ -148,6 +149,7 @@ pub(super) fn sites() -> Vec<Site> {
             why: "rome-1 has no endpoint yet: it must dial".to_owned(),
             on_down: "next-shorter".to_owned(),
             routes: vec!["10.3.0.0/24".to_owned()],
+            maps: Vec::new(),
             traffic: Traffic::default(),
             links: links().into_iter().skip(1).collect(),
         },
@@ -285,6 +287,7 @@ pub(super) fn routes() -> Vec<Route> {
         kind,
         site: site.map(str::to_owned),
         route_id,
+        real: None,
     };
     vec![
         route("10.2.0.0/24", RouteKind::Site, Some("paris"), 1),

@@ -20,6 +20,7 @@ fn service(name: &str, from: &[&str], group: Option<&str>) -> Service {
     Service {
         vnet: "default".to_owned(),
         address,
+        real: None,
         port,
         protocol: crate::control::protocol::name(protocol_number),
         protocol_number,
