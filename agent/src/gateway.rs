@@ -11,6 +11,7 @@
 //! [`answer`] is for the command line.
 
 mod answer;
+mod denied;
 mod desired;
 pub mod election;
 mod forwarding;
@@ -19,6 +20,7 @@ pub mod handover;
 mod history;
 mod host_side;
 mod inputs;
+mod judge;
 mod judging;
 mod lan_side;
 mod lanes;

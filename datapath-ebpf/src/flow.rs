@@ -119,6 +119,7 @@ impl Flow {
                 vnet: self.vnet,
                 target: self.target,
                 generation: self.generation,
+                is_known: self.is_known(),
                 opened_by: asm::forget(opened_by, 3, self.generation),
             },
         )?;

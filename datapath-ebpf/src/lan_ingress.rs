@@ -14,7 +14,7 @@ use crate::{
     link::Link,
     maps,
     notes::Notes,
-    outer, policy, route,
+    outer, route,
     say::LanIngress,
     scope,
     skb::{Refused, Skb},
@@ -68,8 +68,7 @@ pub(crate) fn decide<W>(
 
     let link = Link::of_skb(skb)?;
     let length = skb.length().saturating_sub(link.ip_offset as u32);
-    let mut headers = Headers::read(skb, link.family, link.ip_offset, length)?;
-    policy::blur(&mut headers, skb);
+    let headers = Headers::read(skb, link.family, link.ip_offset, length)?;
     notes.headers(&headers);
     if link.vlan != 0 {
         return Err(StackReason::VlanTagged.into());

@@ -28,6 +28,8 @@ pub(crate) struct Stranger<'a> {
     pub(crate) target: u32,
     /// The routes that say so, or older ones.
     pub(crate) generation: u32,
+    /// Whether the table has the flow.
+    pub(crate) is_known: bool,
     /// What the table says of who opened the flow, an [`datapath_abi::flow::OpenedBy`], or [`BY_PACKET`].
     pub(crate) opened_by: u32,
 }
@@ -64,6 +66,7 @@ pub(crate) fn judge(skb: &Skb, stranger: &Stranger<'_>) -> Verdict<()> {
     judging.target = stranger.target;
     judging.generation = stranger.generation;
     judging.to_site = matches!(stranger.direction, Direction::ToSite).into();
+    judging.is_known = stranger.is_known.into();
     judging.known_opener = stranger.opened_by;
     judging.opening = headers.opening.bits().into();
     judging.ip_offset = headers.ip_offset as u32;

@@ -12,6 +12,7 @@ mod finished;
 mod flows;
 mod history;
 mod log;
+mod policy;
 mod services;
 mod sites;
 mod status;
@@ -35,6 +36,10 @@ pub use self::history::{
     WarningSpan,
 };
 pub use self::log::{LogFilter, LogLevel, LogLine, LogReply, LogRequest};
+pub use self::policy::{
+    FlowEnd, FlowPolicy, FlowVerdict, PolicyDiff, PolicyDifference, PolicyReply, PolicyRequest,
+    PolicyRule, PolicyVnet, RuleSet,
+};
 pub use self::services::{
     MOST_TARGETS, ReviewState, Service, ServiceGroup, ServiceName, ServiceOrder, ServicesOrder,
     ServicesOrdered, ServicesReply, ServicesRequest,
@@ -78,6 +83,8 @@ pub enum Request {
     Services(ServicesRequest),
     /// Decide about services, or group them: [`Response::ServicesOrdered`].
     OrderServices(ServicesOrder),
+    /// The rules, and what they have allowed: [`Response::Policy`].
+    Policy(PolicyRequest),
     /// [`Response::Drops`].
     Drops,
     /// What would become of a packet: [`Response::Explain`].
@@ -130,6 +137,8 @@ pub enum Response {
     Services(ServicesReply),
     /// To [`Request::OrderServices`].
     ServicesOrdered(ServicesOrdered),
+    /// To [`Request::Policy`].
+    Policy(PolicyReply),
     /// To [`Request::Drops`].
     Drops(DropsReply),
     /// To [`Request::Explain`].

@@ -11,7 +11,7 @@ use datapath_abi::maps;
 use datapath_abi::policy::{
     Denied, Line, NO_RULE16, OPEN16, RULE_SLOTS, Refused, RuleFlows, rule_slot,
 };
-use datapath_abi::user::RuleSets;
+use datapath_abi::user::{RuleSets, removed};
 use tokio::io::unix::AsyncFd;
 
 use super::settings::SharedSettings;
@@ -130,6 +130,11 @@ impl Policy {
             }
         }
         Ok(denied)
+    }
+
+    /// Takes a denied flow off the list; whether it was there.
+    pub fn forget_denied(&mut self, key: &FlowKey) -> Result<bool> {
+        removed(self.denied.remove(key)).context(maps::DENIED)
     }
 
     fn forget_counts(&mut self, set: RuleSet) -> Result<()> {

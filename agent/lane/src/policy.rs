@@ -148,6 +148,27 @@ impl FlowsOfLanes {
         denied
     }
 
+    /// Takes a denied flow off the list; whether it was there.
+    pub fn forget_denied(&self, key: &FlowKey) -> bool {
+        let Some(tables) = self.tables.get() else {
+            return false;
+        };
+        let (whole, _) = Key::of_flow(key);
+        let fragment = Key {
+            fragment: true,
+            ..whole
+        };
+        // What is told of a flow does not say which of the two it is.
+        [whole, fragment].iter().any(|key| {
+            let mut place = tables.denied.place(key);
+            let is_there = place.entry().is_some();
+            if is_there {
+                place.remove();
+            }
+            is_there
+        })
+    }
+
     fn seconds(&self, now: Instant) -> u32 {
         now.saturating_duration_since(self.start).as_secs() as u32
     }

@@ -3,6 +3,7 @@
 mod explain;
 mod flows;
 mod orders;
+mod policy;
 mod records;
 mod routes;
 mod traffic;
@@ -84,6 +85,7 @@ impl Gateway {
             Request::RoutesOverlaps => self.view_of_routes().overlaps(),
             Request::Explain(wanted) => self.explain(&wanted).await,
             Request::FinishedFlows(wanted) => self.finished_flows(&wanted),
+            Request::Policy(wanted) => self.policy(&wanted),
             Request::Drops => match self.drops() {
                 Ok(drops) => Response::Drops(drops),
                 Err(error) => refusal(&error),

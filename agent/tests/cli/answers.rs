@@ -2,15 +2,16 @@
 
 mod flows;
 mod gateway;
+mod policy;
 mod services;
 
 use std::time::Duration;
 
 use crossway::control::message::{
-    DropSeries, End, EventKind, ExplainRequest, Explained, ExplainedStep, FastPath, HistoryReply,
-    HistoryRequest, LinksReply, LogFilter, LogLevel, LogLine, Outage, Outcome, OverlapsReply,
-    Reload, RouteAnswer, RouteKind, RoutesReply, Series, SeriesKind, SitesReply, Version,
-    WarningSpan,
+    DropSeries, End, EventKind, ExplainRequest, Explained, ExplainedStep, FastPath, FlowEnd,
+    FlowPolicy, HistoryReply, HistoryRequest, LinksReply, LogFilter, LogLevel, LogLine, Outage,
+    Outcome, OverlapsReply, Reload, RouteAnswer, RouteKind, RoutesReply, Series, SeriesKind,
+    SitesReply, Version, WarningSpan,
 };
 use crossway::control::{Request, Response, overlaps};
 use crossway::journal::{Change, Journal};
@@ -51,6 +52,7 @@ pub(crate) fn answer(request: &Request) -> Response {
         Request::FinishedFlows(wanted) => Response::FinishedFlows(finished().last(wanted.last)),
         Request::Services(request) => Response::Services(services::reply(request)),
         Request::OrderServices(order) => services::ordered(order),
+        Request::Policy(request) => policy::answer(request),
         Request::Drops => Response::Drops(drops()),
         Request::Explain(request) => explained(request),
         Request::OrderLinks { target, .. } if target == "paris/paris-1" => {
@@ -215,6 +217,7 @@ fn explained(request: &ExplainRequest) -> Response {
             "redirected into the tunnel; its flow is in the table",
         ),
         step("route", "10.2.0.0/24 to site paris"),
+        step("policy", "allowed by rule erp"),
         step(
             "lane 2",
             "link paris/paris-1, Up, to endpoint 192.0.2.7:51822",
@@ -256,6 +259,11 @@ fn explained(request: &ExplainRequest) -> Response {
             FastPath::Carries
         },
         reason: declined.then(|| "ip-options".to_owned()),
+        policy: (!declined).then(|| FlowPolicy {
+            rule: Some("erp".to_owned()),
+            opened_by: Some(FlowEnd::Local),
+            ..FlowPolicy::default()
+        }),
         end: if declined { End::Answered } else { End::ToSite },
         answer: declined.then(|| "time-exceeded".to_owned()),
         prefix: text("10.2.0.0/24"),

@@ -251,8 +251,8 @@ fn routes(results: &mut Results, empty: &Empty) -> Result<()> {
     Ok(())
 }
 
-/// With all open and with many rules, to as many destinations: a known flow, and the first packets of flows, which are
-/// judged.
+/// With all open and with many rules, a known flow and the first packets of flows, which are judged: to one destination,
+/// and to any, for each of which other memory of the image is read.
 fn policy(results: &mut Results, empty: &Empty) -> Result<()> {
     let mut first = 0;
     let closed = format!("{} rules, {} prefixes", rules::RULES, rules::PREFIXES);
@@ -273,6 +273,10 @@ fn policy(results: &mut Results, empty: &Empty) -> Result<()> {
         for _ in 0..SAMPLES {
             check_stop()?;
             case("known flow, hot")?.hot(results, &known, HOT_TC)?;
+            case("new flow")?.spread(results, |_| {
+                first += 1;
+                frames::new_flow(frames::KNOWN, first)
+            })?;
             case("new flows, spread")?.spread(results, |_| {
                 first += 1;
                 spread.first_on_route(first)

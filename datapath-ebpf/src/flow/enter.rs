@@ -39,7 +39,12 @@ pub(super) extern "C" fn enter_flow(
     judging
         .packet
         .write_flow(judging.to_site != 0, &mut judging.key);
-    if let Some(entry) = find(judging) {
+    if let Some(key) = judging.key.to_v4() {
+        judging.key4 = key;
+    }
+    if judging.is_known != 0
+        && let Some(entry) = find(judging)
+    {
         entry.set_site(judging.target, judging.generation);
         entry.set_judgement(judging);
         if check != 0 {
@@ -73,11 +78,10 @@ pub(super) extern "C" fn enter_flow(
     0
 }
 
-/// The entry of the flow whose key is in `judging`.
+/// The entry of the flow whose keys are in `judging`.
 #[inline(always)]
-fn find(judging: &mut Judging) -> Option<FlowEntry> {
-    let entry = if let Some(key) = judging.key.to_v4() {
-        judging.key4 = key;
+fn find(judging: &Judging) -> Option<FlowEntry> {
+    let entry = if judging.key.family == 4 {
         maps::flow4(&judging.key4)
     } else {
         maps::flow6(&judging.key)

@@ -28,6 +28,8 @@ pub(crate) struct Judging {
     pub(crate) generation: u32,
     /// 1: it goes to a site; 0: it comes from one.
     pub(crate) to_site: u32,
+    /// 1: the table has the flow, or had it a moment ago.
+    pub(crate) is_known: u32,
     /// An [`OpenedBy`], or [`BY_PACKET`].
     pub(super) known_opener: u32,
     /// Of [`Opening`].

@@ -1,4 +1,5 @@
-//! Scenarios: what happens to the traffic where a path or a gateway fails, played so that one can watch.
+//! Scenarios: what happens to the traffic where a path or a gateway fails, or where rules come into force, played so that
+//! one can watch.
 //!
 //! ```text
 //!   wan-cut, flap:               ┌─ path 1 ─┐
@@ -20,6 +21,7 @@ use vm_tests::topology::{Near, Redundant};
 
 use super::{PREFIX, status};
 
+mod policy;
 mod watch;
 
 use watch::Watch;
@@ -43,13 +45,16 @@ pub(crate) enum Scenario {
     Flap,
     /// The two gateways of a pair lose each other on the LAN.
     SplitBrain,
+    /// No failure: rules are tried out on the traffic, then put in force.
+    Policy,
 }
 
-const NAMED: [(Scenario, &str); 4] = [
+const NAMED: [(Scenario, &str); 5] = [
     (Scenario::WanCut, "wan-cut"),
     (Scenario::GatewayKill, "gateway-kill"),
     (Scenario::Flap, "flap"),
     (Scenario::SplitBrain, "split-brain"),
+    (Scenario::Policy, "policy"),
 ];
 
 impl Scenario {
@@ -76,6 +81,9 @@ impl Scenario {
 
 /// Builds the lab, plays the scenario, and shows the live status as the lab does.
 pub(super) fn play(scenario: Scenario, duration: Option<Duration>) -> Result<()> {
+    if scenario == Scenario::Policy {
+        return policy::play(duration);
+    }
     let net = build(scenario)?;
     let settings = Settings {
         hold_down_ms: HOLD_DOWN,
@@ -154,6 +162,8 @@ fn tell(scenario: Scenario, net: &Redundant, watch: &mut Watch<'_>) -> Result<()
             let back = SHORT + Duration::from_millis(HOLD_DOWN.into());
             watch.step("gateway a1 is back", back, || net.reconnect(first))?;
         }
+        // It has a stage of its own.
+        Scenario::Policy => {}
         Scenario::SplitBrain => {
             let first = &net.replicas[0];
             watch.step(

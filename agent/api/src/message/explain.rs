@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use crossway_types::packet::sample::{Fragment, Sample};
 use serde::{Deserialize, Serialize};
 
+use super::FlowPolicy;
+
 /// A packet to be explained. What is left out is as the command line has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExplainRequest {
@@ -93,6 +95,9 @@ pub struct Explained {
     pub fast_path: FastPath,
     /// Why the fast path leaves it to the kernel or drops it: a word of `drops`.
     pub reason: Option<String>,
+    /// What the policy says of its flow; null where it is not asked.
+    #[serde(default)]
+    pub policy: Option<FlowPolicy>,
     /// What becomes of it, as far as this gateway decides.
     pub end: End,
     /// The ICMP error that its sender gets, such as `time-exceeded`.

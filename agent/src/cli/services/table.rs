@@ -170,7 +170,7 @@ fn place(service: &Service) -> &str {
     service.site.as_deref().unwrap_or("this side")
 }
 
-pub(super) fn clients(service: &Service) -> String {
+pub(in crate::cli) fn clients(service: &Service) -> String {
     if service.clients_exact {
         count(service.clients)
     } else {
@@ -195,7 +195,7 @@ fn note(service: &Service) -> String {
     }
 }
 
-pub(super) fn time(unix_milliseconds: u64) -> String {
+pub(in crate::cli) fn time(unix_milliseconds: u64) -> String {
     let at = SystemTime::UNIX_EPOCH + Duration::from_millis(unix_milliseconds);
     format_rfc3339_seconds(at).to_string()
 }

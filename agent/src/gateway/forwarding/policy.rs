@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use datapath_abi::flow::FlowKey;
 
 use super::Forwarding;
 use crate::datapath::RuleSet;
 use crate::gateway::plan::Plan;
+use crate::ids::SiteId;
 use crate::lane::Command;
+use crossway_lane::policy::{FlowsOfLanes, Ruling};
 use crossway_lane::refusal::Answer;
 use crossway_policy::Policy;
 
@@ -50,11 +53,31 @@ impl Forwarding {
 
     /// Whether an address is reached by the tunnel.
     pub(in crate::gateway) fn is_of_site(&mut self, address: IpAddr, plan: &Plan) -> bool {
+        self.site_of(address, plan).is_some()
+    }
+
+    /// The site by whose routes an address is reached.
+    pub(in crate::gateway) fn site_of(&mut self, address: IpAddr, plan: &Plan) -> Option<SiteId> {
         let down = &self.down;
         let routes = self
             .routes
             .get_or_insert_with(|| Arc::new(down.lane_routes(plan)));
-        routes.site_of(address).is_some()
+        routes.site_of(address)
+    }
+
+    /// What the lanes know of flows and rules.
+    pub(in crate::gateway) fn judged_by_lanes(&self) -> (&FlowsOfLanes, &Ruling) {
+        (&self.lane_policy.flows, &self.lane_policy.ruling)
+    }
+
+    /// Takes a denied flow off the lists; whether it was on one.
+    pub(in crate::gateway) fn forget_denied(&mut self, key: &FlowKey) -> Result<bool> {
+        let by_lanes = self.lane_policy.flows.forget_denied(key);
+        let by_programs = match &mut self.datapath {
+            Some(datapath) => datapath.policy.forget_denied(key)?,
+            None => false,
+        };
+        Ok(by_lanes || by_programs)
     }
 
     /// Sends an answer into the tunnel. By no device: there it would be judged itself.

@@ -54,6 +54,9 @@ impl Gateway {
             return Ok(());
         };
         self.tell_route(destination, site, story);
+        if !self.tell_policy("lane", packet, story)? {
+            return Ok(());
+        }
         let Some(link) = self.carrier(site, lane, packet) else {
             let why = format!("site {} has no link on lane {lane}", site.config.name);
             Self::dropped_by_lane(story, DropReason::NoRoute, &why);
