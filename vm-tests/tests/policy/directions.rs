@@ -6,7 +6,7 @@ use std::time::Duration;
 use vm_tests::engine::Engine;
 use vm_tests::process;
 use vm_tests::topology::Family;
-use vm_tests::traffic::{Probe, RawSocket, UdpEcho, ping, traceroute, udp_echo};
+use vm_tests::traffic::{Probe, RawSocket, UdpEcho, ping, traceroute, udp_echo, wait_for_ping};
 use vm_tests::wait;
 
 use crate::scene::{RULES, SOON, Scene, Way, of};
@@ -34,6 +34,8 @@ fn it_is_the_same_with_the_sessions_of_boringtun() {
 fn answers_pass_and_nothing_else(scene: &Scene) {
     let [a, b] = scene.ends();
     for family in Family::ALL {
+        // The first handshake, on a busy machine.
+        wait_for_ping(&a.host, b.host_address(family), SOON).unwrap();
         let (at_b, at_a) = (udp(b, family, 8000), udp(a, family, 9000));
         ask(&at_a, &at_b);
         let listener = listen(b, family, 8000);

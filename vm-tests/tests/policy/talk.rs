@@ -31,7 +31,7 @@ pub(crate) fn send(from: &UdpSocket, to: &UdpSocket, count: u32) {
 
 /// Waits for the next datagram, which must be from `from`.
 pub(crate) fn receive(at: &UdpSocket, from: &UdpSocket) {
-    let mut buffer = [0; 65_536];
+    let mut buffer = [0; 64];
     let (_, source) = at.recv_from(&mut buffer).unwrap();
     assert_eq!(source, from.local_addr().unwrap());
 }
