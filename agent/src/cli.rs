@@ -20,6 +20,7 @@ mod log;
 mod man;
 mod orders;
 mod output;
+mod policy;
 mod reading;
 mod reload;
 mod report;
@@ -109,6 +110,9 @@ enum Command {
     Flows(flows::Flows),
     /// Show the services that were seen behind the gateways, and decide about them
     Services(services::Services),
+    /// Show who may reach what, try other rules, and put them in force
+    #[command(subcommand)]
+    Policy(policy::Policy),
     /// Watch sites, links, drops and conversations live, on a terminal
     Top,
     /// Show what was dropped and why
@@ -197,6 +201,7 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
         Command::Routes(routes) => routes::routes(options, routes),
         Command::Flows(flows) => flows::flows(options, flows),
         Command::Services(services) => services::services(options, services),
+        Command::Policy(policy) => policy::policy(options, policy),
         Command::Top => top::top(options),
         Command::Drops(watch) => drops::drops(options, *watch),
         Command::Explain(packet) => explain::explain(options, packet),

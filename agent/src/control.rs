@@ -22,7 +22,9 @@ use tokio::sync::oneshot;
 pub use self::admission::Asker;
 pub use self::follow::Streams;
 pub use self::server::Server;
-pub use crossway_api::filter::{FlowDirection, FlowEnds, FlowFilter, FlowSort, FlowView};
+pub use crossway_api::filter::{
+    FlowDirection, FlowEnds, FlowFilter, FlowSort, FlowView, PolicyOfFlow,
+};
 pub use crossway_api::message::{Request, Response};
 pub use crossway_api::overlaps::overlaps;
 pub use crossway_api::service_filter::{ServiceFilter, ServiceSort};

@@ -1,7 +1,7 @@
 //! The catalogue of services, as the gateway's loop sees it: a thread that takes what the walk through the flow table
 //! shows ([`crossway_discovery`]). The loop hands over and never waits.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
@@ -11,11 +11,14 @@ use crossway_discovery::catalogue::{Batch, Flow};
 use crossway_discovery::keeper::{Keeper, Message, Settings};
 use crossway_discovery::trouble::Trouble;
 use crossway_sys::clock;
+use crossway_types::mapping::{Mapping, real_of};
 use datapath_abi::flow::{FlowCounters, FlowKey, NOT_SEEN_HERE};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::control::Response;
-use crate::control::message::{ServicesOrder, ServicesOrdered, ServicesRequest, WallClock};
+use crate::control::message::{
+    ServicesOrder, ServicesOrdered, ServicesReply, ServicesRequest, WallClock,
+};
 use crate::posture::capabilities::{Part, settle_thread};
 
 /// Messages that may wait, among them a step of the walk in each second: at most 28 MB each, in a table that fills up.
@@ -165,9 +168,21 @@ impl Discovery {
         }
     }
 
-    /// Asks for services.
-    pub fn ask(&self, request: ServicesRequest, reply: oneshot::Sender<Response>) {
-        let answer = |outcome: Result<_, String>| {
+    /// Asks for services; `maps` says what the addresses of sites stand for.
+    pub fn ask(
+        &self,
+        request: ServicesRequest,
+        maps: HashMap<String, Vec<Mapping>>,
+        reply: oneshot::Sender<Response>,
+    ) {
+        let answer = move |outcome: Result<ServicesReply, String>| {
+            let outcome = outcome.map(|mut found| {
+                for service in &mut found.services {
+                    let maps = service.site.as_ref().and_then(|site| maps.get(site));
+                    service.real = maps.and_then(|maps| real_of(maps, service.address));
+                }
+                found
+            });
             // The asker may have gone.
             let _ = reply.send(outcome.map_or_else(Response::error, Response::Services));
         };

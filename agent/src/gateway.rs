@@ -11,6 +11,7 @@
 //! [`answer`] is for the command line.
 
 mod answer;
+mod denied;
 mod desired;
 pub mod election;
 mod forwarding;
@@ -19,6 +20,8 @@ pub mod handover;
 mod history;
 mod host_side;
 mod inputs;
+mod judge;
+mod judging;
 mod lan_side;
 mod lanes;
 pub mod links;
@@ -71,6 +74,7 @@ use forwarding::Forwarding;
 use history::KeptHistory;
 use host_side::HostSide;
 use inputs::{Input, Inputs, Signals, Timeouts};
+use judging::Judging;
 use lan_side::LanSide;
 use process::Process;
 use reconcile::{Agenda, Event, Step};
@@ -90,6 +94,7 @@ struct Gateway {
     /// What is not, or may not be, as it is wanted.
     agenda: Agenda,
     forwarding: Forwarding,
+    judging: Judging,
     host: HostSide,
     lan: LanSide,
     replicas: Replicas,
@@ -166,7 +171,7 @@ pub async fn run(
         Err(error) => format!("{error:#}"),
     };
     gateway.record_run(Some("running"), "stopping", cause);
-    let stopped = gateway.stop().await;
+    let stopped = Box::pin(gateway.stop()).await;
     ended.and(stopped)
 }
 
@@ -250,6 +255,7 @@ impl Gateway {
                 let (forwarding, plan) = (&mut self.forwarding, &self.desired.plan);
                 self.replicas.on_datagram(&from, forwarding, plan);
             }
+            Input::Refused(refused) => self.on_all_refused(&refused, now),
             Input::Probed(outcome) => {
                 let dirty = self.change_health(|health| health.on_outcome(outcome, now));
                 self.agenda.mark(dirty);
@@ -285,6 +291,7 @@ impl Gateway {
         self.follow_names(now);
         self.guard_moved(now).await;
         self.mark(Event::Tick);
+        self.look_at_judges(now);
         if self.host.judges_otherwise(&self.desired) {
             self.agenda.mark(Step::InterfaceRoles.into());
         }
@@ -355,6 +362,9 @@ impl Gateway {
         // For the last words.
         self.look_at_links(clock::now()).await;
         let by_programs = self.forwarding.dropped_by_programs();
+        if let Err(error) = self.judge_in_lanes() {
+            failures.push(format!("{error:#}"));
+        }
         if let Err(error) = self.forwarding.stop_counting() {
             failures.push(format!("{error:#}"));
         }

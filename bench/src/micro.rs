@@ -13,8 +13,8 @@ use crate::results::{Better, Results};
 use crate::{allocations, table};
 
 mod doors;
+mod mapping;
 mod offload;
-
 mod programs;
 mod tunnel;
 
@@ -39,6 +39,7 @@ pub(crate) fn run(json: Option<&Path>) -> Result<()> {
     let netns = Netns::create(&netns::unique_prefix())?;
     netns.enter(|| -> Result<()> {
         offload::measure(&mut results)?;
+        mapping::measure(&mut results)?;
         tunnel::measure(&mut results)?;
         doors::measure(&mut results, &netns)?;
         programs::measure(&mut results, &netns)

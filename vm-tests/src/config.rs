@@ -10,6 +10,7 @@ pub use crossway_liveness::bfd::Pace;
 use crossway_liveness::vrrp::Interval;
 use crossway_types::address::Family;
 use crossway_types::keys::parse_public_key;
+use crossway_types::mapping::Mapping;
 use crossway_types::prefix::Prefix;
 
 /// A public key in its base64 form.
@@ -22,6 +23,21 @@ pub fn prefixes<T: AsRef<str>>(texts: &[T]) -> Result<Vec<Prefix>> {
     let texts = texts.iter().map(AsRef::as_ref);
     let parsed = texts.map(|text| text.parse().with_context(|| format!("{text} is no route")));
     parsed.collect()
+}
+
+/// A prefix, and what it is shown as.
+pub fn mapping(real: &str, shown: &str) -> Result<Mapping> {
+    let prefixes = prefixes(&[real, shown])?;
+    Mapping::new(prefixes[0], prefixes[1]).with_context(|| format!("{real} is not like {shown}"))
+}
+
+/// Shows those of a site's routes that are mapped as the others.
+pub fn show(site: &mut Site, maps: &[Mapping]) {
+    for route in &mut site.routes {
+        let map = maps.iter().find(|map| map.real() == *route);
+        *route = map.map_or(*route, Mapping::shown);
+    }
+    site.maps.extend_from_slice(maps);
 }
 
 /// An address of the tunnel, such as `10.255.0.1/32`.

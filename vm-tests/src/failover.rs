@@ -42,6 +42,8 @@ pub struct Settings {
     pub sharing: bool,
     /// Whether the replicas of site `a` keep their flows in step, over the LAN.
     pub in_step: bool,
+    /// Rules of the replicas of site `a`, as the file has them.
+    pub rules: String,
 }
 
 impl Default for Settings {
@@ -55,6 +57,7 @@ impl Default for Settings {
             links: None,
             sharing: false,
             in_step: false,
+            rules: String::new(),
         }
     }
 }
@@ -77,7 +80,12 @@ impl Gateways {
         for (own, (gateway, plan)) in plans.iter().enumerate() {
             let mut agent = Crossway::prepare_in(&gateway.netns, net.directory(), plan)?;
             let config = config(net, &plans, own, settings, &agent.key_file())?;
-            agent.write_config_text(&config.to_string())?;
+            let rules = if own + 1 < plans.len() {
+                settings.rules.as_str()
+            } else {
+                ""
+            };
+            agent.write_config_text(&format!("{config}\n{rules}"))?;
             accepts(agent.config())?;
             agent.start_again()?;
             agents.push(agent);

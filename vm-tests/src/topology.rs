@@ -78,6 +78,7 @@ pub struct Builder {
     middle_mtu: Option<u16>,
     lan_mtu: u16,
     host_checksums: bool,
+    alike: Vec<String>,
 }
 
 impl Builder {
@@ -96,6 +97,7 @@ impl Builder {
             middle_mtu: None,
             lan_mtu: 1500,
             host_checksums: false,
+            alike: Vec::new(),
         }
     }
 
@@ -134,6 +136,13 @@ impl Builder {
     #[must_use]
     pub fn lan_mtu(mut self, mtu: u16) -> Self {
         self.lan_mtu = mtu;
+        self
+    }
+
+    /// These sites have the same prefixes and addresses on their LANs: those of the first of them.
+    #[must_use]
+    pub fn alike(mut self, sites: &[&str]) -> Self {
+        self.alike = sites.iter().map(|&name| name.to_owned()).collect();
         self
     }
 
@@ -208,8 +217,10 @@ impl Topology {
 pub struct Site {
     /// Name given to the builder.
     pub name: String,
-    /// Counted from 1; the third number of most addresses.
+    /// Counted from 1; a number of most addresses.
     pub number: u8,
+    /// As `number`, in the addresses of the LAN: sites may be alike.
+    pub lan: u8,
     /// Namespace of the host, whose interface is `eth0`.
     pub host: Netns,
     /// Namespace of the gateway, whose interfaces are `lan0` and `wan0`.
@@ -247,9 +258,7 @@ impl Site {
     pub fn tunnel_address(&self, family: Family) -> IpAddr {
         match family {
             Family::V4 => Ipv4Addr::new(10, 255, 0, self.number).into(),
-            Family::V6 => {
-                Ipv6Addr::new(0x2001, 0xdb8, self.number.into(), 0xffff, 0, 0, 0, 1).into()
-            }
+            Family::V6 => Ipv6Addr::new(0x2001, 0xdb8, self.lan.into(), 0xffff, 0, 0, 0, 1).into(),
         }
     }
 
@@ -261,8 +270,8 @@ impl Site {
     /// The site's prefix of one family.
     pub fn route(&self, family: Family) -> String {
         match family {
-            Family::V4 => format!("10.{}.0.0/24", self.number),
-            Family::V6 => format!("2001:db8:{}::/48", self.number),
+            Family::V4 => format!("10.{}.0.0/24", self.lan),
+            Family::V6 => format!("2001:db8:{}::/48", self.lan),
         }
     }
 
@@ -276,9 +285,9 @@ impl Site {
         match family {
             Family::V4 => {
                 let last = (last >> 4) * 10 + (last & 0xf);
-                Ipv4Addr::new(10, self.number, 0, last as u8).into()
+                Ipv4Addr::new(10, self.lan, 0, last as u8).into()
             }
-            Family::V6 => Ipv6Addr::new(0x2001, 0xdb8, self.number.into(), 0, 0, 0, 0, last).into(),
+            Family::V6 => Ipv6Addr::new(0x2001, 0xdb8, self.lan.into(), 0, 0, 0, 0, last).into(),
         }
     }
 }

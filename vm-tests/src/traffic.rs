@@ -19,7 +19,7 @@ mod udp;
 pub mod wire;
 
 pub use capture::{Capture, LinkCounters};
-pub use exchange::{exchange, exchange_both_ways};
+pub use exchange::{exchange, exchange_both_ways, exchange_mapped};
 pub use flood::Flood;
 pub use iperf3::{Iperf3, Iperf3Report};
 pub use junk::junk;
@@ -31,6 +31,6 @@ pub use recording::{Packet, Recording};
 pub use segments::{HostSegments, Segments};
 pub use steady::{Progress, Replies, SteadyPing, SteadyTcp};
 pub(crate) use tcp::{Noise, hasher};
-pub use tcp::{TcpReport, deliver, take, tcp_transfer};
+pub use tcp::{TcpReport, deliver, take, tcp_transfer, tcp_transfer_to};
 pub use trace::{Probe, hops_in, mtr, traceroute};
 pub use udp::{UdpEcho, UdpEchoReport, udp_echo};

@@ -54,6 +54,37 @@ fn without_the_fast_path_they_do_as_well() {
     property::check(&Lab::start(false), count, seed);
 }
 
+/// Pings pass everywhere. Of the rest gateway a denies some on their way out, and gateway b some that come in.
+const RULES: [&str; 2] = [
+    "
+[[allow]]
+from = [\"any\"]
+to = [\"any\"]
+ports = [\"icmp\"]
+[[allow]]
+name = \"hosts\"
+from = [\"10.1.0.0/24\", \"2001:db8:1::/64\"]
+to = [\"b\"]
+ports = [\"udp\", \"tcp/1-32767\"]
+",
+    "
+[[allow]]
+from = [\"any\"]
+to = [\"any\"]
+ports = [\"icmp\", \"tcp\"]
+",
+];
+
+#[test]
+fn under_a_policy_random_packets_go_the_way_that_was_explained() {
+    let count = number("CROSSWAY_EXPLAIN_COUNT", COUNT) / 2;
+    for (fast_path, seed) in [(true, 3), (false, 4)] {
+        let lab = Lab::start(fast_path);
+        lab.close(RULES);
+        property::check(&lab, count, number("CROSSWAY_EXPLAIN_SEED", seed));
+    }
+}
+
 #[test]
 fn a_question_moves_no_counter_and_leaves_no_flow() {
     let lab = Lab::start(true);
@@ -66,7 +97,7 @@ fn a_question_moves_no_counter_and_leaves_no_flow() {
         (maps == ask::maps_of(a.name())).then_some(maps)
     });
     let before = before.unwrap();
-    assert_eq!(before.len(), 16, "{:?}", before.keys());
+    assert_eq!(before.len(), 19, "{:?}", before.keys());
     for source in [own, far, "192.0.2.99".parse().unwrap()] {
         for destination in [far, own, "198.51.100.7".parse().unwrap()] {
             for from in ["lan", "tunnel", "host", "ext0"] {

@@ -72,7 +72,7 @@ fn command() -> Command {
                 .override_usage("cargo xtask run [--for 10s]\n       cargo xtask run -- --config FILE")
                 .args(lab_words())
                 .arg(Arg::new("gateway").last(true).num_args(1..).value_name("WORDS").help("goes to `crossway run`")),
-            Command::new("lab").about("As run; --scenario plays a failure in a lab with spare paths or gateways").args(lab_words()),
+            Command::new("lab").about("As run; --scenario plays a failure in a lab with spare paths or gateways, or rules that come into force").args(lab_words()),
             Command::new("build").about("The eBPF object and target/release/crossway"),
             Command::new("test")
                 .about("The pure, verdict and namespace rings of tests")
@@ -187,7 +187,7 @@ fn lab_words() -> [Arg; 2] {
             .long("scenario")
             .value_name("NAME")
             .value_parser(lab::Scenario::from_name)
-            .help("wan-cut, gateway-kill, flap or split-brain"),
+            .help("wan-cut, gateway-kill, flap, split-brain, policy or overlap"),
     ]
 }
 

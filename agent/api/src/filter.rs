@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use datapath_abi::flow::FlowKey;
 use serde::{Deserialize, Serialize};
 
-use super::message::Flow;
+use super::message::{Flow, FlowPolicy, FlowVerdict};
 use crate::as_text;
 use crossway_types::prefix::Prefix;
 
@@ -50,6 +50,15 @@ pub struct FlowFilter {
     /// At least so many bytes per second, both directions together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_bytes_per_second: Option<u64>,
+    /// What the policy has decided. Flows that are denied are not in the flow table: they are another list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<FlowVerdict>,
+    /// The name of the rule that allows them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// What the shadow rules would decide.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow_verdict: Option<FlowVerdict>,
 }
 
 /// Which ways the packets of a flow have gone.
@@ -101,6 +110,29 @@ pub struct FlowView<'a> {
     pub from_site_packets: u64,
     /// Seconds since the first packet.
     pub age_seconds: u64,
+    /// What the policy says of it; needed where [`FlowFilter::asks_policy`] alone.
+    pub policy: PolicyOfFlow<'a>,
+}
+
+/// What the policy says of a flow, as a filter looks at it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PolicyOfFlow<'a> {
+    /// Whether it passes.
+    pub verdict: FlowVerdict,
+    /// The rule that allows it.
+    pub rule: Option<&'a str>,
+    /// Whether the shadow rules would let it pass.
+    pub shadow_verdict: Option<FlowVerdict>,
+}
+
+impl<'a> From<&'a FlowPolicy> for PolicyOfFlow<'a> {
+    fn from(policy: &'a FlowPolicy) -> Self {
+        Self {
+            verdict: policy.verdict,
+            rule: policy.rule.as_deref(),
+            shadow_verdict: policy.shadow_verdict,
+        }
+    }
 }
 
 /// The two ends of a flow, as a filter looks at them.
@@ -161,6 +193,28 @@ impl FlowFilter {
             && self
                 .max_age_seconds
                 .is_none_or(|most| flow.age_seconds <= most)
+            && self.matches_policy(flow.policy)
+    }
+
+    /// Whether what the policy says of a flow matters.
+    pub fn asks_policy(&self) -> bool {
+        self.verdict.is_some() || self.rule.is_some() || self.shadow_verdict.is_some()
+    }
+
+    /// Whether flows are wanted that no rule allows.
+    pub fn wants_denied(&self) -> bool {
+        self.verdict == Some(FlowVerdict::Denied)
+    }
+
+    fn matches_policy(&self, policy: PolicyOfFlow<'_>) -> bool {
+        self.verdict.is_none_or(|verdict| verdict == policy.verdict)
+            && self
+                .rule
+                .as_deref()
+                .is_none_or(|name| policy.rule == Some(name))
+            && self
+                .shadow_verdict
+                .is_none_or(|verdict| Some(verdict) == policy.shadow_verdict)
     }
 
     /// Whether packets went from the source to the destination, one way or the other.
@@ -246,6 +300,11 @@ impl fmt::Display for FlowFilter {
             self.max_age_seconds.map(|age| format!("--max-age {age}s")),
             self.min_bytes_per_second
                 .map(|rate| format!("--min-rate {}", u128::from(rate) * 8)),
+            self.verdict
+                .map(|verdict| format!("--verdict {}", verdict.as_str())),
+            self.rule.as_ref().map(|rule| format!("--rule {rule:?}")),
+            self.shadow_verdict
+                .map(|verdict| format!("--shadow {}", verdict.as_str())),
         ];
         let words: Vec<String> = words.into_iter().flatten().collect();
         f.write_str(&words.join(" "))

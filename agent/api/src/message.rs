@@ -12,6 +12,7 @@ mod finished;
 mod flows;
 mod history;
 mod log;
+mod policy;
 mod services;
 mod sites;
 mod status;
@@ -29,24 +30,29 @@ pub use self::finished::{
     EndReason, EvictedFlows, FinishedFlow, FinishedRecord, FinishedReply, FinishedRequest,
     WallClock,
 };
-pub use self::flows::{Flow, FlowsReply, FlowsRequest, MAX_PAGE};
+pub use self::flows::{Flow, FlowsReply, FlowsRequest, MAX_PAGE, RealEnds};
 pub use self::history::{
     ClockStep, DropSeries, HistoryReply, HistoryRequest, Outage, Report, Series, SeriesKind,
     WarningSpan,
 };
 pub use self::log::{LogFilter, LogLevel, LogLine, LogReply, LogRequest};
+pub use self::policy::{
+    FlowEnd, FlowPolicy, FlowVerdict, PolicyDiff, PolicyDifference, PolicyReply, PolicyRequest,
+    PolicyRule, PolicyVnet, RuleSet,
+};
 pub use self::services::{
     MOST_TARGETS, ReviewState, Service, ServiceGroup, ServiceName, ServiceOrder, ServicesOrder,
     ServicesOrdered, ServicesReply, ServicesRequest,
 };
 pub use self::sites::{
-    Link, LinkOrder, LinkState, LinksReply, Messages, Overlap, OverlapsReply, PathMtu,
-    PathMtuState, ReplicaFlows, Route, RouteAnswer, RouteKind, RoutesReply, Site, SiteState,
-    SitesReply, WatchedBy,
+    Link, LinkOrder, LinkState, LinksReply, MappedPrefix, Messages, Overlap, OverlapsReply,
+    PathMtu, PathMtuState, ReplicaFlows, Route, RouteAnswer, RouteKind, RoutesReply, Site,
+    SiteState, SitesReply, WatchedBy,
 };
 pub use self::status::{
-    Attachment, DropCount, DropSite, DropsReply, Health, HealthTarget, Offload, Outcome, Posture,
-    Reload, StackCount, Status, ThreadPosture, Traffic, Tun, Version, Warning,
+    Attachment, DropCount, DropSite, DropsReply, Health, HealthTarget, Offload, Outcome,
+    PolicyState, Posture, Reload, StackCount, Status, ThreadPosture, Traffic, Tun, Version,
+    Warning,
 };
 pub use self::vrrp::VirtualRouter;
 
@@ -77,6 +83,8 @@ pub enum Request {
     Services(ServicesRequest),
     /// Decide about services, or group them: [`Response::ServicesOrdered`].
     OrderServices(ServicesOrder),
+    /// The rules, and what they have allowed: [`Response::Policy`].
+    Policy(PolicyRequest),
     /// [`Response::Drops`].
     Drops,
     /// What would become of a packet: [`Response::Explain`].
@@ -129,6 +137,8 @@ pub enum Response {
     Services(ServicesReply),
     /// To [`Request::OrderServices`].
     ServicesOrdered(ServicesOrdered),
+    /// To [`Request::Policy`].
+    Policy(PolicyReply),
     /// To [`Request::Drops`].
     Drops(DropsReply),
     /// To [`Request::Explain`].

@@ -45,6 +45,8 @@ fn describe(vnet: &str, outer: (Prefix, &str), inner: (Prefix, &str)) -> Overlap
         outer_site: outer_site.to_owned(),
         inner: inner.to_string(),
         inner_site: inner_site.to_owned(),
+        outer_real: None,
+        inner_real: None,
         effect,
     }
 }

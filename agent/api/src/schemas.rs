@@ -22,6 +22,8 @@ fn all() -> Vec<(&'static str, String)> {
         of::<message::FinishedRecord>("flows-finished"),
         of::<message::LinksReply>("links"),
         of::<message::LogLine>("log"),
+        of::<message::PolicyDiff>("policy-diff"),
+        of::<message::PolicyReply>("policy-show"),
         of::<message::Reload>("reload"),
         of::<message::Report>("report"),
         of::<message::RouteAnswer>("routes-get"),

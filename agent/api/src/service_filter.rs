@@ -136,6 +136,7 @@ mod tests {
         Service {
             vnet: "default".to_owned(),
             address: address.parse().unwrap(),
+            real: None,
             port,
             protocol: "tcp".to_owned(),
             protocol_number: 6,

@@ -15,6 +15,7 @@ use super::{
     Wan, dscp, endpoint, engine, health, interface, name, path_mtu, vrrp,
 };
 use crossway_types::engine::Engine;
+use crossway_types::mapping::Mapping;
 use crossway_types::marks::DscpModel;
 use crossway_types::prefix::PrefixError;
 
@@ -52,6 +53,8 @@ pub(super) struct GatewayDraft {
     seccomp: bool,
     control_group: Option<String>,
     lan: Vec<Option<Lan>>,
+    /// Of all LANs.
+    pub(super) lan_maps: Vec<At<Mapping>>,
     wan: Vec<Option<Wan>>,
     health: Vec<Option<HealthTarget>>,
     vrrp: Vec<Option<VirtualRouter>>,
@@ -77,7 +80,7 @@ impl GatewayDraft {
         let seccomp = section.boolean("seccomp");
         let control_group = section.string("control_group", "\"crossway\"");
         let tun = name.as_ref().map(|name| super::tun_name(&name.value));
-        let (lan, wan) = interface::read(section, &tun.unwrap_or_default());
+        let (lan, lan_maps, wan) = interface::read(section, &tun.unwrap_or_default());
         Self {
             health: health::read(section, &lan),
             vrrp: vrrp::read(section, &lan, wan.len(), &tunnel_addresses),
@@ -97,6 +100,7 @@ impl GatewayDraft {
             seccomp: seccomp.is_none_or(|on| on.value),
             control_group: control_group.map(|group| group.value.to_owned()),
             lan,
+            lan_maps,
             wan,
         }
     }

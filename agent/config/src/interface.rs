@@ -8,13 +8,17 @@ use toml_edit::{Item, TableLike};
 use super::diagnostic::shown;
 use super::gateway::read_vnet;
 use super::section::{At, Section};
-use super::{Lan, Wan, XdpChoice};
+use super::{Lan, Wan, XdpChoice, mapping};
+use crossway_types::mapping::Mapping;
 
 /// Bytes of an interface name without the end mark: IFNAMSIZ - 1 (linux/if.h).
 const INTERFACE_NAME_BYTES: usize = 15;
 
+/// The LANs, the mappings of all of them, and the WANs.
+type Interfaces = (Vec<Option<Lan>>, Vec<At<Mapping>>, Vec<Option<Wan>>);
+
 /// Reads both lists; an entry with a fault is `None`. `tun` is the gateway's own device.
-pub(super) fn read(gateway: &Section<'_>, tun: &str) -> (Vec<Option<Lan>>, Vec<Option<Wan>>) {
+pub(super) fn read(gateway: &Section<'_>, tun: &str) -> Interfaces {
     require(
         gateway,
         "lan",
@@ -29,10 +33,14 @@ pub(super) fn read(gateway: &Section<'_>, tun: &str) -> (Vec<Option<Lan>>, Vec<O
         gateway.error("lan and wan", last.offset, problem, mend);
     }
     refuse_an_interface_used_twice(tun, [("LAN", &lan), ("WAN", &wan)]);
-    (
-        lan.iter().map(read_lan).collect(),
-        wan.iter().map(read_wan).collect(),
-    )
+    let mut maps = Vec::new();
+    let lan = lan.iter().map(|section| {
+        let of_lan = mapping::of_lan(section);
+        maps.extend_from_slice(&of_lan);
+        read_lan(section, &of_lan)
+    });
+    let lan: Vec<Option<Lan>> = lan.collect();
+    (lan, maps, wan.iter().map(read_wan).collect())
 }
 
 /// One interface may be LAN and WAN: a gateway with one card has its hosts and its uplink there.
@@ -99,7 +107,7 @@ fn interface_place(key: &str, table: &dyn TableLike, index: usize) -> String {
     }
 }
 
-fn read_lan(section: &Section<'_>) -> Option<Lan> {
+fn read_lan(section: &Section<'_>, maps: &[At<Mapping>]) -> Option<Lan> {
     let vnet = read_vnet(section);
     let xdp = read_xdp(section);
     if let Some(At { value, offset }) = xdp
@@ -119,6 +127,7 @@ fn read_lan(section: &Section<'_>) -> Option<Lan> {
         interface: read_interface(section)?,
         vnet,
         xdp: xdp.map_or(XdpChoice::Auto, |xdp| xdp.value),
+        maps: maps.iter().map(|map| map.value).collect(),
     })
 }
 

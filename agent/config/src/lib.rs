@@ -1,7 +1,7 @@
 //! The configuration file as types in which a wrong set-up cannot be written.
 //!
 //! [`Config::load`] reads a file (`read.rs`): each section is read by its own file as far as it can
-//! be (`gateway.rs`, `interface.rs`, `health.rs`, `vrrp.rs`, `metrics.rs`, `site.rs`, `policy.rs`), then the rules between sections are checked (`rules.rs`) and
+//! be (`gateway.rs`, `interface.rs`, `health.rs`, `vrrp.rs`, `metrics.rs`, `site.rs`, `mapping.rs`, `policy.rs`), then the rules between sections are checked (`rules.rs`) and
 //! the key files looked at (`key_files.rs`). Every finding is a [`Diagnostic`] with its line; all are told
 //! at once. A [`Config`] can be written out again (`write.rs`).
 
@@ -17,6 +17,7 @@ mod interface;
 mod key_file;
 mod key_files;
 mod liveness;
+mod mapping;
 mod metrics;
 mod name;
 mod new;
@@ -49,6 +50,7 @@ pub use crossway_policy::Policy;
 use crossway_types::address::Family;
 use crossway_types::engine::Engine;
 pub use crossway_types::interface::{InterfaceAddress, Lan, OnDown, Wan, XdpChoice};
+use crossway_types::mapping::Mapping;
 pub use crossway_types::marks::DscpModel;
 pub use crossway_types::nearest;
 use crossway_types::prefix::Prefix;
@@ -186,8 +188,10 @@ pub struct Site {
     pub name: String,
     /// Virtual network of its routes.
     pub vnet: String,
-    /// Prefixes behind it, unique and of one site each within a vnet.
+    /// Prefixes behind it as they are shown here, unique and of one site each within a vnet.
     pub routes: Vec<Prefix>,
+    /// Those of them that the site really has under others; they overlap none of the rest.
+    pub maps: Vec<Mapping>,
     /// Words by which rules mean it, beside its name.
     pub tags: Vec<String>,
     /// What becomes of packets to it while no link is up.

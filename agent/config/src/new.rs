@@ -90,6 +90,7 @@ impl Site {
             name: name.into(),
             vnet: "default".to_owned(),
             routes,
+            maps: Vec::new(),
             tags: Vec::new(),
             on_down: OnDown::default(),
             gateways: Vec::new(),

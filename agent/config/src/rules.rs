@@ -1,6 +1,7 @@
 //! Rules between sections: what each of them allows, and all of them together do not.
 
 mod links;
+mod mapping;
 mod replicas;
 
 use std::collections::HashMap;
@@ -25,7 +26,7 @@ use crossway_types::routes::RouteTable;
 pub(super) fn check(report: &Report<'_>, gateway: Option<&GatewayDraft>, sites: &[SiteDraft]) {
     names_are_unique(report, gateway, sites);
     public_keys_are_unique(report, gateway, sites);
-    prefixes_are_unique(report, sites);
+    prefixes_are_unique(report, gateway, sites);
     warn_of_default_routes(report, sites);
     warn_of_prefixes_that_nobody_takes_over(report, sites);
     warn_of_endpoints_in_routes(report, gateway, sites);
@@ -34,6 +35,7 @@ pub(super) fn check(report: &Report<'_>, gateway: Option<&GatewayDraft>, sites: 
     if let Some(gateway) = gateway {
         mtu_suits_ipv6(report, gateway, sites);
         replicas::check(report, gateway);
+        mapping::check(report, gateway, sites);
         if let Some(listen) = gateway.listen {
             for remote in remotes(Some(gateway), sites) {
                 endpoints_suit_listen(report, listen.value, remote);
@@ -105,7 +107,8 @@ fn public_keys_are_unique(
     }
 }
 
-fn prefixes_are_unique(report: &Report<'_>, sites: &[SiteDraft]) {
+fn prefixes_are_unique(report: &Report<'_>, gateway: Option<&GatewayDraft>, sites: &[SiteDraft]) {
+    let mut mends = mapping::Mends::new(gateway, sites);
     let mut seen: HashMap<(&str, Prefix), (&str, usize)> = HashMap::new();
     for site in sites {
         for route in &site.routes {
@@ -118,7 +121,7 @@ fn prefixes_are_unique(report: &Report<'_>, sites: &[SiteDraft]) {
             let (problem, mend) = if *owner == site.place {
                 (
                     format!("{} is listed twice (line {line})", route.value),
-                    "keep one of them",
+                    "keep one of them".to_owned(),
                 )
             } else {
                 (
@@ -126,7 +129,7 @@ fn prefixes_are_unique(report: &Report<'_>, sites: &[SiteDraft]) {
                         "{} is already a route of {owner} (line {line})",
                         route.value
                     ),
-                    "keep it at one site, or give the other a longer prefix",
+                    mends.of(site, route.value),
                 )
             };
             report.error(

@@ -9,8 +9,9 @@ use super::diagnostic::shown;
 use super::gateway::{prefix_problem, read_vnet};
 use super::remote::RemoteDraft;
 use super::section::{At, Section};
-use super::{OnDown, Site, name};
+use super::{OnDown, Site, mapping, name};
 use crossway_types::engine::Engine;
+use crossway_types::mapping::Mapping;
 use crossway_types::prefix::Prefix;
 
 /// How long a link which came back must stay up before it may take flows from one that is up.
@@ -23,7 +24,9 @@ pub(super) struct SiteDraft {
     pub(super) place: String,
     pub(super) name: Option<At<String>>,
     pub(super) vnet: String,
+    /// As they are shown here.
     pub(super) routes: Vec<At<Prefix>>,
+    pub(super) maps: Vec<At<Mapping>>,
     pub(super) tags: Vec<String>,
     pub(super) on_down: OnDown,
     pub(super) gateways: Vec<RemoteDraft>,
@@ -33,11 +36,16 @@ pub(super) struct SiteDraft {
 impl SiteDraft {
     /// Reads the section; relative paths are taken from `base`.
     pub(super) fn read(section: &Section<'_>, base: &Path) -> Self {
+        let name = name::read(section, "\"paris\"");
+        let vnet = read_vnet(section);
+        let mut routes = read_routes(section);
+        let maps = mapping::of_site(section, &mut routes);
         Self {
             place: section.place.clone(),
-            name: name::read(section, "\"paris\""),
-            vnet: read_vnet(section),
-            routes: read_routes(section),
+            name,
+            vnet,
+            routes,
+            maps,
             tags: read_tags(section),
             on_down: read_on_down(section),
             hold_down: section
@@ -55,6 +63,7 @@ impl SiteDraft {
             name: self.name?.value,
             vnet: self.vnet,
             routes: self.routes.iter().map(|route| route.value).collect(),
+            maps: self.maps.iter().map(|map| map.value).collect(),
             tags: self.tags,
             on_down: self.on_down,
             gateways: self
@@ -164,7 +173,7 @@ fn read_routes(section: &Section<'_>) -> Vec<At<Prefix>> {
 }
 
 /// Networks that no router forwards to another site.
-fn not_routable(prefix: &Prefix) -> Option<&'static str> {
+pub(super) fn not_routable(prefix: &Prefix) -> Option<&'static str> {
     let networks = [
         ("127.0.0.0/8", "loopback"),
         ("169.254.0.0/16", "link-local"),

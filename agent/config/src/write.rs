@@ -7,6 +7,7 @@
 mod policy;
 mod table;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -24,7 +25,9 @@ use crossway_liveness::bfd::Pace;
 use crossway_types::address::Family;
 use crossway_types::engine::Engine;
 use crossway_types::keys::public_key_text;
+use crossway_types::mapping::Mapping;
 use crossway_types::marks::DscpModel;
+use crossway_types::prefix::Prefix;
 use datapath_abi::maps::DEFAULT_FLOWS;
 
 impl fmt::Display for Config {
@@ -148,13 +151,24 @@ fn write_lan(f: &mut fmt::Formatter<'_>, lan: &Lan) -> fmt::Result {
     let mut table = Table::begin(f, "\n[[gateway.lan]]")?;
     table.set("interface", &lan.interface)?;
     table.set_unless("vnet", lan.vnet.as_str(), "default")?;
-    write_xdp(&mut table, lan.xdp)
+    write_xdp(&mut table, lan.xdp)?;
+    write_maps(&mut table, &lan.maps)
 }
 
 fn write_wan(f: &mut fmt::Formatter<'_>, wan: &Wan) -> fmt::Result {
     let mut table = Table::begin(f, "\n[[gateway.wan]]")?;
     table.set("interface", &wan.interface)?;
     write_xdp(&mut table, wan.xdp)
+}
+
+fn write_maps(table: &mut Table<'_, '_>, maps: &[Mapping]) -> fmt::Result {
+    if maps.is_empty() {
+        return Ok(());
+    }
+    let pairs = maps
+        .iter()
+        .map(|map| (map.real().to_string(), map.shown().to_string()));
+    table.set("map", pairs.collect::<InlineTable>())
 }
 
 fn write_xdp(table: &mut Table<'_, '_>, choice: XdpChoice) -> fmt::Result {
@@ -256,7 +270,15 @@ fn write_metrics(f: &mut fmt::Formatter<'_>, metrics: &Metrics) -> fmt::Result {
 fn write_site(f: &mut fmt::Formatter<'_>, site: &Site, engine: Engine) -> fmt::Result {
     let mut table = Table::begin(f, "[[site]]")?;
     table.set("name", &site.name)?;
-    table.list("routes", &site.routes)?;
+    let real: HashMap<Prefix, Prefix> = site
+        .maps
+        .iter()
+        .map(|map| (map.shown(), map.real()))
+        .collect();
+    let routes = site.routes.iter();
+    let routes = routes.map(|route| real.get(route).unwrap_or(route));
+    table.list("routes", routes)?;
+    write_maps(&mut table, &site.maps)?;
     if !site.tags.is_empty() {
         table.list("tags", &site.tags)?;
     }

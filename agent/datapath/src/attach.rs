@@ -20,6 +20,7 @@ use super::kernel_at_least;
 use super::pins::Pins;
 use super::sys::link;
 use super::xdp::{self, XdpPlan};
+use crossway_sys::bpf_link::Attached;
 use crossway_sys::interface;
 use crossway_types::interface::{Lan, Wan, XdpChoice};
 
@@ -97,6 +98,24 @@ impl Attacher {
         self.detach_others(&[])?;
         self.attachments.clear();
         Ok(())
+    }
+
+    /// The programs on the TUN if both are attached now, with which anybody can look whether they still are.
+    pub(super) fn on_tunnel(&self) -> Result<Option<Attached>> {
+        let places = self.pins.places()?.into_iter();
+        let on_tunnel = |place: &Place| matches!(place.hook, Hook::TunIngress | Hook::TunEgress);
+        let places: Vec<Place> = places.filter(on_tunnel).collect();
+        let [first, second] = places.as_slice() else {
+            return Ok(None);
+        };
+        let attached = if first.mode == Mode::Clsact {
+            clsact::are_attached(first, &self.gateway)?.then(|| Attached::new(Vec::new()))
+        } else {
+            let links = [first, second].map(|place| link::open(&self.pins.link(place)));
+            let links = links.into_iter().collect::<io::Result<_>>();
+            Some(Attached::new(links.context("to look at the links")?))
+        };
+        Ok(attached.filter(Attached::are_attached))
     }
 
     fn detach_others(&mut self, kept: &[Step]) -> Result<()> {

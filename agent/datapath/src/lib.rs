@@ -48,6 +48,7 @@ use self::explain::Answers;
 use self::hold::Hold;
 use self::pins::Pins;
 use self::shape::Shape;
+use crossway_sys::bpf_link::Attached;
 use crossway_sys::interface;
 
 pub use self::attach::Wanted;
@@ -161,6 +162,12 @@ impl Datapath {
     /// What a program would do with a packet. Counts nothing, sends nothing and leaves no flow.
     pub fn explain(&self, question: &Question<'_>) -> Result<Explanation> {
         self.answers.ask(&self.programs, question)
+    }
+
+    /// The programs that every packet into and out of the tunnel meets, if they are attached now: somebody may have
+    /// detached them.
+    pub fn programs_on_tunnel(&self) -> Result<Option<Attached>> {
+        self.attacher.on_tunnel()
     }
 
     /// What is attached where, with what is off and why.

@@ -1,5 +1,6 @@
 //! The policy: the images of its rules, and what the programs have judged by them.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 
 use anyhow::{Context, Result};
@@ -10,7 +11,7 @@ use datapath_abi::maps;
 use datapath_abi::policy::{
     Denied, Line, NO_RULE16, OPEN16, RULE_SLOTS, Refused, RuleFlows, rule_slot,
 };
-use datapath_abi::user::RuleSets;
+use datapath_abi::user::{RuleSets, removed};
 use tokio::io::unix::AsyncFd;
 
 use super::settings::SharedSettings;
@@ -62,6 +63,9 @@ pub struct Policy {
     settings: SharedSettings,
     denied: HashMap<MapData, FlowKey, Denied>,
     rules: PerCpuArray<MapData, RuleFlows>,
+    /// A hash of what this agent has set, by slot: once it has dropped its privileges, it cannot read what is in force, and
+    /// an image may be too large to be kept twice.
+    in_force: [Option<u64>; maps::RULE_SETS],
 }
 
 impl Policy {
@@ -71,6 +75,7 @@ impl Policy {
             settings,
             denied: take(programs, maps::DENIED)?,
             rules: take(programs, maps::POLICY_RULES)?,
+            in_force: [None; maps::RULE_SETS],
         })
     }
 
@@ -79,13 +84,20 @@ impl Policy {
     /// Takes about a microsecond for each line.
     pub fn set(&mut self, set: RuleSet, lines: &[Line]) -> Result<()> {
         let slot = set.slot();
-        if self.sets.is(slot, lines).context(maps::POLICY)? {
-            return Ok(());
+        let hash = hash_of(lines);
+        let is_in_force = match self.in_force[slot as usize] {
+            Some(known) => known == hash,
+            // That of the agent before, at the start.
+            None => self.sets.is(slot, lines).unwrap_or(false),
+        };
+        if !is_in_force {
+            self.sets.set(slot, lines).context(maps::POLICY)?;
+            // The image first: see `flow.rs` of the programs.
+            self.settings.raise_route_generation()?;
+            self.forget_counts(set)?;
         }
-        self.sets.set(slot, lines).context(maps::POLICY)?;
-        // The image first: see `flow.rs` of the programs.
-        self.settings.raise_route_generation()?;
-        self.forget_counts(set)
+        self.in_force[slot as usize] = Some(hash);
+        Ok(())
     }
 
     /// The new flows of the first so many rules, and of no rule.
@@ -120,6 +132,11 @@ impl Policy {
         Ok(denied)
     }
 
+    /// Takes a denied flow off the list; whether it was there.
+    pub fn forget_denied(&mut self, key: &FlowKey) -> Result<bool> {
+        removed(self.denied.remove(key)).context(maps::DENIED)
+    }
+
     fn forget_counts(&mut self, set: RuleSet) -> Result<()> {
         for slot in 0..RULE_SLOTS as u32 {
             let each = self.rules.get(&slot, 0).context(maps::POLICY_RULES)?;
@@ -135,6 +152,12 @@ impl Policy {
         }
         Ok(())
     }
+}
+
+fn hash_of(lines: &[Line]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    lines.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Packets that the programs have denied, few of many: for answers to them, and events. Belongs to one load of the

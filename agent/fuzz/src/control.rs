@@ -6,8 +6,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::feed::{Feed, Script};
-use crossway::control::filter::{FlowDirection, FlowEnds, FlowFilter, FlowSort, FlowView};
-use crossway::control::message::{EventKind, EventsRequest, Flow, FlowsReply, FlowsRequest};
+use crossway::control::filter::{
+    FlowDirection, FlowEnds, FlowFilter, FlowSort, FlowView, PolicyOfFlow,
+};
+use crossway::control::message::{
+    EventKind, EventsRequest, Flow, FlowPolicy, FlowVerdict, FlowsReply, FlowsRequest, RealEnds,
+};
 use crossway::control::{Request, Response, client, server};
 use crossway::ids::SiteId;
 use crossway::journal::{CAPACITY, Change, Journal};
@@ -92,6 +96,10 @@ fn filtered(filter: &FlowFilter) {
                     to_site_packets,
                     from_site_packets,
                     age_seconds: 60,
+                    policy: PolicyOfFlow {
+                        rule: Some("web"),
+                        ..PolicyOfFlow::default()
+                    },
                 };
                 assert_eq!(filter.matches(&flow), is_wanted(filter, &flow));
             }
@@ -123,6 +131,9 @@ fn is_wanted(filter: &FlowFilter, flow: &FlowView<'_>) -> bool {
         && filter.direction.is_none_or(|it| direction.contains(&it))
         && filter.min_age_seconds.is_none_or(|it| it <= 60)
         && filter.max_age_seconds.is_none_or(|it| it >= 60)
+        && filter.verdict.is_none_or(|it| it == FlowVerdict::Allowed)
+        && filter.rule.as_ref().is_none_or(|it| it == "web")
+        && filter.shadow_verdict.is_none()
 }
 
 fn keep_top(feed: &mut Feed<'_>) {
@@ -182,6 +193,8 @@ fn flow(feed: &mut Feed<'_>) -> Flow {
         idle_seconds: 0,
         tcp_flags: String::new(),
         seen_here: true,
+        policy: FlowPolicy::default(),
+        real: RealEnds::default(),
     }
 }
 

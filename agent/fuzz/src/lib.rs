@@ -16,6 +16,7 @@ mod gateways;
 mod handover;
 mod inner;
 mod kernel;
+mod mapping;
 mod path_mtu;
 mod policy;
 mod replica;
@@ -45,11 +46,12 @@ const fn target(name: &'static str, run: fn(&[u8]), seeds: fn() -> Vec<Vec<u8>>)
 }
 
 /// Every target.
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 17] = [
     target("datagrams", datagrams::run, datagrams::seeds),
     target("sessions", sessions::run, sessions::seeds),
     target("inner", inner::run, inner::seeds),
     target("split", split::run, split::seeds),
+    target("mapping", mapping::run, mapping::seeds),
     target("coalesce", coalesce::run, coalesce::seeds),
     target("bfd", bfd::run, bfd::seeds),
     target("echo", echo::run, echo::seeds),

@@ -15,8 +15,10 @@ use super::ticket::Asked;
 use super::{ParkedLane, Swallowed};
 use crate::io::offload::Offload;
 use crate::io::udp::Endpoint;
+use crate::policy::{Refused, Ruling};
 use crossway_liveness::path_mtu::Bounds;
 use crossway_liveness::settings::Liveness;
+use crossway_sys::bpf_link::Attached;
 use crossway_sys::poll::Waker;
 use crossway_tunnel::link_bfd::LanRole;
 use crossway_tunnel::{LinkChange, PeerSnapshot, PeerSpec};
@@ -27,6 +29,8 @@ use crossway_types::routes::RouteTable;
 /// Datagrams of replicas that may wait: what comes in a second at most, while control counts the flows of a
 /// full table. 2.5 MB.
 const REPLICA_QUEUE: usize = 2048;
+/// Denied packets that may wait to be answered and told of.
+const REFUSED_QUEUE: usize = 256;
 
 /// A command; carried out between two batches.
 #[derive(Debug)]
@@ -51,8 +55,14 @@ pub enum Command {
     PathDown(LinkId),
     /// Sends datagrams to a replica.
     SendToReplica(LinkId, Vec<Vec<u8>>),
+    /// Sends a packet of the gateway's own, which no policy judges, to whom it is for.
+    SendAnswer(Vec<u8>),
     /// Replaces the routes; the old table comes back to be freed.
     SetRoutes(Arc<RouteTable>, oneshot::Sender<Arc<RouteTable>>),
+    /// Judges by these rules; those of before come back to be freed.
+    SetRuling(Arc<Ruling>, oneshot::Sender<Arc<Ruling>>),
+    /// The programs judge as long as these are attached; `None`: the lane does.
+    SetPrograms(Option<Attached>),
     /// Sets the largest inner packet of links whose path has no bounds of its own.
     SetMtu(usize),
     /// Sends nothing more under the keys of now, and begins every session anew: this machine is a copy.
@@ -74,6 +84,8 @@ pub struct ToControl {
     pub changes: UnboundedSender<LinkChange>,
     /// What replicas send. It has an end: who sends faster than control takes is not waited for.
     pub replicas: tokio::sync::mpsc::Sender<FromReplica>,
+    /// Packets that were denied, as many as may be told of.
+    pub refused: tokio::sync::mpsc::Sender<Refused>,
 }
 
 /// The other end of a [`ToControl`].
@@ -83,6 +95,8 @@ pub struct FromLanes {
     pub changes: UnboundedReceiver<LinkChange>,
     /// What replicas send.
     pub replicas: tokio::sync::mpsc::Receiver<FromReplica>,
+    /// Packets that were denied.
+    pub refused: tokio::sync::mpsc::Receiver<Refused>,
 }
 
 impl ToControl {
@@ -90,11 +104,18 @@ impl ToControl {
     pub fn new() -> (Self, FromLanes) {
         let (changed, changes) = tokio::sync::mpsc::unbounded_channel();
         let (from_replicas, replicas) = tokio::sync::mpsc::channel(REPLICA_QUEUE);
+        let (refuses, refused) = tokio::sync::mpsc::channel(REFUSED_QUEUE);
         let to_control = Self {
             changes: changed,
             replicas: from_replicas,
+            refused: refuses,
         };
-        (to_control, FromLanes { changes, replicas })
+        let from_lanes = FromLanes {
+            changes,
+            replicas,
+            refused,
+        };
+        (to_control, from_lanes)
     }
 }
 
@@ -160,6 +181,13 @@ impl LaneHandle {
         let (reply, answer) = oneshot::channel();
         self.send(Command::Snapshot(reply))?;
         answer.await.map_err(|_| LaneGone)
+    }
+
+    /// Has it judge by these rules, and frees the old ones here.
+    pub async fn set_ruling(&self, ruling: Arc<Ruling>) -> Result<(), LaneGone> {
+        let (reply, old) = oneshot::channel();
+        self.send(Command::SetRuling(ruling, reply))?;
+        old.await.map(drop).map_err(|_| LaneGone)
     }
 
     /// Replaces the routes and frees the old ones here, off the packet path.

@@ -7,6 +7,7 @@ use datapath_abi::outcome::DropReason;
 
 use super::coalesce::{Coalescer, Joins};
 use super::drops::Drops;
+use super::policy::{Judge, Way};
 use super::{FromReplica, Lane, ToControl, mss};
 use crate::io::split;
 use crate::io::tun::TunQueue;
@@ -47,6 +48,7 @@ impl Lane {
             coalescer: &mut self.coalescer,
             tun: &mut self.tun,
             drops: &mut self.drops,
+            judge: &mut self.judge,
             send: &mut self.send,
             now: self.now,
             to_control: &self.to_control,
@@ -73,6 +75,7 @@ struct Inbound<'a> {
     coalescer: &'a mut Coalescer,
     tun: &'a mut TunQueue,
     drops: &'a mut Drops,
+    judge: &'a mut Judge,
     send: &'a mut Transmits,
     now: Instant,
     to_control: &'a ToControl,
@@ -97,6 +100,11 @@ impl Inbound<'_> {
                 if let Err(Congested) = marks::decapsulate(packet, self.marks, self.dscp) {
                     self.coalescer.abandon();
                     self.drops.count(DropReason::EcnIllegal, datagram.len());
+                    return;
+                }
+                if !self.judge.admits(packet, Way::In, self.now) {
+                    self.coalescer.abandon();
+                    self.drops.count(DropReason::PolicyDenied, length);
                     return;
                 }
                 mss::clamp(packet, self.tunnel.mtu_to_sender());

@@ -1,6 +1,6 @@
 //! A lane: one thread that owns a TUN queue, a UDP socket and the sessions on it, and runs each
 //! packet to completion. On its path there is no lock, no channel and no allocation; commands are
-//! looked at between batches.
+//! looked at between batches. Where a lane judges packets itself ([`policy`]), it shares one table with the others.
 
 pub mod coalesce;
 pub mod command;
@@ -13,7 +13,10 @@ mod load;
 pub mod mss;
 mod outbound;
 mod own;
+mod pace;
 mod parked;
+pub mod policy;
+pub mod refusal;
 pub mod ticket;
 pub mod too_big;
 
@@ -31,16 +34,18 @@ use coalesce::Coalescer;
 pub use command::{Command, FromLanes, FromReplica, LaneGone, LaneHandle, LaneSnapshot, ToControl};
 use crossway_sys::clock;
 use crossway_sys::poll::{self, Waker};
-use crossway_tunnel::Tunnel;
 use crossway_tunnel::transmit::Transmits;
+use crossway_tunnel::{Sealed, Tunnel};
 use crossway_types::ids::LinkId;
 use crossway_types::marks::DscpModel;
+use crossway_types::packet;
 pub use drops::Drops;
 use gaps::Gaps;
 use load::Load;
 use own::OwnDatagrams;
 pub use own::Swallowed;
 pub use parked::{EmptyLane, ParkedLane};
+use policy::Judge;
 use ticket::Asked;
 use too_big::Teller;
 
@@ -71,6 +76,7 @@ struct Lane {
     drops: Drops,
     own: OwnDatagrams,
     too_big: Teller,
+    judge: Judge,
     dscp: DscpModel,
     /// The time of the batch under way.
     now: Instant,
@@ -91,6 +97,7 @@ impl Lane {
         loop {
             self.now = clock::now();
             self.load.on_awake(self.now);
+            self.judge.look(self.now);
             if self.handle_commands().is_break() {
                 match self.park() {
                     Some(lane) => self = lane,
@@ -107,6 +114,7 @@ impl Lane {
                 turns += 1;
                 // One turn can move megabytes; sixteen could delay our BFD packets past the peer's detection time.
                 self.now = clock::now();
+                self.judge.look(self.now);
                 if self.now >= self.tunnel.next_pulse() {
                     break;
                 }
@@ -227,10 +235,16 @@ impl Lane {
                 self.tunnel.on_path_down(link, self.now, &mut self.send);
             }
             Command::SendToReplica(link, payloads) => self.send_to_replica(link, &payloads),
+            Command::SendAnswer(packet) => self.send_answer(&packet),
             Command::SetRoutes(routes, reply) => {
                 // Nobody waits for it any more: then it is freed here.
                 let _ = reply.send(self.tunnel.set_routes(routes));
             }
+            Command::SetRuling(ruling, reply) => {
+                // As with the routes.
+                let _ = reply.send(self.judge.set_ruling(ruling));
+            }
+            Command::SetPrograms(programs) => self.judge.set_programs(programs),
             Command::SetMtu(mtu) => self.tunnel.set_mtu(mtu, self.now),
             Command::SetDscp(dscp) => {
                 self.dscp = dscp;
@@ -273,6 +287,18 @@ impl Lane {
         }
         self.drops
             .add(DropReason::HandshakeTimedOut, self.tunnel.waiting());
+    }
+
+    fn send_answer(&mut self, packet: &[u8]) {
+        let to = packet::addresses(packet).map(|(_, to)| to);
+        let peer = to.and_then(|to| self.tunnel.peer_for(to, packet));
+        let sealer = peer.and_then(|peer| self.tunnel.sealer(peer, self.now));
+        let sealed = sealer.map(|mut sealer| sealer.seal(packet, &mut self.send));
+        match sealed {
+            Some(Sealed::Ready | Sealed::Queued) => {}
+            Some(Sealed::Dropped(reason)) => self.drops.count(reason, packet.len()),
+            None => self.drops.count(DropReason::NoRoute, packet.len()),
+        }
     }
 
     fn send_to_replica(&mut self, link: LinkId, payloads: &[Vec<u8>]) {

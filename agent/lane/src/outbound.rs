@@ -4,6 +4,7 @@ use std::io;
 
 use datapath_abi::outcome::DropReason;
 
+use super::policy::Way;
 use super::{Lane, fragment, mss, too_big};
 use crate::io::split;
 use crate::io::virtio::{self, Header};
@@ -58,6 +59,10 @@ impl Lane {
             self.drops.count(DropReason::NoRoute, bytes.len());
             return;
         };
+        if !self.judge.admits(bytes, Way::Out, self.now) {
+            self.drops.count(DropReason::PolicyDenied, bytes.len());
+            return;
+        }
         let (mut header, mut pieces) = (header, usize::MAX);
         let largest = too_big::largest(&header, bytes);
         if largest > self.tunnel.gate(peer)
@@ -73,6 +78,8 @@ impl Lane {
             };
             (header, pieces) = fits;
         }
+        let tunnel = &self.tunnel;
+        tunnel.map_outbound(peer, bytes, virtio::unfinished_checksum(&header));
         let (datagrams, room) = worst_case(&header, bytes.len(), pieces);
         if !self.send.has_room(datagrams, room) {
             self.drops.add_send(self.udp.send(&mut self.send));

@@ -16,6 +16,7 @@ use super::drops::Drops;
 use super::gaps::Gaps;
 use super::load::Load;
 use super::own::OwnDatagrams;
+use super::policy::{FlowsOfLanes, Judge, Ruling};
 use super::too_big::Teller;
 use super::{Lane, LaneHandle, ToControl, command};
 use crate::io::offload::ToldOff;
@@ -52,6 +53,7 @@ pub struct EmptyLane {
     coalescer: Coalescer,
     outgoing: Box<[u8]>,
     too_big: Teller,
+    judge: Judge,
     to_control: ToControl,
 }
 
@@ -80,6 +82,7 @@ impl EmptyLane {
             coalescer: Coalescer::new(),
             outgoing: vec![0; tun::MAX_READ].into_boxed_slice(),
             too_big: Teller::open(now),
+            judge: Judge::new(to_control.refused.clone(), now),
             to_control,
         }
     }
@@ -92,6 +95,12 @@ impl EmptyLane {
     /// Shows the classes of inner packets outside, or not.
     pub fn set_dscp(&mut self, dscp: DscpModel) {
         self.send.set_dscp(dscp);
+    }
+
+    /// Has it judge by these rules, with what all lanes know of flows.
+    pub fn set_policy(&mut self, flows: Arc<FlowsOfLanes>, ruling: Arc<Ruling>) {
+        self.judge.share(flows);
+        self.judge.set_ruling(ruling);
     }
 
     /// Gives it its routes.
@@ -115,6 +124,7 @@ impl EmptyLane {
             outgoing: self.outgoing,
             drops: Drops::default(),
             too_big: self.too_big,
+            judge: self.judge,
             now,
             drained: now,
             commands,

@@ -6,12 +6,12 @@
 //! - IPv4 whose sender allows it is fragmented, and its sender is not told.
 //! - All else is dropped.
 
-mod message;
+pub(crate) mod message;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Once;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossway_sys::socket_option::set;
 use crossway_types::checksum;
@@ -21,6 +21,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::fragment;
 use crate::io::virtio::{GsoType, Header, NEEDS_CSUM};
 use crate::mss;
+use crate::pace::Pace;
 
 /// Senders that a lane tells in a second: each needs to be told once for each connection.
 const TOLD_PER_SECOND: u32 = 200;
@@ -119,9 +120,7 @@ fn sums_up(packet: &[u8], at: usize) -> bool {
 pub(super) struct Teller {
     v4: Option<Socket>,
     v6: Option<Socket>,
-    /// Told in the second that began then.
-    told: u32,
-    second: Instant,
+    pace: Pace,
 }
 
 impl Teller {
@@ -131,8 +130,7 @@ impl Teller {
         Self {
             v4: opened(open_v4()),
             v6: opened(open_v6()),
-            told: 0,
-            second: now,
+            pace: Pace::new(TOLD_PER_SECOND, now),
         }
     }
 
@@ -158,16 +156,12 @@ impl Teller {
 
     /// Tells the sender of `packet`, of which one of `largest` bytes would have gone out, that `mtu` would do.
     fn tell(&mut self, packet: &[u8], (largest, mtu): (usize, usize), now: Instant) {
-        if now >= self.second + Duration::from_secs(1) {
-            (self.told, self.second) = (0, now);
-        }
         let Some((sender, message)) = message::too_big(packet, largest, mtu) else {
             return;
         };
-        if self.told >= TOLD_PER_SECOND {
+        if !self.pace.admits(now) {
             return;
         }
-        self.told += 1;
         let socket = match sender {
             IpAddr::V4(_) => &self.v4,
             IpAddr::V6(_) => &self.v6,
@@ -190,7 +184,7 @@ fn warn_once(error: &io::Error) {
     });
 }
 
-fn open_v4() -> io::Result<Socket> {
+pub(crate) fn open_v4() -> io::Result<Socket> {
     // Linux include/uapi/linux/icmp.h: a bit for each type that is not wanted.
     const SOL_RAW: libc::c_int = 255;
     const ICMP_FILTER: libc::c_int = 1;
@@ -200,7 +194,7 @@ fn open_v4() -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn open_v6() -> io::Result<Socket> {
+pub(crate) fn open_v6() -> io::Result<Socket> {
     // Linux include/uapi/linux/icmpv6.h: as above, for 256 types.
     const ICMPV6_FILTER: libc::c_int = 1;
     let kind = Type::RAW.nonblocking().cloexec();

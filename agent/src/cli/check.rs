@@ -1,5 +1,7 @@
 //! `crossway check FILE` and `crossway show FILE`.
 
+mod overlaps;
+
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -15,9 +17,12 @@ use crate::disk::Disk;
 pub(super) fn check(options: &Options, file: &Path) -> Result<(), Failure> {
     let checked = Config::load(file, &Disk);
     if options.json {
-        return check_as_json(&checked.map(|accepted| accepted.warnings));
+        return check_as_json(&checked);
     }
     let config = tell_findings(checked)?;
+    for note in overlaps::notes(&config) {
+        eprintln!("{}: note: {note}", file.display());
+    }
     print(&format!("{}: ok: {}\n", file.display(), summary(&config)))
 }
 
@@ -44,16 +49,20 @@ pub(super) fn tell_rejected(rejected: &Rejected) -> Failure {
     Failure::WrongAndTold
 }
 
-fn check_as_json(checked: &Result<Vec<Diagnostic>, Rejected>) -> Result<(), Failure> {
+fn check_as_json(checked: &Result<Accepted, Rejected>) -> Result<(), Failure> {
     let (errors, warnings): (&[Diagnostic], &[Diagnostic]) = match checked {
-        Ok(warnings) => (&[], warnings),
+        Ok(accepted) => (&[], &accepted.warnings),
         Err(rejected) => (&rejected.errors, &rejected.warnings),
     };
     let list = |findings: &[Diagnostic]| findings.iter().map(finding_as_json).collect::<Value>();
+    let notes = checked
+        .as_ref()
+        .map_or_else(|_| Vec::new(), |accepted| overlaps::notes(&accepted.config));
     let answer = json!({
         "ok": checked.is_ok(),
         "errors": list(errors),
         "warnings": list(warnings),
+        "notes": notes,
     });
     print_json(&answer, true)?;
     if checked.is_ok() {

@@ -13,7 +13,10 @@ use clap_complete::env::Shells;
 
 use super::Failure;
 use super::output::print;
-use crate::control::message::{Link, LinksReply, ServicesReply, ServicesRequest, SitesReply};
+use crate::control::message::{
+    Link, LinksReply, PolicyReply, PolicyRequest, RuleSet, ServicesReply, ServicesRequest,
+    SitesReply,
+};
 use crate::control::{Request, Response, client, run_dir};
 
 /// Environment variable by which the script asks.
@@ -93,6 +96,26 @@ pub(super) fn services() -> Vec<CompletionCandidate> {
 pub(super) fn service_groups() -> Vec<CompletionCandidate> {
     let reply = ask_services().unwrap_or_default();
     candidates(reply.groups.into_iter().map(|it| it.name).collect())
+}
+
+/// Rules, those that are tried out as well.
+pub(super) fn rules() -> Vec<CompletionCandidate> {
+    let rules = ask_policy().rules;
+    candidates(rules.into_iter().map(|it| it.name).collect())
+}
+
+/// Rules that are in force.
+pub(super) fn active_rules() -> Vec<CompletionCandidate> {
+    let rules = ask_policy().rules.into_iter();
+    let active = rules.filter(|it| it.set == RuleSet::Active);
+    candidates(active.map(|it| it.name).collect())
+}
+
+fn ask_policy() -> PolicyReply {
+    match ask(Request::Policy(PolicyRequest::default())) {
+        Some(Response::Policy(reply)) => reply,
+        _ => PolicyReply::default(),
+    }
 }
 
 fn ask_services() -> Option<ServicesReply> {

@@ -2,18 +2,15 @@
 
 mod all;
 mod finished;
+mod table;
 
-use std::fmt::Write;
-
+pub(super) use all::every;
 use clap::{Args, ValueEnum};
 use clap_complete::engine::ArgValueCandidates;
 
 use super::failure::Failure;
-use super::output::Look;
-use super::table::Table;
-use super::units::{bytes, count, counted, duration, rate};
 use super::{Options, Watch, complete, reading};
-use crate::control::message::{FlowsReply, FlowsRequest};
+use crate::control::message::{FlowVerdict, FlowsRequest};
 use crate::control::{FlowDirection, FlowFilter, FlowSort, protocol};
 use crate::prefix::Prefix;
 
@@ -26,6 +23,7 @@ const DEFAULT_TOP: usize = 20;
                   crossway flows --sort rate --site paris\n  \
                   crossway flows --source 10.1.0.0/24 --port 443 --min-rate 1M\n  \
                   crossway flows --direction one-way --min-age 10s\n  \
+                  crossway flows --verdict denied --sort packets\n  \
                   crossway flows --json --sort table --top 1000\n  \
                   crossway flows --finished --follow --json | jq -c 'select(.end == \"pressure\")'")]
 pub(super) struct Flows {
@@ -74,6 +72,15 @@ pub(super) struct Flows {
     /// Only flows of at least so many bits per second, both directions together: 500, 64k, 10M, 1G
     #[arg(long, value_name = "RATE", value_parser = parse_bytes_per_second)]
     min_rate: Option<u64>,
+    /// Only flows that the policy allows, or those that it denies, which are another list [default: allowed]
+    #[arg(long, value_enum)]
+    verdict: Option<Verdict>,
+    /// Only flows that this rule allows
+    #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(complete::active_rules))]
+    rule: Option<String>,
+    /// Only flows that the shadow rules would allow, or would deny
+    #[arg(long, value_enum)]
+    shadow: Option<Verdict>,
     /// What comes first
     #[arg(long, value_enum, default_value = "bytes")]
     sort: Sort,
@@ -91,6 +98,23 @@ enum Direction {
     OneWay,
     /// Both ways
     Both,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Verdict {
+    /// Passes
+    Allowed,
+    /// Does not
+    Denied,
+}
+
+impl From<Verdict> for FlowVerdict {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Allowed => Self::Allowed,
+            Verdict::Denied => Self::Denied,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -129,6 +153,9 @@ impl Flows {
                 min_age_seconds: self.min_age,
                 max_age_seconds: self.max_age,
                 min_bytes_per_second: self.min_rate,
+                verdict: self.verdict.map(FlowVerdict::from),
+                rule: self.rule.clone(),
+                shadow_verdict: self.shadow.map(FlowVerdict::from),
             },
             sort: match self.sort {
                 Sort::Bytes => FlowSort::Bytes,
@@ -151,74 +178,12 @@ pub(super) fn flows(options: &Options, flows: &Flows) -> Result<(), Failure> {
     if flows.finished {
         return finished::finished(options, &request.filter, flows.last, flows.follow);
     }
-    reading::watch_with(options, flows.watch, || all::ask(options, &request), text)
-}
-
-fn text(reply: &FlowsReply, look: Look) -> String {
-    let mut table = Table::new([
-        "PROTO",
-        "LOCAL",
-        "REMOTE",
-        "SITE",
-        ">TO SITE",
-        ">RATE",
-        ">FROM SITE",
-        ">RATE",
-        ">AGE",
-        ">IDLE",
-        "FLAGS",
-    ])
-    .spare(&["FLAGS", "AGE", "IDLE", "RATE", "SITE"]);
-    for flow in &reply.flows {
-        table.row([
-            flow.protocol.as_str().into(),
-            protocol::end(flow.protocol_number, flow.local, flow.local_port).into(),
-            protocol::end(flow.protocol_number, flow.remote, flow.remote_port).into(),
-            flow.site.as_str().into(),
-            bytes(flow.to_site_bytes).into(),
-            rate(flow.to_site_bytes_per_second).into(),
-            bytes(flow.from_site_bytes).into(),
-            rate(flow.from_site_bytes_per_second).into(),
-            duration(flow.age_seconds).into(),
-            duration(flow.idle_seconds).into(),
-            flow.tcp_flags.as_str().into(),
-        ]);
-    }
-    format!("{}\n{}", table.text(look, "No flow."), foot(reply))
-}
-
-fn foot(reply: &FlowsReply) -> String {
-    let mut text = format!(
-        "{} of {} shown",
-        count(reply.flows.len() as u64),
-        counted(reply.matched, "flow", "flows")
-    );
-    let filter = reply.filter.to_string();
-    if !filter.is_empty() {
-        let _ = write!(text, " that match {filter}");
-    }
-    if let Some(next) = &reply.next {
-        let _ = write!(text, " (--top 0 shows all, --after {next} the next)");
-    } else if (reply.flows.len() as u64) < reply.matched {
-        text.push_str(" (--top 0 shows all)");
-    }
-    let _ = writeln!(
-        text,
-        "; the table holds {} of {}, {} removed idle, {} evicted",
-        count(reply.present),
-        count(reply.capacity),
-        count(reply.removed_idle),
-        count(reply.evicted),
-    );
-    if reply.evicted_packets > 0 {
-        let _ = writeln!(
-            text,
-            "{} ({}) count in the sites' totals but in no flow of the table, because theirs were evicted",
-            counted(reply.evicted_packets, "packet", "packets"),
-            bytes(reply.evicted_bytes),
-        );
-    }
-    text
+    reading::watch_with(
+        options,
+        flows.watch,
+        || all::ask(options, &request),
+        table::text,
+    )
 }
 
 pub(super) fn parse_protocol(text: &str) -> Result<u8, String> {

@@ -12,10 +12,15 @@ pub(super) fn reload(options: &Options) -> Result<(), Failure> {
         Response::Reload(reload) => Some(reload),
         _ => None,
     })?;
-    if options.json {
-        print_json(&reload, true)?;
+    tell_outcome(&reload, options.json)
+}
+
+/// Tells what came of it; a file that is not in force is a failure.
+pub(super) fn tell_outcome(reload: &Reload, json: bool) -> Result<(), Failure> {
+    if json {
+        print_json(reload, true)?;
     } else {
-        tell(&reload)?;
+        tell(reload)?;
     }
     match reload.outcome {
         Outcome::Applied | Outcome::Unchanged => Ok(()),

@@ -62,7 +62,7 @@ fn list(reply: &RoutesReply, look: Look) -> String {
             RouteKind::Kernel => "-".to_owned(),
         };
         table.row([
-            route.prefix.as_str().into(),
+            with_real(&route.prefix, route.real.as_deref()).into(),
             route.vnet.as_str().into(),
             route.kind.as_str().into(),
             route.site.as_deref().unwrap_or("-").into(),
@@ -70,6 +70,14 @@ fn list(reply: &RoutesReply, look: Look) -> String {
         ]);
     }
     table.text(look, "There is no route.")
+}
+
+/// A prefix, and the one that it stands for.
+fn with_real(prefix: &str, real: Option<&str>) -> String {
+    match real {
+        Some(real) => format!("{prefix} ({real})"),
+        None => prefix.to_owned(),
+    }
 }
 
 fn get(answer: &RouteAnswer, look: Look) -> String {
@@ -82,8 +90,10 @@ fn get(answer: &RouteAnswer, look: Look) -> String {
         &format!("{} goes to {goal}", answer.address),
         Some(Colour::Bold),
     );
+    let real = answer.real.map(|real| format!("  real    {real}\n"));
+    let real = real.unwrap_or_default();
     format!(
-        "{head}\n  prefix  {}\n  vnet    {}\n  link    {}\n  kernel  {}\n  why     {}\n",
+        "{head}\n{real}  prefix  {}\n  vnet    {}\n  link    {}\n  kernel  {}\n  why     {}\n",
         answer.prefix.as_deref().unwrap_or("-"),
         answer.vnet,
         answer.link.as_deref().unwrap_or("-"),
@@ -96,9 +106,9 @@ fn overlaps(reply: &OverlapsReply, look: Look) -> String {
     let mut table = Table::new(["OUTER", "SITE", "INNER", "SITE", "EFFECT"]);
     for overlap in &reply.overlaps {
         table.row([
-            overlap.outer.as_str().into(),
+            with_real(&overlap.outer, overlap.outer_real.as_deref()).into(),
             overlap.outer_site.as_str().into(),
-            overlap.inner.as_str().into(),
+            with_real(&overlap.inner, overlap.inner_real.as_deref()).into(),
             overlap.inner_site.as_str().into(),
             overlap.effect.as_str().into(),
         ]);

@@ -1,6 +1,5 @@
 //! `crossway services`.
 
-mod policy;
 mod table;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -8,12 +7,13 @@ use clap_complete::engine::ArgValueCandidates;
 
 use super::failure::Failure;
 use super::output::{print, print_json};
-use super::{Options, Watch, complete, flows, reading};
+use super::{Options, Watch, complete, flows, policy, reading};
 use crate::control::message::{
-    MOST_TARGETS, ReviewState, ServiceOrder, ServicesOrder, ServicesReply, ServicesRequest,
+    MOST_TARGETS, ReviewState, RuleSet, ServiceOrder, ServicesOrder, ServicesReply, ServicesRequest,
 };
 use crate::control::{Request, Response, ServiceFilter, ServiceSort};
 use crate::prefix::Prefix;
+pub(super) use table::{clients, time};
 
 /// Which services, or what is to be done with them.
 #[derive(Args, Debug)]
@@ -40,7 +40,7 @@ enum Command {
     Review(Targets),
     /// Say that services are meant to be there
     Approve(Targets),
-    /// Say that services are not meant to be there; nothing is blocked
+    /// Say that services are not meant to be there; that alone blocks nothing
     Unapprove(Targets),
     /// Say that nobody has looked at services yet
     Reset(Targets),
@@ -99,7 +99,8 @@ struct Export {
 enum Format {
     /// JSON with stable field names
     Json,
-    /// TOML that lists who reaches what; of approved services, unless --state names others
+    /// Rules for the configuration file, as `crossway policy suggest` prints them; of approved services, unless --state
+    /// names others
     Policy,
 }
 
@@ -117,8 +118,9 @@ struct List {
     watch: Watch,
 }
 
+/// Which services.
 #[derive(Args, Debug)]
-struct Filter {
+pub(super) struct Filter {
     /// Only services in this state
     #[arg(long, value_enum)]
     state: Option<State>,
@@ -191,7 +193,7 @@ impl From<Sort> for ServiceSort {
 }
 
 impl Filter {
-    fn as_asked(&self) -> ServiceFilter {
+    pub(super) fn as_asked(&self) -> ServiceFilter {
         ServiceFilter {
             state: self.state.map(ReviewState::from),
             site: self.site.clone(),
@@ -292,12 +294,15 @@ fn export(options: &Options, wanted: &Export) -> Result<(), Failure> {
     });
     let reply = reading::ask(options, &request, pick)?;
     match wanted.format {
-        Format::Policy if !options.json => print(&policy::text(&reply)),
+        Format::Policy if !options.json => {
+            print(&policy::of_services(options, &reply, RuleSet::Active)?)
+        }
         Format::Policy | Format::Json => print_json(&reply, true),
     }
 }
 
-fn pick(response: Response) -> Option<ServicesReply> {
+/// Takes the services out of an answer.
+pub(super) fn pick(response: Response) -> Option<ServicesReply> {
     match response {
         Response::Services(reply) => Some(reply),
         _ => None,

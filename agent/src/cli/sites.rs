@@ -52,5 +52,9 @@ pub(super) fn table(sites: &[Site], look: Look) -> String {
             site.why.as_str().into(),
         ]);
     }
-    table.text(look, "No site is configured.")
+    let mapped = sites.iter().flat_map(|site| {
+        let maps = site.maps.iter();
+        maps.map(|map| format!("{}: {} stands for its {}\n", site.name, map.shown, map.real))
+    });
+    table.text(look, "No site is configured.") + &mapped.collect::<String>()
 }

@@ -7,7 +7,9 @@ use super::output::{Colour, Look};
 use super::table::{Cell, Table};
 use super::units::{bytes, count, counted, duration, rate};
 use super::{Options, Watch, links, reading, sites, vrrp};
-use crate::control::message::{Attachment, HealthTarget, Link, Offload, Posture, Status};
+use crate::control::message::{
+    Attachment, HealthTarget, Link, Offload, PolicyState, Posture, Status,
+};
 use crate::control::{Request, Response};
 use crate::engine::Engine;
 
@@ -71,6 +73,7 @@ fn head(status: &Status, look: Look) -> String {
          \x20 tunnel      {}, MTU {} ({})\n{}\
          \x20 engine      {}\n\
          \x20 fast path   {fast_path}\n\
+         \x20 policy      {}\n\
          \x20 LAN         {lan} for {}, {}\n\
          \x20 to sites    {}, {}\n\
          \x20 from sites  {}, {}\n\
@@ -89,6 +92,7 @@ fn head(status: &Status, look: Look) -> String {
         status.tun.why,
         paths(status),
         engines(status),
+        policy(&status.policy),
         duration(status.health.since_seconds),
         status.health.why,
         bytes(totals.to_site_bytes),
@@ -99,6 +103,24 @@ fn head(status: &Status, look: Look) -> String {
         status.config_file,
         posture(&status.posture),
     )
+}
+
+/// Whether there are rules, and who goes by them.
+fn policy(policy: &PolicyState) -> String {
+    let shadow = match policy.shadow_rules {
+        0 => String::new(),
+        shadow => format!(", {} tried out", counted(shadow, "rule", "rules")),
+    };
+    if !policy.closed {
+        return format!("open: everything passes{shadow}");
+    }
+    let rules = counted(policy.rules, "rule", "rules");
+    let judges = if policy.by_programs {
+        "the eBPF programs"
+    } else {
+        "the lanes"
+    };
+    format!("closed: {rules}{shadow}, judged by {judges}")
 }
 
 /// How large packets are on the links, where a path takes less than the tunnel.

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use self::template::{DROPS, FLOWS4, FLOWS6, RELIABILITY, TEMPLATES};
 use super::Batch;
-use crate::control::message::{DropCount, EndReason, FinishedFlow, FinishedRecord};
+use crate::control::message::{DropCount, EndReason, FinishedFlow, FinishedRecord, FlowVerdict};
 
 const VERSION: u16 = 10;
 const HEADER: usize = 16;
@@ -195,8 +195,10 @@ fn add_flow(messages: &mut Messages, flow: &FinishedFlow) {
         record.push(direction);
         record.extend(u16::from(tcp_flags(flow, direction)).to_be_bytes());
         record.extend(id(flow).to_be_bytes());
+        record.push(firewall_event(flow.policy.verdict));
         text(&mut record, &flow.site);
         text(&mut record, &flow.links.join(","));
+        text(&mut record, flow.policy.rule.as_deref().unwrap_or_default());
         messages.add(set, 1, records, &record);
         records = 0;
     }
@@ -209,6 +211,14 @@ fn reason(end: EndReason) -> u8 {
         EndReason::Closed => 3,
         EndReason::Stopped => 4,
         EndReason::Pressure => 5,
+    }
+}
+
+/// firewallEvent (IANA: IPFIX): flow deleted, flow denied.
+fn firewall_event(verdict: FlowVerdict) -> u8 {
+    match verdict {
+        FlowVerdict::Allowed => 2,
+        FlowVerdict::Denied => 3,
     }
 }
 

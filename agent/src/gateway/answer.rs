@@ -3,6 +3,7 @@
 mod explain;
 mod flows;
 mod orders;
+mod policy;
 mod records;
 mod routes;
 mod traffic;
@@ -23,8 +24,9 @@ use super::plan::PlannedSite;
 use super::vrrp::warnings_of;
 use super::warnings::Source;
 use crate::control::message::{
-    Attachment, DropCount, DropsReply, Link, LinksReply, Messages, Offload, PathMtu, PathMtuState,
-    Request, Response, Site, SitesReply, StackCount, Status, Tun, Version, Warning, WatchedBy,
+    Attachment, DropCount, DropsReply, Link, LinksReply, MappedPrefix, Messages, Offload, PathMtu,
+    PathMtuState, Request, Response, Site, SitesReply, StackCount, Status, Tun, Version, Warning,
+    WatchedBy,
 };
 use crate::control::{ControlRequest, refusal};
 use crate::datapath::{self, Datapath};
@@ -34,6 +36,7 @@ use crate::liveness::path_mtu::{Report, State};
 use crate::posture;
 use crate::tunnel::PeerSnapshot;
 use crate::tunnel::arrivals::Arrivals;
+use crossway_types::mapping::Mapping;
 
 /// How long `flows` watches before it tells rates.
 const RATE_WINDOW: Duration = Duration::from_millis(500);
@@ -84,6 +87,7 @@ impl Gateway {
             Request::RoutesOverlaps => self.view_of_routes().overlaps(),
             Request::Explain(wanted) => self.explain(&wanted).await,
             Request::FinishedFlows(wanted) => self.finished_flows(&wanted),
+            Request::Policy(wanted) => self.policy(&wanted),
             Request::Drops => match self.drops() {
                 Ok(drops) => Response::Drops(drops),
                 Err(error) => refusal(&error),
@@ -141,6 +145,7 @@ impl Gateway {
                 why: tun.mtu.reason.clone(),
             },
             fast_path: datapath.is_some(),
+            policy: self.policy_state(),
             pins: datapath
                 .map(|datapath| datapath.pin_directory().display().to_string())
                 .unwrap_or_default(),
@@ -192,6 +197,7 @@ impl Gateway {
             why,
             on_down: site.config.on_down.as_str().to_owned(),
             routes: site.config.routes.iter().map(ToString::to_string).collect(),
+            maps: site.config.maps.iter().map(mapped).collect(),
             traffic: self.rates.traffic(&self.forwarding, site.id),
             links: links
                 .into_iter()
@@ -242,6 +248,13 @@ impl Gateway {
             } = drop;
             tracing::info!(reason, packets, bytes, "dropped while it ran");
         }
+    }
+}
+
+fn mapped(map: &Mapping) -> MappedPrefix {
+    MappedPrefix {
+        shown: map.shown().to_string(),
+        real: map.real().to_string(),
     }
 }
 

@@ -53,6 +53,7 @@ impl Desired {
                 interface: device.name.clone(),
                 vnet: lan.vnet.clone(),
                 xdp: XdpChoice::Off,
+                maps: Vec::new(),
             })
         });
         lans.iter().cloned().chain(devices).collect()

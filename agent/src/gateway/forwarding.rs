@@ -4,23 +4,28 @@
 //! again after a failure. Who calls them, and in which order: [`reconcile`](super::reconcile).
 
 mod links;
+mod policy;
 mod sites;
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use datapath_abi::outcome::{DropReason, Tally};
 
+use super::judging::LanePolicy;
 use super::lanes::Lanes;
 use super::links::Links;
 use super::names::lookups::Lookups;
 use super::on_down::DownSites;
 use super::plan::Numbers;
-use crate::datapath::Datapath;
+use crate::datapath::{Datapath, Surroundings};
 use crate::ids::SiteId;
 use crate::io::tun;
+use crate::routes::RouteTable;
 use crate::tunnel::link_bfd::LanRole;
+use crossway_policy::Policy;
 pub(super) use links::spec_of;
 
 /// The lanes, their links and the programs.
@@ -42,6 +47,15 @@ pub(super) struct Forwarding {
     counted: HashMap<SiteId, String>,
     /// See [`Self::spread_by_another`].
     spread_by_another: Option<OwnedFd>,
+    /// What the lanes judge by, and the policy that it is made of.
+    lane_policy: LanePolicy,
+    policy_of_lanes: Policy,
+    /// What the programs judge by, as far as this agent has told them.
+    policy_of_programs: Option<Policy>,
+    /// What is around the gateway, as far as it was told.
+    around: Surroundings,
+    /// The routes that the lanes have.
+    routes: Option<Arc<RouteTable>>,
 }
 
 impl Forwarding {
@@ -50,6 +64,7 @@ impl Forwarding {
         links: Links,
         lookups: Lookups,
         datapath: Option<Datapath>,
+        (policy_of_lanes, lane_policy): (Policy, LanePolicy),
     ) -> Self {
         Self {
             lanes,
@@ -62,6 +77,11 @@ impl Forwarding {
             carriers: HashMap::new(),
             counted: HashMap::new(),
             spread_by_another: None,
+            lane_policy,
+            policy_of_lanes,
+            policy_of_programs: None,
+            around: Surroundings::default(),
+            routes: None,
         }
     }
 

@@ -11,7 +11,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until};
 use super::machine::{Fate, Machine};
 use super::names::Answer;
 use crate::control::ControlRequest;
-use crate::datapath::ProgramLog;
+use crate::datapath::{ProgramLog, RefusedPackets};
 use crate::discovery::Ordered;
 use crate::health::Outcome;
 use crate::host::firewall::notes::Notes;
@@ -20,6 +20,7 @@ use crate::lane::{FromLanes, FromReplica};
 use crate::metrics::Reading;
 use crate::tunnel::LinkChange;
 use crate::vrrp::status::Event as VrrpEvent;
+use crossway_lane::policy::Refused;
 
 /// How often links, rates and idle flows are looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -46,6 +47,8 @@ pub(super) struct Inputs {
     pub(super) firewall: Notes,
     pub(super) machine: Machine,
     pub(super) program_log: Option<ProgramLog>,
+    /// Packets that the programs have denied.
+    pub(super) refused: Option<RefusedPackets>,
     /// Agents that ask to take over.
     pub(super) successors: mpsc::Receiver<UnixStream>,
     pub(super) signals: Signals,
@@ -96,6 +99,8 @@ pub(super) enum Input {
     Names(Vec<Answer>),
     LinkChanges(Vec<LinkChange>),
     Replica(FromReplica),
+    /// Packets that were denied.
+    Refused(Vec<Refused>),
     Probed(Outcome),
     VirtualRouter(VrrpEvent),
     ServicesOrdered(Ordered),
@@ -159,6 +164,10 @@ impl Inputs {
                     return Ok(Input::LinkChanges(std::iter::once(change).chain(waiting).collect()));
                 }
                 Some(from) = self.from_lanes.replicas.recv() => return Ok(Input::Replica(from)),
+                Some(first) = self.from_lanes.refused.recv() => {
+                    let waiting = std::iter::from_fn(|| self.from_lanes.refused.try_recv().ok());
+                    return Ok(Input::Refused(std::iter::once(first).chain(waiting).collect()));
+                }
                 Some(outcome) = self.outcomes.recv() => return Ok(Input::Probed(outcome)),
                 Some(event) = self.vrrp.recv() => return Ok(Input::VirtualRouter(event)),
                 Some(ordered) = self.services.recv() => return Ok(Input::ServicesOrdered(ordered)),
@@ -181,6 +190,7 @@ impl Inputs {
                 () = at(due.links) => return Ok(Input::LinksDue),
                 () = at(due.replicas) => return Ok(Input::ReplicasDue),
                 () = at(due.flows) => return Ok(Input::FlowsDue),
+                refused = refused_by_programs(&mut self.refused) => return Ok(Input::Refused(refused)),
                 () = follow_programs(&mut self.program_log) => continue,
                 _ = self.timers.tick.tick() => return Ok(Input::Tick),
             };
@@ -226,6 +236,25 @@ async fn at(time: Option<Instant>) {
         Some(time) => sleep_until(time.into()).await,
         None => std::future::pending().await,
     }
+}
+
+/// Waits for packets that the eBPF programs have denied.
+async fn refused_by_programs(packets: &mut Option<RefusedPackets>) -> Vec<Refused> {
+    let mut refused = Vec::new();
+    let Some(programs) = packets else {
+        return std::future::pending().await;
+    };
+    let take = |packet: &datapath_abi::policy::Refused| {
+        let kept = packet.kept as usize;
+        refused.push(Refused::new(
+            packet.head.get(..kept).unwrap_or(&packet.head),
+        ));
+    };
+    if let Err(error) = programs.next(take).await {
+        tracing::warn!(%error, "denied packets of the eBPF programs are not answered any more");
+        *packets = None;
+    }
+    refused
 }
 
 /// Logs what the eBPF programs have said since the last look; nothing else depends on it.

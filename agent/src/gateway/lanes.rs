@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use datapath_abi::outcome::{DropReason, Tally};
 
+use super::judging::LanePolicy;
 use crate::clock;
 use crate::io::offload::Offload;
 use crate::io::tun::TunQueue;
@@ -21,7 +22,9 @@ use crate::routes::RouteTable;
 use crate::tunnel::PeerSnapshot;
 use crate::tunnel::initiations::Initiations;
 use crate::tunnel::noise::Identity;
+use crossway_lane::policy::Ruling;
 use crossway_lane::ticket::{Missed, Ticket, ticket};
+use crossway_sys::bpf_link::Attached;
 use crossway_types::marks::DscpModel;
 pub(super) use parked::Parked;
 use parked::Thread;
@@ -45,12 +48,14 @@ struct Running {
 }
 
 /// What new lanes are held to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub(super) struct HeldTo {
     pub(super) mtu: u16,
     pub(super) dscp: DscpModel,
     /// Timestamps of handshakes are not before this.
     pub(super) calendar_begins: Duration,
+    /// From their first packet on.
+    pub(super) policy: LanePolicy,
 }
 
 impl Lanes {
@@ -66,6 +71,7 @@ impl Lanes {
             mtu,
             dscp,
             calendar_begins,
+            policy,
         } = held_to;
         let initiations = Arc::<Initiations>::default();
         let made = pairs.into_iter().map(|(tun, udp)| {
@@ -74,6 +80,7 @@ impl Lanes {
             let mut lane = EmptyLane::new(identity, initiations, mtu.into(), to_control);
             lane.set_dscp(dscp);
             lane.begin_calendar(calendar_begins);
+            lane.set_policy(Arc::clone(&policy.flows), Arc::clone(&policy.ruling));
             lane.on(tun, udp).context("to make a lane")
         });
         Self::run(tun, made.collect::<Result<_>>()?)
@@ -162,6 +169,26 @@ impl Lanes {
     /// Has every lane begin its sessions anew: this machine is a copy.
     pub(super) fn forget_sending_keys(&mut self) -> Result<()> {
         (0..self.count()).try_for_each(|lane| self.send(lane, Command::ForgetSendingKeys))
+    }
+
+    /// Has every lane judge by these rules, and frees the old ones here.
+    pub(super) async fn set_ruling(&mut self, ruling: &Arc<Ruling>) -> Result<()> {
+        for lane in 0..self.running.len() {
+            let handle = &self.running[lane].handle;
+            let taken = handle.set_ruling(Arc::clone(ruling)).await;
+            taken.map_err(|LaneGone| self.failure(lane))?;
+        }
+        Ok(())
+    }
+
+    /// Has every lane leave judging to these programs, or else judge itself.
+    pub(super) fn set_programs(&mut self, programs: Option<&Attached>) -> Result<()> {
+        for lane in 0..self.count() {
+            let programs = programs.map(Attached::try_clone).transpose();
+            let programs = programs.context("to have lanes look at the programs")?;
+            self.send(lane, Command::SetPrograms(programs))?;
+        }
+        Ok(())
     }
 
     /// Replaces the routes of every lane, which share one table, and frees the old one here.

@@ -65,7 +65,9 @@ impl DownSites {
             .filter(|(_, _, site)| self.is_withdrawn(*site))
             .map(|(_, prefix, site)| (prefix, site));
         let active = self.active(plan).map(|(_, prefix, site)| (prefix, site));
-        RouteTable::new(active).with_withdrawn(withdrawn)
+        RouteTable::new(active)
+            .with_withdrawn(withdrawn)
+            .with_maps(plan.maps())
     }
 }
 

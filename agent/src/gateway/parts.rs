@@ -14,6 +14,7 @@ use super::give;
 use super::history::KeptHistory;
 use super::host_side::{HostSide, Tun};
 use super::inputs::{Inputs, Signals, Timers};
+use super::judging::{Judging, LanePolicy};
 use super::lan_side::LanSide;
 use super::lanes::Lanes;
 use super::links::Links;
@@ -91,6 +92,8 @@ pub(super) struct Parts {
     pub(super) host: Host,
     pub(super) datapath: Option<Datapath>,
     pub(super) lanes: Lanes,
+    /// What they judge by.
+    pub(super) policy: LanePolicy,
     pub(super) tun: Tun,
     pub(super) warnings: Warnings,
 }
@@ -116,11 +119,13 @@ impl Parts {
         let lookups = Lookups::new(answers);
         let timestamps = Timestamps::new(&config.name, now);
         let history = KeptHistory::new(&config.name, config.history_mib);
+        let policy = (self.desired.config.policy.clone(), self.policy);
         let gateway = Gateway {
             identity: self.identity,
             desired: self.desired,
             agenda: Agenda::default(),
-            forwarding: Forwarding::new(self.lanes, links, lookups, self.datapath),
+            forwarding: Forwarding::new(self.lanes, links, lookups, self.datapath, policy),
+            judging: Judging::new(now),
             host: HostSide::new(self.host, self.tun, watch.interest()),
             lan: LanSide::new(probed, vrrp_events, now),
             replicas: Replicas::default(),
@@ -172,7 +177,10 @@ impl Gateway {
         let (asked, successors) = mpsc::channel(1);
         tokio::spawn(give::attend(sockets.door, asked));
         let datapath = self.forwarding.datapath.as_mut();
-        let program_log = datapath.map(Datapath::take_log).transpose()?;
+        let (program_log, refused) = match datapath {
+            Some(datapath) => (Some(datapath.take_log()?), Some(datapath.take_refused()?)),
+            None => (None, None),
+        };
         Ok(Inputs {
             requests,
             names: sources.names,
@@ -185,6 +193,7 @@ impl Gateway {
             firewall: Notes::start(),
             machine: Machine::watch(),
             program_log,
+            refused,
             successors,
             signals,
             timers: Timers::new(),

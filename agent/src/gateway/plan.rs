@@ -1,6 +1,9 @@
 //! From a configuration to numbered sites and links, and what differs between two of them. Pure.
 
+mod maps;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use datapath_abi::settings::DEFAULT_VNET;
@@ -10,6 +13,7 @@ use serde_json::{Value, json};
 use crate::config::{Config, Link, RemoteGateway, Site};
 use crate::ids::{LinkId, SiteId, VnetId};
 use crate::prefix::Prefix;
+use crossway_types::mapping::Mapping;
 
 /// Receiver indices have 24 bits; the lower 8 of the 32 on the wire are the session's.
 const RECEIVER_INDICES: u32 = 1 << 24;
@@ -21,6 +25,8 @@ pub struct Plan {
     pub sites: Vec<PlannedSite>,
     /// In the order of the file.
     pub links: Vec<PlannedLink>,
+    /// Prefixes of this site that are shown to all others under other ones.
+    pub own_maps: Vec<Mapping>,
 }
 
 /// A site with its number.
@@ -54,6 +60,8 @@ pub struct PlannedLink {
     pub gateway: RemoteGateway,
     /// What the file says of its path.
     pub path: Link,
+    /// Whom its probe asks, by the address inside of the tunnel.
+    pub probe: Option<IpAddr>,
 }
 
 /// In place of the name of a site, which is not empty: the link leads to a replica.
@@ -80,7 +88,7 @@ pub struct Difference {
     pub sites_removed: Vec<PlannedSite>,
     /// What becomes of links.
     pub links: LinkChanges,
-    /// Whether any prefix has come, gone or moved.
+    /// Whether any prefix has come, gone or moved, or is mapped in another way.
     pub routes: bool,
 }
 
@@ -109,7 +117,11 @@ impl Numbers {
         let mut free_sites = free(self.sites.values().map(|id| id.0).collect());
         let mut free_links = free(self.links.values().map(|(link, _)| link.0).collect());
 
-        let mut plan = Plan::default();
+        let lans = config.gateway.lan.iter();
+        let mut plan = Plan {
+            own_maps: lans.flat_map(|lan| lan.maps.iter().copied()).collect(),
+            ..Plan::default()
+        };
         for site in &config.sites {
             let id = self.site(&site.name, &mut free_sites);
             plan.sites.push(PlannedSite {
@@ -135,6 +147,7 @@ impl Numbers {
                         site_name: site.name.clone(),
                         gateway: gateway.clone(),
                         path: path.clone(),
+                        probe: maps::probe_of(site, path),
                     });
                 }
             }
@@ -150,6 +163,7 @@ impl Numbers {
                 site_name: NO_SITE.to_owned(),
                 gateway: replica.clone(),
                 path: path.clone(),
+                probe: None,
             });
         }
         plan
@@ -307,7 +321,8 @@ impl Plan {
             routes
         };
         // Most files keep their order, which is compared without a copy.
-        difference.routes = !self.routes().eq(new.routes()) && sorted(self) != sorted(new);
+        let moved = !self.routes().eq(new.routes()) && sorted(self) != sorted(new);
+        difference.routes = moved || self.maps() != new.maps();
         difference
     }
 }
@@ -350,7 +365,7 @@ impl LinkChanges {
         for link in new {
             match before.get(&link.id).map(|at| &old[*at]) {
                 Some(old) if !old.same_session(link) => changes.added.push(link.clone()),
-                Some(old) if old.path == link.path => {}
+                Some(old) if old.path == link.path && old.probe == link.probe => {}
                 Some(old) if old.same_path(link) => changes.tuned.push(link.clone()),
                 Some(_) => changes.moved.push(link.clone()),
                 None => changes.added.push(link.clone()),

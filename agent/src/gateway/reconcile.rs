@@ -75,6 +75,7 @@ impl Gateway {
     async fn take_step(&mut self, step: Step, now: Instant) -> Result<Dirty> {
         match step {
             Step::FormerRouters => Ok(self.leave_former_routers().await),
+            Step::Policy => self.set_policy().await,
             Step::Tunnel => self.follow_tunnel().await,
             Step::Sessions => self.set_sessions(),
             Step::Links => self.set_links(now),
@@ -100,6 +101,7 @@ impl Gateway {
             Step::FreeSites => self.forget_free_sites(),
             Step::InterfaceRoles => self.write_roles().await,
             Step::Programs => Ok(self.attach_programs()),
+            Step::Judges => self.choose_judges(),
             Step::Steering => self.steer(),
         }
     }

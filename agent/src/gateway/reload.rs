@@ -88,6 +88,9 @@ impl Gateway {
         if next.config.gateway != self.desired.config.gateway {
             changes.push("gateway settings".to_owned());
         }
+        if next.config.policy != self.desired.config.policy {
+            changes.push("policy".to_owned());
+        }
         if next.config.flows != self.desired.config.flows {
             changes.push("where finished flows go".to_owned());
         }

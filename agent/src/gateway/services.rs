@@ -1,5 +1,7 @@
 //! The catalogue of services: what it is to be, and who asks and orders.
 
+use std::collections::HashMap;
+
 use tokio::sync::oneshot;
 
 use super::Gateway;
@@ -9,6 +11,7 @@ use crate::control::{Asker, Response};
 use crate::discovery::Ordered;
 use crate::journal::Change;
 use crossway_discovery::keeper::Settings;
+use crossway_types::mapping::Mapping;
 
 /// A number of this boot.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -46,7 +49,16 @@ impl Gateway {
             let _ = reply.send(self.no_site(site));
             return;
         }
-        self.discovery.ask(request, reply);
+        self.discovery.ask(request, self.maps_by_name(), reply);
+    }
+
+    /// The mappings of each site that has any.
+    fn maps_by_name(&self) -> HashMap<String, Vec<Mapping>> {
+        let sites = self.desired.config.sites.iter();
+        let mapped = sites.filter(|site| !site.maps.is_empty());
+        mapped
+            .map(|site| (site.name.clone(), site.maps.clone()))
+            .collect()
     }
 
     pub(super) fn order_services(

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use super::Gateway;
 use super::desired::Desired;
 use super::host_side::Tun;
+use super::judging::LanePolicy;
 use super::lanes::{HeldTo, Lanes};
 use super::parts::{Parts, Sockets, Sources};
 use super::plan::Numbers;
@@ -18,14 +19,13 @@ use super::timestamps::start_of_calendars;
 use super::warnings::{Source, Warnings};
 use crate::clock;
 use crate::config::Config;
-use crate::datapath::{Datapath, Held, Holder, RuleSet, TcAttach};
+use crate::datapath::{Datapath, Held, Holder, TcAttach};
 use crate::host::Host;
 use crate::ids::IfIndex;
 use crate::io::tun::TunQueue;
 use crate::io::udp::UdpSocket;
 use crate::lane::ToControl;
 use crate::tunnel::noise::Identity;
-use crossway_types::marks::DscpModel;
 
 /// Brings a gateway up.
 pub(super) async fn start(config: Config, path: PathBuf) -> Result<(Gateway, Sockets, Sources)> {
@@ -42,10 +42,16 @@ pub(super) async fn start(config: Config, path: PathBuf) -> Result<(Gateway, Soc
     let count = lanes_to_run(&config, datapath.is_some(), &mut warnings);
     let steering = datapath.as_ref().filter(|_| count > 1);
     let (to_control, from_lanes) = ToControl::new();
-    let with = LaneParts {
-        identity: &identity,
+    let policy = LanePolicy::new(&config.policy);
+    let held_to = HeldTo {
         mtu: mtu.mtu,
         dscp: config.gateway.dscp,
+        calendar_begins: start_of_calendars(&config.gateway.name),
+        policy: policy.clone(),
+    };
+    let with = LaneParts {
+        identity: &identity,
+        held_to,
         to_control: &to_control,
     };
     let opened = open_lanes(&mut host, &config, count, steering, with).await;
@@ -68,6 +74,7 @@ pub(super) async fn start(config: Config, path: PathBuf) -> Result<(Gateway, Soc
         host,
         datapath,
         lanes,
+        policy,
         warnings,
     };
     let now = clock::now();
@@ -75,7 +82,7 @@ pub(super) async fn start(config: Config, path: PathBuf) -> Result<(Gateway, Soc
     gateway.mark(Event::Started);
     if let Err(error) = gateway.reconcile_or_refuse(now).await {
         // What has been done is undone; the reason for the failure matters more than one of that.
-        if let Err(second) = gateway.stop().await {
+        if let Err(second) = Box::pin(gateway.stop()).await {
             tracing::warn!("{second:#}");
         }
         return Err(error);
@@ -86,8 +93,7 @@ pub(super) async fn start(config: Config, path: PathBuf) -> Result<(Gateway, Soc
 /// What every lane gets.
 struct LaneParts<'a> {
     identity: &'a Identity,
-    mtu: u16,
-    dscp: DscpModel,
+    held_to: HeldTo,
     to_control: &'a ToControl,
 }
 
@@ -116,12 +122,7 @@ async fn open_lanes(
             .context("to let eBPF choose the lane of a packet (kernel 4.16)")?;
     }
     let index = host.interface(&name).await?.index;
-    let held_to = HeldTo {
-        mtu: with.mtu,
-        dscp: with.dscp,
-        calendar_begins: start_of_calendars(&config.gateway.name),
-    };
-    let lanes = Lanes::start(&name, pairs, with.identity, held_to, with.to_control)?;
+    let lanes = Lanes::start(&name, pairs, with.identity, with.held_to, with.to_control)?;
     Ok((index, lanes))
 }
 
@@ -181,8 +182,6 @@ pub(super) fn load_datapath(
         loaded.and_then(|mut datapath| {
             // Receiver indices of an agent before us lead nowhere now.
             datapath.sessions.clear()?;
-            datapath.set_policy(RuleSet::Active, &[])?;
-            datapath.set_policy(RuleSet::Shadow, &[])?;
             Ok(Some(datapath))
         })
     } else {

@@ -14,6 +14,8 @@ use datapath_abi::outcome::Tally;
 
 use super::Gateway;
 use super::answer::{name_in, site_names};
+use super::desired::Desired;
+use super::judge::Judge;
 use super::plan::Plan;
 use super::warnings::Source;
 use crate::control::message::{
@@ -113,14 +115,17 @@ impl Gateway {
         } else {
             &taken[taken.len().saturating_sub(CAPACITY)..]
         };
-        let mut records = records(wanted, &self.desired.plan, &self.forwarding.links);
+        let mut records = records(wanted, &self.desired, &self.forwarding.links);
         records.extend(evicted.map(FinishedRecord::Evicted));
+        let look = self.sweep.steps % DROPS_EACH == 1;
+        if look {
+            records.extend(self.finish_denied());
+        }
         if !records.is_empty() {
             self.tell_history_of_flows(&records);
             self.finished.send_modify(|recent| recent.extend(&records));
         }
         if self.export.is_on() {
-            let look = self.sweep.steps % DROPS_EACH == 1;
             let drops = look.then(|| self.drops().ok()).flatten();
             let drops = drops.map_or_else(Vec::new, |reply| reply.drops);
             self.export.push(Batch { records, drops });
@@ -133,17 +138,18 @@ impl Gateway {
         let drops = self
             .drops()
             .map_or_else(|_| Vec::new(), |reply| reply.drops);
+        let denied = self.end_denied();
         account_file::remove(&self.desired.config.gateway.name);
-        let (plan, links) = (&self.desired.plan, &self.forwarding.links);
+        let (desired, links) = (&self.desired, &self.forwarding.links);
         if let Some(datapath) = &mut self.forwarding.datapath
             && (self.export.is_on() || self.discovery.is_on())
         {
             let end = Export::end_of_last_words();
             let told = end_all(&mut datapath.flows, carried, |taken, evicted| {
                 let flows = (Vec::new(), of_interest(taken));
-                let batch = discovery::batch(flows, (false, false), names(plan));
+                let batch = discovery::batch(flows, (false, false), names(&desired.plan));
                 self.discovery.push_waiting(batch, end);
-                let mut records = records(taken, plan, links);
+                let mut records = records(taken, desired, links);
                 records.extend(evicted.map(FinishedRecord::Evicted));
                 let drops = Vec::new();
                 self.export.push_waiting(Batch { records, drops }, end);
@@ -151,7 +157,7 @@ impl Gateway {
             if let Err(error) = told {
                 tracing::warn!("the last flows could not be told: {error:#}");
             }
-            let records = Vec::new();
+            let records = denied;
             self.export.push_waiting(Batch { records, drops }, end);
         }
         self.export.finish();
@@ -253,12 +259,13 @@ fn evicted(flows: &mut Flows) -> Option<EvictedFlows> {
 }
 
 /// Records of the flows that this gateway has seen; the others are the replica's to tell.
-fn records(taken: &[Taken], plan: &Plan, links: &Links) -> Vec<FinishedRecord> {
+fn records(taken: &[Taken], desired: &Desired, links: &Links) -> Vec<FinishedRecord> {
     // As at most ticks; the names of all sites are not gathered for it.
     if taken.is_empty() {
         return Vec::new();
     }
-    let names = site_names(plan);
+    let names = site_names(&desired.plan);
+    let judge = Judge::of(&desired.config.policy);
     let clock = WallClock {
         now_ns: clock::monotonic_ns(),
         unix_milliseconds: clock::since_epoch().as_millis() as u64,
@@ -273,12 +280,9 @@ fn records(taken: &[Taken], plan: &Plan, links: &Links) -> Vec<FinishedRecord> {
             .entry(site)
             .or_insert_with(|| carriers_of(links, SiteId(site)));
         let told = (name_in(&names, site), carriers.as_slice());
-        FinishedRecord::Flow(Box::new(FinishedFlow::new(
-            (key, counters),
-            *end,
-            told,
-            clock,
-        )))
+        let mut flow = FinishedFlow::new((key, counters), *end, told, clock);
+        flow.policy = judge.flow(key, counters);
+        FinishedRecord::Flow(Box::new(flow))
     });
     records.collect()
 }

@@ -17,13 +17,15 @@ use super::Gateway;
 use super::desired::Desired;
 use super::handover::{Answer, Ask, GatewayExport, Offer, Word};
 use super::host_side::Tun;
-use super::lanes::Lanes;
+use super::judging::LanePolicy;
+use super::lanes::{HeldTo, Lanes};
 use super::links::LinkExport;
 use super::parts::{Parts, Sockets, Sources};
 use super::plan::Numbers;
 use super::preflight::Preflight;
 use super::reconcile::Event;
 use super::start::{lanes_to_run, load_datapath, without_fast_path};
+use super::timestamps::start_of_calendars;
 use super::warnings::{Source, Warnings};
 use crate::config::Config;
 use crate::control::message::LinkState;
@@ -71,7 +73,7 @@ pub(super) async fn take_or_none(
     path: &Path,
     channel: Channel,
 ) -> Result<Option<(Gateway, Sockets, Sources)>> {
-    match take_over(config.clone(), path.to_owned(), channel).await {
+    match Box::pin(take_over(config.clone(), path.to_owned(), channel)).await {
         Ok(taken) => Ok(Some(taken)),
         Err(error) if has_ended(&config.gateway.name).await => {
             tracing::warn!("{error:#}: the agent that ran has ended, this one starts in its place");
@@ -122,7 +124,14 @@ pub(super) async fn take_over(
     let before = numbers_of(&offer);
     let desired = Desired::new(config, before.clone(), count);
     let (to_control, from_lanes) = ToControl::new();
-    let new_lanes = NewLanes::of(&desired, count, &identity, mtu.mtu, &to_control)?;
+    let policy = LanePolicy::new(&desired.config.policy);
+    let held_to = HeldTo {
+        mtu: mtu.mtu,
+        dscp: desired.config.gateway.dscp,
+        calendar_begins: start_of_calendars(&desired.config.gateway.name),
+        policy: policy.clone(),
+    };
+    let new_lanes = NewLanes::of(&desired, count, &identity, &held_to, &to_control)?;
     drop(patient);
     let mut taken = Taken::take(&mut channel, new_lanes, &desired.config, count)?;
 
@@ -145,6 +154,7 @@ pub(super) async fn take_over(
         host,
         datapath,
         lanes: taken.lanes,
+        policy,
         warnings,
     };
     let now = clock::now();

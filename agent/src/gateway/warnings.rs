@@ -24,6 +24,8 @@ pub(super) enum Source {
     /// The host's nftables.
     Firewall,
     FastPath,
+    /// Who judges by the policy.
+    Policy,
     VirtualRouters,
     /// Where the metrics are read.
     Metrics,
@@ -52,6 +54,7 @@ impl Source {
             Self::Swallowed => "swallowed",
             Self::Firewall => "firewall",
             Self::FastPath => "fast-path",
+            Self::Policy => "policy",
             Self::VirtualRouters => "virtual-routers",
             Self::Metrics => "metrics",
             Self::Export => "export",

@@ -1,5 +1,6 @@
 //! Small safe wrappers of system calls, each in its own file: what the standard library does not offer.
 
+pub mod bpf_link;
 pub mod clock;
 pub mod cmsg;
 pub mod interface;

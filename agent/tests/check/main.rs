@@ -9,6 +9,7 @@ mod health;
 mod interfaces;
 mod key_files;
 mod links;
+mod mapping;
 mod metrics;
 mod names;
 mod policy;

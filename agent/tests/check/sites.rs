@@ -154,7 +154,7 @@ const CASES: &[Case] = &[
         replace: r#"["10.3.0.0/24"]"#,
         with: r#"["10.3.0.0/24", "10.2.0.0/24"]"#,
         errors: &[
-            r#"berlin.toml:30:26: site "rome", routes: 10.2.0.0/24 is already a route of site "paris" (line 19): keep it at one site, or give the other a longer prefix"#,
+            r#"berlin.toml:30:26: site "rome", routes: 10.2.0.0/24 is already a route of site "paris" (line 19): keep it at one site, give the other a longer prefix or, if both have these addresses, show one as another with map = { "10.2.0.0/24" = "10.101.0.0/24" }"#,
         ],
     },
     Case {

@@ -2,15 +2,16 @@
 
 mod flows;
 mod gateway;
+mod policy;
 mod services;
 
 use std::time::Duration;
 
 use crossway::control::message::{
-    DropSeries, End, EventKind, ExplainRequest, Explained, ExplainedStep, FastPath, HistoryReply,
-    HistoryRequest, LinksReply, LogFilter, LogLevel, LogLine, Outage, Outcome, OverlapsReply,
-    Reload, RouteAnswer, RouteKind, RoutesReply, Series, SeriesKind, SitesReply, Version,
-    WarningSpan,
+    DropSeries, End, EventKind, ExplainRequest, Explained, ExplainedStep, FastPath, FlowEnd,
+    FlowPolicy, HistoryReply, HistoryRequest, LinksReply, LogFilter, LogLevel, LogLine, Outage,
+    Outcome, OverlapsReply, Reload, RouteAnswer, RouteKind, RoutesReply, Series, SeriesKind,
+    SitesReply, Version, WarningSpan,
 };
 use crossway::control::{Request, Response, overlaps};
 use crossway::journal::{Change, Journal};
@@ -30,6 +31,7 @@ pub(crate) fn answer(request: &Request) -> Response {
         Request::Routes => Response::Routes(RoutesReply { routes: routes() }),
         Request::RouteGet { address } => Response::Route(RouteAnswer {
             address: *address,
+            real: None,
             vnet: "default".to_owned(),
             prefix: Some("10.2.0.0/24".to_owned()),
             kind: Some(RouteKind::Site),
@@ -51,6 +53,7 @@ pub(crate) fn answer(request: &Request) -> Response {
         Request::FinishedFlows(wanted) => Response::FinishedFlows(finished().last(wanted.last)),
         Request::Services(request) => Response::Services(services::reply(request)),
         Request::OrderServices(order) => services::ordered(order),
+        Request::Policy(request) => policy::answer(request),
         Request::Drops => Response::Drops(drops()),
         Request::Explain(request) => explained(request),
         Request::OrderLinks { target, .. } if target == "paris/paris-1" => {
@@ -215,6 +218,7 @@ fn explained(request: &ExplainRequest) -> Response {
             "redirected into the tunnel; its flow is in the table",
         ),
         step("route", "10.2.0.0/24 to site paris"),
+        step("policy", "allowed by rule erp"),
         step(
             "lane 2",
             "link paris/paris-1, Up, to endpoint 192.0.2.7:51822",
@@ -256,6 +260,11 @@ fn explained(request: &ExplainRequest) -> Response {
             FastPath::Carries
         },
         reason: declined.then(|| "ip-options".to_owned()),
+        policy: (!declined).then(|| FlowPolicy {
+            rule: Some("erp".to_owned()),
+            opened_by: Some(FlowEnd::Local),
+            ..FlowPolicy::default()
+        }),
         end: if declined { End::Answered } else { End::ToSite },
         answer: declined.then(|| "time-exceeded".to_owned()),
         prefix: text("10.2.0.0/24"),
@@ -270,6 +279,8 @@ fn explained(request: &ExplainRequest) -> Response {
         mtu_bytes: (!declined).then_some(1420),
         fragmented: false,
         source_network: text("10.1.0.0/24"),
+        mapped_source: None,
+        mapped_destination: None,
         chains: if declined {
             vec!["ip filter FORWARD".to_owned()]
         } else {

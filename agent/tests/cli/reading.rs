@@ -18,6 +18,7 @@ fn every_reading_command_can_be_watched_with_and_without_a_pace() {
         &["links"],
         &["flows"],
         &["services"],
+        &["policy", "show"],
         &["drops"],
         &["routes", "list"],
     ] {
@@ -116,6 +117,45 @@ fn every_reading_command_prints_what_it_always_printed() {
         ("report", &["report"]),
         ("reload", &["reload"]),
     ]);
+}
+
+#[test]
+fn commands_about_the_policy_print_what_they_always_printed() {
+    check_prints(&[
+        ("policy-show", &["policy", "show"][..]),
+        ("policy-show-one", &["policy", "show", "allow #2"]),
+        ("policy-diff", &["policy", "diff"]),
+        ("policy-diff-top", &["policy", "diff", "--top", "1"]),
+        (
+            "flows-denied",
+            &["flows", "--verdict", "denied", "--shadow", "allowed"],
+        ),
+        ("flows-rule", &["flows", "--rule", "erp"]),
+    ]);
+}
+
+#[test]
+fn a_rule_that_is_not_there_is_told_with_the_one_that_is_meant() {
+    let place = Place::new();
+    let _running = place.start("berlin-1");
+    let refused = place.run(&["policy", "show", "epr"], "");
+    assert_eq!(code(&refused), 2);
+    assert!(stderr(&refused).contains("did you mean erp?"));
+}
+
+#[test]
+fn rules_are_suggested_from_services_as_a_file_takes_them() {
+    let place = Place::new();
+    let _running = place.start("berlin-1");
+    let suggest = ["policy", "suggest", "--from-services"];
+    let printed = stdout(&place.run(&suggest, ""));
+    assert_eq!(compare("policy-suggest.txt", &printed), None);
+    let shadow = [&suggest[..], &["--shadow"]].concat();
+    assert_eq!(
+        stdout(&place.run(&shadow, "")),
+        printed.replace("\n[[allow]]\n", "\n[[shadow]]\n")
+    );
+    assert_eq!(code(&place.run(&["policy", "suggest"], "")), 2);
 }
 
 #[test]

@@ -45,6 +45,8 @@ fn bash_completes_names_of_the_running_gateway() {
     assert!(!services.is_empty(), "{services:?}");
     let groups = complete(&["crossway", "services", "--group", "e"]);
     assert_eq!(groups, ["erp"]);
+    let rules = complete(&["crossway", "policy", "show", "e"]);
+    assert_eq!(rules, ["erp"]);
     // Nobody is asked who does not run.
     let none = complete(&["crossway", "--gateway", "bonn", "drain", "p"]);
     assert_eq!(none, [""]);
@@ -64,4 +66,5 @@ fn every_shell_gets_a_script_and_every_command_a_manual_page() {
     assert!(page("crossway.1").contains("Joins sites over WireGuard"));
     assert!(page("crossway-doctor.1").contains("\\-\\-config"));
     assert!(page("crossway-routes-get.1").contains("SYNOPSIS"));
+    assert!(page("crossway-policy-promote.1").contains("dry"));
 }

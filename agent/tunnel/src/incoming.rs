@@ -7,6 +7,7 @@ use std::time::Instant;
 use datapath_abi::outcome::DropReason;
 
 use crate::macs::{Admission, Standing};
+use crate::mapping::map_inbound;
 use crate::message::Message;
 use crate::noise::Responder;
 use crate::peer::Peer;
@@ -76,6 +77,7 @@ impl Tunnel {
         let Some(site) = peer.site() else {
             return peer.handle_replica(inner, now);
         };
+        let source = map_inbound(&self.routes, site, &mut landing[..length], source);
         if !self.routes.may_come_from(source, site) {
             return Err(DropReason::SourceNotInSite);
         }

@@ -32,6 +32,7 @@ mod keypair;
 mod known_addresses;
 pub mod link_bfd;
 mod macs;
+mod mapping;
 pub mod message;
 pub mod noise;
 mod orders;

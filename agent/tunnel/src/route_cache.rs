@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crossway_types::ids::SiteId;
+use crossway_types::mapping::Maps;
 use crossway_types::routes::RouteTable;
 
 /// Addresses remembered: enough for the hosts that talk at once, and a few pages of memory.
@@ -32,6 +33,12 @@ impl RouteCache {
     pub(super) fn replace(&mut self, table: Arc<RouteTable>) -> Arc<RouteTable> {
         self.entries.fill(None);
         std::mem::replace(&mut self.table, table)
+    }
+
+    /// The mappings of the table, if there are any.
+    #[inline]
+    pub(super) fn maps(&self) -> Option<&Maps> {
+        self.table.maps()
     }
 
     /// Whether `site` may send packets with this source.

@@ -4,6 +4,7 @@ mod engines;
 mod floods;
 mod handed_over;
 mod links;
+mod mapping;
 mod paths;
 mod pulses;
 mod replays;

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use crate::mapping::Mapping;
+
 /// An address with the length of the network it sits in, such as `10.255.0.1/32`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InterfaceAddress {
@@ -27,6 +29,8 @@ pub struct Lan {
     pub vnet: String,
     /// Where an XDP program may be attached.
     pub xdp: XdpChoice,
+    /// Prefixes of this site that are shown to all others under other ones.
+    pub maps: Vec<Mapping>,
 }
 
 impl Lan {
@@ -36,6 +40,7 @@ impl Lan {
             interface: interface.into(),
             vnet: "default".to_owned(),
             xdp: XdpChoice::Auto,
+            maps: Vec::new(),
         }
     }
 }

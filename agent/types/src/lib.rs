@@ -10,6 +10,7 @@ pub mod engine;
 pub mod ids;
 pub mod interface;
 pub mod keys;
+pub mod mapping;
 pub mod marks;
 pub mod name;
 pub mod nearest;

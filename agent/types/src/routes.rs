@@ -6,6 +6,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::ids::SiteId;
+use crate::mapping::Maps;
 use crate::prefix::Prefix;
 
 /// The routes of one virtual network. Built once off the packet path, then read only.
@@ -18,6 +19,8 @@ pub struct RouteTable {
     v6: Vec<(u8, OfLength<u128>)>,
     /// Prefixes that no packet is sent by, while their sites may still send.
     withdrawn: Option<Box<Self>>,
+    /// What the addresses of these routes really are, where they are others.
+    maps: Option<Box<Maps>>,
 }
 
 /// The prefixes of one length.
@@ -82,6 +85,19 @@ impl RouteTable {
         let some = !(withdrawn.v4.is_empty() && withdrawn.v6.is_empty());
         self.withdrawn = some.then(|| Box::new(withdrawn));
         self
+    }
+
+    /// With these mappings, of which the routes are the shown side.
+    #[must_use]
+    pub fn with_maps(mut self, maps: Option<Maps>) -> Self {
+        self.maps = maps.map(Box::new);
+        self
+    }
+
+    /// The mappings, if there are any.
+    #[inline]
+    pub fn maps(&self) -> Option<&Maps> {
+        self.maps.as_deref()
     }
 
     /// Whether `site` may send packets with this source: it is reached there, or would be if it were

@@ -16,6 +16,7 @@ pub(super) fn build(plan: &Builder) -> Result<Topology> {
         sites.push(Site {
             name: name.clone(),
             number,
+            lan: lan_of(plan, name, number),
             host: Netns::create(&format!("{prefix}-host-{name}"))?,
             gateway: Netns::create(&format!("{prefix}-gw-{name}"))?,
             wan: plan.wan,
@@ -46,6 +47,16 @@ pub(super) fn build(plan: &Builder) -> Result<Topology> {
         prefix: prefix.clone(),
         directory,
     })
+}
+
+/// The first of the sites that are alike has given its number to all of them.
+fn lan_of(plan: &Builder, name: &str, number: u8) -> u8 {
+    if !plan.alike.iter().any(|alike| alike == name) {
+        return number;
+    }
+    let mut sites = plan.sites.iter().zip(1_u8..);
+    let first = sites.find(|(site, _)| plan.alike.first() == Some(site));
+    first.map_or(number, |(_, first)| first)
 }
 
 fn join_lan(plan: &Builder, site: &Site) -> Result<()> {

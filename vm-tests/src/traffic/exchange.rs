@@ -1,11 +1,12 @@
 //! A bit of everything from one site to another, nothing of which may be lost, changed or come from
 //! somewhere else.
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::{UdpEcho, ping, tcp_transfer, udp_echo, wait_for_ping};
+use super::{UdpEcho, ping, tcp_transfer_to, udp_echo, wait_for_ping};
 use crate::topology::{Family, Site};
 
 /// The first handshake, on a busy machine.
@@ -21,6 +22,21 @@ const DATAGRAM_GAP: Duration = Duration::from_millis(1);
 /// sees another source than the sender's address.
 pub fn exchange(from: &Site, to: &Site, family: Family, tcp_bytes: u64) -> Result<()> {
     let (source, target) = (from.host_address(family), to.host_address(family));
+    exchange_mapped((from, source), (to, target), tcp_bytes)
+}
+
+/// As [`exchange`] between hosts that each other know by these addresses, not by those that they have.
+pub fn exchange_mapped(
+    (from, source): (&Site, IpAddr),
+    (to, target): (&Site, IpAddr),
+    tcp_bytes: u64,
+) -> Result<()> {
+    let family = if target.is_ipv4() {
+        Family::V4
+    } else {
+        Family::V6
+    };
+    let address = to.host_address(family);
     wait_for_ping(&from.host, target, UP)?;
     let pings = ping(&from.host, target, PINGS)?;
     ensure!(
@@ -28,16 +44,16 @@ pub fn exchange(from: &Site, to: &Site, family: Family, tcp_bytes: u64) -> Resul
         "{source} pings {target}: {pings:?}"
     );
 
-    let tcp = tcp_transfer(&from.host, &to.host, target, tcp_bytes)?;
+    let tcp = tcp_transfer_to(&from.host, target, (&to.host, address), tcp_bytes)?;
     ensure!(
         tcp.source_seen == source,
         "{target} saw {} by TCP, not {source}",
         tcp.source_seen
     );
 
-    let echo = UdpEcho::start(&to.host, target)?;
-    let (count, size) = (DATAGRAMS, DATAGRAM_BYTES);
-    let udp = udp_echo(&from.host, echo.address(), count, size, DATAGRAM_GAP)?;
+    let echo = UdpEcho::start(&to.host, address)?;
+    let server = SocketAddr::new(target, echo.address().port());
+    let udp = udp_echo(&from.host, server, DATAGRAMS, DATAGRAM_BYTES, DATAGRAM_GAP)?;
     ensure!(
         udp.received == DATAGRAMS,
         "{source} sends datagrams to {target}: {udp:?}"

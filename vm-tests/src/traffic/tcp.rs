@@ -44,10 +44,20 @@ pub fn tcp_transfer(
     address: IpAddr,
     bytes: u64,
 ) -> Result<TcpReport> {
+    tcp_transfer_to(client, address, (server, address), bytes)
+}
+
+/// As [`tcp_transfer`] to a server whose `address` is another one where the client is: there it is `target`.
+pub fn tcp_transfer_to(
+    client: &Netns,
+    target: IpAddr,
+    (server, address): (&Netns, IpAddr),
+    bytes: u64,
+) -> Result<TcpReport> {
     let listener = server
         .enter(|| TcpListener::bind((address, 0)))?
         .with_context(|| format!("cannot listen on {address} in {}", server.name()))?;
-    let to = listener.local_addr()?;
+    let to = SocketAddr::new(target, listener.local_addr()?.port());
     let receiver = thread::spawn(move || receive(&listener, STALL_LIMIT, |_| ()));
     let start = wait::now();
     let sent = send(client, to, bytes);

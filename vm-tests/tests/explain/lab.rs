@@ -65,6 +65,15 @@ impl Lab {
         Self { gateways, topology }
     }
 
+    /// Adds rules to the files of the gateways, and has them read.
+    pub(crate) fn close(&self, rules: [&str; 2]) {
+        for (gateway, rules) in self.gateways.iter().zip(rules) {
+            let before = std::fs::read_to_string(gateway.config()).unwrap();
+            gateway.write_config_text(&(before + rules)).unwrap();
+            gateway.command(&["reload"]).unwrap();
+        }
+    }
+
     pub(crate) fn hosts(&self, family: Family) -> [IpAddr; 2] {
         [0, 1].map(|site| self.topology.sites[site].host_address(family))
     }

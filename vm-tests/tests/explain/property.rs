@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use vm_tests::api::{DropsReply, End, Explained, FastPath};
+use vm_tests::api::{DropsReply, End, Explained};
 use vm_tests::packet_socket::{Frames, PacketSocket};
 use vm_tests::topology::Family;
 use vm_tests::traffic::{self, wire};
@@ -128,6 +128,14 @@ impl Expected {
         there.is_some_and(|it| it.end == End::ToLan && it.neighbour.is_some())
     }
 
+    /// What the lane denies has come through the device.
+    fn reaches_tunnel(&self) -> bool {
+        let last = self.here.steps.last();
+        let by_lane = last.is_some_and(|step| step.at == "lane");
+        let denied = self.here.reason.as_deref() == Some("policy-denied");
+        self.here.end == End::ToSite || (by_lane && denied)
+    }
+
     /// The ICMP error that was explained.
     fn answer(&self) -> Option<(u8, u8)> {
         let last = self.there.as_ref().unwrap_or(&self.here);
@@ -147,7 +155,7 @@ impl Expected {
     fn is_seen_in(&self, seen: &Seen) -> bool {
         let here = &self.here;
         let is_at = |spot| seen.at.contains(&spot);
-        (here.end != End::ToSite || is_at(Spot::Tunnel))
+        (!self.reaches_tunnel() || is_at(Spot::Tunnel))
             && (!self.delivered() || is_at(Spot::FarHost))
             && (here.end != End::Elsewhere || here.neighbour.is_none() || is_at(Spot::Elsewhere))
             && self
@@ -165,7 +173,7 @@ impl Expected {
         };
         let is_at = |spot| seen.at.contains(&spot);
         self.is_seen_in(seen)
-            && is_at(Spot::Tunnel) == (here.end == End::ToSite)
+            && is_at(Spot::Tunnel) == self.reaches_tunnel()
             && is_at(Spot::FarHost) == self.delivered()
             && (!is_at(Spot::Elsewhere) || here.end == End::Elsewhere)
             && (!is_at(Spot::Back) || here.end == End::ToLan)
@@ -228,10 +236,13 @@ fn code_of(word: &str, ipv4: bool) -> (u8, u8) {
 /// What was left to the stack, by reason, is as it was explained.
 fn check_counters(all: &[Expected], before: &DropsReply, after: &DropsReply) {
     let mut explained: BTreeMap<&str, u64> = BTreeMap::new();
-    let declined = all
-        .iter()
-        .filter(|it| it.here.fast_path == FastPath::Declines);
-    for reason in declined.filter_map(|it| it.here.reason.as_deref()) {
+    // Of a packet that is denied behind that, the reason is another.
+    let steps = all.iter().flat_map(|it| &it.here.steps);
+    let declined = steps.filter_map(|step| {
+        let told = step.what.strip_prefix("left to the kernel (")?;
+        Some(told.split_once(')')?.0)
+    });
+    for reason in declined {
         *explained.entry(reason).or_default() += 1;
     }
     for (before, after) in before.to_stack.iter().zip(&after.to_stack) {

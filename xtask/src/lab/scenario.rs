@@ -1,4 +1,5 @@
-//! Scenarios: what happens to the traffic where a path or a gateway fails, played so that one can watch.
+//! Scenarios: what happens to the traffic where a path or a gateway fails, or where rules come into force, played so that
+//! one can watch.
 //!
 //! ```text
 //!   wan-cut, flap:               ┌─ path 1 ─┐
@@ -8,6 +9,7 @@
 //!           host a ── lan a ─────┤              ├─ path 1 ─ gateway b1 ── host b
 //!                                └─ gateway a2 ─┘
 //! ```
+//! `overlap` has three sites of its own.
 
 use std::time::Duration;
 
@@ -20,6 +22,8 @@ use vm_tests::topology::{Near, Redundant};
 
 use super::{PREFIX, status};
 
+mod overlap;
+mod policy;
 mod watch;
 
 use watch::Watch;
@@ -43,13 +47,19 @@ pub(crate) enum Scenario {
     Flap,
     /// The two gateways of a pair lose each other on the LAN.
     SplitBrain,
+    /// No failure: rules are tried out on the traffic, then put in force.
+    Policy,
+    /// Two of three sites have the same addresses.
+    Overlap,
 }
 
-const NAMED: [(Scenario, &str); 4] = [
+const NAMED: [(Scenario, &str); 6] = [
     (Scenario::WanCut, "wan-cut"),
     (Scenario::GatewayKill, "gateway-kill"),
     (Scenario::Flap, "flap"),
     (Scenario::SplitBrain, "split-brain"),
+    (Scenario::Policy, "policy"),
+    (Scenario::Overlap, "overlap"),
 ];
 
 impl Scenario {
@@ -76,6 +86,12 @@ impl Scenario {
 
 /// Builds the lab, plays the scenario, and shows the live status as the lab does.
 pub(super) fn play(scenario: Scenario, duration: Option<Duration>) -> Result<()> {
+    if scenario == Scenario::Policy {
+        return policy::play(duration);
+    }
+    if scenario == Scenario::Overlap {
+        return overlap::play(duration);
+    }
     let net = build(scenario)?;
     let settings = Settings {
         hold_down_ms: HOLD_DOWN,
@@ -154,6 +170,8 @@ fn tell(scenario: Scenario, net: &Redundant, watch: &mut Watch<'_>) -> Result<()
             let back = SHORT + Duration::from_millis(HOLD_DOWN.into());
             watch.step("gateway a1 is back", back, || net.reconnect(first))?;
         }
+        // It has a stage of its own.
+        Scenario::Policy | Scenario::Overlap => {}
         Scenario::SplitBrain => {
             let first = &net.replicas[0];
             watch.step(

@@ -1,4 +1,5 @@
 use super::*;
+use crate::message::RealEnds;
 
 fn ends() -> FlowEnds {
     FlowEnds {
@@ -17,6 +18,7 @@ fn view(to_site_packets: u64, from_site_packets: u64) -> FlowView<'static> {
         to_site_packets,
         from_site_packets,
         age_seconds: 60,
+        policy: PolicyOfFlow::default(),
     }
 }
 
@@ -40,6 +42,8 @@ fn flow(to_site_bytes: u64, rate: u64, age_seconds: u64) -> Flow {
         idle_seconds: 0,
         tcp_flags: String::new(),
         seen_here: true,
+        policy: FlowPolicy::default(),
+        real: RealEnds::default(),
     }
 }
 
@@ -62,6 +66,35 @@ fn a_filter_asks_for_either_end_and_for_all_of_its_fields() {
     assert!(wanted(r#"{"min_age_seconds":60,"max_age_seconds":60}"#));
     assert!(!wanted(r#"{"min_age_seconds":61}"#));
     assert!(!wanted(r#"{"max_age_seconds":59}"#));
+}
+
+#[test]
+fn a_filter_asks_for_what_the_policy_says() {
+    let judged = |rule, verdict, shadow_verdict| FlowView {
+        policy: PolicyOfFlow {
+            verdict,
+            rule,
+            shadow_verdict,
+        },
+        ..view(5, 5)
+    };
+    let (allowed, denied) = (FlowVerdict::Allowed, FlowVerdict::Denied);
+    let flows = [
+        judged(Some("web"), allowed, Some(denied)),
+        judged(Some("dns"), allowed, None),
+        judged(None, denied, Some(allowed)),
+    ];
+    for (json, expected) in [
+        (r#"{"rule":"web"}"#, [true, false, false]),
+        (r#"{"verdict":"allowed"}"#, [true, true, false]),
+        (r#"{"verdict":"denied"}"#, [false, false, true]),
+        (r#"{"shadow_verdict":"denied"}"#, [true, false, false]),
+        (r#"{"shadow_verdict":"allowed"}"#, [false, false, true]),
+    ] {
+        let filter: FlowFilter = serde_json::from_str(json).unwrap();
+        assert!(filter.asks_policy());
+        assert_eq!(flows.map(|flow| filter.matches(&flow)), expected, "{json}");
+    }
 }
 
 #[test]
@@ -122,6 +155,9 @@ fn a_filter_is_the_same_after_a_trip_over_the_wire() {
         min_age_seconds: Some(60),
         max_age_seconds: Some(3600),
         min_bytes_per_second: Some(1_000_000),
+        verdict: Some(FlowVerdict::Allowed),
+        rule: Some("allow #1".to_owned()),
+        shadow_verdict: Some(FlowVerdict::Denied),
     };
     let json = serde_json::to_string(&filter).unwrap();
     assert_eq!(serde_json::from_str::<FlowFilter>(&json).unwrap(), filter);
@@ -129,7 +165,7 @@ fn a_filter_is_the_same_after_a_trip_over_the_wire() {
         filter.to_string(),
         "--address 2001:db8::/32 --source 2001:db8:1::/48 --destination 2001:db8:2::1/128 --port 53 \
          --protocol udp --site paris --direction one-way --min-age 60s --max-age 3600s \
-         --min-rate 8000000"
+         --min-rate 8000000 --verdict allowed --rule \"allow #1\" --shadow denied"
     );
     assert!(serde_json::from_str::<FlowFilter>(r#"{"address":"10.0.0.1/8"}"#).is_err());
 }

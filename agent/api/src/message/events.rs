@@ -69,6 +69,8 @@ pub enum EventKind {
     Host,
     /// The eBPF programs.
     FastPath,
+    /// A flow that no rule of the policy allows; its name is the address that tried.
+    Denied,
 }
 
 impl EventKind {
@@ -84,6 +86,7 @@ impl EventKind {
             Self::Configuration => "configuration",
             Self::Host => "host",
             Self::FastPath => "fast-path",
+            Self::Denied => "denied",
         }
     }
 }

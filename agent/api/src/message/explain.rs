@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use crossway_types::packet::sample::{Fragment, Sample};
 use serde::{Deserialize, Serialize};
 
+use super::FlowPolicy;
+
 /// A packet to be explained. What is left out is as the command line has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExplainRequest {
@@ -93,6 +95,9 @@ pub struct Explained {
     pub fast_path: FastPath,
     /// Why the fast path leaves it to the kernel or drops it: a word of `drops`.
     pub reason: Option<String>,
+    /// What the policy says of its flow; null where it is not asked.
+    #[serde(default)]
+    pub policy: Option<FlowPolicy>,
     /// What becomes of it, as far as this gateway decides.
     pub end: End,
     /// The ICMP error that its sender gets, such as `time-exceeded`.
@@ -121,6 +126,12 @@ pub struct Explained {
     pub fragmented: bool,
     /// The network of this site's LANs that its source is in, for the far gateway's check of it.
     pub source_network: Option<String>,
+    /// The source that the packet has inside of the tunnel, where this gateway maps it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mapped_source: Option<IpAddr>,
+    /// The destination that the packet has inside of the tunnel, where this gateway maps it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mapped_destination: Option<IpAddr>,
     /// The base chains of nftables at the hook FORWARD that see it, in their order.
     pub chains: Vec<String>,
     /// The way, step by step.

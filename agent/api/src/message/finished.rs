@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use datapath_abi::flow::{FlowCounters, FlowKey};
 use serde::{Deserialize, Serialize};
 
-use crate::filter::{FlowEnds, FlowView};
+use super::FlowPolicy;
+use crate::filter::{FlowEnds, FlowView, PolicyOfFlow};
 use crate::protocol;
 
 const NANOSECONDS_PER_MILLISECOND: u64 = 1_000_000;
@@ -85,6 +86,9 @@ pub struct FinishedFlow {
     pub last_seen_unix_milliseconds: u64,
     /// As of a [`Flow`](super::Flow).
     pub tcp_flags: String,
+    /// What the policy said of it last.
+    #[serde(flatten)]
+    pub policy: FlowPolicy,
 }
 
 /// Why a flow has left the table.
@@ -146,7 +150,7 @@ impl WallClock {
 }
 
 impl FinishedFlow {
-    /// The record of an entry that was taken out of the table.
+    /// The record of an entry that was taken out of the table. What the policy says of it is for others to know.
     pub fn new(
         (key, counters): (&FlowKey, &FlowCounters),
         end: EndReason,
@@ -172,6 +176,7 @@ impl FinishedFlow {
             first_seen_unix_milliseconds: clock.at(counters.first_seen_ns),
             last_seen_unix_milliseconds: clock.at(counters.last_seen_ns),
             tcp_flags: protocol::flags_of_flow(key, counters),
+            policy: FlowPolicy::default(),
         }
     }
 
@@ -192,6 +197,7 @@ impl FinishedFlow {
             to_site_packets: self.to_site_packets,
             from_site_packets: self.from_site_packets,
             age_seconds: lived / 1000,
+            policy: PolicyOfFlow::from(&self.policy),
         }
     }
 }

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use datapath_abi::flow::{FlowCounters, FlowKey, NOT_SEEN_HERE};
 use serde::{Deserialize, Serialize};
 
-use crate::filter::{FlowEnds, FlowFilter, FlowSort, FlowView};
+use super::FlowPolicy;
+use crate::filter::{FlowEnds, FlowFilter, FlowSort, FlowView, PolicyOfFlow};
 use crate::protocol;
 
 const NANOSECONDS_PER_SECOND: u64 = 1_000_000_000;
@@ -103,11 +104,29 @@ pub struct Flow {
     /// the replica's.
     #[serde(default)]
     pub seen_here: bool,
+    /// What the policy says of it.
+    #[serde(flatten)]
+    pub policy: FlowPolicy,
+    /// What hosts really have, where the addresses here stand for others.
+    #[serde(flatten)]
+    pub real: RealEnds,
+}
+
+/// The addresses of the ends of a flow in their own sites.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct RealEnds {
+    /// What `local` stands for, if it is mapped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_real: Option<IpAddr>,
+    /// What `remote` stands for, if it is mapped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote_real: Option<IpAddr>,
 }
 
 impl Flow {
     /// An entry of the flow table at `now_ns` (CLOCK_MONOTONIC). Rates are 0: they need two looks, see
-    /// [`Flow::set_rates`].
+    /// [`Flow::set_rates`]. What the policy says of it is for others to know.
     pub fn new(
         key: &FlowKey,
         counters: &FlowCounters,
@@ -135,6 +154,8 @@ impl Flow {
             idle_seconds: seconds_since(counters.last_seen_ns),
             tcp_flags: protocol::flags_of_flow(key, counters),
             seen_here: counters.route_generation != NOT_SEEN_HERE,
+            policy: FlowPolicy::default(),
+            real: RealEnds::default(),
         }
     }
 
@@ -158,6 +179,7 @@ impl Flow {
             to_site_packets: self.to_site_packets,
             from_site_packets: self.from_site_packets,
             age_seconds: self.age_seconds,
+            policy: PolicyOfFlow::from(&self.policy),
         }
     }
 

@@ -67,6 +67,9 @@ pub struct Service {
     pub vnet: String,
     /// Its address.
     pub address: IpAddr,
+    /// What its address stands for, if that is mapped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub real: Option<IpAddr>,
     /// Its port; 0 where the protocol has none.
     pub port: u16,
     /// Name of the IP protocol, or its number where it has no name here.

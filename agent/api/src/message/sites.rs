@@ -34,13 +34,26 @@ pub struct Site {
     pub why: String,
     /// What becomes of packets to it while it is down: `unreachable`, `drop` or `next-shorter`.
     pub on_down: String,
-    /// Its prefixes.
+    /// Its prefixes as they are shown here.
     pub routes: Vec<String>,
+    /// Those of them that the site itself has under others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub maps: Vec<MappedPrefix>,
     /// What passed. Never loses what the flow table evicted.
     #[serde(flatten)]
     pub traffic: Traffic,
     /// Links that reach it, as in `links`.
     pub links: Vec<Link>,
+}
+
+/// A prefix that stands for another one of the same length.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct MappedPrefix {
+    /// What it is here.
+    pub shown: String,
+    /// What the site itself has.
+    pub real: String,
 }
 
 /// Whether a site can be reached.
@@ -326,6 +339,9 @@ pub struct Route {
     pub site: Option<String>,
     /// The agent's number for it; 0 for [`RouteKind::Kernel`].
     pub route_id: u32,
+    /// The prefix that the site itself has, where this one stands for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub real: Option<String>,
 }
 
 /// Who forwards packets to a prefix.
@@ -355,6 +371,9 @@ impl RouteKind {
 pub struct RouteAnswer {
     /// Address that was asked for.
     pub address: IpAddr,
+    /// The address of the host in its own site, where this one stands for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub real: Option<IpAddr>,
     /// Virtual network in which it was looked up.
     pub vnet: String,
     /// Longest prefix that holds it; null if none does.
@@ -393,6 +412,12 @@ pub struct Overlap {
     pub inner: String,
     /// Its site.
     pub inner_site: String,
+    /// What the sites themselves have, where one of the prefixes stands for another: the outer one's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outer_real: Option<String>,
+    /// The inner one's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inner_real: Option<String>,
     /// What that means for packets.
     pub effect: String,
 }

@@ -38,6 +38,9 @@ pub struct Status {
     pub tun: Tun,
     /// Whether the eBPF programs forward; otherwise the kernel stack does, more slowly.
     pub fast_path: bool,
+    /// Whether a policy says who may reach what, and who judges by it.
+    #[serde(default)]
+    pub policy: PolicyState,
     /// Folder of the pinned maps and links.
     pub pins: String,
     /// Where eBPF programs are attached, or why not.
@@ -70,12 +73,26 @@ pub struct Status {
     pub posture: Posture,
 }
 
+/// Whether a policy says who may reach what.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct PolicyState {
+    /// Whether what no rule allows is denied; otherwise everything passes.
+    pub closed: bool,
+    /// Rules that are enforced.
+    pub rules: u64,
+    /// Rules that are only judged and counted.
+    pub shadow_rules: u64,
+    /// Whether the eBPF programs judge; otherwise the lanes do.
+    pub by_programs: bool,
+}
+
 /// What a person should look at.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Warning {
     /// Where it comes from: `config`, `host`, `routes`, `names`, `own-packets`, `paths`, `swallowed`, `firewall`,
-    /// `fast-path`, `virtual-routers`, `posture`, `not-in-force` or `health`.
+    /// `fast-path`, `policy`, `virtual-routers`, `posture`, `not-in-force` or `health`.
     pub source: String,
     /// The line.
     pub text: String,

@@ -74,6 +74,14 @@ pub(super) fn detach(place: &Place, pins: &Pins, gateway: &str) -> Result<()> {
     Ok(())
 }
 
+/// Whether our filters are on both sides of the interface.
+pub(super) fn are_attached(place: &Place, gateway: &str) -> Result<bool> {
+    let handle = handle_word(gateway);
+    let sides = netlink::sides_with(place.index, PRIORITY, handle);
+    let sides = sides.with_context(|| format!("to look at the filters of {}", place.interface))?;
+    Ok(sides == [true; 2])
+}
+
 fn ensure_qdisc(place: &Place, pins: &Pins) -> Result<()> {
     match tc::qdisc_add_clsact(&place.interface) {
         Ok(()) => {
@@ -111,10 +119,14 @@ fn direction(place: &Place) -> Result<TcAttachType> {
 /// The handle that tells our filters from those of another gateway on the same interface: FNV-1a
 /// of the gateway's name, never zero, which would mean any.
 fn handle(gateway: &str) -> TcHandle {
+    TcHandle::from(handle_word(gateway))
+}
+
+fn handle_word(gateway: &str) -> u32 {
     let hash = gateway.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
         (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
     });
-    TcHandle::from(hash.max(1))
+    hash.max(1)
 }
 
 fn errno(error: &ProgramError) -> Option<i32> {

@@ -47,7 +47,8 @@ pub(crate) fn detach_pinned(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn open(path: &Path) -> io::Result<OwnedFd> {
+/// The link that is pinned at `path`.
+pub(crate) fn open(path: &Path) -> io::Result<OwnedFd> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     let attributes = ObjectAttributes {
         pathname: path.as_ptr() as u64,

@@ -103,6 +103,7 @@ pub(crate) fn lan(interface: &str) -> Lan {
         interface: interface.to_owned(),
         vnet: "default".to_owned(),
         xdp: XdpChoice::Auto,
+        maps: Vec::new(),
     }
 }
 

@@ -128,6 +128,7 @@ impl Entry {
         let total = self.counts.total();
         let (changed, by) = self.review.changed.clone().unzip();
         Service {
+            real: None,
             vnet: VNET.to_owned(),
             address: key.address,
             port: key.port,

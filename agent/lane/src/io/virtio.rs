@@ -98,6 +98,13 @@ impl Header {
     }
 }
 
+/// Where the checksum is that holds the pseudo header's sum only.
+#[inline]
+pub fn unfinished_checksum(header: &Header) -> Option<usize> {
+    (header.flags & NEEDS_CSUM != 0)
+        .then(|| usize::from(header.csum_start) + usize::from(header.csum_offset))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,7 +11,7 @@ const LONGEST_V4: usize = 576;
 const LONGEST_V6: usize = 1280;
 
 /// Whom to tell, and the message without its IP header; `None` where nobody may be told (RFC 1122, 3.2.2; RFC 4443, 2.4).
-pub(super) fn too_big(packet: &[u8], largest: usize, mtu: usize) -> Option<(IpAddr, Vec<u8>)> {
+pub(crate) fn too_big(packet: &[u8], largest: usize, mtu: usize) -> Option<(IpAddr, Vec<u8>)> {
     let (source, destination) = packet::addresses(packet)?;
     if !may_be_told(packet, source, destination) {
         return None;
@@ -45,7 +45,8 @@ pub(super) fn too_big(packet: &[u8], largest: usize, mtu: usize) -> Option<(IpAd
     Some((source, message))
 }
 
-fn may_be_told(packet: &[u8], source: IpAddr, destination: IpAddr) -> bool {
+/// Whether the sender of a packet may be told of it by an error.
+pub(crate) fn may_be_told(packet: &[u8], source: IpAddr, destination: IpAddr) -> bool {
     let nobody = match source {
         IpAddr::V4(source) => source.is_broadcast(),
         IpAddr::V6(_) => false,

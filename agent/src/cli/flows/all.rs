@@ -32,6 +32,17 @@ pub(super) fn ask(options: &Options, request: &FlowsRequest) -> Result<FlowsRepl
     all(options, request)
 }
 
+/// All flows that match, without their rates, in no order: one walk through the table.
+pub(in crate::cli) fn every(options: &Options, filter: FlowFilter) -> Result<Vec<Flow>, Failure> {
+    let request = FlowsRequest {
+        filter,
+        ..FlowsRequest::default()
+    };
+    let mut flows = Vec::new();
+    walk(options, &request, |flow, _| flows.push(flow))?;
+    Ok(flows)
+}
+
 fn page(options: &Options, request: &FlowsRequest) -> Result<FlowsReply, Failure> {
     let pick = |response| match response {
         Response::Flows(reply) => Some(reply),

@@ -12,7 +12,7 @@ use super::super::output::{Look, print};
 use super::super::reading;
 use super::super::units::{bytes, counted, duration};
 use crate::control::message::{
-    EvictedFlows, FinishedFlow, FinishedRecord, FinishedReply, FinishedRequest,
+    EvictedFlows, FinishedFlow, FinishedRecord, FinishedReply, FinishedRequest, FlowVerdict,
 };
 use crate::control::{FlowFilter, Request, Response, protocol};
 
@@ -95,6 +95,13 @@ fn line(flow: &FinishedFlow) -> String {
     );
     if !flow.tcp_flags.is_empty() {
         let _ = write!(line, "  {}", flow.tcp_flags);
+    }
+    match (flow.policy.verdict, &flow.policy.rule) {
+        (FlowVerdict::Denied, _) => line.push_str("  denied"),
+        (FlowVerdict::Allowed, Some(rule)) => {
+            let _ = write!(line, "  by rule {rule}");
+        }
+        (FlowVerdict::Allowed, None) => {}
     }
     line.push('\n');
     line

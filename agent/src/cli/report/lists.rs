@@ -104,6 +104,8 @@ pub(super) fn drops(facts: &Facts<'_>) -> Markup {
 struct Conversation<'a> {
     protocol: &'a str,
     ends: [(IpAddr, u16); 2],
+    /// What the addresses stand for, if they are mapped.
+    real: [Option<IpAddr>; 2],
     site: &'a str,
     bytes: [u64; 2],
     when: String,
@@ -139,8 +141,11 @@ pub(super) fn flows(facts: &Facts<'_>) -> Markup {
                         @for of in &all {
                             tr {
                                 th scope="row" { (of.protocol) }
-                                @for (label, end) in ["here", "there"].into_iter().zip(of.ends) {
-                                    td data-label=(label) { (address(end)) }
+                                @for (label, (end, real)) in ["here", "there"].into_iter().zip(of.ends.into_iter().zip(of.real)) {
+                                    td data-label=(label) {
+                                        (address(end))
+                                        @if let Some(real) = real { " (" (real) ")" }
+                                    }
                                 }
                                 td data-label="site" { (of.site) }
                                 @for (label, of_way) in ["to site", "from site"].into_iter().zip(of.bytes) {
@@ -169,6 +174,7 @@ fn living<'a>(facts: &Facts<'_>, flow: &'a Flow) -> Conversation<'a> {
             (flow.local, flow.local_port),
             (flow.remote, flow.remote_port),
         ],
+        real: [flow.real.local_real, flow.real.remote_real],
         site: &flow.site,
         bytes: [flow.to_site_bytes, flow.from_site_bytes],
         when: format!("since {}, {seen}", times::time(began)),
@@ -182,6 +188,7 @@ fn finished(flow: &FinishedFlow) -> Conversation<'_> {
             (flow.local, flow.local_port),
             (flow.remote, flow.remote_port),
         ],
+        real: [None; 2],
         site: &flow.site,
         bytes: [flow.to_site_bytes, flow.from_site_bytes],
         when: format!(

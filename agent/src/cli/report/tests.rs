@@ -5,8 +5,8 @@ use std::collections::HashSet;
 
 use super::*;
 use crate::control::message::{
-    ClockStep, DropSeries, EndReason, Event, EventKind, FinishedFlow, Flow, Outage, Series,
-    SeriesKind, WarningSpan,
+    ClockStep, DropSeries, EndReason, Event, EventKind, FinishedFlow, Flow, FlowPolicy, Outage,
+    RealEnds, Series, SeriesKind, WarningSpan,
 };
 
 const BEGIN: u64 = 1_800_000_000_000;
@@ -196,6 +196,7 @@ fn eventful() -> Report {
         first_seen_unix_milliseconds: BEGIN,
         last_seen_unix_milliseconds: BEGIN + 3_600_000,
         tcp_flags: "SAPF/SAF".to_owned(),
+        policy: FlowPolicy::default(),
     });
     report.flows.push(Flow {
         protocol: "udp".to_owned(),
@@ -216,6 +217,8 @@ fn eventful() -> Report {
         idle_seconds: 0,
         tcp_flags: String::new(),
         seen_here: true,
+        policy: FlowPolicy::default(),
+        real: RealEnds::default(),
     });
     report.events.push(Event {
         sequence: 1,

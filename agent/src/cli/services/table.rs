@@ -82,7 +82,10 @@ fn rows(services: &[Service], look: Look, nothing: &str) -> String {
             ReviewState::Unapproved => Colour::Red,
         };
         table.row([
-            service.name().to_string().into(),
+            match service.real {
+                Some(real) => format!("{} ({real})", service.name()).into(),
+                None => service.name().to_string().into(),
+            },
             place(service).into(),
             Cell::coloured(service.state.as_str(), colour),
             service.group.clone().unwrap_or_default().into(),
@@ -170,7 +173,7 @@ fn place(service: &Service) -> &str {
     service.site.as_deref().unwrap_or("this side")
 }
 
-pub(super) fn clients(service: &Service) -> String {
+pub(in crate::cli) fn clients(service: &Service) -> String {
     if service.clients_exact {
         count(service.clients)
     } else {
@@ -195,7 +198,7 @@ fn note(service: &Service) -> String {
     }
 }
 
-pub(super) fn time(unix_milliseconds: u64) -> String {
+pub(in crate::cli) fn time(unix_milliseconds: u64) -> String {
     let at = SystemTime::UNIX_EPOCH + Duration::from_millis(unix_milliseconds);
     format_rfc3339_seconds(at).to_string()
 }

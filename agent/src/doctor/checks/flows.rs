@@ -177,7 +177,7 @@ pub(super) fn table(facts: &Facts) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::message::FlowsReply;
+    use crate::control::message::{FlowsReply, RealEnds};
     use datapath_abi::flow::{FlowCounters, FlowKey};
 
     /// A TCP flow between 10.1.0.10 and 10.2.0.10 with these packets (to, from the site).
@@ -201,6 +201,7 @@ mod tests {
         let flow = Flow::new(&key, &counters, ("b", "default"), 9_000_000_000);
         Flow {
             seen_here: true,
+            real: RealEnds::default(),
             ..flow
         }
     }

@@ -5,6 +5,8 @@ use crate::config::Config;
 use crate::control::message::{Finding, Severity};
 use crate::doctor::facts::Facts;
 use crate::prefix::Prefix;
+use crossway_types::mapping::Mapping;
+use crossway_types::mapping::free::FreePrefixes;
 
 pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     let Some(Ok(accepted)) = &facts.config else {
@@ -43,6 +45,20 @@ fn networks(facts: &Facts, tun: &str) -> Vec<(String, Prefix)> {
     networks
 }
 
+/// A prefix that is free, as far as the file and this network say.
+fn proposal(config: &Config, network: Prefix, prefix: Prefix) -> String {
+    let routes = config.sites.iter().flat_map(|site| {
+        let real = site.maps.iter().map(Mapping::real);
+        site.routes.iter().copied().chain(real)
+    });
+    let used = routes.chain([network]).filter(|used| used.length() > 0);
+    let free = FreePrefixes::besides(used).propose(prefix);
+    free.map_or_else(
+        || "one that nobody has".to_owned(),
+        |free| format!("{free} is free"),
+    )
+}
+
 fn meet(
     config: &Config,
     (site, prefix): (&str, Prefix),
@@ -54,7 +70,11 @@ fn meet(
     if is_lan && network.covers(&prefix) {
         let what = format!("{prefix} of site {site} lies in {network}, the network of {interface}");
         let why = "hosts of this LAN look for those addresses on the LAN itself and never ask the gateway".to_owned();
-        let mend = format!("give one of the two other addresses, or take {prefix} out of the site");
+        let mend = format!(
+            "show it as another one with map in the [[site]] ({}), give one of the two other addresses, or take {prefix} out \
+             of the site",
+            proposal(config, network, prefix)
+        );
         let problem = Severity::Problem;
         return Some(finding(
             "overlap",

@@ -15,6 +15,7 @@ const ENTERPRISE_BIT: u16 = 0x8000;
 const SITE_NAME: u16 = ENTERPRISE_BIT | 1;
 const LINK_NAMES: u16 = ENTERPRISE_BIT | 2;
 const DROP_REASON: u16 = ENTERPRISE_BIT | 3;
+const RULE_NAME: u16 = ENTERPRISE_BIT | 4;
 
 /// Elements by their numbers at IANA, each with its length.
 type Field = (u16, u16);
@@ -70,8 +71,10 @@ const FLOW: &[Field] = &[
     (61, 1),  // flowDirection
     (6, 2),   // tcpControlBits
     (148, 8), // flowId
+    (233, 1), // firewallEvent
     (SITE_NAME, VARIABLE),
     (LINK_NAMES, VARIABLE),
+    (RULE_NAME, VARIABLE),
 ];
 
 impl Template {

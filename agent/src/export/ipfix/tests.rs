@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use super::*;
-use crate::control::message::{DropSite, EvictedFlows};
+use crate::control::message::{DropSite, EvictedFlows, FlowPolicy};
 use crossway_sys::clock;
 
 /// A collector by the letter of RFC 7011: templates, then what the data say, field by field.
@@ -100,6 +100,10 @@ fn flow(local: &str, remote: &str, to_site: u64, from_site: u64) -> FinishedReco
         first_seen_unix_milliseconds: 1_800_000_000_000,
         last_seen_unix_milliseconds: 1_800_000_000_500,
         tcp_flags: "SAF/SAR".to_owned(),
+        policy: FlowPolicy {
+            rule: Some("web".to_owned()),
+            ..FlowPolicy::default()
+        },
     }))
 }
 
@@ -152,8 +156,28 @@ fn both_families_and_directions_are_told_as_their_templates_say() {
         (&to[&0x8001][..], &to[&0x8002][..]),
         (&b"paris"[..], &b"paris-1,paris-2"[..])
     );
+    // Of the rule, and that the flow is over.
+    assert_eq!((&to[&0x8004][..], &to[&233][..]), (&b"web"[..], &[2][..]));
     assert_eq!(six[&27][..4], [0x20, 0x01, 0x0d, 0xb8]);
     assert_eq!(number(&six[&2]), 5);
+}
+
+#[test]
+fn a_denied_flow_is_told_as_such() {
+    let FinishedRecord::Flow(mut denied) = flow("10.1.0.2", "10.2.0.9", 1, 0) else {
+        unreachable!("a flow")
+    };
+    denied.policy = FlowPolicy {
+        verdict: FlowVerdict::Denied,
+        ..FlowPolicy::default()
+    };
+    let records = batch(vec![FinishedRecord::Flow(denied)]);
+    let mut reader = Reader::default();
+    for sent in encoder().encode(&records, clock::now(), EPOCH) {
+        reader.read(&sent.bytes);
+    }
+    let (_, record) = &reader.records[0];
+    assert_eq!((number(&record[&233]), record[&0x8004].len()), (3, 0));
 }
 
 #[test]

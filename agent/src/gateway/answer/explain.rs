@@ -3,8 +3,10 @@
 
 mod forwarding;
 mod kernel;
+mod mapping;
 mod packet;
 mod place;
+mod policy;
 mod reasons;
 mod story;
 mod tunnel;
@@ -90,6 +92,7 @@ impl Gateway {
             return self.by_kernel(packet, Some(lan), story).await;
         };
         match explanation.decision() {
+            Decision::Drop => self.dropped_by_program(&at, packet, &explanation, story),
             Decision::ToTunnel => {
                 story.answer.fast_path = FastPath::Carries;
                 let flow = if explanation.has(KNOWN_FLOW) {
@@ -119,6 +122,15 @@ impl Gateway {
     async fn out_of_tunnel(&mut self, packet: &Packet, story: &mut Story) -> Result<()> {
         let tun = self.tun();
         if !self.accept_source(packet, story) {
+            return Ok(());
+        }
+        let (judge, drops) = if self.has_program(Hook::TunIngress, &tun.name) {
+            (format!("{} tun_ingress", tun.name), FastPath::Drops)
+        } else {
+            ("lane".to_owned(), FastPath::None)
+        };
+        if !self.tell_policy(&judge, packet, story)? {
+            story.answer.fast_path = drops;
             return Ok(());
         }
         let Some(explanation) = self.ask_program(Hook::TunIngress, packet, &tun)? else {
@@ -163,6 +175,24 @@ impl Gateway {
     /// From this host itself: no program sees it in front of the kernel's routing.
     async fn by_host(&mut self, packet: &Packet, story: &mut Story) -> Result<()> {
         self.by_kernel(packet, None, story).await
+    }
+
+    /// A program drops the packet, which the policy alone may have it do.
+    fn dropped_by_program(
+        &self,
+        at: &str,
+        packet: &Packet,
+        explanation: &Explanation,
+        story: &mut Story,
+    ) -> Result<()> {
+        story.answer.fast_path = FastPath::Drops;
+        let reason = explanation.drop_reason();
+        if reason != Some(DropReason::PolicyDenied) || self.tell_policy(at, packet, story)? {
+            let reason = reason.map_or("?", DropReason::as_str);
+            story.answer.reason = Some(reason.to_owned());
+            story.step(at, &format!("dropped ({reason})"));
+        }
+        Ok(())
     }
 
     /// A program leaves the packet to the kernel.

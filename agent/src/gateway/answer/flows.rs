@@ -4,6 +4,7 @@
 //! due. What is kept is a page, and where all rates must be known, the byte counts of one region of the table at a time.
 
 mod best;
+mod denied;
 mod look;
 
 use std::collections::HashMap;
@@ -13,14 +14,17 @@ use anyhow::{Result, anyhow};
 use tokio::sync::oneshot;
 
 use self::best::Candidate;
-use self::look::{Look, Next};
+use self::look::{Known, Look, Next};
 use super::RATE_WINDOW;
-use crate::control::message::{Flow, FlowsReply, FlowsRequest, Response};
-use crate::control::refusal;
+use crate::control::message::{Flow, FlowsReply, FlowsRequest, RealEnds, Response};
+use crate::control::{FlowFilter, refusal};
 use crate::datapath::Flows;
 use crate::gateway::Gateway;
+use crate::gateway::judge::Judge;
 use crate::gateway::plan::Plan;
+use crate::ids::SiteId;
 use crossway_sys::clock;
+use crossway_types::mapping::real_of;
 
 /// A `flows` request that is being answered.
 pub(in crate::gateway) struct PendingFlows {
@@ -45,6 +49,15 @@ impl Gateway {
         now: Instant,
     ) {
         let carried = self.carried();
+        if let Some(wrong) = self.wrong_name(&request.filter) {
+            let _ = reply.send(wrong);
+            return;
+        }
+        if request.filter.wants_denied() {
+            let response = self.denied_flows(&request);
+            let _ = reply.send(response.map_or_else(|error| refusal(&error), Response::Flows));
+            return;
+        }
         let Some(datapath) = &self.forwarding.datapath else {
             let _ = reply.send(Response::error(
                 "flows are counted by the eBPF programs, and the fast path is off: see the warnings \
@@ -52,12 +65,6 @@ impl Gateway {
             ));
             return;
         };
-        if let Some(site) = &request.filter.site
-            && !self.has_site(site)
-        {
-            let _ = reply.send(self.no_site(site));
-            return;
-        }
         match Look::begin(&request, &datapath.flows, carried) {
             Ok(look) => self.pending_flows.push(PendingFlows {
                 due: now,
@@ -67,6 +74,19 @@ impl Gateway {
             }),
             Err(error) => drop(reply.send(refusal(&error))),
         }
+    }
+
+    /// The answer where a filter names what is not there.
+    fn wrong_name(&self, filter: &FlowFilter) -> Option<Response> {
+        if let Some(site) = &filter.site
+            && !self.has_site(site)
+        {
+            return Some(self.no_site(site));
+        }
+        let rule = filter.rule.as_ref()?;
+        let rules = &self.desired.config.policy.rules;
+        let is_there = rules.iter().any(|known| known.name == *rule);
+        (!is_there).then(|| self.no_rule(rule))
     }
 
     /// One step for the request that has waited longest for its turn.
@@ -116,10 +136,13 @@ impl Gateway {
         let flows = &mut datapath
             .ok_or_else(|| anyhow!("the fast path is off now"))?
             .flows;
-        let site = |id: u32| name_in(&names, id);
+        let known = Known {
+            site: |id: u32| name_in(&names, id),
+            judge: Judge::of(&self.desired.config.policy),
+        };
         pending
             .look
-            .step(flows, filter, &site, clock::monotonic_ns())
+            .step(flows, filter, &known, clock::monotonic_ns())
     }
 
     fn flows_reply(
@@ -128,6 +151,7 @@ impl Gateway {
         candidates: &[Candidate],
     ) -> Result<FlowsReply> {
         let names = site_names(&self.desired.plan);
+        let judge = Judge::of(&self.desired.config.policy);
         let now_ns = clock::monotonic_ns();
         let flows = candidates.iter().map(|candidate| {
             let site = name_in(&names, candidate.counters.site);
@@ -137,12 +161,14 @@ impl Gateway {
                 (site, "default"),
                 now_ns,
             );
+            flow.policy = judge.flow(&candidate.key, &candidate.counters);
             if flow.seen_here {
                 (
                     flow.to_site_bytes_per_second,
                     flow.from_site_bytes_per_second,
                 ) = candidate.rates;
             }
+            flow.real = real_ends(&self.desired.plan, &flow, candidate.counters.site);
             flow
         });
         let flows: Vec<Flow> = flows.collect();
@@ -162,6 +188,15 @@ impl Gateway {
             filter: pending.request.filter.clone(),
             next: pending.look.next_page(),
         })
+    }
+}
+
+/// What the addresses of a flow stand for. Its local end may be in another site, for which this gateway is a hub.
+fn real_ends(plan: &Plan, flow: &Flow, site: u32) -> RealEnds {
+    let mut sites = plan.sites.iter();
+    RealEnds {
+        local_real: sites.find_map(|site| real_of(&site.config.maps, flow.local)),
+        remote_real: plan.real_address(SiteId(site), flow.remote),
     }
 }
 

@@ -63,6 +63,7 @@ impl RouteView<'_> {
                 Target::Site { route, .. } => route,
                 Target::Kernel => 0,
             },
+            real: self.real_prefix(target, prefix),
         };
         Ok(from_map.into_iter().map(describe).collect())
     }
@@ -79,9 +80,31 @@ impl RouteView<'_> {
                     .map(|prefix| (*prefix, site.config.name.as_str()))
             })
             .collect();
-        Response::Overlaps(OverlapsReply {
-            overlaps: overlaps(VNET_NAME, &routes),
-        })
+        let mut overlaps = overlaps(VNET_NAME, &routes);
+        for overlap in &mut overlaps {
+            overlap.outer_real = self.real_of_named(&overlap.outer_site, &overlap.outer);
+            overlap.inner_real = self.real_of_named(&overlap.inner_site, &overlap.inner);
+        }
+        Response::Overlaps(OverlapsReply { overlaps })
+    }
+
+    /// What the prefix of a site stands for, if that is mapped.
+    fn real_prefix(&self, target: Target, shown: Prefix) -> Option<String> {
+        let Target::Site { site, .. } = target else {
+            return None;
+        };
+        let maps = &self.plan.site(site)?.config.maps;
+        let real = maps.iter().find_map(|map| map.prefix_to_real(shown))?;
+        Some(real.to_string())
+    }
+
+    fn real_of_named(&self, site: &str, shown: &str) -> Option<String> {
+        let mut sites = self.plan.sites.iter();
+        let site = sites.find(|planned| planned.config.name == site)?;
+        let shown = shown.parse().ok()?;
+        let mut maps = site.config.maps.iter();
+        let real = maps.find_map(|map| map.prefix_to_real(shown))?;
+        Some(real.to_string())
     }
 
     pub(super) async fn find(&self, address: IpAddr) -> Response {
@@ -102,6 +125,10 @@ impl RouteView<'_> {
         let kernel = self.kernel_decision(address).await?;
         let site = target.and_then(|target| self.site_name(target));
         let link = target.and_then(|target| self.link_name(target));
+        let real = match target {
+            Some(Target::Site { site, .. }) => self.plan.real_address(site, address),
+            _ => None,
+        };
         let why = match (&prefix, &target, &site) {
             (Some(prefix), Some(Target::Site { .. }), Some(site)) => match &link {
                 Some(link) => format!("{prefix} is a route of site {site}, reached by {link}"),
@@ -115,8 +142,13 @@ impl RouteView<'_> {
             }
             _ => format!("no site has a route to it; the kernel decides: {kernel}"),
         };
+        let why = match real {
+            Some(real) => format!("{why}; there the host is {real}"),
+            None => why,
+        };
         Ok(RouteAnswer {
             address,
+            real,
             vnet: VNET_NAME.to_owned(),
             prefix: prefix.map(|prefix| prefix.to_string()),
             kind: target.map(kind_of),

@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 
 use super::Forwarding;
-use crate::config::Config;
+use crate::config::{Config, Liveness};
 use crate::control::message::{EventKind, LinkState};
 use crate::disk;
 use crate::gateway::desired::Desired;
@@ -76,7 +76,7 @@ impl Forwarding {
     fn tune_link(&mut self, link: &PlannedLink, desired: &Desired, now: Instant) -> Result<()> {
         let hold_down = desired.plan.hold_down(link.site);
         self.links.replan(link.clone(), hold_down, now);
-        let liveness = Box::new(link.path.liveness.clone());
+        let liveness = Box::new(liveness_of(link));
         let source = probe_source(link, &desired.config);
         self.lanes
             .send(link.lane, Command::SetLiveness(link.id, liveness, source))
@@ -269,9 +269,17 @@ pub(in crate::gateway) fn spec_of(link: &PlannedLink, config: &Config) -> Result
         endpoint: None,
         // Told before it is dialled.
         interface: None,
-        liveness: link.path.liveness.clone(),
+        liveness: liveness_of(link),
         probe_source: probe_source(link, config),
     })
+}
+
+/// How a link is watched, in addresses of the far site.
+fn liveness_of(link: &PlannedLink) -> Liveness {
+    Liveness {
+        probe: link.probe,
+        ..link.path.liveness.clone()
+    }
 }
 
 /// Our address inside the tunnel that a link's probe is sent from.

@@ -33,7 +33,9 @@ impl Forwarding {
     /// Gives the lanes their routes.
     pub(in crate::gateway) async fn set_lane_routes(&mut self, plan: &Plan) -> Result<()> {
         let routes = Arc::new(self.down.lane_routes(plan));
-        self.lanes.set_routes(routes).await
+        self.lanes.set_routes(Arc::clone(&routes)).await?;
+        self.routes = Some(routes);
+        Ok(())
     }
 
     /// The numbers that have counted for other sites than the plan gives them to now.
@@ -110,6 +112,7 @@ impl Forwarding {
 
     /// Tells the programs what is around them.
     pub(in crate::gateway) fn set_surroundings(&mut self, around: Surroundings) -> Result<()> {
+        self.around = around;
         match &mut self.datapath {
             Some(datapath) => datapath.settings.set_surroundings(around),
             None => Ok(()),

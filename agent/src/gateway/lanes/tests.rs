@@ -36,6 +36,7 @@ impl Ground {
             mtu: 1420,
             dscp: DscpModel::default(),
             calendar_begins: Duration::ZERO,
+            policy: LanePolicy::new(&crossway_policy::Policy::default()),
         };
         Self {
             lanes: Lanes::start("none", pairs, &identity, held_to, &to_control).unwrap(),

@@ -37,6 +37,7 @@ fn planned(id: u32, endpoints: &[&str]) -> PlannedLink {
             priority: 100,
             liveness: Liveness::default(),
         },
+        probe: None,
     }
 }
 

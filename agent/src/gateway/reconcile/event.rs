@@ -58,6 +58,7 @@ impl Event {
                 Step::FastPathRoutes,
                 Step::InterfaceRoles,
                 Step::Programs,
+                Step::Judges,
             ]),
             Self::LinksChanged => Dirty::of(&[Step::Ranks, Step::States, Step::Dials]),
             // What links speak from is known a second later at the most.

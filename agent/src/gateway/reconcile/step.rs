@@ -2,6 +2,7 @@
 //!
 //! The order is that of the variants of [`Step`], and these are its reasons:
 //!
+//! - The policy comes before all that a packet could go by.
 //! - A packet never meets a step whose next is missing: links, then the lanes' routes, then SITES, then the
 //!   kernel's routes, then those of the fast path, then the programs at their hooks.
 //! - A link knows its interface before it is dialled, and flows have left it before its far end is told
@@ -23,6 +24,8 @@ use std::ops::{BitOr, BitOrAssign};
 pub enum Step {
     /// Hands over the virtual routers that the file does not name any more.
     FormerRouters,
+    /// The policy, in programs and lanes.
+    Policy,
     /// Index and MTU of the tunnel device; the lanes learn the MTU.
     Tunnel,
     /// The receiver indices that `wan_guard` lets through.
@@ -67,6 +70,8 @@ pub enum Step {
     InterfaceRoles,
     /// The programs at their hooks.
     Programs,
+    /// Whether these judge by the policy, or the lanes.
+    Judges,
     /// Which program chooses the lane of a packet.
     Steering,
 }
@@ -85,8 +90,9 @@ pub struct Rule {
 
 impl Step {
     /// In their order.
-    pub const RULES: [Rule; 24] = [
+    pub const RULES: [Rule; 26] = [
         rule(Step::FormerRouters, "virtual routers that are gone"),
+        rule(Step::Policy, "the policy"),
         rule(Step::Tunnel, "the tunnel device"),
         rule(Step::Sessions, "sessions of the fast path"),
         rule(Step::Links, "links"),
@@ -127,7 +133,12 @@ impl Step {
             ..rule(Step::FreeSites, "counters of sites that are gone")
         },
         rule(Step::InterfaceRoles, "interfaces of the fast path"),
-        rule(Step::Programs, "programs of the fast path"),
+        // No program carries packets that has not been told the rules.
+        Rule {
+            waits_for: Dirty::of(&[Step::Policy]),
+            ..rule(Step::Programs, "programs of the fast path")
+        },
+        rule(Step::Judges, "who judges by the policy"),
         rule(Step::Steering, "choice of the lane by eBPF"),
     ];
 
@@ -259,6 +270,7 @@ mod tests {
             Step::Programs,
         ];
         assert!(way.is_sorted());
+        assert!(Step::Policy < Step::Links && Step::Programs < Step::Judges);
         assert!(Step::ReusedSites < Step::Sites && Step::FastPathRoutes < Step::FreeSites);
         assert!(Step::FormerRouters < Step::Host && Step::Host < Step::Routers);
         assert!(Step::Routers < Step::FastPathRoutes && Step::Wans < Step::Dials);

@@ -9,7 +9,8 @@ use super::received::Received;
 use crate::clock;
 use crate::gateway::desired::Desired;
 use crate::gateway::forwarding::spec_of;
-use crate::gateway::timestamps::start_of_calendars;
+use crate::gateway::judging::LanePolicy;
+use crate::gateway::lanes::HeldTo;
 use crate::io::tun::TunQueue;
 use crate::io::udp::UdpSocket;
 use crate::lane::{EmptyLane, LaneHandle, ParkedLane, ToControl};
@@ -31,7 +32,7 @@ impl NewLanes {
         desired: &Desired,
         lanes: u16,
         identity: &Identity,
-        mtu: u16,
+        held_to: &HeldTo,
         to_control: &ToControl,
     ) -> Result<Self> {
         let Desired { config, plan, .. } = desired;
@@ -40,17 +41,18 @@ impl NewLanes {
             specs[usize::from(link.lane)].push(spec_of(link, config)?);
         }
         let routes = plan.routes().map(|(_, prefix, site)| (prefix, site));
-        let routes = Arc::new(RouteTable::new(routes));
-        let begin = start_of_calendars(&config.gateway.name);
+        let routes = Arc::new(RouteTable::new(routes).with_maps(plan.maps()));
         let initiations = Arc::<Initiations>::default();
         let empty = (0..lanes).map(|_| {
             let (identity, to_control) = (identity.clone(), to_control.clone());
             let initiations = Arc::clone(&initiations);
-            let mut lane = EmptyLane::new(identity, initiations, mtu.into(), to_control);
+            let mut lane = EmptyLane::new(identity, initiations, held_to.mtu.into(), to_control);
             // Timestamps of handshakes are not before this.
-            lane.begin_calendar(begin);
-            lane.set_dscp(config.gateway.dscp);
+            lane.begin_calendar(held_to.calendar_begins);
+            lane.set_dscp(held_to.dscp);
             lane.set_routes(Arc::clone(&routes));
+            let LanePolicy { flows, ruling } = held_to.policy.clone();
+            lane.set_policy(flows, ruling);
             lane
         });
         Ok(Self {

@@ -18,6 +18,7 @@ use crossway::liveness::bfd::Pace;
 use crossway::prefix::Prefix;
 use crossway_liveness::vrrp::Interval;
 use crossway_types::address::Family;
+use crossway_types::mapping::Mapping;
 use crossway_types::marks::DscpModel;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -109,6 +110,10 @@ impl Generator {
             interface: it.interface(),
             vnet: "default".to_owned(),
             xdp: it.one_of(&[XdpChoice::Auto, XdpChoice::Off]),
+            maps: it.several(0, 2, |it| {
+                let shown = it.prefix();
+                it.mapping(shown)
+            }),
         });
         let mut health = self.several(0, 3, |it| it.health(&lan));
         let mut seen = HashSet::new();
@@ -237,10 +242,20 @@ impl Generator {
     }
 
     fn site(&mut self, gateway: &Gateway) -> Site {
+        let routes = self.several(1, 20, Self::prefix);
+        let mapped: Vec<Prefix> = routes
+            .iter()
+            .copied()
+            .filter(|_| self.random.random_bool(0.2))
+            .collect();
         Site {
             name: self.name(),
             vnet: "default".to_owned(),
-            routes: self.several(1, 20, Self::prefix),
+            routes,
+            maps: mapped
+                .into_iter()
+                .map(|route| self.mapping(route))
+                .collect(),
             tags: self.several(0, 3, Self::name),
             on_down: self.one_of(&[OnDown::Unreachable, OnDown::Drop, OnDown::NextShorter]),
             gateways: self.several(1, 3, |it| it.site_gateway(gateway)),
@@ -309,6 +324,16 @@ impl Generator {
         BfdAddresses {
             local: self.address_v4().into(),
             remote: self.address_v4().into(),
+        }
+    }
+
+    /// Of a prefix that nothing else overlaps.
+    fn mapping(&mut self, shown: Prefix) -> Mapping {
+        loop {
+            let real = self.prefix();
+            if let Some(mapping) = Mapping::new(real, shown) {
+                return mapping;
+            }
         }
     }
 

@@ -1,7 +1,8 @@
 //! Its flows: those that live, and those that are over.
 
 use crossway::control::message::{
-    EndReason, EvictedFlows, FinishedFlow, FinishedRecord, Flow, FlowsReply, FlowsRequest,
+    EndReason, EvictedFlows, FinishedFlow, FinishedRecord, Flow, FlowEnd, FlowPolicy, FlowVerdict,
+    FlowsReply, FlowsRequest, RealEnds,
 };
 use crossway::export::recent::Recent;
 
@@ -67,6 +68,7 @@ pub(super) fn finished() -> Recent {
             } else {
                 String::new()
             },
+            policy: policy(protocol),
         }))
     };
     let mut recent = Recent::default();
@@ -108,5 +110,24 @@ fn flow(protocol: u8, local: (&str, u16), remote: (&str, u16), site: &str, bytes
             String::new()
         },
         seen_here: true,
+        policy: policy(protocol),
+        real: RealEnds::default(),
+    }
+}
+
+/// A rule lets TCP and GRE pass, and the shadow rules would not; they would let ICMP pass, which is denied.
+fn policy(protocol: u8) -> FlowPolicy {
+    let allowed = matches!(protocol, 6 | 47);
+    let (verdict, shadow) = if allowed {
+        (FlowVerdict::Allowed, FlowVerdict::Denied)
+    } else {
+        (FlowVerdict::Denied, FlowVerdict::Allowed)
+    };
+    FlowPolicy {
+        verdict,
+        rule: allowed.then(|| "erp".to_owned()),
+        shadow_verdict: Some(shadow),
+        shadow_rule: (!allowed).then(|| "shadow #2".to_owned()),
+        opened_by: (protocol != 47).then_some(FlowEnd::Local),
     }
 }

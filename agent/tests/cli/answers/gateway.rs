@@ -2,8 +2,8 @@
 
 use crossway::control::message::{
     Attachment, DropCount, DropSite, DropsReply, Health, HealthTarget, Link, LinkState, Messages,
-    Offload, PathMtu, PathMtuState, Posture, ReplicaFlows, Route, RouteKind, Site, SiteState,
-    StackCount, Status, ThreadPosture, Traffic, Tun, VirtualRouter, Warning, WatchedBy,
+    Offload, PathMtu, PathMtuState, PolicyState, Posture, ReplicaFlows, Route, RouteKind, Site,
+    SiteState, StackCount, Status, ThreadPosture, Traffic, Tun, VirtualRouter, Warning, WatchedBy,
 };
 use crossway::engine::Engine;
 
@@ -26,6 +26,12 @@ pub(super) fn status() -> Status {
             why: "1500 of eth0 less 80".to_owned(),
         },
         fast_path: true,
+        policy: PolicyState {
+            closed: true,
+            rules: 3,
+            shadow_rules: 1,
+            by_programs: true,
+        },
         pins: "/sys/fs/bpf/crossway/berlin-1".to_owned(),
         attachments: vec![
             attachment("eth1", "lan_ingress", "tcx", "kernel 6.6 or newer"),
@@ -130,6 +136,7 @@ pub(super) fn sites() -> Vec<Site> {
             why: "link paris-1 is up".to_owned(),
             on_down: "unreachable".to_owned(),
             routes: vec!["10.2.0.0/24".to_owned(), "2001:db8:2::/48".to_owned()],
+            maps: Vec::new(),
             traffic: traffic(),
             links: links().into_iter().take(1).collect(),
         },
@@ -142,6 +149,7 @@ pub(super) fn sites() -> Vec<Site> {
             why: "rome-1 has no endpoint yet: it must dial".to_owned(),
             on_down: "next-shorter".to_owned(),
             routes: vec!["10.3.0.0/24".to_owned()],
+            maps: Vec::new(),
             traffic: Traffic::default(),
             links: links().into_iter().skip(1).collect(),
         },
@@ -279,6 +287,7 @@ pub(super) fn routes() -> Vec<Route> {
         kind,
         site: site.map(str::to_owned),
         route_id,
+        real: None,
     };
     vec![
         route("10.2.0.0/24", RouteKind::Site, Some("paris"), 1),

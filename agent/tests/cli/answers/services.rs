@@ -60,6 +60,7 @@ fn group() -> ServiceGroup {
 
 fn all() -> Vec<Service> {
     let https = Service {
+        real: None,
         vnet: "default".to_owned(),
         address: "10.2.0.10".parse().unwrap(),
         port: 443,

@@ -5,18 +5,21 @@
 //!   section    length of name (1)  name of the site  flows (1)  flow…
 //!   flow       family (1: 4 or 6)  protocol (1)  local (4|16)  remote (4|16)  local port (2)  remote port (2)
 //!              packets to site (8)  bytes to site (8)  packets from site (8)  bytes from site (8)
-//!              first seen (8, ns)  last seen (8, ns)  TCP flags to site (1)  from site (1)  verdict (1)
+//!              first seen (8, ns)  last seen (8, ns)  TCP flags to site (1)  from site (1)  opened by (1)
 //! ```
 //! All in network order. A site goes by its name, for its number differs from gateway to gateway; times
-//! are the sender's, and become ages by its clock in the head.
+//! are the sender's, and become ages by its clock in the head. Which end opened a flow is the same for both: they serve
+//! one LAN. By it the answers to a flow pass a policy where another takes it over. Whether it is allowed is not told: each
+//! judges by its own rules.
 
-use datapath_abi::flow::{FlowCounters, FlowKey, FlowKey4, FlowVerdict, NOT_SEEN_HERE};
+use datapath_abi::flow::{FlowCounters, FlowKey, FlowKey4, NOT_SEEN_HERE, OpenedBy};
+use datapath_abi::policy::NO_RULE16;
 
 use crate::replica::LONGEST;
 
 /// Raised with each change of the format. A datagram of another version is not read: two replicas of
 /// different versions go without each other's flows until both are of one.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 const RAISES: usize = 1;
 const CLOCK: std::ops::Range<usize> = 2..10;
@@ -152,10 +155,12 @@ fn read_flow(from: &mut Reader<'_>) -> Result<(FlowKey, FlowCounters), Malformed
         route_generation: NOT_SEEN_HERE,
         tcp_flags_to_site: from.u8()?,
         tcp_flags_from_site: from.u8()?,
-        verdict: from.u8()?,
+        opened_by: from.u8()?,
+        rule: NO_RULE16,
+        shadow_rule: NO_RULE16,
         ..FlowCounters::default()
     };
-    let known = counters.verdict <= FlowVerdict::ShadowDenied as u8;
+    let known = counters.opened_by <= OpenedBy::Remote as u8;
     let in_order = counters.first_seen_ns <= counters.last_seen_ns;
     (known && in_order)
         .then_some((key, counters))
@@ -228,7 +233,7 @@ impl Open {
         to.extend([
             counters.tcp_flags_to_site,
             counters.tcp_flags_from_site,
-            counters.verdict,
+            counters.opened_by,
         ]);
     }
 

@@ -1,6 +1,6 @@
 //! What becomes of a flow that a replica tells of.
 
-use datapath_abi::flow::{FlowCounters, NOT_SEEN_HERE};
+use datapath_abi::flow::{FlowCounters, NOT_SEEN_HERE, OpenedBy};
 
 /// Two clocks may differ by so much on when a packet came: the way of a datagram through both gateways.
 const TOLERANCE_NS: u64 = 200_000_000;
@@ -68,7 +68,19 @@ fn raised(own: &FlowCounters, told: &FlowCounters) -> FlowCounters {
         last_seen_ns: own.last_seen_ns.max(told.last_seen_ns),
         tcp_flags_to_site: own.tcp_flags_to_site | told.tcp_flags_to_site,
         tcp_flags_from_site: own.tcp_flags_from_site | told.tcp_flags_from_site,
+        opened_by: opener(own, told),
         ..*own
+    }
+}
+
+/// Which end opened a flow: who saw it begin knows better than who met it in its midst.
+fn opener(own: &FlowCounters, told: &FlowCounters) -> u8 {
+    let told_first = told.first_seen_ns.saturating_add(TOLERANCE_NS) < own.first_seen_ns;
+    let unknown = |flow: &FlowCounters| flow.opened_by == OpenedBy::Unknown as u8;
+    if unknown(own) || (told_first && !unknown(told)) {
+        told.opened_by
+    } else {
+        own.opened_by
     }
 }
 
@@ -132,6 +144,32 @@ mod tests {
         let told = counters([1, 6, 7, 4], [0x12, 0x01]);
         let merged = merge(Some(&own), &told, 7, false).unwrap();
         assert_eq!(merged, counters([9, 6, 7, 8], [0x12, 0x11]));
+    }
+
+    #[test]
+    fn who_saw_a_flow_begin_says_which_end_opened_it() {
+        let opened = |by: OpenedBy, flow| FlowCounters {
+            opened_by: by as u8,
+            ..flow
+        };
+        let (known, late) = (flow(1, 5, 10, NOT_SEEN_HERE), flow(4, 6, 3, 0));
+        for (own, told, expected) in [
+            (OpenedBy::Unknown, OpenedBy::Remote, OpenedBy::Remote),
+            (OpenedBy::Local, OpenedBy::Unknown, OpenedBy::Local),
+            (OpenedBy::Local, OpenedBy::Remote, OpenedBy::Local),
+        ] {
+            let merged = merge(Some(&opened(own, known)), &opened(told, late), 7, false).unwrap();
+            assert_eq!(merged.opened_by, expected as u8, "{own:?} {told:?}");
+        }
+        // We met it in its midst, for instance by an answer.
+        let merged = merge(
+            Some(&opened(OpenedBy::Remote, late)),
+            &opened(OpenedBy::Local, known),
+            7,
+            true,
+        )
+        .unwrap();
+        assert_eq!(merged.opened_by, OpenedBy::Local as u8);
     }
 
     #[test]

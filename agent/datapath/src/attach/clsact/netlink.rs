@@ -28,7 +28,7 @@ const REQUEST: usize = HEADER + 20;
 pub(super) fn delete_clsact(index: u32) -> io::Result<()> {
     let flags = NLM_F_REQUEST | NLM_F_ACK;
     let request = request(RTM_DELQDISC, flags, index, CLSACT_HANDLE, CLSACT_PARENT);
-    match exchange(&request, |_| ()) {
+    match exchange(&request, |_, _| ()) {
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EINVAL)) => Ok(()),
         result => result,
     }
@@ -38,10 +38,40 @@ pub(super) fn delete_clsact(index: u32) -> io::Result<()> {
 pub(super) fn has_filters(index: u32) -> io::Result<bool> {
     let mut found = false;
     for side in SIDES {
-        let request = request(RTM_GETTFILTER, NLM_F_REQUEST | NLM_F_DUMP, index, 0, side);
-        exchange(&request, |kind| found |= kind == RTM_NEWTFILTER)?;
+        for_each_filter(index, side, |_, _| found = true)?;
     }
     Ok(found)
+}
+
+/// Whether each side of the clsact qdisc of the interface `index`, ingress and egress, has a filter of this priority and
+/// handle.
+pub(super) fn sides_with(index: u32, priority: u16, handle: u32) -> io::Result<[bool; 2]> {
+    let mut found = [false; 2];
+    for (found, side) in found.iter_mut().zip(SIDES) {
+        for_each_filter(index, side, |its_priority, its_handle| {
+            *found |= its_priority == priority && its_handle == handle;
+        })?;
+    }
+    Ok(found)
+}
+
+/// Shows priority and handle of each filter.
+fn for_each_filter(index: u32, side: u32, mut visit: impl FnMut(u16, u32)) -> io::Result<()> {
+    let request = request(RTM_GETTFILTER, NLM_F_REQUEST | NLM_F_DUMP, index, 0, side);
+    exchange(&request, |kind, body| {
+        let word = |at: usize| {
+            body.get(at..)?
+                .first_chunk()
+                .copied()
+                .map(u32::from_ne_bytes)
+        };
+        // `struct tcmsg`: the handle, and the priority in the upper half of the last word.
+        if kind == RTM_NEWTFILTER
+            && let (Some(handle), Some(info)) = (word(8), word(16))
+        {
+            visit((info >> 16) as u16, handle);
+        }
+    })
 }
 
 fn request(kind: u16, flags: u16, index: u32, handle: u32, parent: u32) -> [u8; REQUEST] {
@@ -55,8 +85,8 @@ fn request(kind: u16, flags: u16, index: u32, handle: u32, parent: u32) -> [u8; 
     request
 }
 
-/// Sends the request and shows the kind of each message of the answer, up to its end.
-fn exchange(request: &[u8], mut on_message: impl FnMut(u16)) -> io::Result<()> {
+/// Sends the request and shows kind and body of each message of the answer, up to its end.
+fn exchange(request: &[u8], mut on_message: impl FnMut(u16, &[u8])) -> io::Result<()> {
     let socket = Socket::new(NETLINK_ROUTE)?;
     socket.connect(&SocketAddr::new(0, 0))?;
     socket.send(request, 0)?;
@@ -67,7 +97,7 @@ fn exchange(request: &[u8], mut on_message: impl FnMut(u16)) -> io::Result<()> {
             match kind {
                 NLMSG_DONE => return Ok(()),
                 NLMSG_ERROR => return error_of(body),
-                kind => on_message(kind),
+                kind => on_message(kind, body),
             }
         }
     }

@@ -198,15 +198,17 @@ impl Gateway {
         tun: &Named,
         story: &mut Story,
     ) -> Result<()> {
+        let at = format!("{} tun_egress", tun.name);
         let explanation = self.ask_program(Hook::TunEgress, packet, tun)?;
-        if let Some(explanation) = explanation
-            && explanation.decision() == Decision::ToTunnel
-        {
-            story.step(
-                &format!("{} tun_egress", tun.name),
-                "counted for its site, and given its lane",
-            );
-            return self.enter_tunnel(packet, &explanation, story).await;
+        match explanation.map(|explanation| (explanation.decision(), explanation)) {
+            Some((Decision::ToTunnel, explanation)) => {
+                story.step(&at, "counted for its site, and given its lane");
+                return self.enter_tunnel(packet, &explanation, story).await;
+            }
+            Some((Decision::Drop, explanation)) => {
+                return self.dropped_by_program(&at, packet, &explanation, story);
+            }
+            _ => {}
         }
         let site: Option<SiteId> = self
             .planned_route(packet.destination())

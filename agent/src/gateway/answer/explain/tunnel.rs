@@ -17,6 +17,7 @@ use crate::gateway::plan::PlannedSite;
 use crate::ids::{SiteId, VnetId};
 use crate::prefix::Prefix;
 use crossway_sys::own_address;
+use crossway_types::mapping::Mapping;
 use crossway_types::packet::{TCP, UDP, flow_hash, share};
 
 impl Gateway {
@@ -54,6 +55,9 @@ impl Gateway {
             return Ok(());
         };
         self.tell_route(destination, site, story);
+        if !self.tell_policy("lane", packet, story)? {
+            return Ok(());
+        }
         let Some(link) = self.carrier(site, lane, packet) else {
             let why = format!("site {} has no link on lane {lane}", site.config.name);
             Self::dropped_by_lane(story, DropReason::NoRoute, &why);
@@ -85,7 +89,8 @@ impl Gateway {
         if !self.tell_size(packet, link, story) {
             return Ok(());
         }
-        self.tell_far_side(packet, link, story).await?;
+        let source = self.tell_mapping(packet, site, story);
+        self.tell_far_side(packet, link, source, story).await?;
         story.answer.end = End::ToSite;
         Ok(())
     }
@@ -205,15 +210,24 @@ impl Gateway {
         &self,
         packet: &Packet,
         link: &LinkStatus,
+        mapped: Option<IpAddr>,
         story: &mut Story,
     ) -> Result<()> {
-        let source = packet.source();
+        let source = mapped.unwrap_or(packet.source());
         let far = &link.planned.gateway.name;
         let known = match self.site_that_sends(source) {
             Some((prefix, site)) if story.answer.from == "tunnel" => {
                 let site = self.desired.plan.site(site);
                 let site = site.map_or("?", |site| site.config.name.as_str());
                 Some((prefix, format!("of site {site}")))
+            }
+            _ if mapped.is_some() => {
+                let own = self.desired.plan.own_maps.iter();
+                let mut shown = own
+                    .map(Mapping::shown)
+                    .filter(|shown| shown.contains(source));
+                let whose = "that stands for a LAN".to_owned();
+                shown.next().map(|shown| (shown, whose))
             }
             _ => self.own_network(source).await?,
         };
@@ -281,10 +295,9 @@ impl Gateway {
         } else {
             format!("by {}", up.join(" or "))
         };
-        story.step(
-            "lane",
-            &format!("taken from site {name}, {by}: source {source} is in its {prefix}"),
-        );
+        let mut what = format!("taken from site {name}, {by}: source {source} is in its {prefix}");
+        what += &self.tell_mapping_back(packet, site, story);
+        story.step("lane", &what);
         true
     }
 }

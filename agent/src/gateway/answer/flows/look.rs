@@ -8,8 +8,9 @@ use datapath_abi::outcome::Tally;
 
 use super::best::{Best, Candidate, Place};
 use crate::control::message::{FlowsRequest, MAX_PAGE};
-use crate::control::{FlowEnds, FlowFilter, FlowSort, FlowView, Wrong};
+use crate::control::{FlowEnds, FlowFilter, FlowSort, FlowView, PolicyOfFlow, Wrong};
 use crate::datapath::{Flows, Opening, Walk};
+use crate::gateway::judge::Judge;
 
 const NANOSECONDS_PER_SECOND: u64 = 1_000_000_000;
 /// Flows whose byte counts are remembered between two looks, some 20 MB. More are looked at in turn.
@@ -25,6 +26,13 @@ pub(super) enum Next {
     Wait,
     /// The page.
     Done(Vec<Candidate>),
+}
+
+/// What is known of flows beside their table.
+pub(super) struct Known<'a, Site> {
+    /// Names of the sites by their numbers.
+    pub(super) site: Site,
+    pub(super) judge: Judge<'a>,
 }
 
 /// A page in the making.
@@ -150,11 +158,16 @@ impl Look {
         &mut self,
         flows: &mut Flows,
         filter: &FlowFilter,
-        site: &impl Fn(u32) -> &'a str,
+        known: &Known<'a, impl Fn(u32) -> &'a str>,
         now_ns: u64,
     ) -> Result<Next> {
+        let asks_policy = filter.asks_policy();
         let wanted = |key: &FlowKey, counters: &FlowCounters| {
-            filter.matches(&view(key, counters, site(counters.site), now_ns))
+            let mut flow = view(key, counters, (known.site)(counters.site), now_ns);
+            if asks_policy {
+                flow.policy = known.judge.view(known.judge.ask_of_entry(key, counters));
+            }
+            filter.matches(&flow)
         };
         match std::mem::replace(&mut self.phase, Phase::Gather) {
             Phase::Gather if self.sort == FlowSort::Table => {
@@ -330,6 +343,7 @@ fn view<'a>(key: &FlowKey, counters: &FlowCounters, site: &'a str, now_ns: u64) 
         to_site_packets: counters.to_site_packets,
         from_site_packets: counters.from_site_packets,
         age_seconds: now_ns.saturating_sub(counters.first_seen_ns) / NANOSECONDS_PER_SECOND,
+        policy: PolicyOfFlow::default(),
     }
 }
 

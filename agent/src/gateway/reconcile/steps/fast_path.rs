@@ -113,6 +113,9 @@ impl Gateway {
             to: "off".to_owned(),
             cause: format!("{error:#}"),
         });
+        if let Err(error) = self.judge_in_lanes() {
+            tracing::debug!("{error:#}");
+        }
         if let Err(error) = self.forwarding.detach() {
             tracing::warn!("eBPF programs could not be detached: {error:#}");
         }

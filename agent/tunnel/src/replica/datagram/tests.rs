@@ -36,6 +36,9 @@ fn flow(number: u32) -> (FlowKey, FlowCounters) {
         route_generation: NOT_SEEN_HERE,
         tcp_flags_to_site: 0x12,
         tcp_flags_from_site: 0x10,
+        opened_by: OpenedBy::Remote as u8,
+        rule: NO_RULE16,
+        shadow_rule: NO_RULE16,
         ..FlowCounters::default()
     };
     (key, counters)

@@ -1,22 +1,21 @@
-//! Services as the text of a policy: who reaches what, and nothing else.
+//! Services as rules of the configuration file: who reaches what, and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::net::IpAddr;
 
+use super::super::services::{clients, time};
 use super::super::units::counted;
-use super::table::{clients, time};
-use crate::control::message::{Service, ServicesReply};
+use crate::control::message::{RuleSet, Service, ServicesReply};
 
 const HEAD: &str = "\
-# Who reaches which services, as `crossway services export --format policy` writes it.
+# Who reaches which services, as the catalogue of services has it. Rules for the configuration file of the gateway.
 #
-# Each [[allow]] lets hosts of `from` reach `ports` at the addresses of `to`. What stands in none is not meant to be reached.
+# Each rule lets hosts of `from` open flows to `ports` at the addresses of `to`, and answers pass back. What stands in
+# none is denied as soon as the file has an [[allow]]. The order does not matter; no rule takes anything back.
 #   from   names of sites; \"lan\" is this gateway's own side, \"any\" stands for more sites than were noted
-#   to     addresses
 #   ports  protocol/port, or a protocol alone that has no ports
 #
-# The order does not matter, and nothing is taken back by another. This version of Crossway does not enforce it.
 ";
 
 /// Group, from where, and which ports: services that have these in common are one rule.
@@ -25,14 +24,26 @@ type Rule = (Option<String>, Vec<String>, Vec<String>);
 /// Group, from where, and address: services that have these in common differ by their ports.
 type Place = (Option<String>, Vec<String>, IpAddr);
 
-/// The text, which is TOML.
-pub(super) fn text(reply: &ServicesReply) -> String {
+/// The text, which is TOML. A rule names none but the `sites` that are there now.
+pub(super) fn text(reply: &ServicesReply, sites: &[&str], set: RuleSet) -> String {
+    let section = match set {
+        RuleSet::Active => "allow",
+        RuleSet::Shadow => "shadow",
+    };
     let mut text = HEAD.to_owned();
     let filter = reply.filter.to_string();
     let services = counted(reply.services.len() as u64, "service", "services");
-    let _ = writeln!(text, "# {services}: {filter}");
-    for ((group, from, ports), to) in rules(&reply.services) {
-        text.push_str("\n[[allow]]\n");
+    let _ = match filter.as_str() {
+        "" => writeln!(text, "# {services}"),
+        filter => writeln!(text, "# {services}: {filter}"),
+    };
+    for ((group, from, ports), to) in rules(&reply.services, sites) {
+        if from.is_empty() {
+            text.push_str("\n# No rule: the sites that their clients were in are gone.\n");
+            tell_services(&mut text, to.values().flatten());
+            continue;
+        }
+        let _ = writeln!(text, "\n[[{section}]]");
         if let Some(name) = &group {
             let notes = reply.groups.iter().filter(|it| it.name == *name);
             let note = notes
@@ -41,9 +52,7 @@ pub(super) fn text(reply: &ServicesReply) -> String {
             let note = note.map_or_else(String::new, |note| format!(": {note}"));
             let _ = writeln!(text, "# group {name}{note}");
         }
-        for service in to.values().flatten() {
-            let _ = writeln!(text, "# {}", comment(service));
-        }
+        tell_services(&mut text, to.values().flatten());
         let to: Vec<String> = to.keys().map(ToString::to_string).collect();
         for (key, values) in [("from", from), ("to", to), ("ports", ports)] {
             let values: Vec<String> = values.iter().map(|value| format!("{value:?}")).collect();
@@ -53,12 +62,21 @@ pub(super) fn text(reply: &ServicesReply) -> String {
     text
 }
 
+fn tell_services<'a>(text: &mut String, services: impl Iterator<Item = &'a &'a Service>) {
+    for service in services {
+        let _ = writeln!(text, "# {}", comment(service));
+    }
+}
+
 /// The rules, each with its addresses and the services at them. A rule lets in what its services are, and no other
 /// pair of address and port.
-fn rules(services: &[Service]) -> BTreeMap<Rule, BTreeMap<IpAddr, Vec<&Service>>> {
+fn rules<'a>(
+    services: &'a [Service],
+    sites: &[&str],
+) -> BTreeMap<Rule, BTreeMap<IpAddr, Vec<&'a Service>>> {
     let mut at: BTreeMap<Place, Vec<&Service>> = BTreeMap::new();
     for service in services {
-        let key = (service.group.clone(), from(service), service.address);
+        let key = (service.group.clone(), from(service, sites), service.address);
         at.entry(key).or_default().push(service);
     }
     let mut rules: BTreeMap<Rule, BTreeMap<IpAddr, Vec<&Service>>> = BTreeMap::new();
@@ -81,14 +99,14 @@ fn rules(services: &[Service]) -> BTreeMap<Rule, BTreeMap<IpAddr, Vec<&Service>>
     rules
 }
 
-fn from(service: &Service) -> Vec<String> {
+fn from(service: &Service, sites: &[&str]) -> Vec<String> {
     if !service.client_sites_complete {
         return vec!["any".to_owned()];
     }
+    let there = service.client_sites.iter();
+    let there = there.filter(|site| sites.contains(&site.as_str()));
     let here = service.clients_here.then(|| "lan".to_owned());
-    here.into_iter()
-        .chain(service.client_sites.iter().cloned())
-        .collect()
+    here.into_iter().chain(there.cloned()).collect()
 }
 
 fn comment(service: &Service) -> String {
