@@ -54,6 +54,7 @@ pub(super) fn generate() -> String {
     let mut text = format!("{HEADING}{ABI_VERSION}\n");
     write_constants(&mut text);
     write_structs(&mut text);
+    write_policy(&mut text);
     write_enums(&mut text);
     text
 }
@@ -210,6 +211,11 @@ fn write_structs(text: &mut String) {
         }
     );
     layout!(text, InterfaceSlot { ifindex, interface });
+    layout!(text, LocalKey { address });
+    layout!(text, VlanKey { ifindex, id });
+}
+
+fn write_policy(text: &mut String) {
     layout!(
         text,
         Denied {
@@ -224,8 +230,6 @@ fn write_structs(text: &mut String) {
         }
     );
     layout!(text, RuleFlows { active, shadow });
-    layout!(text, LocalKey { address });
-    layout!(text, VlanKey { ifindex, id });
 }
 
 fn write_enums(text: &mut String) {
