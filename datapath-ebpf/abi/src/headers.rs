@@ -128,13 +128,14 @@ impl Headers {
                 }
                 self.ports = Ports::new([head[0], head[1], head[2], head[3]]);
                 self.tcp_flags = head[13];
-                self.opening = Opening::of_tcp(head[13]);
+                self.opening = Opening::of_tcp(head[13]).at(self.ports);
                 self.header_length += length;
             }
             UDP | UDP_LITE | SCTP | DCCP => {
                 let mut slot = Slot::new();
                 let head = read_head(packet, offset, room, &mut slot)?;
                 self.ports = Ports::new([head[0], head[1], head[2], head[3]]);
+                self.opening = Opening::PLAIN.at(self.ports);
                 if self.protocol == UDP {
                     self.header_length += TRANSPORT_HEAD as u32;
                 }
@@ -146,12 +147,11 @@ impl Headers {
                 if matches!(head[0], 0 | 8) {
                     self.ports = Ports::of_echo(*head);
                 }
-                self.opening = Opening::of_icmp(self.family, head[0]);
+                self.opening = Opening::of_icmp(self.family, head[0]).at(self.ports);
             }
             ICMPV6 if self.family == Family::V6 => {
                 let mut slot = Slot::new();
                 let head = read_head(packet, offset, room, &mut slot)?;
-                self.opening = Opening::of_icmp(self.family, head[0]);
                 match head[0] {
                     // Echo Request and Echo Reply (RFC 4443, 4.1 and 4.2).
                     128 | 129 => self.ports = Ports::of_echo(*head),
@@ -159,6 +159,7 @@ impl Headers {
                     133..=137 => self.stack_only = Some(StackReason::NotRoutable),
                     _ => {}
                 }
+                self.opening = Opening::of_icmp(self.family, head[0]).at(self.ports);
             }
             _ => {}
         }
@@ -300,6 +301,15 @@ impl Opening {
             (other, Self::ANEW),
             (echo ^ 1, Self::ALONE),
         ])
+    }
+
+    /// The same of a packet with these ports. Without any, or with an echo's identifier of 0, it has the key of later
+    /// fragments and of ICMP errors, which tells nothing of it.
+    #[inline(always)]
+    fn at(self, ports: Ports) -> Self {
+        let word = ports.word();
+        let is_zero = (word | word.wrapping_neg()) >> 31 ^ 1;
+        Self(self.0 | is_zero as u8 * Self::ALONE)
     }
 
     /// What [`Opening::bits`] gave.

@@ -141,3 +141,17 @@ fn who_opened_a_flow_is_told_by_arithmetic_as_by_words() {
         }
     }
 }
+
+#[test]
+fn what_shares_the_key_of_fragments_is_judged_alone() {
+    let ports = |source: u16, destination: u16| {
+        let [a, b] = source.to_be_bytes();
+        let [c, d] = destination.to_be_bytes();
+        Ports::new([a, b, c, d])
+    };
+    assert!(Opening::PLAIN.at(ports(0, 0)).is_alone());
+    for (source, destination) in [(0, 1), (1, 0), (0, 0x8000), (0x8000, 0), (0xffff, 0xffff)] {
+        let opening = Opening::PLAIN.at(ports(source, destination));
+        assert_eq!(opening, Opening::PLAIN, "{source} {destination}");
+    }
+}

@@ -149,13 +149,13 @@ pub(crate) fn compile(open: u32, rules: &[Rule]) -> Vec<Line> {
             .map(|entries| -> Line { entries.try_into().unwrap() })
     }));
     let address_rows = lines.len() as u32;
-    addresses
-        .iter()
-        .for_each(|row| image.write_row(&mut lines, row));
+    for row in &addresses {
+        image.write_row(&mut lines, row);
+    }
     let port_rows = lines.len() as u32;
-    ports
-        .iter()
-        .for_each(|row| image.write_row(&mut lines, row));
+    for row in &ports {
+        image.write_row(&mut lines, row);
+    }
     let (count, row_lines) = (rules.len() as u32, image.row_lines as u32);
     lines[0] = [
         MAGIC,

@@ -144,6 +144,29 @@ fn later_fragments_pass_by_their_protocol_either_way() {
     assert!(!passes(&mut datapath, At::Lan, &later6(there6())));
 }
 
+/// They have the key of later fragments and of ICMP errors, which are allowed here.
+#[test]
+fn what_has_no_ports_is_not_known_by_a_fragment_or_an_error() {
+    let mut datapath = out_only(&[range(UDP, 53, 53), range(TCP, 443, 443)]);
+    let later = |to: Packet, protocol| to.transport(protocol, &[9; 40]).fragment(100, false);
+    for protocol in [TCP, UDP] {
+        assert!(passes(&mut datapath, At::Lan, &later(there(), protocol)));
+        assert!(passes(
+            &mut datapath,
+            At::OutOfTunnel,
+            &later(back(), protocol)
+        ));
+    }
+    let about = error_about(there(), 11, &back().tcp(443, 1000, ACK, 20));
+    assert!(passes(&mut datapath, At::Lan, &about));
+    for (at, to) in [(At::Lan, there as fn() -> Packet), (At::OutOfTunnel, back)] {
+        assert!(!passes(&mut datapath, at, &to().udp(0, 0, b"?")));
+        assert!(!passes(&mut datapath, at, &to().tcp(0, 0, ACK, 20)));
+        assert!(!passes(&mut datapath, at, &to().icmp(8, 0)));
+        assert!(!passes(&mut datapath, at, &to().icmp(0, 0)));
+    }
+}
+
 /// An ICMP error about a packet.
 fn error_about(outer: Packet, kind: u8, packet: &Packet) -> Packet {
     let protocol = if kind == 11 { ICMP } else { ICMPV6 };
