@@ -1,5 +1,5 @@
-//! Scenarios: what happens to the traffic where a path or a gateway fails, or where rules come into force, played so that
-//! one can watch.
+//! Scenarios: what happens to the traffic where a path or a gateway fails, or where rules come into force, played so
+//! that one can watch.
 //!
 //! ```text
 //!   wan-cut, flap:               ┌─ path 1 ─┐

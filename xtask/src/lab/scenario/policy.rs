@@ -87,7 +87,10 @@ impl Stage<'_> {
         self.show(&["policy", "show"])?;
         self.expect([true, true, true])?;
 
-        self.step("a rule is tried out: host a's side may reach https at host b. It is a shadow rule, so nothing changes")?;
+        self.step(
+            "a rule is tried out: host a's side may reach https at host b. It is a shadow rule, so \
+             nothing changes",
+        )?;
         self.add_rule("shop", HTTPS)?;
         self.expect([true, true, true])?;
         println!("\n           What would be dropped if it were in force:");
