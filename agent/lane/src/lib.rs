@@ -38,7 +38,6 @@ use crossway_tunnel::transmit::Transmits;
 use crossway_tunnel::{Sealed, Tunnel};
 use crossway_types::ids::LinkId;
 use crossway_types::marks::DscpModel;
-use crossway_types::packet;
 pub use drops::Drops;
 use gaps::Gaps;
 use load::Load;
@@ -235,7 +234,7 @@ impl Lane {
                 self.tunnel.on_path_down(link, self.now, &mut self.send);
             }
             Command::SendToReplica(link, payloads) => self.send_to_replica(link, &payloads),
-            Command::SendAnswer(packet) => self.send_answer(&packet),
+            Command::SendAnswer(packet) => self.send_answer(packet),
             Command::SetRoutes(routes, reply) => {
                 // Nobody waits for it any more: then it is freed here.
                 let _ = reply.send(self.tunnel.set_routes(routes));
@@ -289,15 +288,10 @@ impl Lane {
             .add(DropReason::HandshakeTimedOut, self.tunnel.waiting());
     }
 
-    fn send_answer(&mut self, packet: &[u8]) {
-        let to = packet::addresses(packet).map(|(_, to)| to);
-        let peer = to.and_then(|to| self.tunnel.peer_for(to, packet));
-        let sealer = peer.and_then(|peer| self.tunnel.sealer(peer, self.now));
-        let sealed = sealer.map(|mut sealer| sealer.seal(packet, &mut self.send));
-        match sealed {
-            Some(Sealed::Ready | Sealed::Queued) => {}
-            Some(Sealed::Dropped(reason)) => self.drops.count(reason, packet.len()),
-            None => self.drops.count(DropReason::NoRoute, packet.len()),
+    fn send_answer(&mut self, mut packet: Vec<u8>) {
+        let sealed = self.tunnel.send_own(&mut packet, self.now, &mut self.send);
+        if let Sealed::Dropped(reason) = sealed {
+            self.drops.count(reason, packet.len());
         }
     }
 

@@ -6,6 +6,7 @@ mod promote;
 mod rewrite;
 mod show;
 mod suggest;
+mod take;
 
 use clap::Subcommand;
 

@@ -2,13 +2,16 @@
 //! prefixes are shown as ([`crossway_types::mapping`]).
 
 use std::net::IpAddr;
+use std::time::Instant;
 
 use crossway_types::ids::SiteId;
 use crossway_types::packet;
+use datapath_abi::outcome::DropReason;
 
 use crate::peer::Peer;
 use crate::route_cache::RouteCache;
-use crate::{PeerSlot, Tunnel};
+use crate::transmit::Transmits;
+use crate::{PeerSlot, Sealed, Tunnel};
 
 impl Tunnel {
     /// Maps a packet for a peer to the addresses of its site, once all that is to be said of it here has been said.
@@ -19,6 +22,19 @@ impl Tunnel {
             && let Some(site) = self.peers[slot.0].as_ref().and_then(Peer::site)
         {
             maps.outbound(site).apply(packet, unfinished);
+        }
+    }
+
+    /// Sends a packet of the gateway's own, with the addresses of this side, to the site that has its destination.
+    pub fn send_own(&mut self, packet: &mut [u8], now: Instant, out: &mut Transmits) -> Sealed {
+        let to = packet::addresses(packet).map(|(_, to)| to);
+        let Some(slot) = to.and_then(|to| self.peer_for(to, packet)) else {
+            return Sealed::Dropped(DropReason::NoRoute);
+        };
+        self.map_outbound(slot, packet, None);
+        match self.sealer(slot, now) {
+            Some(mut sealer) => sealer.seal(packet, out),
+            None => Sealed::Dropped(DropReason::NoRoute),
         }
     }
 }

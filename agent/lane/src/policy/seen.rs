@@ -8,12 +8,6 @@ use datapath_abi::settings::DEFAULT_VNET;
 
 use super::table::{End, Key};
 use crossway_types::packet::write::{ICMP, ICMP_HEADER, ICMPV6};
-use crossway_types::packet::{TCP, UDP};
-
-/// Protocols that begin with ports as TCP does: DCCP, SCTP and UDP-Lite.
-const DCCP: u8 = 33;
-const SCTP: u8 = 132;
-const UDP_LITE: u8 = 136;
 
 /// Who talks to whom, and what kind of packet it is.
 #[derive(Clone, Copy, Debug)]
@@ -87,13 +81,18 @@ impl Quoted {
         if is_error || source != headers.destination {
             return None;
         }
-        let first = Some(transport).filter(|_| !upper.later_fragment);
+        // Without its ports nobody knows what it was: no ports would be any.
+        let ports = if upper.later_fragment {
+            None
+        } else {
+            Some(ports_of(transport, upper.protocol)?)
+        };
         Some(Self {
             family,
             source,
             destination,
             protocol: upper.protocol,
-            ports: first.and_then(|transport| ports_of(transport, upper.protocol)),
+            ports,
         })
     }
 
@@ -142,7 +141,7 @@ fn is_error(transport: &[u8], family: Family, protocol: u8) -> bool {
 
 /// The ports at the start of a quoted transport header, unless too little is quoted. Rules know none of other protocols.
 fn ports_of(transport: &[u8], protocol: u8) -> Option<Ports> {
-    if !matches!(protocol, TCP | UDP | DCCP | SCTP | UDP_LITE) {
+    if !headers::has_ports(protocol) {
         return Some(Ports::of_word(0));
     }
     let bytes = transport.get(..4)?.try_into().ok()?;

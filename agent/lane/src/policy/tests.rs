@@ -182,6 +182,12 @@ fn fragments_go_by_their_protocol_and_errors_by_what_they_are_about() {
             "the least"
         );
     }
+    for quoted in 20..24 {
+        let cut = error_about(&sent[..quoted], [2, 254], [1, 1]);
+        assert!(!lanes.comes_in(&cut), "its ports are not there: {quoted}");
+    }
+    let rest = later_fragment([1, 1], [2, 1], 17);
+    assert!(lanes.comes_in(&error_about(&rest, [2, 254], [1, 1])));
     assert!(
         !lanes.comes_in(&error_about(&sent, [2, 254], [1, 7])),
         "for another"

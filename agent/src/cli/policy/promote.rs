@@ -1,7 +1,8 @@
 //! `crossway policy promote`: the shadow rules of a file become its rules.
 //!
 //! The new text is checked as `crossway check` does before anything is written. It is written beside the file and takes
-//! its place whole; where the gateway does not take it, the old text comes back the same way.
+//! its place whole; where the gateway refuses it, the old text comes back the same way. Where nobody knows whether the
+//! gateway has taken it, the new text stays: the file must not say less than what is in force. The old text is beside it.
 
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
@@ -14,12 +15,11 @@ use clap::{Args, ValueHint};
 
 use super::super::failure::Failure;
 use super::super::output::print;
-use super::super::{Options, check, reading, reload};
+use super::super::{Options, check};
 use super::rewrite::Promotion;
+use super::take::{self, LINES_OF_NEW, Reader, Taken};
 use crate::config::endpoint::Problem;
 use crate::config::{Config, Files};
-use crate::control::message::Outcome;
-use crate::control::{Request, Response};
 use crate::disk::Disk;
 use crate::keys::{KeyFileError, SecretKey};
 
@@ -27,7 +27,8 @@ use crate::keys::{KeyFileError, SecretKey};
 #[derive(Args, Debug)]
 #[command(
     after_help = "[[shadow]] becomes [[allow]], the old [[allow]] go, and all else stays, comments too. Where \
-                  `crossway check` refuses the new text, or the gateway does, the file is as before."
+                  `crossway check` refuses the new text, or the gateway does, the file is as before. Where the \
+                  gateway's answer is lost, the new text stays, and the old one is in FILE.before-promote."
 )]
 pub(in crate::cli) struct Promote {
     /// The configuration file of the running gateway
@@ -47,19 +48,26 @@ pub(in crate::cli) fn promote(options: &Options, wanted: &Promote) -> Result<(),
     let old = Disk.text(&file).map_err(unreadable)?;
     let promotion = Promotion::of(&old).map_err(|why| Failure::Wrong(format!("{shown}: {why}")))?;
     let new = promotion.text();
-    let config = checked(&file, &new)?;
     if wanted.dry_run {
-        return print(&promotion.diff(&shown.to_string()));
+        // First: findings name lines of what nobody has seen yet.
+        print(&promotion.diff(&shown.to_string()))?;
+    }
+    let config = checked(&file, &new).inspect_err(|_| {
+        eprintln!(
+            "crossway: {LINES_OF_NEW}; {shown} is as it was, and `crossway policy promote {shown} --dry-run` shows \
+             what would change in it"
+        );
+    })?;
+    if wanted.dry_run {
+        return Ok(());
     }
     let of_gateway = Options {
         gateway: options.gateway.clone().or(Some(config.gateway.name)),
         ..*options
     };
     // A file that no gateway reads is not changed.
-    let is_version = |response| matches!(response, Response::Version(_)).then_some(());
-    reading::ask(&of_gateway, &Request::Version, is_version)?;
-    put(&file, (&old, &new), || reload(&of_gateway, options.json))
-        .inspect_err(|_| eprintln!("crossway: {shown} is as it was"))
+    let reader = Reader::of(&of_gateway, &file)?;
+    put(&file, (&old, &new), || take::reload(&of_gateway, reader))
 }
 
 /// What `crossway check` says of the text in the place of the file's.
@@ -97,47 +105,60 @@ impl Files for WithText<'_> {
     }
 }
 
-/// Writes the new text and has it taken; the old one comes back where it is not.
-fn put(
-    file: &Path,
-    (old, new): (&str, &str),
-    take: impl FnOnce() -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    let cannot = || format!("cannot replace {}", file.display());
+/// Writes the new text and has it taken; the old one comes back where it was refused, and is kept where nobody knows.
+fn put(file: &Path, (old, new): (&str, &str), take: impl FnOnce() -> Taken) -> Result<(), Failure> {
+    let shown = file.display();
+    let cannot = || format!("cannot replace {shown}");
     if Disk.text(file).with_context(cannot)? != old {
-        let why = format!("{} has just been changed: try again", file.display());
-        return Err(anyhow::anyhow!(why).into());
+        return Err(anyhow::anyhow!("{shown} has just been changed: try again").into());
     }
-    replace(file, new).with_context(cannot)?;
-    let Err(failure) = take() else {
-        return Ok(());
-    };
-    replace(file, old)
-        .with_context(|| format!("the old text of {} is not back", file.display()))?;
-    Err(failure)
-}
-
-/// Has the gateway read the file, and tells what came of it. A gateway that finds no change reads another file.
-fn reload(options: &Options, json: bool) -> Result<(), Failure> {
-    let pick = |response| match response {
-        Response::Reload(reload) => Some(reload),
-        _ => None,
-    };
-    let reload = reading::ask(options, &Request::Reload, pick)?;
-    if reload.outcome == Outcome::Unchanged {
-        let gateway = options.gateway.as_deref().unwrap_or_default();
-        return Err(Failure::Wrong(format!(
-            "gateway {gateway} found no change, so it reads another file: `crossway status` names it"
-        )));
+    // Before all else: this command may be killed while it waits for the answer.
+    let kept = write_beside(file, ".before-promote", old).with_context(cannot)?;
+    if let Err(error) = replace(file, new) {
+        if Disk.text(file).is_ok_and(|found| found == old) {
+            drop(fs::remove_file(&kept));
+        }
+        return Err(anyhow::Error::new(error).context(cannot()).into());
     }
-    reload::tell_outcome(&reload, json)
+    let said = match take() {
+        Taken::Yes(told) => told,
+        Taken::Refused(failure) => {
+            let kept = kept.display();
+            let lost = || format!("the old text of {shown} is not back: it is in {kept}");
+            replace(file, old).with_context(lost)?;
+            eprintln!("crossway: {shown} is as it was");
+            Err(failure)
+        }
+        Taken::Unknown(why) => {
+            let kept = kept.display();
+            return Err(anyhow::anyhow!(
+                "it is not known whether the gateway has taken {shown}, which has the new text ({why}): `crossway \
+                 reload` says \"Nothing changed\" if it has, and has it taken if not; to go back, `mv {kept} {shown}` \
+                 and `crossway reload`"
+            )
+            .into());
+        }
+    };
+    fs::remove_file(&kept).with_context(|| format!("cannot remove {}", kept.display()))?;
+    said
 }
 
 /// Puts a text in the place of a file's, whole or not at all, with its mode and its owner.
 fn replace(file: &Path, text: &str) -> io::Result<()> {
+    let beside = write_beside(file, ".new", text)?;
+    fs::rename(&beside, file).inspect_err(|_| drop(fs::remove_file(&beside)))?;
+    // The new name is on the disk as well.
+    match file.parent() {
+        Some(folder) => fs::File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+/// Writes a text to a file of the other one's mode and owner, whose name has an end more; its name.
+fn write_beside(file: &Path, end: &str, text: &str) -> io::Result<PathBuf> {
     let found = fs::metadata(file)?;
     let mut name = OsString::from(file);
-    name.push(".new");
+    name.push(end);
     let beside = PathBuf::from(name);
     // What was left by a command that was killed, or a link that somebody has planted: the name goes.
     match fs::remove_file(&beside) {
@@ -157,15 +178,10 @@ fn replace(file: &Path, text: &str) -> io::Result<()> {
         }
         opened.set_permissions(found.permissions())?;
         opened.write_all(text.as_bytes())?;
-        opened.sync_all()?;
-        fs::rename(&beside, file)
+        opened.sync_all()
     };
     fill().inspect_err(|_| drop(fs::remove_file(&beside)))?;
-    // The new name is on the disk as well.
-    match file.parent() {
-        Some(folder) => fs::File::open(folder)?.sync_all(),
-        None => Ok(()),
-    }
+    Ok(beside)
 }
 
 #[cfg(test)]
@@ -192,17 +208,60 @@ mod tests {
         fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
         put(&file, ("old", "new"), || {
             assert_eq!(fs::read_to_string(&file).unwrap(), "new");
-            Ok(())
+            Taken::Yes(Ok(()))
         })
         .unwrap();
         assert_eq!(mode(&file), 0o640);
         let refused = put(&file, ("new", "newer"), || {
             assert_eq!(fs::read_to_string(&file).unwrap(), "newer");
-            Err(Failure::FailedAndTold)
+            Taken::Refused(Failure::FailedAndTold)
         });
         assert!(matches!(refused, Err(Failure::FailedAndTold)));
         assert_eq!(fs::read_to_string(&file).unwrap(), "new");
         assert_eq!(mode(&file), 0o640);
+        let folder = file.parent().unwrap();
+        assert_eq!(fs::read_dir(folder).unwrap().count(), 1);
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn where_nobody_knows_whether_it_was_taken_the_new_text_stays_and_the_old_one_is_kept() {
+        let file = file("unknown");
+        fs::write(&file, "old").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+        let kept = file.with_extension("toml.before-promote");
+        let unknown = put(&file, ("old", "new"), || {
+            assert_eq!(
+                fs::read_to_string(&kept).unwrap(),
+                "old",
+                "if we are killed now"
+            );
+            Taken::Unknown("no answer".to_owned())
+        });
+        let Err(Failure::Failed(error)) = unknown else {
+            panic!("{unknown:?}");
+        };
+        let said = error.to_string();
+        let back = format!("`mv {} {}`", kept.display(), file.display());
+        assert!(
+            said.contains("(no answer)") && said.contains(&back),
+            "{said}"
+        );
+        assert_eq!(fs::read_to_string(&file).unwrap(), "new");
+        assert_eq!(fs::read_to_string(&kept).unwrap(), "old");
+        assert_eq!((mode(&file), mode(&kept)), (0o640, 0o640));
+        fs::remove_dir_all(file.parent().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn what_is_in_force_stays_though_nobody_reads_what_is_said() {
+        let file = file("gone");
+        fs::write(&file, "old").unwrap();
+        let told = put(&file, ("old", "new"), || {
+            Taken::Yes(Err(Failure::ReaderGone))
+        });
+        assert!(matches!(told, Err(Failure::ReaderGone)));
+        assert_eq!(fs::read_to_string(&file).unwrap(), "new");
         let folder = file.parent().unwrap();
         assert_eq!(fs::read_dir(folder).unwrap().count(), 1);
         fs::remove_dir_all(folder).unwrap();

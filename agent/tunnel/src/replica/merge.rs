@@ -20,7 +20,8 @@ pub fn localise(told: FlowCounters, sent_ns: u64, now_ns: u64) -> FlowCounters {
 }
 
 /// The entry for a flow that was told (its times are of our clock) where the table has `own`; `None` where
-/// that is to stay. Where we carry the flow, its counters are raised only if the datagram `raises` them.
+/// that is to stay. Where we carry the flow, its counters are raised only if the datagram `raises` them, and which end
+/// opened it stays as we found it: by that it was judged, and nobody would judge it again.
 /// Otherwise the entry says that we have not seen the flow: its site is looked up at its first packet, and
 /// until then it is not told back.
 pub fn merge(
@@ -43,7 +44,11 @@ pub fn merge(
     let carried = seen_here && own.last_seen_ns.saturating_add(TOLERANCE_NS) >= told.last_seen_ns;
     if carried {
         let same = own.first_seen_ns <= told.last_seen_ns.saturating_add(MOST_REST_NS);
-        return Some(raised(own, &told)).filter(|new| raises && same && new != own);
+        let new = FlowCounters {
+            opened_by: own.opened_by,
+            ..raised(own, &told)
+        };
+        return Some(new).filter(|new| raises && same && new != own);
     }
     // A new flow between the same ends.
     if told.first_seen_ns > own.last_seen_ns.saturating_add(TOLERANCE_NS) {
@@ -161,15 +166,48 @@ mod tests {
             let merged = merge(Some(&opened(own, known)), &opened(told, late), 7, false).unwrap();
             assert_eq!(merged.opened_by, expected as u8, "{own:?} {told:?}");
         }
-        // We met it in its midst, for instance by an answer.
-        let merged = merge(
-            Some(&opened(OpenedBy::Remote, late)),
-            &opened(OpenedBy::Local, known),
-            7,
-            true,
-        )
-        .unwrap();
+        // One that does not go by us, and was met in its midst, for instance by an answer. It is judged at its next packet.
+        let (met, saw) = (
+            opened(OpenedBy::Remote, late),
+            opened(OpenedBy::Local, known),
+        );
+        let later = FlowCounters {
+            last_seen_ns: 7 * SECOND,
+            ..saw
+        };
+        let merged = merge(Some(&met), &later, 7, true).unwrap();
         assert_eq!(merged.opened_by, OpenedBy::Local as u8);
+        assert_eq!(merged.route_generation, NOT_SEEN_HERE);
+    }
+
+    #[test]
+    fn nobody_turns_round_a_flow_that_was_judged_here() {
+        for own_opener in [OpenedBy::Unknown, OpenedBy::Local, OpenedBy::Remote] {
+            for told_opener in [OpenedBy::Unknown, OpenedBy::Local, OpenedBy::Remote] {
+                let own = FlowCounters {
+                    opened_by: own_opener as u8,
+                    ..flow(5, 9, 10, 3)
+                };
+                // Told as begun before, after, and going on for longer than here.
+                for (first, last, raises) in [(1, 8), (6, 8), (1, 9), (1, 12), (6, 12), (20, 21)]
+                    .into_iter()
+                    .flat_map(|(first, last)| [true, false].map(|raises| (first, last, raises)))
+                {
+                    let told = FlowCounters {
+                        opened_by: told_opener as u8,
+                        ..flow(first, last, 99, 3)
+                    };
+                    let Some(merged) = merge(Some(&own), &told, 7, raises) else {
+                        continue;
+                    };
+                    let is_judged = merged.route_generation != NOT_SEEN_HERE;
+                    assert!(
+                        !is_judged || merged.opened_by == own.opened_by,
+                        "{own_opener:?} {told_opener:?} {first} {last} {raises}"
+                    );
+                }
+            }
+        }
     }
 
     #[test]

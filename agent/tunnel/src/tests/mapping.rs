@@ -67,3 +67,36 @@ fn a_source_is_judged_by_what_it_is_shown_as() {
         assert_eq!(handled, Handled::Dropped(DropReason::SourceNotInSite));
     }
 }
+
+#[test]
+fn what_the_gateway_sends_of_its_own_is_mapped_like_what_it_forwards() {
+    let [mut a, mut b, mut c] = three();
+    let prefix = |text: &str| text.parse().unwrap();
+    // C shows its own network too, and A and B know it as that only.
+    let own = Mapping::new(prefix("10.3.0.0/24"), prefix("10.103.0.0/24")).unwrap();
+    for (site, node) in [(1, &mut a), (2, &mut b)] {
+        let shown = prefix(&format!("10.10{site}.0.0/24"));
+        let of_site = [Mapping::new(prefix("10.0.0.0/24"), shown).unwrap()];
+        let maps = Maps::new(&[own], [(SiteId(site), &of_site[..])]);
+        let routes = RouteTable::new([(shown, SiteId(site))]).with_maps(maps);
+        c.tunnel.set_routes(Arc::new(routes));
+        let theirs = RouteTable::new([(own.shown(), SiteId(3))]);
+        node.tunnel.set_routes(Arc::new(theirs));
+
+        node.seal(&inner([10, 0, 0, 7], [10, 103, 0, 1], 100));
+        let (_, asked) = exchange(node, &mut c);
+        let far = IpAddr::from([10, 100 + site as u8, 0, 7]);
+        assert_eq!(address_of(&asked[0]), (far, [10, 3, 0, 1].into()));
+
+        let mut reset = inner([10, 3, 0, 1], [10, 100 + site as u8, 0, 7], 100);
+        let sealed = c.tunnel.send_own(&mut reset, c.now, &mut c.out);
+        assert_eq!(sealed, Sealed::Ready);
+        let (arrived, _) = exchange(node, &mut c);
+        assert_eq!(arrived.len(), 1, "its source is one of the site");
+        let ends = ([10, 103, 0, 1].into(), [10, 0, 0, 7].into());
+        assert_eq!(address_of(&arrived[0]), ends);
+    }
+    let mut nowhere = inner([10, 3, 0, 1], [10, 109, 0, 7], 100);
+    let sealed = c.tunnel.send_own(&mut nowhere, c.now, &mut c.out);
+    assert_eq!(sealed, Sealed::Dropped(DropReason::NoRoute));
+}
