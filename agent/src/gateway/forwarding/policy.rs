@@ -23,6 +23,8 @@ impl Forwarding {
         if let Some(datapath) = &mut self.datapath
             && self.policy_of_programs.as_ref() != Some(policy)
         {
+            // If one of these fails, the other may be in force: it is not the policy of before.
+            self.policy_of_programs = None;
             let shadow = policy.shadow_image();
             datapath.set_policy(RuleSet::Active, &policy.image())?;
             datapath.set_policy(RuleSet::Shadow, shadow.as_deref().unwrap_or_default())?;
