@@ -143,7 +143,11 @@ pub(super) async fn take_over(
     let sockets = taken.received.sockets(config)?;
     host.take_over()?;
     host.keep_virtual_macs();
-    let datapath = finish(prepared, config, &mut warnings, &export);
+    let mut datapath = finish(prepared, config, &mut warnings, &export);
+    if let Some(datapath) = &mut datapath {
+        // The lanes run, and judge until the programs are known to.
+        policy.learn_from(datapath, clock::now());
+    }
     let name = config.gateway.tun_name();
     let index = host.interface(&name).await?.index;
     let parts = Parts {

@@ -1,8 +1,10 @@
 //! What the lanes judge by.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::clock;
+use crate::datapath::Datapath;
 use crossway_lane::policy::{FlowsOfLanes, Ruling};
 use crossway_policy::Policy;
 
@@ -25,6 +27,21 @@ impl LanePolicy {
         // Zero is the generation of flows that nobody has judged.
         let generation = self.ruling.generation().wrapping_add(1).max(1);
         Self::of(policy, generation, Arc::clone(&self.flows))
+    }
+
+    /// Tells the lanes which flows the programs know, and who has opened them: their answers are to
+    /// pass where lanes begin to judge.
+    pub(in crate::gateway) fn learn_from(&self, datapath: &mut Datapath, now: Instant) {
+        if !self.ruling.asks() {
+            return;
+        }
+        let flows = &self.flows;
+        let told = datapath.flows.for_each(|key, counters| {
+            flows.learn(key, counters.opened_by, now);
+        });
+        if let Err(error) = told {
+            tracing::warn!("the lanes do not know the flows of the programs: {error:#}");
+        }
     }
 
     fn of(policy: &Policy, generation: u32, flows: Arc<FlowsOfLanes>) -> Self {
