@@ -7,7 +7,7 @@ mod order;
 use std::time::Instant;
 
 use super::Gateway;
-use super::reconcile::Dirty;
+use super::reconcile::{Dirty, Step};
 use super::warnings::Source;
 use crate::control::message::{EventKind, PolicyState};
 use crate::journal::Change;
@@ -76,12 +76,21 @@ impl Gateway {
         self.forwarding.lanes.set_programs(None)
     }
 
-    /// Notices that somebody has detached the programs. The lanes have noticed by themselves; they are told of the flows that
-    /// the programs knew.
+    /// Notices that somebody has detached the programs. Where these have links, the lanes have noticed
+    /// by themselves; they are told of the flows that the programs knew.
     pub(super) fn look_at_judges(&mut self, now: Instant) {
-        let gone = |programs: &Attached| !programs.are_attached();
-        if !self.judging.programs.as_ref().is_some_and(gone) {
+        let (Some(programs), Some(datapath)) = (&self.judging.programs, &self.forwarding.datapath)
+        else {
             return;
+        };
+        match datapath.are_on_tunnel(programs) {
+            Ok(true) => return,
+            Ok(false) => {}
+            Err(_) => {
+                // The lanes judge until it is known.
+                self.agenda.mark(Step::Judges.into());
+                return;
+            }
         }
         // A lane that has ended is noticed at the end of the turn.
         drop(self.judge_in_lanes(now));
