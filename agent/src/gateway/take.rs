@@ -132,6 +132,9 @@ pub(super) async fn take_over(
         policy: policy.clone(),
     };
     let new_lanes = NewLanes::of(&desired, count, &identity, &held_to, &to_control)?;
+    if let Some(prepared) = &prepared {
+        policy.learn_before(prepared, clock::now());
+    }
     drop(patient);
     let mut taken = Taken::take(&mut channel, new_lanes, &desired.config, count)?;
 
@@ -145,7 +148,7 @@ pub(super) async fn take_over(
     host.keep_virtual_macs();
     let mut datapath = finish(prepared, config, &mut warnings, &export);
     if let Some(datapath) = &mut datapath {
-        // The lanes run, and judge until the programs are known to.
+        // Those that have come since; the lanes judge until it is known that the programs do.
         policy.learn_from(datapath, clock::now());
     }
     let name = config.gateway.tun_name();

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use anyhow::Result;
+use datapath_abi::flow::{FlowCounters, FlowKey};
+
 use crate::clock;
-use crate::datapath::Datapath;
+use crate::datapath::{Datapath, Prepared};
 use crossway_lane::policy::{FlowsOfLanes, Ruling};
 use crossway_policy::Policy;
 
@@ -32,13 +35,24 @@ impl LanePolicy {
     /// Tells the lanes which flows the programs know, and who has opened them: their answers are to
     /// pass where lanes begin to judge.
     pub(in crate::gateway) fn learn_from(&self, datapath: &mut Datapath, now: Instant) {
+        self.learn(now, |learn| datapath.flows.for_each(learn));
+    }
+
+    /// The same while the agent before still runs.
+    pub(in crate::gateway) fn learn_before(&self, prepared: &Prepared, now: Instant) {
+        self.learn(now, |learn| prepared.for_each_flow(learn));
+    }
+
+    fn learn(
+        &self,
+        now: Instant,
+        show: impl FnOnce(&mut dyn FnMut(&FlowKey, &FlowCounters)) -> Result<()>,
+    ) {
         if !self.ruling.asks() {
             return;
         }
         let flows = &self.flows;
-        let told = datapath.flows.for_each(|key, counters| {
-            flows.learn(key, counters.opened_by, now);
-        });
+        let told = show(&mut |key, counters| flows.learn(key, counters.opened_by, now));
         if let Err(error) = told {
             tracing::warn!("the lanes do not know the flows of the programs: {error:#}");
         }
