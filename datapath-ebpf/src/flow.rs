@@ -217,7 +217,12 @@ impl<'a> Ends<'a> {
     #[inline(always)]
     fn key(&self, vnet: u32, headers: &Headers) -> FlowKey {
         let (local, remote) = (self.local, self.remote);
-        let last = u32::from_ne_bytes([headers.protocol, headers.family as u8, 0, 0]);
+        let last = u32::from_ne_bytes([
+            headers.protocol,
+            headers.family as u8,
+            headers.opening.fragments(),
+            0,
+        ]);
         #[rustfmt::skip]
         let words = [
             vnet,
@@ -232,7 +237,7 @@ impl<'a> Ends<'a> {
 
     #[inline(always)]
     fn key4(&self, vnet: u32, headers: &Headers) -> FlowKey4 {
-        let last = u32::from_ne_bytes([headers.protocol, 0, 0, 0]);
+        let last = u32::from_ne_bytes([headers.protocol, headers.opening.fragments(), 0, 0]);
         let words = [vnet, self.local[3], self.remote[3], self.ports.word(), last];
         // In the order of the fields.
         transmute!(words)

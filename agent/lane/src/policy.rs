@@ -239,7 +239,8 @@ impl Key {
             remote_port: remote.1.to_be_bytes(),
             protocol: self.protocol,
             family: if is_ipv4(local.0) { 4 } else { 6 },
-            reserved: [0; 2],
+            fragments: self.fragment.into(),
+            reserved: 0,
         }
     }
 }

@@ -25,8 +25,10 @@ pub struct FlowKey {
     pub protocol: u8,
     /// 4 or 6.
     pub family: u8,
+    /// 1: fragments after the first, which nobody knows the ports of; they are a flow of their own. Else 0.
+    pub fragments: u8,
     /// Zero.
-    pub reserved: [u8; 2],
+    pub reserved: u8,
 }
 
 /// Key of [`crate::maps::FLOWS4`]: a flow of IPv4, less than half as long as a [`FlowKey`], which is what
@@ -46,8 +48,10 @@ pub struct FlowKey4 {
     pub remote_port: [u8; 2],
     /// IP protocol number.
     pub protocol: u8,
+    /// 1: fragments after the first. Else 0.
+    pub fragments: u8,
     /// Zero.
-    pub reserved: [u8; 3],
+    pub reserved: [u8; 2],
 }
 
 /// Head of an IPv4-mapped address.
@@ -63,7 +67,8 @@ impl FlowKey {
             local_port: self.local_port,
             remote_port: self.remote_port,
             protocol: self.protocol,
-            reserved: [0; 3],
+            fragments: self.fragments,
+            reserved: [0; 2],
         })
     }
 }
@@ -78,7 +83,8 @@ impl From<FlowKey4> for FlowKey {
             remote_port: key.remote_port,
             protocol: key.protocol,
             family: 4,
-            reserved: [0; 2],
+            fragments: key.fragments,
+            reserved: 0,
         }
     }
 }
@@ -214,7 +220,8 @@ mod tests {
             local_port: [3, 232],
             remote_port: [1, 187],
             protocol: 6,
-            reserved: [0; 3],
+            fragments: 0,
+            reserved: [0; 2],
         };
         let long = FlowKey::from(short);
         assert_eq!(long.local, *b"\0\0\0\0\0\0\0\0\0\0\xff\xff\x0a\x01\0\x05");

@@ -22,8 +22,10 @@ const UDP: u8 = IpProto::Udp as u8;
 const DCCP: u8 = IpProto::Dccp as u8;
 const SCTP: u8 = IpProto::Sctp as u8;
 const UDP_LITE: u8 = IpProto::UdpLite as u8;
-const ICMP: u8 = IpProto::Icmp as u8;
-const ICMPV6: u8 = IpProto::Ipv6Icmp as u8;
+/// Number of ICMP.
+pub const ICMP: u8 = IpProto::Icmp as u8;
+/// Number of ICMPv6.
+pub const ICMPV6: u8 = IpProto::Ipv6Icmp as u8;
 const HOP_BY_HOP: u8 = IpProto::HopOpt as u8;
 const ROUTING: u8 = IpProto::Ipv6Route as u8;
 const FRAGMENT: u8 = IpProto::Ipv6Frag as u8;
@@ -128,14 +130,13 @@ impl Headers {
                 }
                 self.ports = Ports::new([head[0], head[1], head[2], head[3]]);
                 self.tcp_flags = head[13];
-                self.opening = Opening::of_tcp(head[13]).at(self.ports);
+                self.opening = Opening::of_tcp(head[13]);
                 self.header_length += length;
             }
             UDP | UDP_LITE | SCTP | DCCP => {
                 let mut slot = Slot::new();
                 let head = read_head(packet, offset, room, &mut slot)?;
                 self.ports = Ports::new([head[0], head[1], head[2], head[3]]);
-                self.opening = Opening::PLAIN.at(self.ports);
                 if self.protocol == UDP {
                     self.header_length += TRANSPORT_HEAD as u32;
                 }
@@ -303,13 +304,13 @@ impl Opening {
         ])
     }
 
-    /// The same of a packet with these ports. Without any, or with an echo's identifier of 0, it has the key of later
-    /// fragments and of ICMP errors, which tells nothing of it.
+    /// The same of a message with this identifier as its ports. An echo with the identifier 0 has the key of ICMP errors,
+    /// which tells nothing of it.
     #[inline(always)]
-    fn at(self, ports: Ports) -> Self {
-        let word = ports.word();
-        let is_zero = (word | word.wrapping_neg()) >> 31 ^ 1;
-        Self(self.0 | is_zero as u8 * Self::ALONE)
+    fn at(self, identifier: Ports) -> Self {
+        let word = identifier.word();
+        let is_zero = ((word | word.wrapping_neg()) >> 31) ^ 1;
+        Self(self.0 | (is_zero as u8 * Self::ALONE))
     }
 
     /// What [`Opening::bits`] gave.
@@ -328,6 +329,12 @@ impl Opening {
     #[inline(always)]
     pub fn is_later_fragment(self) -> bool {
         self.0 & Self::LATER_FRAGMENT.0 != 0
+    }
+
+    /// What [`crate::flow::FlowKey::fragments`] says of it. By arithmetic, as the others.
+    #[inline(always)]
+    pub fn fragments(self) -> u8 {
+        self.0 & Self::LATER_FRAGMENT.0
     }
 
     /// Whether it is an ICMP error.
@@ -398,8 +405,10 @@ impl Upper {
     /// What extension headers have made of it, as one number: for a function that returns no more.
     #[inline(always)]
     pub fn to_word(walked: Result<Self, StackReason>) -> u64 {
-        let Ok(upper) = walked else {
-            return MALFORMED;
+        let upper = match walked {
+            Ok(upper) => upper,
+            Err(StackReason::ExtensionHeader) => return MALFORMED | STACK_ONLY,
+            Err(_) => return MALFORMED,
         };
         let bit = |bit, condition| if condition { bit } else { 0 };
         u64::from(upper.protocol)
@@ -413,7 +422,10 @@ impl Upper {
     #[inline(always)]
     pub fn of_word(word: u64) -> Result<Self, StackReason> {
         if word & MALFORMED != 0 {
-            return Err(StackReason::Malformed);
+            return Err(match word & STACK_ONLY {
+                0 => StackReason::Malformed,
+                _ => StackReason::ExtensionHeader,
+            });
         }
         Ok(Self {
             protocol: word as u8,
@@ -587,8 +599,9 @@ pub fn skip_extensions(
             return Ok(upper);
         }
     }
+    // What lies behind is not known: neither its flow nor whether a rule allows it.
     if is_extension(upper.protocol) {
-        upper.stack_only = Some(StackReason::ExtensionHeader);
+        return Err(StackReason::ExtensionHeader);
     }
     Ok(upper)
 }

@@ -4,10 +4,10 @@ use aya_ebpf::bindings::__sk_buff;
 use datapath_abi::{
     address,
     flow::{FlowCounters, FlowKey, FlowKey4, FlowVerdict, OpenedBy},
-    headers::{Opening, Upper, has_ports, upper_of_ipv4},
+    headers::{ICMP, ICMPV6, Opening, Upper, has_ports, upper_of_ipv4},
     maps::{ACTIVE_RULES, SHADOW_RULES},
     packet::{Packet as _, Slot},
-    policy::{Asked, Denied, IPV4, NO_PORTS, NO_RULE, OPEN, Opener, short},
+    policy::{Asked, Denied, IPV4, Icmp, NO_PORTS, NO_RULE, OPEN, Opener, short},
 };
 use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
 
@@ -220,6 +220,10 @@ fn carried(skb: &Skb, judging: &mut Judging) -> Option<()> {
         let header = packet.read(offset, &mut slot)?;
         question.source = address::from_bytes(header.src_addr);
         question.destination = address::from_bytes(header.dst_addr);
+        // Of the offset it takes 8 bits.
+        if offset + Ipv6Hdr::LEN > 0xff {
+            return None;
+        }
         skb.skip_extensions(Upper::at(header.next_hdr, offset + Ipv6Hdr::LEN))
             .ok()?
     };
@@ -233,6 +237,13 @@ fn carried(skb: &Skb, judging: &mut Judging) -> Option<()> {
     } else if has_ports(upper.protocol) {
         let mut slot = Slot::<[u8; 4]>::new();
         question.ports = u32::from_ne_bytes(*packet.read(upper.offset, &mut slot)?);
+    } else if matches!(upper.protocol, ICMP | ICMPV6) {
+        // None is about another (RFC 1122, 3.2.2; RFC 4443, 2.4).
+        let mut slot = Slot::<[u8; 1]>::new();
+        let [kind] = *packet.read(upper.offset, &mut slot)?;
+        if Icmp::of(question.family(), kind) == Icmp::Error {
+            return None;
+        }
     }
     Some(())
 }

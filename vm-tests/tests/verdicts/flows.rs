@@ -136,7 +136,8 @@ fn expected_key(conversation: &Conversation, family: u8) -> FlowKey {
         remote_port: conversation.remote_port.to_be_bytes(),
         protocol: conversation.protocol,
         family,
-        reserved: [0; 2],
+        fragments: (conversation.name == "later fragments").into(),
+        reserved: 0,
     }
 }
 

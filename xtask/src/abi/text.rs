@@ -151,6 +151,7 @@ fn write_structs(text: &mut String) {
             remote_port,
             protocol,
             family,
+            fragments,
             reserved,
         }
     );
@@ -163,6 +164,7 @@ fn write_structs(text: &mut String) {
             local_port,
             remote_port,
             protocol,
+            fragments,
             reserved,
         }
     );

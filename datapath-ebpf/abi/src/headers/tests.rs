@@ -63,8 +63,12 @@ fn more_extension_headers_than_are_walked_are_for_the_stack() {
     }
     chain.extend([UDP, 0, 0, 0, 0, 0, 0, 0]);
     chain.extend(DATAGRAM);
-    let found = read(&v6(DESTINATION_OPTIONS, &chain)).unwrap();
-    assert_eq!(found.stack_only, Some(StackReason::ExtensionHeader));
+    let unknown = read(&v6(DESTINATION_OPTIONS, &chain)).unwrap_err();
+    assert_eq!(unknown, StackReason::ExtensionHeader);
+    assert_eq!(
+        Upper::of_word(Upper::to_word(Err(unknown))).unwrap_err(),
+        unknown
+    );
 }
 
 #[test]
@@ -143,15 +147,14 @@ fn who_opened_a_flow_is_told_by_arithmetic_as_by_words() {
 }
 
 #[test]
-fn what_shares_the_key_of_fragments_is_judged_alone() {
-    let ports = |source: u16, destination: u16| {
-        let [a, b] = source.to_be_bytes();
-        let [c, d] = destination.to_be_bytes();
-        Ports::new([a, b, c, d])
+fn an_echo_without_an_identifier_is_judged_alone() {
+    let identifier = |number: u16| {
+        let [a, b] = number.to_be_bytes();
+        Ports::of_echo([8, 0, 0, 0, a, b, 0, 1])
     };
-    assert!(Opening::PLAIN.at(ports(0, 0)).is_alone());
-    for (source, destination) in [(0, 1), (1, 0), (0, 0x8000), (0x8000, 0), (0xffff, 0xffff)] {
-        let opening = Opening::PLAIN.at(ports(source, destination));
-        assert_eq!(opening, Opening::PLAIN, "{source} {destination}");
+    for number in [1, 0x80, 0x8000, 0xffff] {
+        let opening = Opening::of_icmp(Family::V4, 8);
+        assert_eq!(opening.at(identifier(number)), opening, "{number}");
     }
+    assert!(Opening::of_icmp(Family::V4, 8).at(identifier(0)).is_alone());
 }

@@ -121,7 +121,8 @@ impl Asked {
         [key.local_port, key.remote_port] = zerocopy::transmute!(ports.word());
         key.protocol = self.protocol();
         key.family = self.family() as u8;
-        key.reserved = [0; 2];
+        key.fragments = u8::from(self.kind & NO_PORTS != 0);
+        key.reserved = 0;
     }
 }
 

@@ -144,7 +144,7 @@ fn later_fragments_pass_by_their_protocol_either_way() {
     assert!(!passes(&mut datapath, At::Lan, &later6(there6())));
 }
 
-/// They have the key of later fragments and of ICMP errors, which are allowed here.
+/// Later fragments and ICMP errors have no ports either, and are allowed here.
 #[test]
 fn what_has_no_ports_is_not_known_by_a_fragment_or_an_error() {
     let mut datapath = out_only(&[range(UDP, 53, 53), range(TCP, 443, 443)]);
@@ -165,6 +165,30 @@ fn what_has_no_ports_is_not_known_by_a_fragment_or_an_error() {
         assert!(!passes(&mut datapath, at, &to().icmp(8, 0)));
         assert!(!passes(&mut datapath, at, &to().icmp(0, 0)));
     }
+    // A rule for one end, of a protocol without ports.
+    let mut datapath = out_only(&[all(GRE)]);
+    assert!(passes(&mut datapath, At::OutOfTunnel, &later(back(), GRE)));
+    let whole = |to: Packet| to.transport(GRE, &[9; 40]);
+    assert!(!passes(&mut datapath, At::OutOfTunnel, &whole(back())));
+    assert!(passes(&mut datapath, At::Lan, &whole(there())));
+    assert!(passes(&mut datapath, At::OutOfTunnel, &whole(back())));
+}
+
+/// More extension headers than are walked: it could be anything.
+#[test]
+fn what_hides_behind_extension_headers_passes_only_where_all_is_open() {
+    let many = |to: Packet| {
+        let behind = (0..5).fold(to, |packet, _| packet.extension(60, &[0; 7]));
+        behind.udp(1000, 53, b"?")
+    };
+    let back6 = || Packet::new("2001:db8:2::9", "2001:db8:1::5");
+    let later = || back6().fragment6(100, false).transport(60, &[0; 40]);
+    let mut datapath = out_only(&[any()]);
+    assert!(passes(&mut datapath, At::OutOfTunnel, &later()));
+    assert!(!passes(&mut datapath, At::OutOfTunnel, &many(back6())));
+    assert!(!passes(&mut datapath, At::IntoTunnel, &many(there6())));
+    datapath.rules.set(maps::ACTIVE_RULES, &[]).unwrap();
+    assert!(passes(&mut datapath, At::OutOfTunnel, &many(back6())));
 }
 
 /// An ICMP error about a packet.
@@ -192,6 +216,7 @@ fn an_icmp_error_goes_by_the_packet_that_it_carries() {
         ("about an answer", At::Lan, error_about(there(), 11, &back().tcp(443, 1000, ACK, 20)), true),
         ("about a later fragment", At::OutOfTunnel, error_about(router(), 11, &there().transport(TCP, &[9; 40]).fragment(100, false)), true),
         ("about a later fragment of another protocol", At::OutOfTunnel, error_about(router(), 11, &there().transport(UDP, &[9; 40]).fragment(100, false)), false),
+        ("about an error", At::OutOfTunnel, error_about(router(), 11, &error_about(there(), 11, &allowed)), false),
         ("about nothing", At::OutOfTunnel, router().icmp(11, 7), false),
         ("no error", At::OutOfTunnel, router().icmp(13, 7), false),
     ] {
