@@ -362,7 +362,7 @@ impl Gateway {
         // For the last words.
         self.look_at_links(clock::now()).await;
         let by_programs = self.forwarding.dropped_by_programs();
-        if let Err(error) = self.judge_in_lanes() {
+        if let Err(error) = self.judge_in_lanes(clock::now()) {
             failures.push(format!("{error:#}"));
         }
         if let Err(error) = self.forwarding.stop_counting() {

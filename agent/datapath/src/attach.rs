@@ -100,7 +100,8 @@ impl Attacher {
         Ok(())
     }
 
-    /// The programs on the TUN if both are attached now, with which anybody can look whether they still are.
+    /// This agent's programs on the TUN if both are attached now, with which anybody can look whether
+    /// they still are. Those of an agent before, which may know no policy, do not count.
     pub(super) fn on_tunnel(&self) -> Result<Option<Attached>> {
         let places = self.pins.places()?.into_iter();
         let on_tunnel = |place: &Place| matches!(place.hook, Hook::TunIngress | Hook::TunEgress);
@@ -108,6 +109,9 @@ impl Attacher {
         let [first, second] = places.as_slice() else {
             return Ok(None);
         };
+        if !places.iter().all(|place| self.done.contains(place)) {
+            return Ok(None);
+        }
         let attached = if first.mode == Mode::Clsact {
             clsact::are_attached(first, &self.gateway)?.then(|| Attached::new(Vec::new()))
         } else {

@@ -63,9 +63,8 @@ pub struct Policy {
     settings: SharedSettings,
     denied: HashMap<MapData, FlowKey, Denied>,
     rules: PerCpuArray<MapData, RuleFlows>,
-    /// A hash of what this agent has set, by slot: once it has dropped its privileges, it cannot read what is in force, and
-    /// an image may be too large to be kept twice.
-    in_force: [Option<u64>; maps::RULE_SETS],
+    /// By slot.
+    in_force: [InForce; maps::RULE_SETS],
 }
 
 impl Policy {
@@ -75,28 +74,29 @@ impl Policy {
             settings,
             denied: take(programs, maps::DENIED)?,
             rules: take(programs, maps::POLICY_RULES)?,
-            in_force: [None; maps::RULE_SETS],
+            in_force: [InForce::Found; maps::RULE_SETS],
         })
     }
 
     /// Makes these lines the image of a rule set; none are open for all. If they are not yet, every flow is then judged
     /// again with its next packet (one that stays allowed loses none), and new flows of the set are counted from zero.
-    /// Takes about a microsecond for each line.
+    /// Takes about a microsecond for each line. After an error either image may be in force, until one is set.
     pub fn set(&mut self, set: RuleSet, lines: &[Line]) -> Result<()> {
         let slot = set.slot();
         let hash = hash_of(lines);
-        let is_in_force = match self.in_force[slot as usize] {
-            Some(known) => known == hash,
-            // That of the agent before, at the start.
-            None => self.sets.is(slot, lines).unwrap_or(false),
-        };
-        if !is_in_force {
+        let is_there = || self.sets.is(slot, lines).unwrap_or(false);
+        let work = self.in_force[slot as usize].begin(hash, is_there);
+        if work == Work::Whole {
             self.sets.set(slot, lines).context(maps::POLICY)?;
+        }
+        if work != Work::Nothing {
             // The image first: see `flow.rs` of the programs.
             self.settings.raise_route_generation()?;
+        }
+        if work == Work::Whole {
             self.forget_counts(set)?;
         }
-        self.in_force[slot as usize] = Some(hash);
+        self.in_force[slot as usize] = InForce::Set(hash);
         Ok(())
     }
 
@@ -154,6 +154,41 @@ impl Policy {
     }
 }
 
+/// The image of a rule set, as far as this agent knows. By a hash of what it has set: once it has
+/// dropped its privileges, it cannot read what is in force, and an image may be too large to be kept
+/// twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum InForce {
+    /// That of the agent before, at the start.
+    Found,
+    /// One was begun and not finished: it may be in force or not, and flows be judged by it or not.
+    Unknown,
+    /// What has this hash.
+    Set(u64),
+}
+
+/// What puts an image in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Work {
+    /// It is.
+    Nothing,
+    /// Having flows judged again: an agent that was killed may not have come to that.
+    Judging,
+    /// The image, then judging flows again, then counting from zero.
+    Whole,
+}
+
+impl InForce {
+    /// What is to be done for an image. Until it is done, nobody knows what is in force.
+    fn begin(&mut self, hash: u64, is_there: impl FnOnce() -> bool) -> Work {
+        match std::mem::replace(self, Self::Unknown) {
+            Self::Set(known) if known == hash => Work::Nothing,
+            Self::Found if is_there() => Work::Judging,
+            Self::Found | Self::Unknown | Self::Set(_) => Work::Whole,
+        }
+    }
+}
+
 fn hash_of(lines: &[Line]) -> u64 {
     let mut hasher = DefaultHasher::new();
     lines.hash(&mut hasher);
@@ -195,5 +230,31 @@ impl RefusedPackets {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_failure_the_image_of_before_is_set_again() {
+        let mut in_force = InForce::Set(1);
+        assert_eq!(in_force.begin(1, || true), Work::Nothing);
+        in_force = InForce::Set(1);
+        // This one is begun and fails.
+        assert_eq!(in_force.begin(2, || true), Work::Whole);
+        assert_eq!(in_force.begin(1, || true), Work::Whole);
+        assert_eq!(in_force.begin(1, || true), Work::Whole);
+    }
+
+    #[test]
+    fn an_image_that_was_found_stays_and_has_flows_judged_again() {
+        let mut in_force = InForce::Found;
+        assert_eq!(in_force.begin(1, || true), Work::Judging);
+        // That has failed.
+        assert_eq!(in_force.begin(1, || true), Work::Whole);
+        in_force = InForce::Found;
+        assert_eq!(in_force.begin(1, || false), Work::Whole);
     }
 }

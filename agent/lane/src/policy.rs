@@ -113,14 +113,17 @@ impl FlowsOfLanes {
         })
     }
 
-    /// Learns that a flow is under way, by which an answer to it passes. It is judged once it has a packet.
+    /// Learns that a flow is under way, by which an answer to it passes. It is judged once it has a
+    /// packet, unless it is known already.
     pub fn learn(&self, key: &FlowKey, opened_by: u8, now: Instant) {
         let Some(tables) = self.tables.get() else {
             return;
         };
         let (place, local) = Key::of_flow(key);
         let mut place = tables.allowed.place(&place);
-        if place.entry().is_some() {
+        let now = self.seconds(now);
+        if let Some(known) = place.entry().filter(|known| !known.is_over(now)) {
+            known.last = now;
             return;
         }
         let opener = if opened_by == OpenedBy::Local as u8 {
@@ -135,7 +138,7 @@ impl FlowsOfLanes {
             opener,
             flags: [0; 2],
         };
-        place.set(self.seconds(now), flow);
+        place.set(now, flow);
     }
 
     /// The flows that were denied of late, the last one first.

@@ -7,7 +7,7 @@ mod order;
 use std::time::Instant;
 
 use super::Gateway;
-use super::reconcile::Dirty;
+use super::reconcile::{Dirty, Step};
 use super::warnings::Source;
 use crate::control::message::{EventKind, PolicyState};
 use crate::journal::Change;
@@ -50,35 +50,50 @@ impl Gateway {
     }
 
     /// Leaves judging to the programs if they are on the tunnel device, to the lanes if they are not.
-    pub(super) fn choose_judges(&mut self) -> anyhow::Result<Dirty> {
+    pub(super) fn choose_judges(&mut self, now: Instant) -> anyhow::Result<Dirty> {
         let datapath = self.forwarding.datapath.as_ref();
         let found = datapath.map_or(Ok(None), crate::datapath::Datapath::programs_on_tunnel);
         let (programs, error) = match found {
             Ok(programs) => (programs, None),
             Err(error) => (None, Some(error)),
         };
-        self.forwarding.lanes.set_programs(programs.as_ref())?;
-        self.judging.programs = programs;
+        match programs {
+            Some(programs) => {
+                self.forwarding.lanes.set_programs(Some(&programs))?;
+                self.judging.programs = Some(programs);
+            }
+            None => self.judge_in_lanes(now)?,
+        }
         self.warn_of_judges();
         error.map_or(Ok(Dirty::NONE), Err)
     }
 
-    /// Has the lanes judge: the programs are about to go.
-    pub(super) fn judge_in_lanes(&mut self) -> anyhow::Result<()> {
-        self.judging.programs = None;
+    /// Has the lanes judge, with the flows that the programs know: these are about to go, or have gone.
+    pub(super) fn judge_in_lanes(&mut self, now: Instant) -> anyhow::Result<()> {
+        if self.judging.programs.take().is_some() {
+            self.forwarding.tell_lanes_of_flows(now);
+        }
         self.forwarding.lanes.set_programs(None)
     }
 
-    /// Notices that somebody has detached the programs. The lanes have noticed by themselves; they are told of the flows that
-    /// the programs knew.
+    /// Notices that somebody has detached the programs. Where these have links, the lanes have noticed
+    /// by themselves; they are told of the flows that the programs knew.
     pub(super) fn look_at_judges(&mut self, now: Instant) {
-        let gone = |programs: &Attached| !programs.are_attached();
-        if !self.judging.programs.as_ref().is_some_and(gone) {
+        let (Some(programs), Some(datapath)) = (&self.judging.programs, &self.forwarding.datapath)
+        else {
             return;
+        };
+        match datapath.are_on_tunnel(programs) {
+            Ok(true) => return,
+            Ok(false) => {}
+            Err(_) => {
+                // The lanes judge until it is known.
+                self.agenda.mark(Step::Judges.into());
+                return;
+            }
         }
-        self.forwarding.tell_lanes_of_flows(now);
         // A lane that has ended is noticed at the end of the turn.
-        drop(self.judge_in_lanes());
+        drop(self.judge_in_lanes(now));
         let tun = self.host.tun.name.clone();
         self.record(Change {
             kind: EventKind::FastPath,

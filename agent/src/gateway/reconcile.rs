@@ -100,8 +100,8 @@ impl Gateway {
             }
             Step::FreeSites => self.forget_free_sites(),
             Step::InterfaceRoles => self.write_roles().await,
-            Step::Programs => Ok(self.attach_programs()),
-            Step::Judges => self.choose_judges(),
+            Step::Programs => Ok(self.attach_programs(now)),
+            Step::Judges => self.choose_judges(now),
             Step::Steering => self.steer(),
         }
     }

@@ -38,17 +38,21 @@ pub(super) async fn start(config: Config, path: PathBuf) -> Result<(Gateway, Soc
     } = Preflight::look(&config).await?;
 
     let mut warnings = Warnings::default();
-    let datapath = load_datapath(&config, Holder::Only, &mut warnings)?;
+    let mut datapath = load_datapath(&config, Holder::Only, &mut warnings)?;
     let count = lanes_to_run(&config, datapath.is_some(), &mut warnings);
-    let steering = datapath.as_ref().filter(|_| count > 1);
     let (to_control, from_lanes) = ToControl::new();
     let policy = LanePolicy::new(&config.policy);
+    if let Some(datapath) = &mut datapath {
+        // After a kill the programs carry on.
+        policy.learn_from(datapath, clock::now());
+    }
     let held_to = HeldTo {
         mtu: mtu.mtu,
         dscp: config.gateway.dscp,
         calendar_begins: start_of_calendars(&config.gateway.name),
         policy: policy.clone(),
     };
+    let steering = datapath.as_ref().filter(|_| count > 1);
     let with = LaneParts {
         identity: &identity,
         held_to,

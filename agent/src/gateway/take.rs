@@ -132,6 +132,9 @@ pub(super) async fn take_over(
         policy: policy.clone(),
     };
     let new_lanes = NewLanes::of(&desired, count, &identity, &held_to, &to_control)?;
+    if let Some(prepared) = &prepared {
+        policy.learn_before(prepared, clock::now());
+    }
     drop(patient);
     let mut taken = Taken::take(&mut channel, new_lanes, &desired.config, count)?;
 
@@ -143,7 +146,11 @@ pub(super) async fn take_over(
     let sockets = taken.received.sockets(config)?;
     host.take_over()?;
     host.keep_virtual_macs();
-    let datapath = finish(prepared, config, &mut warnings, &export);
+    let mut datapath = finish(prepared, config, &mut warnings, &export);
+    if let Some(datapath) = &mut datapath {
+        // Those that have come since; the lanes judge until it is known that the programs do.
+        policy.learn_from(datapath, clock::now());
+    }
     let name = config.gateway.tun_name();
     let index = host.interface(&name).await?.index;
     let parts = Parts {

@@ -33,7 +33,8 @@ struct LinkInfo {
 }
 
 impl Attached {
-    /// The programs of these links of tcx. Without any link they count as attached: filters of clsact have none.
+    /// The programs of these links of tcx. Without any link they count as attached: filters of clsact
+    /// have none, and are to be looked for where they should be ([`Self::has_links`]).
     pub fn new(links: Vec<OwnedFd>) -> Self {
         Self { links }
     }
@@ -47,6 +48,11 @@ impl Attached {
         Ok(Self {
             links: links.collect::<Result<_, _>>()?,
         })
+    }
+
+    /// Whether there is a link to ask.
+    pub fn has_links(&self) -> bool {
+        !self.links.is_empty()
     }
 
     /// Whether all of them are attached now. A link whose program was detached, or whose device is gone, has none.

@@ -1,7 +1,9 @@
 //! What is noted of packets that are denied, and of new flows.
 
+use core::mem;
+
 use aya_ebpf::{bindings::__sk_buff, helpers::bpf_ktime_get_ns};
-use datapath_abi::policy::{REFUSED_HEAD, REFUSED_PER_SECOND, rule_slot};
+use datapath_abi::policy::{self, REFUSED_HEAD, REFUSED_PER_SECOND, rule_slot};
 
 use super::judging::Judging;
 use crate::{
@@ -9,6 +11,10 @@ use crate::{
     maps::{self, Inserted, Limited},
     skb::{Refused, Skb},
 };
+
+/// Where the packet is in a record, which is aligned for words.
+const HEAD: usize = mem::offset_of!(policy::Refused, head);
+const _: () = assert!(HEAD.is_multiple_of(8) && REFUSED_HEAD.is_multiple_of(8));
 
 /// Notes a packet that was denied, and of so many on the wire: its flow, and for the agent some of what it was.
 #[inline(never)]
@@ -88,7 +94,7 @@ fn refused(skb: &Skb, judging: &Judging) {
         (&raw mut (*record).shadow_rule).write_volatile(judging.rules()[1]);
         (&raw mut (*record).to_site).write_volatile(judging.to_site as u8);
         (&raw mut (*record).opened_by).write_volatile(judging.opened_by as u8);
-        let head = (&raw mut (*record).head).cast::<u64>();
+        let head = record.byte_add(HEAD).cast::<u64>();
         for word in 0..REFUSED_HEAD / 8 {
             head.add(word).write_volatile(0);
         }

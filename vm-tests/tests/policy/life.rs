@@ -116,6 +116,29 @@ fn a_successor_judges_from_its_first_packet_on() {
     }
 }
 
+#[test]
+fn answers_pass_a_hand_over_and_a_kill_where_their_opener_is_silent() {
+    let mut scene = Scene::start(Way::Programs, RULES);
+    let [a, b] = scene.ends();
+    let (at_a, at_b) = (udp(a, Family::V4, 9000), udp(b, Family::V4, 8000));
+    ask(&at_a, &at_b);
+    let (from, to) = (at_b.try_clone().unwrap(), at_a.try_clone().unwrap());
+    let (done, stop) = std::sync::mpsc::channel::<()>();
+    let sender = std::thread::spawn(move || {
+        while stop.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+            send(&from, &to, 1);
+        }
+    });
+    assert!(scene.gateways[0].take_over().unwrap().success());
+    assert_eq!(scene.denied(), 0, "by the successor");
+    scene.gateways[0].kill().unwrap();
+    scene.gateways[0].start_again().unwrap();
+    scene.wait_until_up();
+    drop(done);
+    sender.join().unwrap();
+    assert_eq!(scene.denied(), 0, "after the kill");
+}
+
 /// A connection to the one port that a rule has.
 fn steady(scene: &Scene) -> SteadyTcp {
     let [a, b] = scene.ends();

@@ -50,6 +50,13 @@ fn an_image_is_in_force_until_another_takes_its_place_whoever_runs() {
     assert!(is(&next, ACTIVE_RULES, &closed(3)));
     let before = generation(&next);
     next.set_policy(RuleSet::Active, &closed(3)).unwrap();
+    assert_ne!(
+        generation(&next),
+        before,
+        "the agent before may not have come to that"
+    );
+    let before = generation(&next);
+    next.set_policy(RuleSet::Active, &closed(3)).unwrap();
     assert_eq!(
         generation(&next),
         before,

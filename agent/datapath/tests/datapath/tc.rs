@@ -64,6 +64,22 @@ fn clsact_attaches_is_taken_over_and_cleans_up() {
 }
 
 #[test]
+fn filters_that_somebody_removes_are_missed_and_those_of_an_agent_before_are_not_ours() {
+    interfaces();
+    let mut killed = load_datapath("clsact-gone", TcAttach::Clsact).unwrap();
+    attach(&mut killed);
+    drop(killed);
+    let mut datapath = load_datapath("clsact-gone", TcAttach::Clsact).unwrap();
+    assert!(datapath.programs_on_tunnel().unwrap().is_none());
+    attach(&mut datapath);
+    let programs = datapath.programs_on_tunnel().unwrap().unwrap();
+    assert!(datapath.are_on_tunnel(&programs).unwrap());
+    tc("qdisc del dev tun0 clsact");
+    assert!(!datapath.are_on_tunnel(&programs).unwrap());
+    datapath.detach().unwrap();
+}
+
+#[test]
 fn a_clsact_qdisc_that_was_there_stays() {
     interfaces();
     tc("qdisc add dev lan0 clsact");

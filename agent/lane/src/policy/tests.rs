@@ -258,21 +258,43 @@ fn denied_flows_are_told_of_with_their_direction_and_never_without_end() {
     assert_eq!(lanes.flows.denied().len(), 2);
 }
 
-#[test]
-fn a_flow_that_is_learned_has_its_answers_pass() {
-    let mut lanes = Lanes::under(&RULES);
-    let answer = udp([2, 1], [1, 1], 53, 4000);
+/// From port 4000 of 10.1.0.1, which is here, to port 53 of 10.2.0.1.
+fn key_of_dns() -> FlowKey {
     let (key, local) = Key::of(
         address::mapped([10, 1, 0, 1]),
         address::mapped([10, 2, 0, 1]),
         17,
         Some(Ports::of_word(u32::from_ne_bytes([0x0f, 0xa0, 0, 53]))),
     );
-    let key = key.to_flow(local);
+    key.to_flow(local)
+}
+
+#[test]
+fn a_flow_that_is_learned_has_its_answers_pass() {
+    let mut lanes = Lanes::under(&RULES);
+    let answer = udp([2, 1], [1, 1], 53, 4000);
+    let key = key_of_dns();
     lanes.flows.learn(&key, OpenedBy::Remote as u8, lanes.now);
     assert!(!lanes.comes_in(&answer), "by no rule for that end");
     lanes.flows.learn(&key, OpenedBy::Local as u8, lanes.now);
     assert!(lanes.comes_in(&answer));
+}
+
+#[test]
+fn a_flow_that_is_learned_again_lives_on_and_one_that_was_over_begins_anew() {
+    let mut lanes = Lanes::under(&RULES);
+    let question = udp([1, 1], [2, 1], 4000, 53);
+    let answer = udp([2, 1], [1, 1], 53, 4000);
+    assert!(lanes.out(&question));
+    let key = key_of_dns();
+    for silence in [IDLE - 1, IDLE - 1, IDLE + 1] {
+        // Programs have judged meanwhile.
+        lanes.later(silence.into());
+        lanes.flows.learn(&key, OpenedBy::Local as u8, lanes.now);
+    }
+    assert!(lanes.comes_in(&answer));
+    lanes.later(u64::from(IDLE) + 1);
+    assert!(!lanes.comes_in(&answer));
 }
 
 #[test]

@@ -23,6 +23,8 @@ impl Forwarding {
         if let Some(datapath) = &mut self.datapath
             && self.policy_of_programs.as_ref() != Some(policy)
         {
+            // If one of these fails, the other may be in force: it is not the policy of before.
+            self.policy_of_programs = None;
             let shadow = policy.shadow_image();
             datapath.set_policy(RuleSet::Active, &policy.image())?;
             datapath.set_policy(RuleSet::Shadow, shadow.as_deref().unwrap_or_default())?;
@@ -37,17 +39,10 @@ impl Forwarding {
         Ok(())
     }
 
-    /// Tells the lanes which flows the programs knew, and who had opened them: their answers are to pass.
+    /// Tells the lanes which flows the programs know: they begin to judge.
     pub(in crate::gateway) fn tell_lanes_of_flows(&mut self, now: Instant) {
-        let Some(datapath) = &mut self.datapath else {
-            return;
-        };
-        let flows = &self.lane_policy.flows;
-        let told = datapath.flows.for_each(|key, counters| {
-            flows.learn(key, counters.opened_by, now);
-        });
-        if let Err(error) = told {
-            tracing::warn!("the lanes do not know the flows of the programs: {error:#}");
+        if let Some(datapath) = &mut self.datapath {
+            self.lane_policy.learn_from(datapath, now);
         }
     }
 

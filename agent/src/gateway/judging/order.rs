@@ -1,8 +1,13 @@
 //! What the lanes judge by.
 
 use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Result;
+use datapath_abi::flow::{FlowCounters, FlowKey};
 
 use crate::clock;
+use crate::datapath::{Datapath, Prepared};
 use crossway_lane::policy::{FlowsOfLanes, Ruling};
 use crossway_policy::Policy;
 
@@ -25,6 +30,32 @@ impl LanePolicy {
         // Zero is the generation of flows that nobody has judged.
         let generation = self.ruling.generation().wrapping_add(1).max(1);
         Self::of(policy, generation, Arc::clone(&self.flows))
+    }
+
+    /// Tells the lanes which flows the programs know, and who has opened them: their answers are to
+    /// pass where lanes begin to judge.
+    pub(in crate::gateway) fn learn_from(&self, datapath: &mut Datapath, now: Instant) {
+        self.learn(now, |learn| datapath.flows.for_each(learn));
+    }
+
+    /// The same while the agent before still runs.
+    pub(in crate::gateway) fn learn_before(&self, prepared: &Prepared, now: Instant) {
+        self.learn(now, |learn| prepared.for_each_flow(learn));
+    }
+
+    fn learn(
+        &self,
+        now: Instant,
+        show: impl FnOnce(&mut dyn FnMut(&FlowKey, &FlowCounters)) -> Result<()>,
+    ) {
+        if !self.ruling.asks() {
+            return;
+        }
+        let flows = &self.flows;
+        let told = show(&mut |key, counters| flows.learn(key, counters.opened_by, now));
+        if let Err(error) = told {
+            tracing::warn!("the lanes do not know the flows of the programs: {error:#}");
+        }
     }
 
     fn of(policy: &Policy, generation: u32, flows: Arc<FlowsOfLanes>) -> Self {

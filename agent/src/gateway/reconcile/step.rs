@@ -138,7 +138,11 @@ impl Step {
             waits_for: Dirty::of(&[Step::Policy]),
             ..rule(Step::Programs, "programs of the fast path")
         },
-        rule(Step::Judges, "who judges by the policy"),
+        // Programs that were found on the tunnel device may have the rules of an agent before.
+        Rule {
+            waits_for: Dirty::of(&[Step::Policy, Step::Programs]),
+            ..rule(Step::Judges, "who judges by the policy")
+        },
         rule(Step::Steering, "choice of the lane by eBPF"),
     ];
 
@@ -257,6 +261,12 @@ mod tests {
             assert!(way < Step::Reached, "{way:?}");
         }
         assert!(Step::Reached.rule().waits_for.contains(Step::KernelRoutes));
+    }
+
+    #[test]
+    fn judging_is_left_to_nobody_who_has_not_been_told_the_rules() {
+        let judges = Step::Judges.rule().waits_for;
+        assert!(judges.contains(Step::Policy) && judges.contains(Step::Programs));
     }
 
     #[test]

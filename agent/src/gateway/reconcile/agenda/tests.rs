@@ -55,6 +55,14 @@ fn a_failed_step_leaves_the_others_working_and_is_told_until_it_succeeds() {
 }
 
 #[test]
+fn programs_without_the_rules_neither_carry_nor_judge() {
+    let (mut agenda, now) = with(Step::Policy | Step::Programs | Step::Judges);
+    assert_eq!(run(&mut agenda, &[Step::Policy], now), [Step::Policy]);
+    let expected = [Step::Policy, Step::Programs, Step::Judges];
+    assert_eq!(run(&mut agenda, &[], now + FIRST_PAUSE), expected);
+}
+
+#[test]
 fn the_pauses_between_attempts_double_up_to_a_minute() {
     let (mut agenda, mut now) = with(Step::Host.into());
     let mut pauses = Vec::new();

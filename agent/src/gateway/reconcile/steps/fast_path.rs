@@ -1,5 +1,7 @@
 //! Steps that have to do with the eBPF programs and their maps.
 
+use std::time::Instant;
+
 use anyhow::Result;
 
 use crate::control::message::EventKind;
@@ -86,7 +88,7 @@ impl Gateway {
     }
 
     /// A failure leaves the kernel stack forwarding.
-    pub(in super::super) fn attach_programs(&mut self) -> Dirty {
+    pub(in super::super) fn attach_programs(&mut self, now: Instant) -> Dirty {
         if self.forwarding.datapath.is_none() {
             return Dirty::NONE;
         }
@@ -96,14 +98,14 @@ impl Gateway {
         let refused = self.forwarding.refused_programs();
         self.warnings.remember(Source::FastPath, refused);
         if let Err(error) = attached {
-            self.leave_fast_path(&error);
+            self.leave_fast_path(&error, now);
             return Step::Host.into();
         }
         Dirty::NONE
     }
 
     /// Goes on without the fast path.
-    fn leave_fast_path(&mut self, error: &anyhow::Error) {
+    fn leave_fast_path(&mut self, error: &anyhow::Error, now: Instant) {
         self.warnings
             .replace(Source::FastPath, vec![without_fast_path(error)]);
         self.record(Change {
@@ -113,7 +115,7 @@ impl Gateway {
             to: "off".to_owned(),
             cause: format!("{error:#}"),
         });
-        if let Err(error) = self.judge_in_lanes() {
+        if let Err(error) = self.judge_in_lanes(now) {
             tracing::debug!("{error:#}");
         }
         if let Err(error) = self.forwarding.detach() {
