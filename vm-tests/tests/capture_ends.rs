@@ -109,13 +109,17 @@ fn a_capture_that_has_ended_or_was_killed_leaves_nothing() {
 #[test]
 fn a_capture_ends_with_the_agent_however_that_ends() {
     let mut pair = Pair::start(|_| ()).unwrap();
-    let before = programs_of(pair.a.name());
     let mut capture = start(&pair, "over");
     ping(&pair);
     pair.a.kill().unwrap();
     let summary = capture.wait().unwrap();
     assert_eq!(summary.ended, CaptureEnd::Gateway, "{}", capture.said());
     assert_eq!(summary.inner_packets, u64::from(2 * PINGS), "{summary:?}");
-    wait_for(&pair, &before);
+    // Those that the agent alone held have gone with it.
+    wait::until("the programs of the capture to go", SOON, || {
+        let left = programs_of(pair.a.name());
+        (!left.iter().any(|name| name.starts_with("capture_"))).then_some(())
+    })
+    .unwrap();
     pair.a.start_again().unwrap();
 }
