@@ -14,9 +14,9 @@ const TARGET: &str = "bpfel-unknown-none";
 /// How the agent is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Agent {
-    /// For gateways, for measurements, and for the tests that take long: soak, all guests.
+    /// For gateways, for measurements and for tests, which try what is shipped.
     Release,
-    /// For the lab and the rings of tests: built in a third of the time.
+    /// For the lab: built in a third of the time.
     Lab,
 }
 

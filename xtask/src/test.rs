@@ -29,7 +29,7 @@ struct Ring {
 impl Ring {
     fn run(&mut self, filter: Option<&str>) -> Result<()> {
         if self.as_root {
-            let agent = build::binary(Agent::Lab);
+            let agent = build::binary(Agent::Release);
             return side_by_side::run(self.name, &mut self.command, filter, &agent);
         }
         if let Some(filter) = filter {
@@ -48,7 +48,7 @@ pub(crate) fn run(filter: Option<&str>, with_browser: bool) -> Result<()> {
             setup::ensure_tool("chromium")?;
         }
         let toolchain = setup::ensure(Purpose::Test)?;
-        build::build(&toolchain, Agent::Lab)
+        build::build(&toolchain, Agent::Release)
     })?;
     let mut failed = Vec::new();
     for mut ring in rings()? {

@@ -107,14 +107,6 @@ impl Request {
             kernels,
         }
     }
-
-    /// The agent to try. The quick guests are part of the gate, which has built one already.
-    fn agent(&self) -> Agent {
-        match self.which {
-            Which::Quick if !self.bench => Agent::Lab,
-            _ => Agent::Release,
-        }
-    }
 }
 
 /// The kernel of this name.
@@ -124,12 +116,12 @@ pub(crate) fn kernel(name: &str) -> Result<&'static Choice> {
 
 pub(crate) fn run(request: &Request) -> Result<()> {
     let toolchain = setup::ensure(Purpose::Vm)?;
-    build::build(&toolchain, request.agent())?;
+    build::build(&toolchain, Agent::Release)?;
     if request.bench {
         return bench::run(&request.kernels);
     }
     let tests = tests::build(&request.which)?;
-    let stage = Stage::new(request.agent())?;
+    let stage = Stage::new(Agent::Release)?;
     vm_tests::sys::watch_stop_signals();
     let mut report = Report::default();
     for choice in &request.kernels {
