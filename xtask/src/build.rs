@@ -16,7 +16,7 @@ const TARGET: &str = "bpfel-unknown-none";
 pub(crate) enum Agent {
     /// For gateways, for measurements and for tests, which try what is shipped.
     Release,
-    /// For the lab: built in a third of the time.
+    /// For the lab: in half the time.
     Lab,
 }
 

@@ -121,7 +121,7 @@ pub(crate) fn run(request: &Request) -> Result<()> {
         return bench::run(&request.kernels);
     }
     let tests = tests::build(&request.which)?;
-    let stage = Stage::new(Agent::Release)?;
+    let stage = Stage::new()?;
     vm_tests::sys::watch_stop_signals();
     let mut report = Report::default();
     for choice in &request.kernels {
@@ -233,15 +233,14 @@ fn emulated(machine: &Machine) -> String {
 struct Stage {
     init: PathBuf,
     kept: PathBuf,
-    agent: Agent,
 }
 
 impl Stage {
-    fn new(agent: Agent) -> Result<Self> {
+    fn new() -> Result<Self> {
         let init = tests::build_init()?;
         let kept = environment::workspace().join("target/guests");
         fs::create_dir_all(&kept)?;
-        Ok(Self { init, kept, agent })
+        Ok(Self { init, kept })
     }
 
     /// The initial file system with what every guest needs.
@@ -250,7 +249,7 @@ impl Stage {
         for program in PROGRAMS {
             image.program(program)?;
         }
-        image.file(&build::binary(self.agent), "usr/bin/crossway")?;
+        image.file(&build::binary(Agent::Release), "usr/bin/crossway")?;
         image.data(&build::object_path(), "usr/lib/datapath")?;
         Ok(image)
     }

@@ -7,7 +7,7 @@ use anyhow::{Result, bail, ensure};
 use vm_tests::{process, wait};
 
 use super::kernels::Choice;
-use super::{Agent, ENVIRONMENT, Stage, emulated};
+use super::{ENVIRONMENT, Stage, emulated};
 use crate::bench;
 use crate::setup::Purpose;
 
@@ -23,7 +23,7 @@ const NEWEST_GO: &str = "wireguard-go-newest";
 pub(super) fn run(kernels: &[&'static Choice]) -> Result<()> {
     bench::ensure_peers(Purpose::Bench)?;
     let program = bench::build_bench()?;
-    let stage = Stage::new(Agent::Release)?;
+    let stage = Stage::new()?;
     vm_tests::sys::watch_stop_signals();
     for choice in kernels {
         eprintln!("\n=== kernel {}: {}", choice.name, choice.note);

@@ -16,7 +16,7 @@ use super::Stage;
 use super::kernels::Choice;
 use super::report::Report;
 use super::tests::{self, Test};
-use crate::build;
+use crate::build::{self, Agent};
 use crate::cmd;
 
 /// What one file of tests may take: several machines boot and verify programs at the same time.
@@ -113,7 +113,7 @@ fn pack(kernel: &Kernel, stage: &Stage) -> Result<PathBuf> {
     for program in PROGRAMS {
         image.program(program)?;
     }
-    image.file(&build::binary(stage.agent), "usr/bin/crossway")?;
+    image.file(&build::binary(Agent::Release), "usr/bin/crossway")?;
     image.file(
         &tests::build_program("guest-traffic")?,
         "usr/bin/guest-traffic",
