@@ -7,7 +7,7 @@ use toml_edit::{Item, TableLike};
 
 use super::diagnostic::shown;
 use super::gateway::read_vnet;
-use super::section::{At, Section};
+use super::section::{At, Choice, Section};
 use super::{Lan, Wan, XdpChoice, mapping};
 use crossway_types::mapping::Mapping;
 
@@ -171,16 +171,12 @@ fn is_no_interface_character(c: char) -> bool {
 }
 
 fn read_xdp(section: &Section<'_>) -> Option<At<XdpChoice>> {
-    let found = section.string("xdp", "\"auto\"")?;
-    let mut choices = XdpChoice::ALL.into_iter();
-    let choice = choices.find(|choice| choice.as_str() == found.value);
-    if choice.is_none() {
-        section.error(
-            "xdp",
-            found.offset,
-            format!("{} is not an XDP mode", shown(found.value)),
-            "write \"auto\", \"native\", \"generic\" or \"off\"",
-        );
-    }
-    choice.map(|choice| found.map(|_| choice))
+    let choice = Choice {
+        example: "\"auto\"",
+        all: &XdpChoice::ALL,
+        word: XdpChoice::as_str,
+        is: "not an XDP mode",
+        mend: "write \"auto\", \"native\", \"generic\" or \"off\"",
+    };
+    section.choice("xdp", &choice)
 }

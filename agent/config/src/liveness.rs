@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::diagnostic::shown;
-use super::section::{At, Section};
+use super::section::{At, Choice, Section};
 use super::{BfdAddresses, Liveness, LivenessMode};
 use crossway_liveness::bfd::Pace;
 
@@ -49,18 +49,14 @@ pub(super) fn read_bfd(section: &Section<'_>, liveness: Liveness) -> At<Liveness
 }
 
 fn read_mode(section: &Section<'_>) -> Option<LivenessMode> {
-    let found = section.string("liveness", "\"auto\"")?;
-    let mut modes = LivenessMode::ALL.into_iter();
-    let mode = modes.find(|mode| mode.as_str() == found.value);
-    if mode.is_none() {
-        section.error(
-            "liveness",
-            found.offset,
-            format!("{} is not a way to monitor a link", shown(found.value)),
-            "write \"auto\", \"bfd\" or \"wireguard\"",
-        );
-    }
-    mode
+    let choice = Choice {
+        example: "\"auto\"",
+        all: &LivenessMode::ALL,
+        word: LivenessMode::as_str,
+        is: "not a way to monitor a link",
+        mend: "write \"auto\", \"bfd\" or \"wireguard\"",
+    };
+    section.choice("liveness", &choice).map(At::into_value)
 }
 
 fn read_pace_and_addresses(section: &Section<'_>, liveness: &mut Liveness) {

@@ -1,7 +1,6 @@
 //! Reads `path_mtu` of `[gateway]`.
 
-use super::diagnostic::shown;
-use super::section::Section;
+use super::section::{At, Choice, Section};
 
 /// `path_mtu = "auto" | "fixed"`: what decides how large packets are on a link.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,17 +27,12 @@ impl PathMtuMode {
 
 /// The mode that the section names, if it names one.
 pub(super) fn read(section: &Section<'_>) -> Option<PathMtuMode> {
-    let found = section.string("path_mtu", "\"auto\"")?;
-    let named = PathMtuMode::ALL
-        .into_iter()
-        .find(|mode| mode.as_str() == found.value);
-    if named.is_none() {
-        section.error(
-            "path_mtu",
-            found.offset,
-            format!("{} is no way to find the MTU of a path", shown(found.value)),
-            "write \"auto\" (links are probed) or \"fixed\" (the WAN's MTU, or `mtu`, is taken)",
-        );
-    }
-    named
+    let choice = Choice {
+        example: "\"auto\"",
+        all: &PathMtuMode::ALL,
+        word: PathMtuMode::as_str,
+        is: "no way to find the MTU of a path",
+        mend: "write \"auto\" (links are probed) or \"fixed\" (the WAN's MTU, or `mtu`, is taken)",
+    };
+    section.choice("path_mtu", &choice).map(At::into_value)
 }

@@ -5,9 +5,8 @@ use std::collections::HashMap;
 
 use toml_edit::{Item, TableLike};
 
-use super::diagnostic::shown;
 use super::gateway::GatewayDraft;
-use super::section::{At, Section};
+use super::section::{At, Choice, Section};
 use super::site::{SiteDraft, place};
 use crossway_policy::source::{Entry, Key, List, Place, Table};
 use crossway_policy::{Denied, Fault, Network, Policy, SiteNetwork, Source, Stance};
@@ -205,29 +204,27 @@ impl PolicyDraft {
 }
 
 fn read_stance(root: &Section<'_>) -> Option<Stance> {
-    let found = root.string("policy", "\"open\"")?;
-    let mut known = Stance::ALL.into_iter();
-    let choice = known.find(|word| word.as_str() == found.value);
-    if choice.is_none() {
-        let problem = format!("{} is not a known policy", shown(found.value));
-        let mend = "write \"open\" (every site reaches everything) or \"closed\" (only what an \
-                    [[allow]] lets pass)";
-        root.error("policy", found.offset, problem, mend);
-    }
-    choice
+    let choice = Choice {
+        example: "\"open\"",
+        all: &Stance::ALL,
+        word: Stance::as_str,
+        is: "not a known policy",
+        mend: "write \"open\" (every site reaches everything) or \"closed\" (only what an \
+               [[allow]] lets pass)",
+    };
+    root.choice("policy", &choice).map(At::into_value)
 }
 
 fn read_denied(root: &Section<'_>) -> Option<Denied> {
-    let found = root.string("denied", "\"reject\"")?;
-    let mut known = Denied::ALL.into_iter();
-    let choice = known.find(|word| word.as_str() == found.value);
-    if choice.is_none() {
-        let problem = format!("{} is not a known answer", shown(found.value));
-        let mend = "write \"drop\" (silently) or \"reject\" (the sender gets an ICMP message, or a \
-                    reset of TCP)";
-        root.error("denied", found.offset, problem, mend);
-    }
-    choice
+    let choice = Choice {
+        example: "\"reject\"",
+        all: &Denied::ALL,
+        word: Denied::as_str,
+        is: "not a known answer",
+        mend: "write \"drop\" (silently) or \"reject\" (the sender gets an ICMP message, or a \
+               reset of TCP)",
+    };
+    root.choice("denied", &choice).map(At::into_value)
 }
 
 /// Whether it is about all that the rules allow.

@@ -4,12 +4,14 @@
 //! A key is known because a reader asks for it. So a reader asks for all its keys, whatever it finds, and
 //! those that a file may be told of in the order of the documentation.
 
+mod choice;
 mod lists;
 
 use std::cell::{Cell, RefCell};
 
 use toml_edit::{Item, TableLike, Value};
 
+pub(super) use self::choice::Choice;
 use super::diagnostic::{Report, shown};
 use super::nearest::nearest;
 
@@ -21,6 +23,10 @@ pub(super) struct At<T> {
 }
 
 impl<T> At<T> {
+    pub(super) fn into_value(self) -> T {
+        self.value
+    }
+
     pub(super) fn map<U>(self, f: impl FnOnce(T) -> U) -> At<U> {
         At {
             value: f(self.value),

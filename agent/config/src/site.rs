@@ -8,7 +8,7 @@ use toml_edit::{Item, TableLike};
 use super::diagnostic::shown;
 use super::gateway::{prefix_problem, read_vnet};
 use super::remote::RemoteDraft;
-use super::section::{At, Section};
+use super::section::{At, Choice, Section};
 use super::{OnDown, Site, mapping, name};
 use crossway_types::engine::Engine;
 use crossway_types::mapping::Mapping;
@@ -119,21 +119,16 @@ fn read_tags(section: &Section<'_>) -> Vec<String> {
 }
 
 fn read_on_down(section: &Section<'_>) -> OnDown {
-    let Some(found) = section.string("on_down", "\"unreachable\"") else {
-        return OnDown::default();
+    let choice = Choice {
+        example: "\"unreachable\"",
+        all: &[OnDown::Unreachable, OnDown::Drop, OnDown::NextShorter],
+        word: OnDown::as_str,
+        is: "not a known on_down action",
+        mend: "write \"unreachable\" (the sender gets an ICMP message), \"drop\" (silently) or \
+               \"next-shorter\" (a shorter prefix takes over)",
     };
-    let known = [OnDown::Unreachable, OnDown::Drop, OnDown::NextShorter];
-    let choice = known.into_iter().find(|word| word.as_str() == found.value);
-    choice.unwrap_or_else(|| {
-        section.error(
-            "on_down",
-            found.offset,
-            format!("{} is not a known on_down action", shown(found.value)),
-            "write \"unreachable\" (the sender gets an ICMP message), \"drop\" (silently) or \
-             \"next-shorter\" (a shorter prefix takes over)",
-        );
-        OnDown::default()
-    })
+    let chosen = section.choice("on_down", &choice);
+    chosen.map_or_else(OnDown::default, At::into_value)
 }
 
 fn read_routes(section: &Section<'_>) -> Vec<At<Prefix>> {
