@@ -105,27 +105,6 @@ impl Icmp {
     }
 }
 
-/// TCP's SYN and ACK in byte 13 of its header.
-const SYN: u8 = 0x02;
-const ACK: u8 = 0x10;
-
-/// Who opened a flow that nobody knows, by a packet of TCP with these flags. One that is neither of the first two packets
-/// belongs to a connection that began before anybody looked.
-#[inline(always)]
-pub fn opener_of_tcp(flags: u8) -> Opener {
-    match flags & (SYN | ACK) {
-        SYN => Opener::Sender,
-        s if s & SYN != 0 => Opener::Receiver,
-        _ => Opener::Either,
-    }
-}
-
-/// Whether a packet of TCP asks for a new connection, so that what is known of its flow is of an older one.
-#[inline(always)]
-pub fn opens_anew(flags: u8) -> bool {
-    flags & (SYN | ACK) == SYN
-}
-
 /// What is asked about a packet.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {

@@ -167,21 +167,6 @@ fn what_no_vnet_closes_is_open_and_a_broken_image_allows_nothing() {
 }
 
 #[test]
-fn who_opened_a_connection_is_told_by_its_flags() {
-    const RST: u8 = 0x04;
-    for (flags, opener) in [
-        (SYN, Opener::Sender),
-        (SYN | 0xc0, Opener::Sender),
-        (SYN | ACK, Opener::Receiver),
-        (ACK, Opener::Either),
-        (RST, Opener::Either),
-    ] {
-        assert_eq!(opener_of_tcp(flags), opener, "{flags:#x}");
-        assert_eq!(opens_anew(flags), opener == Opener::Sender, "{flags:#x}");
-    }
-}
-
-#[test]
 fn icmp_is_told_apart_by_family() {
     for (family, kind, expected) in [
         (Family::V4, 8, Icmp::Other),
