@@ -8,20 +8,11 @@
 //!
 //! ICMP and IGMP have no services, and fragments behind the first no ports.
 
+use crossway_types::packet::tcp_flags::{ACK, SYN};
+use crossway_types::protocol::{ICMP, ICMPV6, TCP, has_ports};
 use datapath_abi::flow::{FlowCounters, FlowKey, OpenedBy};
 
-const ICMP: u8 = 1;
 const IGMP: u8 = 2;
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-const DCCP: u8 = 33;
-const ICMPV6: u8 = 58;
-const SCTP: u8 = 132;
-const UDP_LITE: u8 = 136;
-
-/// TCP flags (RFC 9293, 3.1).
-const SYN: u8 = 0x02;
-const ACK: u8 = 0x10;
 
 /// Ports below are given by IANA to services of the system (RFC 6335, 6).
 const SYSTEM_PORTS_END: u16 = 1024;
@@ -142,10 +133,6 @@ fn by_ports([local, remote]: [u16; 2]) -> Verdict {
         std::cmp::Ordering::Greater => Verdict::Service(Side::Remote, Reason::Port),
         std::cmp::Ordering::Equal => Verdict::Nothing,
     }
-}
-
-fn has_ports(protocol: u8) -> bool {
-    matches!(protocol, TCP | UDP | DCCP | SCTP | UDP_LITE)
 }
 
 #[cfg(test)]

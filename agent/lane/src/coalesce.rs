@@ -10,7 +10,8 @@ mod growth;
 use crate::io::virtio::{self, GsoType, Header};
 use crossway_types::checksum;
 use crossway_types::packet;
-use growth::{Growth, MAX_HEADERS, PSH};
+use crossway_types::packet::tcp_flags::PSH;
+use growth::{Growth, MAX_HEADERS};
 
 /// Longest IP packet.
 const MAX_PACKET: usize = 65_535;

@@ -3,8 +3,8 @@
 
 use crossway_types::checksum;
 use crossway_types::packet;
+use crossway_types::packet::tcp_flags::SYN;
 
-const SYN: u8 = 0x02;
 const END_OF_OPTIONS: u8 = 0;
 const NO_OPERATION: u8 = 1;
 const MAXIMUM_SEGMENT_SIZE: u8 = 2;

@@ -13,6 +13,7 @@ mod table;
 use std::sync::OnceLock;
 use std::time::Instant;
 
+use crossway_types::packet::tcp_flags::{FIN, RST};
 use datapath_abi::address::{self, Address};
 use datapath_abi::flow::{FlowKey, OpenedBy};
 use datapath_abi::headers::Ports;
@@ -31,10 +32,6 @@ const DENIED: usize = 4_096;
 /// After which silence a flow is forgotten, in seconds: as from the programs' table (`IdleLimits` of the data path).
 const IDLE: u32 = 300;
 const CLOSED: u32 = 60;
-
-/// TCP's FIN and RST.
-const FIN: u8 = 0x01;
-const RST: u8 = 0x04;
 
 /// What the lanes of a gateway know of flows together.
 pub struct FlowsOfLanes {

@@ -8,7 +8,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use crossway_types::checksum;
-use crossway_types::packet::write::{ICMP, ICMPV6, IPV6, Ip};
+use crossway_types::packet::write::{IPV6, Ip};
+use crossway_types::protocol::{ICMP, ICMPV6};
 use socket2::{Domain, Protocol, Socket, Type};
 
 pub use self::message::Answer;

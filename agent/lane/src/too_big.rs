@@ -15,6 +15,7 @@ use std::time::Instant;
 
 use crossway_sys::socket_option::set;
 use crossway_types::checksum;
+use crossway_types::packet::tcp_flags::{RST, SYN, URG};
 use crossway_types::packet::{self, TCP};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -28,9 +29,6 @@ const TOLD_PER_SECOND: u32 = 200;
 /// Segments smaller than this are not made: a link of such an MTU carries nothing that matters.
 const LEAST_SEGMENT: usize = 256;
 
-const SYN: u8 = 0x02;
-const RST: u8 = 0x04;
-const URG: u8 = 0x20;
 /// TCP options that sign each segment as it is: MD5 (RFC 2385) and authentication (RFC 5925).
 const SIGNATURES: [u8; 2] = [19, 29];
 

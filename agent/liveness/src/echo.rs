@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crossway_types::packet;
-use crossway_types::packet::write::{ICMP, ICMP_HEADER, ICMPV6, IPV4, IPV6, Ip};
+use crossway_types::packet::write::{ICMP_HEADER, IPV4, IPV6, Ip};
+use crossway_types::protocol::{ICMP, ICMPV6};
 
 /// Between two requests.
 const INTERVAL: Duration = Duration::from_secs(1);

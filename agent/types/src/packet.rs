@@ -2,6 +2,7 @@
 //! the reader that it shares with the eBPF programs ([`datapath_abi::headers`]), which walks the rest.
 
 pub mod sample;
+pub mod tcp_flags;
 pub mod write;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -9,10 +10,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use datapath_abi::headers;
 use datapath_abi::packet::{Packet as _, Slot};
 
-/// IP protocol number of TCP.
-pub const TCP: u8 = 6;
-/// IP protocol number of UDP.
-pub const UDP: u8 = 17;
+pub use crate::protocol::{TCP, UDP};
+
 /// Extension headers of IPv6 that are not the fragment header (RFC 8200, 4.1).
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;

@@ -1,5 +1,7 @@
 //! IP protocols by name and number.
 
+pub use datapath_abi::headers::{DCCP, ICMP, ICMPV6, SCTP, TCP, UDP, UDP_LITE, has_ports};
+
 /// Numbers of the IANA registry "Assigned Internet Protocol Numbers" that site-to-site traffic
 /// shows.
 const NAMES: [(u8, &str); 13] = [
@@ -17,18 +19,6 @@ const NAMES: [(u8, &str); 13] = [
     (SCTP, "sctp"),
     (UDP_LITE, "udplite"),
 ];
-
-/// ICMP of IPv4.
-pub const ICMP: u8 = 1;
-/// TCP.
-pub const TCP: u8 = 6;
-/// UDP.
-pub const UDP: u8 = 17;
-const DCCP: u8 = 33;
-/// ICMP of IPv6.
-pub const ICMPV6: u8 = 58;
-const SCTP: u8 = 132;
-const UDP_LITE: u8 = 136;
 
 /// `tcp`, or the number where the protocol has no name here.
 pub fn name(number: u8) -> String {
@@ -54,11 +44,6 @@ pub fn number(text: &str) -> Option<u8> {
 /// Every name.
 pub fn names() -> impl Iterator<Item = &'static str> {
     NAMES.iter().map(|(_, name)| *name)
-}
-
-/// Whether its packets have a source and a destination port.
-pub fn has_ports(number: u8) -> bool {
-    [TCP, UDP, DCCP, SCTP, UDP_LITE].contains(&number)
 }
 
 #[cfg(test)]

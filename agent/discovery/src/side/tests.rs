@@ -1,7 +1,7 @@
-use super::*;
+use crossway_types::packet::tcp_flags::{PSH, RST};
+use crossway_types::protocol::{DCCP, SCTP, UDP, UDP_LITE};
 
-const RST: u8 = 0x04;
-const PSH: u8 = 0x08;
+use super::*;
 
 /// A flow between these ports that the local end has opened, with a packet each way.
 fn flow(protocol: u8, local: u16, remote: u16) -> (FlowKey, FlowCounters) {

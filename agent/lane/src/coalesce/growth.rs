@@ -4,11 +4,10 @@
 use super::Joins;
 use crossway_types::checksum;
 use crossway_types::packet;
+use crossway_types::packet::tcp_flags::{ACK, PSH};
 
 /// Longest IP and TCP header that is joined: no IPv4 options, no IPv6 extension headers.
 pub(super) const MAX_HEADERS: usize = 40 + 60;
-pub(super) const ACK: u8 = 0x10;
-pub(super) const PSH: u8 = 0x08;
 
 /// How a packet can grow: what the next of its flow must look like.
 #[derive(Clone, Copy, Debug)]

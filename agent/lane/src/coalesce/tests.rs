@@ -1,7 +1,7 @@
-use super::growth::ACK;
 use super::*;
 use crate::io::split;
 use crossway_types::checksum::finish;
+use crossway_types::packet::tcp_flags::ACK;
 
 const ALL: Joins = Joins {
     tcp: true,

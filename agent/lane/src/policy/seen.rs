@@ -7,7 +7,8 @@ use datapath_abi::policy::{Icmp, Opener, Question};
 use datapath_abi::settings::DEFAULT_VNET;
 
 use super::table::{End, Key};
-use crossway_types::packet::write::{ICMP, ICMP_HEADER, ICMPV6};
+use crossway_types::packet::write::ICMP_HEADER;
+use crossway_types::protocol::{ICMP, ICMPV6};
 
 /// Who talks to whom, and what kind of packet it is.
 #[derive(Clone, Copy, Debug)]

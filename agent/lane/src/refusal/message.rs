@@ -9,15 +9,12 @@ use datapath_abi::packet::{Packet as _, Slot};
 use super::{TTL, sum_of_tcp};
 use crate::too_big::message::may_be_told;
 use crossway_types::checksum;
+use crossway_types::packet::tcp_flags::{ACK, FIN, RST, SYN};
 use crossway_types::packet::write::{ICMP_HEADER, IPV4, IPV6, Ip};
 use crossway_types::packet::{self, TCP};
 
 /// Bytes of a TCP header without options.
 const TCP_HEADER: usize = 20;
-const FIN: u8 = 0x01;
-const SYN: u8 = 0x02;
-const RST: u8 = 0x04;
-const ACK: u8 = 0x10;
 
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use crossway_types::checksum;
 use crossway_types::packet;
-use crossway_types::packet::write::{ICMP, ICMP_HEADER, ICMPV6, IPV4, IPV6};
+use crossway_types::packet::write::{ICMP_HEADER, IPV4, IPV6};
+use crossway_types::protocol::{ICMP, ICMPV6};
 
 /// Longest message with its IP header (RFC 1812, 4.3.2.3; RFC 4443, 2.4).
 const LONGEST_V4: usize = 576;

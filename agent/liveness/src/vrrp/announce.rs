@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::frame;
 use crossway_types::address::{Family, Mac};
-use crossway_types::packet::write::{ICMPV6, IPV6};
+use crossway_types::packet::write::IPV6;
+use crossway_types::protocol::ICMPV6;
 
 const NEIGHBOR_ADVERTISEMENT: u8 = 136;
 /// Router and override, not solicited (RFC 5798, 6.4.1, and RFC 4861, 4.4).

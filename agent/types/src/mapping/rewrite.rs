@@ -7,11 +7,8 @@ use datapath_abi::packet::{Packet as _, Slot};
 
 use super::{Mapper, find};
 use crate::checksum;
-use crate::packet::write::{ICMP, ICMP_HEADER, ICMPV6, IPV4, IPV6};
-use crate::packet::{TCP, UDP};
-
-const DCCP: u8 = 33;
-const UDP_LITE: u8 = 136;
+use crate::packet::write::{ICMP_HEADER, IPV4, IPV6};
+use crate::protocol::{DCCP, ICMP, ICMPV6, TCP, UDP, UDP_LITE};
 
 /// An IP header whose addresses are mapped.
 struct Mapped {

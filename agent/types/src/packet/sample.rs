@@ -5,16 +5,16 @@ use std::net::IpAddr;
 
 use thiserror::Error;
 
-use super::write::{ICMP, ICMP_HEADER, ICMPV6, IPV4, IPV6, UDP_HEADER};
+use super::tcp_flags::SYN;
+use super::write::{ICMP_HEADER, IPV4, IPV6, UDP_HEADER};
 use super::{HOP_BY_HOP, TCP, UDP};
 use crate::checksum;
+use crate::protocol::{ICMP, ICMPV6};
 
 /// Bytes of a TCP header without options.
 const TCP_HEADER: usize = 20;
 /// Bytes of the header of any other protocol: enough for the ports of those that have some.
 const OTHER_HEADER: usize = 8;
-/// Flag of a TCP segment that begins a connection.
-const SYN: u8 = 2;
 /// Types of an echo request (RFC 792; RFC 4443, 4.1).
 const ECHO: u8 = 8;
 const ECHO6: u8 = 128;

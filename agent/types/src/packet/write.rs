@@ -3,8 +3,8 @@
 
 use std::net::IpAddr;
 
-use super::UDP;
 use crate::checksum;
+use crate::protocol::{ICMPV6, UDP};
 
 /// Bytes of an IPv4 header without options.
 pub const IPV4: usize = 20;
@@ -14,10 +14,6 @@ pub const IPV6: usize = 40;
 pub const UDP_HEADER: usize = 8;
 /// Bytes of the shortest ICMP message.
 pub const ICMP_HEADER: usize = 8;
-/// IP protocol number of ICMP.
-pub const ICMP: u8 = 1;
-/// IP protocol number of ICMPv6.
-pub const ICMPV6: u8 = 58;
 
 /// What an IP header says. Both addresses are of one family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +125,7 @@ fn addresses(header: &[u8]) -> &[u8] {
 mod tests {
     use super::*;
     use crate::packet;
+    use crate::protocol::ICMP;
 
     fn ip(source: &str, destination: &str, protocol: u8) -> Ip {
         Ip {

@@ -1,7 +1,8 @@
 //! Packets of IPv4 between hosts 10.a.0.b.
 
 use crossway_types::packet::UDP;
-use crossway_types::packet::write::{ICMP, IPV4, Ip};
+use crossway_types::packet::write::{IPV4, Ip};
+use crossway_types::protocol::ICMP;
 
 /// Network and host.
 type Host = [u8; 2];
